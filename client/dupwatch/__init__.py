@@ -1,0 +1,1 @@
+"""dupwatch: the light client; asks the service and shows what it answers."""

@@ -1,0 +1,270 @@
+"""Shows the answer of `scan` and `clusters` to a program (JSON, CSV, bare paths) or to a person (a table).
+
+In: the answer document as a dict, with every path as bytes and the kept file first in its cluster.
+Out: text or bytes on a stream. Documents may be large, so everything is written cluster by cluster.
+
+A path leaves in one of three forms: raw (CSV, NUL-terminated), surrogate-escaped (JSON), or ``printable``
+(whatever a terminal or a log may see).
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple, TextIO
+
+from dupwatch.terminal import Page, cell_count, fold, human_bytes, page_on
+
+Document = Mapping[str, Any]
+Cluster = Mapping[str, Any]
+File = Mapping[str, Any]
+
+CSV_COLUMNS = ("path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "reason")
+
+TROUBLE_ROWS = 20  # a folder of broken files must not push the clusters off the screen; --json has them all
+WIDTH_BESIDE = 70  # figures take up to 38 cells; with less than 32 left beside them, the path stands above
+INDENT = 9  # cells before a file's figures: "  spare  "
+
+
+def write_json(document: Document, stream: TextIO) -> None:
+    r"""Write one JSON document in ASCII, a line per entry of a list; stray bytes of paths are ``\udcXX``."""
+    encode = json.JSONEncoder(allow_nan=False, default=_json_text).encode
+    between = "{"
+    for key, value in document.items():
+        stream.write(f"{between}{encode(key)}: ")
+        between = ",\n"
+        if isinstance(value, list):
+            _write_json_list(map(encode, value), stream)
+        else:
+            stream.write(encode(value))
+    stream.write("}\n" if document else "{}\n")
+
+
+def write_csv(document: Document, stream: BinaryIO) -> None:
+    """Write a header and one record per file (RFC 4180, UTF-8); the bytes of a path are kept as they are."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
+    try:
+        writer = csv.writer(text)
+        writer.writerow(("cluster", "keep", *CSV_COLUMNS))
+        for cluster in document["clusters"]:
+            writer.writerows(_csv_record(cluster, file) for file in cluster["files"])
+    finally:
+        text.detach()  # flushes, and leaves the caller's stream open
+
+
+def write_paths0(document: Document, stream: BinaryIO, spare_only: bool = False) -> None:
+    """Write raw paths, each with a NUL after it: all, cluster by cluster, or just the spare ones."""
+    for cluster in document["clusters"]:
+        stream.writelines(file["path"] + b"\0" for file in cluster["files"] if not (spare_only and file["keep"]))
+
+
+def write_table(document: Document, stream: TextIO, width: int | None = None) -> None:
+    """Write what a person wants to see: a block per cluster, then what could not be read, then one summary.
+
+    Lines fit ``width`` cells, by default the terminal's. A stream that is no terminal gets the same without
+    colour and without a limit: there every path is whole.
+    """
+    page = page_on(stream, width)
+    clusters = document["clusters"]
+    folder = _common_folder(file["path"] for c in clusters for file in c["files"]) if page.width else b""
+    question = f"{page.name(document['measure'])} ≤ {document['threshold']:g}"
+    if clusters:
+        _write_clusters(document, folder, question, page)
+    _write_troubles("Files not readable", document.get("failed", ()), folder, page)
+    _write_troubles("Folders not readable", document.get("unreadable_folders", ()), folder, page)
+    page.write(_summary(document, question, page))
+
+
+def _json_text(value: object) -> str:
+    if isinstance(value, bytes):  # UTF-8 whatever the locale: the reader's may be another
+        return value.decode("utf-8", "surrogateescape")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _write_json_list(entries: Iterable[str], stream: TextIO) -> None:
+    between = "[\n"
+    for entry in entries:
+        stream.write(between + entry)
+        between = ",\n"
+    stream.write("[]" if between == "[\n" else "\n]")
+
+
+def _csv_record(cluster: Cluster, file: File) -> Iterator[object]:
+    yield cluster["id"]
+    yield "true" if file["keep"] else "false"
+    for column in CSV_COLUMNS:
+        value = file.get(column)
+        if isinstance(value, bytes):
+            yield value.decode("utf-8", "surrogateescape")
+        elif isinstance(value, bool):
+            yield "true" if value else "false"
+        else:
+            yield value  # csv writes None as nothing
+
+
+def _common_folder(paths: Iterable[bytes]) -> bytes:
+    """Return the deepest folder that holds all paths, with its slash, or nothing if that is /."""
+    lowest = highest = None
+    for path in paths:
+        lowest = path if lowest is None or path < lowest else lowest
+        highest = path if highest is None or path > highest else highest
+    if lowest is None or highest is None:
+        return b""
+    # A folder that holds the first and the last in sorted order holds all between them.
+    folder = lowest.rpartition(b"/")[0]
+    while folder and not highest.startswith(folder + b"/"):
+        folder = folder.rpartition(b"/")[0]
+    return folder + b"/" if folder else b""
+
+
+class _Figures(NamedTuple):
+    """How sizes, pixels and distances of this document's files are written, one below the other."""
+
+    measure: str
+    decimals: int
+    widths: tuple[int, ...]  # of the columns; 0 for one that has nothing to tell
+
+    def of(self, file: File) -> tuple[str, str, str]:
+        """Return size, pixels and distance from the kept file, which has none itself."""
+        size, pixels = human_bytes(file["bytes"]), f"{file['width']}×{file['height']}"  # noqa: RUF001 - meant
+        if file["keep"]:
+            return size, pixels, ""
+        distance = file.get(self.measure)
+        return size, pixels, "—" if distance is None else f"{distance:.{self.decimals}f}" if distance else "0"
+
+    def aligned(self, figures: Iterable[str]) -> str:
+        return "".join(f"{text:>{width}}  " for text, width in zip(figures, self.widths, strict=True) if width)
+
+
+_HEADINGS = ("size", "pixels", "apart")
+
+
+def _figures(document: Document) -> _Figures:
+    decimals = 4 if document["threshold"] < 1 else 1  # structure goes up to 4, mse up to 65025
+    figures = _Figures(str(document["measure"]), decimals, (0, 0, 0))
+    widths = [0, 0, 0]
+    for cluster in document["clusters"]:
+        for file in cluster["files"]:
+            widths = [max(width, len(text)) for width, text in zip(widths, figures.of(file), strict=True)]
+    widths = [max(width, len(text)) if width else 0 for width, text in zip(widths, _HEADINGS, strict=True)]
+    return figures._replace(widths=tuple(widths))
+
+
+def _write_clusters(document: Document, folder: bytes, question: str, page: Page) -> None:
+    figures = _figures(document)
+    page.write(page.join([page.own(f"Copies, {question}"), *([f"in {page.name(folder)}"] if folder else [])]))
+    headings = "" if _stacked(page) else page.paint(f"{' ' * INDENT}{figures.aligned(_HEADINGS)}file", "quiet")
+    page.write(["", headings] if headings else [""])
+    for cluster in document["clusters"]:
+        page.write([*_cluster_lines(cluster, len(folder), figures, page), ""])
+
+
+def _cluster_lines(cluster: Cluster, skip: int, figures: _Figures, page: Page) -> Iterator[str]:
+    """Yield what is said of a cluster; ``skip`` is how much of every path has been said before."""
+    files = cluster["files"]
+    head = [
+        f"cluster {page.name(str(cluster['id']))[:16]}",
+        _count(len(files), "file"),
+        f"{human_bytes(cluster['reclaimable_bytes'])} reclaimable",
+        *(f"kept: {page.name(file['reason'])}" for file in files if file["keep"] and file.get("reason")),
+    ]
+    yield from (page.paint(line, "head") for line in page.join(head))
+    remarks = [page.own(_remark(file)) for file in files]
+    rooms = [_path_room(figures, remark, page) for remark in remarks]
+    names = [page.name(file["path"][skip:]) for file in files]
+    if any(room is not None and cell_count(name) > room for name, room in zip(names, rooms, strict=True)):
+        # What they have in common is said once, or the part in which they differ might be the one cut away.
+        inner = _common_folder(file["path"][skip:] for file in files)
+        if inner:
+            yield from (page.paint(line, "quiet") for line in fold(f"  in {page.name(inner)}", page.width))
+            names = [page.name(file["path"][skip + len(inner) :]) for file in files]
+        short = [page.shorten(name, room or 0) for name, room in zip(names, rooms, strict=True)]
+        if len(set(short)) == len(set(names)):  # else two would look the same: leave them whole
+            names = short
+    for file, name, room, remark in zip(files, names, rooms, remarks, strict=True):
+        yield from _file_lines(file, list(fold(name, room)), remark, figures, page)
+
+
+def _remark(file: File) -> str:
+    if file["turn"]:
+        return f"{file['turn']}° mirrored" if file["mirrored"] else f"turned {file['turn']}°"
+    return "mirrored" if file["mirrored"] else ""
+
+
+def _path_room(figures: _Figures, remark: str, page: Page) -> int | None:
+    """Return the cells left for a path, between its figures and what is remarked after it."""
+    if page.width is None:
+        return None
+    room = page.width - INDENT
+    return room if _stacked(page) else room - len(figures.aligned(("", "", ""))) - (len(remark) + 2) * bool(remark)
+
+
+def _stacked(page: Page) -> bool:
+    """Return whether the page is too narrow for a path beside its figures."""
+    return page.width is not None and page.width < WIDTH_BESIDE
+
+
+def _file_lines(file: File, name: list[str], remark: str, figures: _Figures, page: Page) -> Iterator[str]:
+    """Yield a file's lines; its name comes in pieces that fit."""
+    mark = page.paint("keep ", "keep") if file["keep"] else page.paint("spare", "spare")
+    known = [page.own(text) for text in figures.of(file)]
+    if _stacked(page):
+        below = [("  ".join(filter(None, known)), "quiet"), (remark, "remark")]
+        yield f"  {mark}  {name[0]}"
+        yield from (" " * INDENT + piece for piece in name[1:])
+        yield from (" " * INDENT + page.paint(text, style) for text, style in below if text)
+    else:
+        beside = figures.aligned(known)
+        after = f"  {page.paint(remark, 'remark')}" if remark else ""
+        yield f"  {mark}  {page.paint(beside, 'quiet')}{name[0]}{after}"
+        yield from (" " * (INDENT + len(beside)) + piece for piece in name[1:])
+
+
+def _write_troubles(title: str, troubles: Sequence[Mapping[str, Any]], folder: bytes, page: Page) -> None:
+    if not troubles:
+        return
+    shown = [
+        (page.name(trouble["error"]), page.name(trouble["path"].removeprefix(folder)))
+        for trouble in troubles[:TROUBLE_ROWS]
+    ]
+    page.write([page.paint(f"{title}: {len(troubles):,}", "head")])
+    if _stacked(page):
+        room = (page.width or 0) - 4
+        for error, name in shown:
+            page.write([f"  {page.shorten(name, room + 2)}", f"    {page.paint(page.cut(error, room), 'trouble')}"])
+    else:
+        error_cells = max(cell_count(error) for error, _ in shown)
+        if page.width is not None:
+            error_cells = min(error_cells, page.width // 2 - 4)
+        for error, name in shown:
+            cause = page.cut(error, error_cells)
+            gap = " " * (error_cells - cell_count(cause) + 2)
+            path = page.shorten(name, (page.width or 0) - error_cells - 4)
+            page.write([f"  {page.paint(cause, 'trouble')}{gap}{path}"])
+    if len(troubles) > len(shown):
+        page.write([page.own(f"  … and {len(troubles) - len(shown):,} more: see --json")])
+    page.write([""])
+
+
+def _summary(document: Document, question: str, page: Page) -> list[str]:
+    clusters = document["clusters"]
+    total = document.get("total_clusters", len(clusters))
+    if clusters:
+        spare = sum(not file["keep"] for cluster in clusters for file in cluster["files"])
+        reclaimable = sum(cluster["reclaimable_bytes"] for cluster in clusters)
+        shown = _count(total, "cluster")
+        parts = [
+            shown if total == len(clusters) else f"{len(clusters):,} of {shown}",
+            _count(spare, "spare file"),
+            f"{human_bytes(reclaimable)} reclaimable",
+        ]
+    else:
+        parts = [page.own(f"None of {_count(total, 'cluster')} shown" if total else f"No copies, {question}")]
+    for key, noun in (("failed", "file"), ("unreadable_folders", "folder")):
+        if troubles := document.get(key):
+            parts.append(f"{_count(len(troubles), noun)} not readable")
+    return [page.paint(line, "head") for line in page.join(parts)]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,126 @@
+"""Verifies a state directory and mends what can be mended, from the photos if need be.
+
+Three circles, from the inside out: is the database sound in itself; is every thumbnail in the blocks the one the
+database means (by digest); do the stored matches say what the thumbnails say. Repair never touches a photo and throws
+nothing away: a database beyond help is set aside under another name.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dupwatchd.blocks.store import BlockStore, thumbnail_digest
+from dupwatchd.compare import measures
+from dupwatchd.db import facts, upkeep
+from dupwatchd.db.connection import FILE_NAME, Database
+from dupwatchd.errors import DamagedStateError
+from dupwatchd.model import PictureId, Thumbnail
+
+_AT_ONCE = 1024
+
+# path of a file of the picture -> its thumbnail, or None if it cannot be had any more
+MakeThumbnail = Callable[[bytes], Thumbnail | None]
+
+
+@dataclass
+class Findings:
+    """What a check found; the lists hold one line for a person each."""
+
+    faults: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    pictures: int = 0
+    matches: int = 0
+
+
+def verify(database: Database, blocks: BlockStore, findings: Findings) -> list[PictureId]:
+    """Check everything; returns the pictures whose thumbnails are not what they should be."""
+    findings.faults += upkeep.faults(database)
+    bad = list(_wrong_thumbnails(database, blocks, findings))
+    if bad:
+        findings.faults.append(f"{len(bad)} thumbnails in the blocks are missing or damaged")
+    wrong = _wrong_matches(database, blocks, set(bad), findings)
+    if wrong:
+        findings.faults.append(f"{wrong} stored matches differ from what their thumbnails say")
+    return bad
+
+
+def mend(
+    database: Database, blocks: BlockStore, bad: list[PictureId], make_thumbnail: MakeThumbnail, findings: Findings
+) -> None:
+    """Make damaged thumbnails again from the photos; what cannot be made again is read anew by the next scan."""
+    remade, lost = 0, []
+    for picture_id in bad:
+        digest = upkeep.picture_digest(database, picture_id)
+        thumbnail = next(_thumbnails_with(digest, upkeep.paths_of_picture(database, picture_id), make_thumbnail), None)
+        if thumbnail is None:
+            lost.append(picture_id)
+        else:
+            blocks.write([picture_id], thumbnail[None])
+            remade += 1
+    blocks.sync()
+    if remade:
+        findings.mended.append(f"{remade} thumbnails were made again from their photos")
+    with database.transaction():
+        upkeep.forget_pictures(database, lost)
+        if lost:
+            findings.mended.append(f"{len(lost)} pictures will be read again by the next scan")
+        orphans = upkeep.drop_dangling(database)
+        if orphans:
+            findings.mended.append(f"{orphans} rows that pointed nowhere were removed")
+        if findings.faults:
+            # all matches are worked out anew by the next scan: cheaper than to reason about which are right
+            facts.write(database, {"compared": None, "untidy": 1})
+            findings.mended.append("all pictures will be compared anew by the next scan")
+
+
+def set_aside(state: str) -> str:
+    """Move a database beyond help out of the way, and the blocks with it; returns the new name.
+
+    Nothing is deleted. The next scan starts anew from the photos.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    aside = os.path.join(state, f"damaged-{stamp}-{os.getpid()}")
+    os.mkdir(aside, 0o700)
+    for name in (FILE_NAME, FILE_NAME + "-wal", FILE_NAME + "-shm", "blocks"):
+        if os.path.lexists(os.path.join(state, name)):
+            os.rename(os.path.join(state, name), os.path.join(aside, name))
+    os.mkdir(os.path.join(state, "blocks"), 0o700)
+    return aside
+
+
+def _wrong_thumbnails(database: Database, blocks: BlockStore, findings: Findings) -> Iterator[PictureId]:
+    for rows in upkeep.pictures_in_parts(database, _AT_ONCE):
+        findings.pictures += len(rows)
+        for picture_id, digest in rows:
+            try:
+                sound = thumbnail_digest(blocks.read([picture_id])[0]) == digest
+            except DamagedStateError:
+                sound = False
+            if not sound:
+                yield picture_id
+
+
+def _wrong_matches(database: Database, blocks: BlockStore, bad: set[PictureId], findings: Findings) -> int:
+    wrong = 0
+    for matches in upkeep.matches_in_parts(database, _AT_ONCE):
+        findings.matches += len(matches)
+        for mirrored in (False, True):
+            some = [m for m in matches if m.mirrored == mirrored and not {m.a, m.b} & bad]
+            values = measures.measure_pairs(
+                blocks.read([m.a for m in some]), blocks.read([m.b for m in some]), mirrored=mirrored
+            )
+            stored = np.array([(m.mse, m.structure) for m in some]).reshape(-1, 2)
+            # structure passes through a square root: another machine may differ in the last digits
+            same = (stored[:, 0] == values.mse) & (np.abs(stored[:, 1] - values.structure) < 1e-9)
+            wrong += int(np.count_nonzero(~same))
+    return wrong
+
+
+def _thumbnails_with(digest: bytes, paths: list[bytes], make_thumbnail: MakeThumbnail) -> Iterator[Thumbnail]:
+    for path in paths:
+        thumbnail = make_thumbnail(path)
+        if thumbnail is not None and thumbnail_digest(thumbnail) == digest:
+            yield thumbnail

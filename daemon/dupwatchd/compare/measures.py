@@ -1,0 +1,149 @@
+"""The two measures and the eight orientations, exact: sums are taken in integers, so no order of evaluation matters.
+
+`mse` is the mean over pixels and channels of the squared difference of two thumbnails, 0 ... 65025.
+
+`structure` is taken on the luma x of the 16 × 16 cells of a thumbnail. With the mean removed and divided by the
+standard deviation (not below 4 grey levels) it is the mean squared difference, 0 ... 4. Written with
+V = n·Σx² − (Σx)², C = n·Σxy − Σx·Σy and S = max(V, floor), all integers for n = 256:
+
+    structure(x, y) = Vx / Sx + Vy / Sy − 2·C / sqrt(Sx·Sy)
+
+Both take the smallest value over the allowed orientations. An orientation only permutes the cells, so Σx, Σx² and V
+are the same for all of them, and the smallest value belongs to the largest Σxy.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupwatchd.model import Thumbnails
+
+LUMA_WEIGHTS = (77, 150, 29)  # ITU-R BT.601 luma in 256ths
+CELLS_PX = 16
+CELLS = CELLS_PX * CELLS_PX
+FLOOR_GREY_LEVELS = 4  # a flat picture stays flat: noise is not blown up into structure
+TURNS = (0, 90, 180, 270)  # degrees clockwise
+_PAIRS_AT_ONCE = 256  # 25 MB of float64 at 32 px
+
+# A picture is flat when what remains of its luma after the best quadratic surface is taken away (sky, wall, black
+# frame, blank scan: shading without detail) is below either bound. Two pictures of the same shading and unrelated
+# detail of share r lie 2·r² apart in structure: 0.045 at 0.15, so that nothing not flat is joined by shading alone
+# at the default threshold. Of 4,347 pictures made from real photos 0.05 % are flat, all of them zooms into nothing.
+FLAT_GREY_LEVELS = 2.0
+FLAT_SHARE_OF_DEVIATION = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Both measures of M pairs of pictures, and the orientation that gives each."""
+
+    mse: NDArray[np.float64]  # (M,)
+    mse_turn: NDArray[np.int64]  # (M,) degrees by which the second must be turned clockwise to show the first
+    structure: NDArray[np.float64]  # (M,)
+    structure_turn: NDArray[np.int64]  # (M,)
+
+
+def measure_pairs(first: Thumbnails, second: Thumbnails, *, mirrored: bool) -> Values:
+    """Both measures of the pairs (first[i], second[i]), each (M, S, S, 3) uint8, over the four turns.
+
+    With ``mirrored`` the second one is first mirrored left to right. Exact: equal to the plain definition in
+    integer arithmetic, whatever the order or number of pairs. Of equally good turns the smallest is given.
+    """
+    parts = [
+        _measure_some(first[start : start + _PAIRS_AT_ONCE], second[start : start + _PAIRS_AT_ONCE], mirrored)
+        for start in range(0, len(first), _PAIRS_AT_ONCE)
+    ] or [Values(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))]
+    return Values(
+        np.concatenate([part.mse for part in parts]),
+        np.concatenate([part.mse_turn for part in parts]),
+        np.concatenate([part.structure for part in parts]),
+        np.concatenate([part.structure_turn for part in parts]),
+    )
+
+
+def _measure_some(first: Thumbnails, second: Thumbnails, mirrored: bool) -> Values:
+    turns = np.array(TURNS)
+    pixels = first[0].size
+    # float64 holds every one of these sums exactly: they are integers below 2**53.
+    dots = _dots(first.astype(np.float64), second.astype(np.float64), mirrored)  # (M, 4)
+    best = dots.argmax(axis=1)  # (M,)
+    squares = _squares(first) + _squares(second)  # (M,)
+    mse = (squares - 2 * dots[np.arange(len(dots)), best]) / pixels
+
+    x, y = cell_luma(first), cell_luma(second)  # (M, 16, 16)
+    floor = _variance_floor(first.shape[1])
+    vx, sum_x = _variance(x)
+    vy, sum_y = _variance(y)
+    luma_dots = _dots(x[..., None], y[..., None], mirrored).astype(np.int64)  # (M, 4)
+    luma_best = luma_dots.argmax(axis=1)
+    covariance = CELLS * luma_dots[np.arange(len(luma_dots)), luma_best] - sum_x * sum_y  # (M,) int64
+    sx, sy = np.maximum(vx, floor).astype(np.float64), np.maximum(vy, floor).astype(np.float64)
+    structure = vx / sx + vy / sy - 2 * covariance / np.sqrt(sx * sy)
+    return Values(mse, turns[best], np.maximum(structure, 0.0), turns[luma_best])
+
+
+def cell_luma(thumbnails: Thumbnails) -> NDArray[np.float64]:
+    """Luma of the 16 × 16 cells (N, 16, 16) float64: whole numbers, 256 · pixels per cell · grey level."""
+    count, side = thumbnails.shape[:2]
+    span = side // CELLS_PX
+    cells = thumbnails.reshape(count, CELLS_PX, span, CELLS_PX, span, 3).sum(axis=(2, 4), dtype=np.int64)
+    return (cells @ np.array(LUMA_WEIGHTS)).astype(np.float64)
+
+
+def normalised_luma(thumbnails: Thumbnails) -> NDArray[np.float64]:
+    """The vectors whose mean squared difference is `structure`: (N, 16, 16) float64, rounded as floats are."""
+    luma = cell_luma(thumbnails)
+    variance, total = _variance(luma)
+    scale = np.sqrt(np.maximum(variance, _variance_floor(thumbnails.shape[1])).astype(np.float64))
+    return np.asarray((CELLS * luma - total[:, None, None]) / scale[:, None, None])
+
+
+def flat(thumbnails: Thumbnails) -> NDArray[np.bool_]:
+    """Which of the thumbnails (N, S, S, 3) show too little detail to tell copies from look-alikes: (N,) bool."""
+    grey = cell_luma(thumbnails).reshape(-1, CELLS) / (256 * (thumbnails.shape[1] // CELLS_PX) ** 2)  # (N, 256)
+    surface = _quadratic_surfaces()  # (256, 6)
+    rest = grey - (grey @ surface) @ surface.T
+    detail = np.sqrt((rest * rest).mean(axis=1))
+    return np.asarray(detail < np.maximum(FLAT_GREY_LEVELS, FLAT_SHARE_OF_DEVIATION * grey.std(axis=1)))
+
+
+@lru_cache
+def orientation(side_px: int, turn: int, mirrored: bool) -> NDArray[np.intp]:
+    """Where each cell of a side_px × side_px picture comes from when it is mirrored, then turned clockwise."""
+    cells = np.arange(side_px * side_px).reshape(side_px, side_px)
+    return np.rot90(cells[:, ::-1] if mirrored else cells, -turn // 90).ravel()
+
+
+def _dots(first: NDArray[np.float64], second: NDArray[np.float64], mirrored: bool) -> NDArray[np.float64]:
+    """Scalar products of (M, s, s, c) with the four turns of another: (M, 4) float64."""
+    count, side = first.shape[:2]
+    turned = np.stack(
+        [second.reshape(count, side * side, -1)[:, orientation(side, turn, mirrored)] for turn in TURNS], axis=1
+    )  # (M, 4, s·s, c)
+    return np.asarray((turned.reshape(count, len(TURNS), -1) @ first.reshape(count, -1, 1))[..., 0])
+
+
+def _squares(thumbnails: Thumbnails) -> NDArray[np.float64]:
+    values = thumbnails.reshape(len(thumbnails), -1).astype(np.int64)
+    return np.asarray((values * values).sum(axis=1).astype(np.float64))
+
+
+def _variance(luma: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(V, Σx) of (N, 16, 16) whole numbers, each (N,) int64; V < 2**61 up to 128 px."""
+    values = luma.reshape(len(luma), CELLS).astype(np.int64)
+    total = values.sum(axis=1)
+    return CELLS * (values * values).sum(axis=1) - total * total, total
+
+
+def _variance_floor(side_px: int) -> int:
+    deviation = FLOOR_GREY_LEVELS * 256 * (side_px // CELLS_PX) ** 2
+    return (CELLS * deviation) ** 2
+
+
+@lru_cache
+def _quadratic_surfaces() -> NDArray[np.float64]:
+    y, x = np.mgrid[0:CELLS_PX, 0:CELLS_PX] / ((CELLS_PX - 1) / 2) - 1
+    surfaces = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(6, CELLS).T
+    return np.linalg.qr(surfaces)[0]

@@ -1,0 +1,132 @@
+"""Opening the database, its pragmas, and the one place where SQLite's errors become ours."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+
+from dupwatchd.db import schema
+from dupwatchd.errors import DamagedStateError, StateError, UsageError
+
+FILE_NAME = "dupwatch.sqlite"
+BUSY_TIMEOUT_MS = 5_000  # a reader may hold up a checkpoint for a moment; the lock file keeps second writers out
+JOURNAL_LIMIT_BYTES = 64 << 20  # what a long reader let the WAL grow to is given back at the next checkpoint
+
+Row = tuple[Any, ...]
+
+
+class Database:
+    """One connection to ``dupwatch.sqlite``; not to be shared between threads."""
+
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
+        self._connection = connection
+        self.path = path
+
+    def rows(self, sql: str, bindings: Any = None) -> list[Row]:
+        """All rows of a query, or of a statement without any."""
+        with self._errors():
+            return self._connection.execute(sql, bindings).fetchall()
+
+    def row(self, sql: str, bindings: Any = None) -> Row | None:
+        """The first row, or None."""
+        rows = self.rows(sql, bindings)
+        return rows[0] if rows else None
+
+    def value(self, sql: str, bindings: Any = None) -> Any:
+        """The first column of the first row; there must be one."""
+        return self.rows(sql, bindings)[0][0]
+
+    def many(self, sql: str, bindings: Any) -> None:
+        """Run one statement for each item of ``bindings``."""
+        with self._errors():
+            self._connection.executemany(sql, bindings).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; on disk when the block is left (``synchronous=FULL``).
+
+        IMMEDIATE, so that a write can never fail half-way because somebody else wrote in between.
+        """
+        self.rows("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.rows("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Close the connection; calling it again does nothing."""
+        with self._errors():
+            self._connection.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise _damaged(self.path, error) from error
+        except apsw.FullError as error:
+            raise StateError(
+                f"no space left for {self.path}: what was committed is safe; make room and run again"
+            ) from error
+        except apsw.BusyError as error:
+            raise StateError(f"{self.path} is locked by another program; close it and run again") from error
+        except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
+            raise UsageError(f"cannot write {self.path}: {error}; check the rights of its folder") from error
+        except apsw.IOError as error:
+            raise StateError(f"cannot read or write {self.path}: {error}; check the disk and run again") from error
+
+
+def open_database(state: str) -> Database:
+    """Open or create the database in the state directory ``state`` and bring its schema up to date.
+
+    Raises UsageError if it cannot be written, StateError if it was made by a newer version, DamagedStateError
+    if it is no database of ours. The caller holds the lock of the state directory.
+    """
+    path = os.path.join(state, FILE_NAME)
+    fresh = not os.path.exists(path)
+    if not fresh and os.path.getsize(path) == 0 and os.listdir(os.path.join(state, "blocks")):
+        # SQLite takes an empty file for a new database, and all that was known would be gone without a word.
+        raise DamagedStateError(f"{path} is empty though pictures are stored beside it; {_CURE}")
+    try:
+        connection = apsw.Connection(path)
+    except apsw.Error as error:
+        raise UsageError(f"cannot open {path}: {error}; check the rights of its folder") from error
+    database = Database(connection, path)
+    try:
+        _prepare(database)
+    except BaseException:
+        connection.close()
+        raise
+    return database
+
+
+def _prepare(database: Database) -> None:
+    database.rows(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    found_id = database.value("PRAGMA application_id")
+    found_version = database.value("PRAGMA user_version")
+    if found_id not in (0, schema.APPLICATION_ID) or (found_id == 0 and database.value("PRAGMA schema_version")):
+        raise DamagedStateError(f"{database.path} is not a database of dupwatch; {_CURE}")
+    if found_version > schema.VERSION:
+        raise StateError(
+            f"{database.path} was made by a newer dupwatch (schema {found_version}, this one knows "
+            f"{schema.VERSION}); install that version or name another --state"
+        )
+    database.rows("PRAGMA journal_mode = WAL")
+    database.rows("PRAGMA synchronous = FULL")  # a committed row survives a power cut
+    database.rows("PRAGMA foreign_keys = ON")
+    database.rows("PRAGMA cache_size = -32000")
+    database.rows("PRAGMA temp_store = MEMORY")
+    database.rows(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+    schema.migrate(database)
+
+
+_CURE = "run `dupwatchd check --repair` to set it aside and start anew from the photos"
+
+
+def _damaged(path: str, error: Exception) -> DamagedStateError:
+    return DamagedStateError(f"{path} is damaged ({error}); {_CURE}")

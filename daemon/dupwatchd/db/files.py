@@ -1,0 +1,174 @@
+"""Folders and files: what the walk saw, what is still to be read, what became of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dupwatchd.db.connection import Database
+from dupwatchd.model import FileId, Job, Stamp
+
+Listed = tuple[bytes, int, int, int, int]  # name, size_bytes, mtime_ns, device, inode
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A row of ``file``, as far as the walk needs it."""
+
+    file_id: int
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that could not be read or decoded."""
+
+    path: bytes
+    error: str
+
+
+def under(folder: bytes) -> tuple[str, tuple[bytes, ...]]:
+    """SQL (on ``folder.path``) and bindings that select a folder and all below it."""
+    prefix = folder.rstrip(b"/") + b"/"
+    return "(folder.path = ? OR (folder.path >= ? AND folder.path < ?))", (folder, prefix, prefix[:-1] + b"0")
+
+
+def _under_any(folders: Sequence[bytes]) -> tuple[str, list[bytes]]:
+    parts = [under(folder) for folder in folders]
+    return "(" + " OR ".join(sql for sql, _ in parts) + ")", [value for _, values in parts for value in values]
+
+
+def folder_listings(database: Database, roots: Sequence[bytes]) -> dict[bytes, tuple[int, bytes | None]]:
+    """All known folders under the roots: path → (folder id, listing digest)."""
+    where, bindings = _under_any(roots)
+    return {
+        path: (folder_id, listing)
+        for path, folder_id, listing in database.rows(
+            f"SELECT path, id, listing FROM folder WHERE {where}",
+            bindings,
+        )
+    }
+
+
+def files_of_folder(database: Database, folder_id: int) -> dict[bytes, KnownFile]:
+    """The files of one folder (not of those below it), by name."""
+    return {
+        name: KnownFile(file_id, size_bytes, mtime_ns, inode)
+        for name, file_id, size_bytes, mtime_ns, inode in database.rows(
+            "SELECT name, id, size_bytes, mtime_ns, inode FROM file WHERE folder_id = ?", (folder_id,)
+        )
+    }
+
+
+def record_folder(
+    database: Database,
+    path: bytes,
+    listing: bytes | None,
+    new_or_changed: Iterable[Listed],
+    gone: Iterable[int],
+) -> None:
+    """Take over what the walk saw in one folder: new and changed files become pending, gone ones are removed."""
+    folder_id = database.value(
+        "INSERT INTO folder (path, listing) VALUES (?, ?) "
+        "ON CONFLICT (path) DO UPDATE SET listing = excluded.listing RETURNING id",
+        (path, listing),
+    )
+    database.many(
+        "INSERT INTO file (folder_id, name, size_bytes, mtime_ns, device, inode, pending) VALUES (?, ?, ?, ?, ?, ?, 1) "
+        "ON CONFLICT (folder_id, name) DO UPDATE SET size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, "
+        "device = excluded.device, inode = excluded.inode, pending = 1, content_id = NULL, error = NULL",
+        [(folder_id, *listed) for listed in new_or_changed],
+    )
+    database.many("DELETE FROM file WHERE id = ?", [(file_id,) for file_id in gone])
+
+
+def forget_folders(database: Database, folder_ids: Iterable[int]) -> None:
+    """Remove folders that are gone, with their files."""
+    bindings = [(folder_id,) for folder_id in folder_ids]
+    database.many("DELETE FROM file WHERE folder_id = ?", bindings)
+    database.many("DELETE FROM folder WHERE id = ?", bindings)
+
+
+def retry_unreadable(database: Database, roots: Sequence[bytes]) -> None:
+    """Make files pending that could not even be read last time: rights and mounts change without a new stamp."""
+    where, bindings = _under_any(roots)
+    database.rows(
+        "UPDATE file SET pending = 1, error = NULL WHERE error IS NOT NULL AND folder_id IN "
+        f"(SELECT id FROM folder WHERE {where})",
+        bindings,
+    )
+
+
+def retry_undecodable(database: Database) -> None:
+    """Make all files pending whose content could not be decoded, and forget those contents."""
+    database.rows(
+        "UPDATE file SET pending = 1, content_id = NULL "
+        "WHERE content_id IN (SELECT id FROM content WHERE error IS NOT NULL)"
+    )
+    database.rows("DELETE FROM content WHERE error IS NOT NULL")
+
+
+def count_pending(database: Database, roots: Sequence[bytes]) -> int:
+    """How many files under the roots are still to be read."""
+    where, bindings = _under_any(roots)
+    return int(
+        database.value(
+            f"SELECT count(*) FROM file JOIN folder ON folder.id = file.folder_id WHERE file.pending = 1 AND {where}",  # noqa: S608 - only our own text
+            bindings,
+        )
+    )
+
+
+def pending_jobs(database: Database, roots: Sequence[bytes], after: FileId, limit: int) -> list[Job]:
+    """The next files to be read, in the order of their ids."""
+    where, bindings = _under_any(roots)
+    return [
+        Job(FileId(file_id), folder.rstrip(b"/") + b"/" + name, Stamp(size_bytes, mtime_ns, device, inode))
+        for file_id, folder, name, size_bytes, mtime_ns, device, inode in database.rows(
+            "SELECT file.id, folder.path, name, size_bytes, mtime_ns, device, inode "
+            "FROM file JOIN folder ON folder.id = file.folder_id "
+            f"WHERE file.pending = 1 AND file.id > ? AND {where} ORDER BY file.id LIMIT ?",
+            (after, *bindings, limit),
+        )
+    ]
+
+
+def settle(database: Database, file_id: FileId, stamp: Stamp, content_id: int | None, error: str | None) -> None:
+    """A file has been read: its content, or why there is none, and the size and time of the bytes read."""
+    database.rows(
+        "UPDATE file SET pending = 0, content_id = ?, error = ?, size_bytes = ?, mtime_ns = ? WHERE id = ?",
+        (content_id, error, stamp.size_bytes, stamp.mtime_ns, file_id),
+    )
+
+
+def remove(database: Database, file_id: FileId) -> None:
+    """A file is gone."""
+    database.rows("DELETE FROM file WHERE id = ?", (file_id,))
+
+
+def failures(database: Database, roots: Sequence[bytes]) -> list[Failure]:
+    """The files under the roots that could not be read or decoded, by path."""
+    where, bindings = _under_any(roots)
+    from_where = f"FROM file JOIN folder ON folder.id = file.folder_id {{}} WHERE {where}"
+    rows = database.rows(
+        "SELECT folder.path, name, file.error " + from_where.format("") + " AND file.error IS NOT NULL "
+        "UNION ALL SELECT folder.path, name, content.error "
+        + from_where.format("JOIN content ON content.id = file.content_id")
+        + " AND content.error IS NOT NULL",
+        bindings * 2,
+    )
+    return sorted(
+        (Failure(folder.rstrip(b"/") + b"/" + name, error) for folder, name, error in rows),
+        key=lambda failure: failure.path,
+    )
+
+
+def count(database: Database, roots: Sequence[bytes]) -> int:
+    """How many files under the roots are in the index, read or not."""
+    where, bindings = _under_any(roots)
+    return int(
+        database.value(
+            f"SELECT count(*) FROM file JOIN folder ON folder.id = file.folder_id WHERE {where}",  # noqa: S608 - our text
+            bindings,
+        )
+    )

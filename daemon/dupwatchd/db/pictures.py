@@ -1,0 +1,124 @@
+"""Contents, pictures and their matches: what was decoded, what it looks like, what it resembles."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dupwatchd.db.connection import Database
+from dupwatchd.model import Match, PictureId
+
+_CHUNK = 500  # bindings per statement; SQLite takes 32766, short statements stay in its cache
+
+
+@dataclass(frozen=True, slots=True)
+class NewPicture:
+    """A picture to be added: its slot in the blocks, the digest of its thumbnail, whether it is flat."""
+
+    picture_id: PictureId
+    digest: bytes
+    flat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewContent:
+    """A content to be added: either its picture and upright size in px, or why it could not be decoded."""
+
+    digest: bytes
+    picture_id: PictureId | None
+    width: int | None
+    height: int | None
+    format: str | None
+    error: str | None
+
+
+def content_ids(database: Database, digests: Iterable[bytes]) -> dict[bytes, int]:
+    """Which of these contents are known: digest → content id."""
+    return _by_digest(database, "content", digests)
+
+
+def picture_ids(database: Database, digests: Iterable[bytes]) -> dict[bytes, PictureId]:
+    """Which of these thumbnails are known: digest → picture id."""
+    return {digest: PictureId(found) for digest, found in _by_digest(database, "picture", digests).items()}
+
+
+def _by_digest(database: Database, table: str, digests: Iterable[bytes]) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for chunk in _chunks(list(digests)):
+        marks = ",".join("?" * len(chunk))
+        found.update(database.rows(f"SELECT digest, id FROM {table} WHERE digest IN ({marks})", chunk))  # noqa: S608 - our own text
+    return found
+
+
+def _chunks(items: list[bytes]) -> Iterator[list[bytes]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
+
+
+def next_slots(database: Database, wanted: int) -> list[PictureId]:
+    """Slots for new pictures: freed ones first, then new ones at the end. Nothing is reserved."""
+    freed = [row[0] for row in database.rows("SELECT id FROM free_slot ORDER BY id LIMIT ?", (wanted,))]
+    end = count_slots(database)
+    return [PictureId(slot) for slot in (*freed, *range(end, end + wanted - len(freed)))]
+
+
+def count_slots(database: Database) -> int:
+    """How many slots of the blocks have ever been used."""
+    used = database.value(
+        "SELECT max(coalesce((SELECT max(id) FROM picture), -1), coalesce((SELECT max(id) FROM free_slot), -1))"
+    )
+    return int(used) + 1
+
+
+def add_pictures(database: Database, pictures: Sequence[NewPicture]) -> None:
+    """Add pictures whose thumbnails are in the blocks already, synced."""
+    database.many("INSERT INTO picture VALUES (?, ?, ?)", [(p.picture_id, p.digest, int(p.flat)) for p in pictures])
+    database.many("DELETE FROM free_slot WHERE id = ?", [(p.picture_id,) for p in pictures])
+
+
+def add_content(database: Database, content: NewContent) -> int:
+    """Add a content; returns its id."""
+    return int(
+        database.value(
+            "INSERT INTO content (digest, picture_id, width, height, format, error) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+            (content.digest, content.picture_id, content.width, content.height, content.format, content.error),
+        )
+    )
+
+
+def add_matches(database: Database, matches: Iterable[Match]) -> None:
+    """Add matches between pictures that are there already."""
+    database.many(
+        "INSERT INTO match VALUES (?, ?, ?, ?, ?)",
+        [(m.a, m.b, int(m.mirrored), m.mse, m.structure) for m in matches],
+    )
+
+
+def remove_matches(database: Database) -> None:
+    """Forget all matches, before everything is compared anew."""
+    database.rows("DELETE FROM match")
+
+
+def remove_unused(database: Database) -> None:
+    """Remove contents no file has, pictures no content has, and their matches; their slots become free."""
+    database.rows("DELETE FROM content WHERE NOT EXISTS (SELECT 1 FROM file WHERE content_id = content.id)")
+    gone = database.rows(
+        "SELECT id FROM picture WHERE NOT EXISTS (SELECT 1 FROM content WHERE picture_id = picture.id)"
+    )
+    database.many("DELETE FROM match WHERE a = ?", gone)
+    database.many("DELETE FROM match WHERE b = ?", gone)
+    database.many("DELETE FROM picture WHERE id = ?", gone)
+    database.many("INSERT INTO free_slot VALUES (?)", gone)
+
+
+def searchable(database: Database) -> list[PictureId]:
+    """The pictures that take part in comparisons, in ascending order: all but the flat ones."""
+    return [PictureId(row[0]) for row in database.rows("SELECT id FROM picture WHERE flat = 0 ORDER BY id")]
+
+
+def count_pictures(database: Database) -> int:
+    """How many distinct pictures are known."""
+    return int(database.value("SELECT count(*) FROM picture"))
+
+
+def count_matches(database: Database) -> int:
+    """How many matches are stored."""
+    return int(database.value("SELECT count(*) FROM match"))

@@ -1,0 +1,94 @@
+"""What `check` reads and mends: the agreement of the tables with each other and with the blocks."""
+
+from collections.abc import Iterable, Iterator
+
+from dupwatchd.db.connection import Database
+from dupwatchd.model import Match, PictureId
+
+_MOST_LINES = 20
+
+
+def faults(database: Database) -> list[str]:
+    """What is wrong inside the database, one line each, at most 20; empty if it is sound."""
+    found = [str(row[0]) for row in database.rows(f"PRAGMA integrity_check({_MOST_LINES})") if row[0] != "ok"]
+    found += [
+        f"table {table}: row {row_id} points to a row of {parent} that is not there"
+        for table, row_id, parent, _ in database.rows("PRAGMA foreign_key_check")[:_MOST_LINES]
+    ]
+    doubled = database.value("SELECT count(*) FROM picture JOIN free_slot USING (id)")
+    if doubled:
+        found.append(f"{doubled} slots are marked free and used at once")
+    return found
+
+
+def pictures_in_parts(database: Database, size: int) -> Iterator[list[tuple[PictureId, bytes]]]:
+    """All pictures with the digests of their thumbnails, ``size`` at a time."""
+    last = -1
+    while rows := database.rows("SELECT id, digest FROM picture WHERE id > ? ORDER BY id LIMIT ?", (last, size)):
+        yield [(PictureId(picture_id), digest) for picture_id, digest in rows]
+        last = rows[-1][0]
+
+
+def matches_in_parts(database: Database, size: int) -> Iterator[list[Match]]:
+    """All matches, ``size`` at a time."""
+    last = (-1, -1, -1)
+    while rows := database.rows(
+        "SELECT a, b, mirrored, mse, structure FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
+        "ORDER BY a, b, mirrored LIMIT ?",
+        (*last, size),
+    ):
+        yield [Match(PictureId(a), PictureId(b), bool(flip), mse, structure) for a, b, flip, mse, structure in rows]
+        last = rows[-1][:3]
+
+
+def picture_digest(database: Database, picture_id: PictureId) -> bytes:
+    """The digest of the thumbnail a picture must have."""
+    return bytes(database.value("SELECT digest FROM picture WHERE id = ?", (picture_id,)))
+
+
+def paths_of_picture(database: Database, picture_id: PictureId) -> list[bytes]:
+    """The files that show a picture."""
+    return [
+        folder.rstrip(b"/") + b"/" + name
+        for folder, name in database.rows(
+            "SELECT folder.path, file.name FROM content JOIN file ON file.content_id = content.id "
+            "JOIN folder ON folder.id = file.folder_id WHERE content.picture_id = ?",
+            (picture_id,),
+        )
+    ]
+
+
+def forget_pictures(database: Database, picture_ids: Iterable[PictureId]) -> None:
+    """Remove pictures whose thumbnails are lost; their files become pending. Within the caller's transaction."""
+    gone = [(picture_id,) for picture_id in picture_ids]
+    database.many(
+        "UPDATE file SET pending = 1, content_id = NULL "
+        "WHERE content_id IN (SELECT id FROM content WHERE picture_id = ?)",
+        gone,
+    )
+    for sql in (
+        "DELETE FROM content WHERE picture_id = ?",
+        "DELETE FROM match WHERE a = ?",
+        "DELETE FROM match WHERE b = ?",
+        "DELETE FROM picture WHERE id = ?",
+        "INSERT INTO free_slot VALUES (?)",
+    ):
+        database.many(sql, gone)
+
+
+def drop_dangling(database: Database) -> int:
+    """Remove rows that point to nothing; files among them become pending. Returns how many rows."""
+    before = database.value("SELECT total_changes()")
+    for sql in (
+        "DELETE FROM match WHERE a NOT IN (SELECT id FROM picture) OR b NOT IN (SELECT id FROM picture)",
+        "UPDATE file SET pending = 1, content_id = NULL WHERE content_id IS NOT NULL "
+        "AND content_id IN (SELECT id FROM content WHERE picture_id IS NOT NULL "
+        "AND picture_id NOT IN (SELECT id FROM picture))",
+        "DELETE FROM content WHERE picture_id IS NOT NULL AND picture_id NOT IN (SELECT id FROM picture)",
+        "UPDATE file SET pending = 1, content_id = NULL "
+        "WHERE content_id IS NOT NULL AND content_id NOT IN (SELECT id FROM content)",
+        "DELETE FROM file WHERE folder_id NOT IN (SELECT id FROM folder)",
+        "DELETE FROM free_slot WHERE id IN (SELECT id FROM picture)",
+    ):
+        database.rows(sql)
+    return int(database.value("SELECT total_changes()")) - int(before)

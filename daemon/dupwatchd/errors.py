@@ -1,0 +1,29 @@
+"""What can go wrong that a person has to hear about, and whose fault it is.
+
+A photo that cannot be read is never an exception: it is recorded as a value (see ``model.Outcome``).
+Everything here ends the command with one line on stderr; ``exit_status`` is part of the command contract.
+"""
+
+
+class DupwatchError(Exception):
+    """Something that ends the command; the message says what happened, to what, and what to do."""
+
+    exit_status = 1
+
+
+class UsageError(DupwatchError):
+    """The command line, a setting or the environment is wrong: the caller can mend it."""
+
+    exit_status = 2
+
+
+class StateError(DupwatchError):
+    """The state directory cannot be used: in use, full, damaged, of a newer version."""
+
+
+class DamagedStateError(StateError):
+    """The database or the blocks are damaged: ``dupwatchd check --repair`` is the cure."""
+
+
+class Interrupted(DupwatchError):  # noqa: N818 - it is not an error, it is the user's wish
+    """The user or the system asked for a stop; all committed work is kept."""

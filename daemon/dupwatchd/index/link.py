@@ -1,0 +1,118 @@
+"""The pool's end of one worker: its socket, and what it owes us."""
+
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from dupwatchd.index import messages
+from dupwatchd.index.plan import Chunk
+
+RECEIVE_BYTES = 256 * 1024
+# A worker is replaced after so many files, which costs 3 ms: decoders leak, and its memory is bounded once for all.
+FILES_PER_WORKER = 5000
+
+
+class WorkerGone(Exception):  # noqa: N818 - it says what happened
+    """The worker closed its end: it is dead or dying."""
+
+
+@dataclass(slots=True, eq=False)
+class Owed:
+    """One reply that a worker owes; it answers in the order it was asked."""
+
+    chunk: Chunk | None  # None: its greeting
+    undecoded: set[int] = field(default_factory=set)  # indexes of files still to be decoded; empty: it reads
+
+
+class WorkerLink:
+    """Sends without ever blocking, receives whole frames; the pool decides what they mean."""
+
+    def __init__(self, pid: int, connection: socket.socket, max_raw_bytes: int, patience_seconds: float) -> None:
+        connection.setblocking(False)
+        self.pid = pid
+        self.connection = connection
+        self.owed: deque[Owed] = deque([Owed(None)])
+        self.chunks: list[Chunk] = []
+        self.files_taken = 0
+        self.deadline = time.monotonic() + patience_seconds
+        self._patience_seconds = patience_seconds
+        self._max_raw_bytes = max_raw_bytes
+        self._buffer = bytearray()
+
+    @property
+    def worn_out(self) -> bool:
+        """It has done its share of files."""
+        return self.files_taken >= FILES_PER_WORKER
+
+    def takes(self, chunk_limit: int) -> bool:
+        """Whether it may get another chunk, if it should have no more than ``chunk_limit``."""
+        full = len(self.chunks) >= chunk_limit or any(chunk.solitary for chunk in self.chunks)
+        return not full and not self.worn_out
+
+    def read(self, chunk: Chunk) -> None:
+        """Ask for the digests of a chunk's files. Raises WorkerGone."""
+        if not self.owed:
+            self.show_patience()
+        self.chunks.append(chunk)
+        self.files_taken += len(chunk.files)
+        self.owed.append(Owed(chunk))
+        self._send(messages.read_request([file.job.path for file in chunk.files]))
+
+    def decode(self, chunk: Chunk, indexes: list[int]) -> None:
+        """Ask for the thumbnails of these files of a chunk, or, if there are none, drop it. Raises WorkerGone."""
+        if indexes:
+            self.owed.append(Owed(chunk, set(indexes)))
+        else:
+            self.chunks.remove(chunk)
+        self._send(messages.decode_request(indexes))
+
+    def receive(self) -> list[tuple[dict[str, Any], bytes]]:
+        """All whole frames there are, as (header, raw bytes). Raises WorkerGone only when none is left, BadReply."""
+        gone = False
+        try:
+            while data := self.connection.recv(RECEIVE_BYTES):
+                self._buffer += data
+                self.show_patience()
+                if len(self._buffer) > 4 * (messages.MAX_HEADER_BYTES + self._max_raw_bytes):
+                    raise messages.BadReply("too much at once")
+            gone = True
+        except BlockingIOError:
+            pass
+        except OSError:  # reset: it died before it had read everything
+            gone = True
+        frames = []
+        while (frame := self._next_frame()) is not None:
+            frames.append(frame)
+        if gone and not frames:
+            raise WorkerGone
+        return frames
+
+    def show_patience(self) -> None:
+        """Give it time anew."""
+        self.deadline = time.monotonic() + self._patience_seconds
+
+    def _next_frame(self) -> tuple[dict[str, Any], bytes] | None:
+        start = messages.LENGTHS_BYTES
+        if len(self._buffer) < start:
+            return None
+        header_bytes, raw_bytes = messages.frame_lengths(self._buffer)
+        if header_bytes > messages.MAX_HEADER_BYTES or raw_bytes > self._max_raw_bytes:
+            raise messages.BadReply("too long")
+        end = start + header_bytes + raw_bytes
+        if len(self._buffer) < end:
+            return None
+        header = messages.header_of(self._buffer[start : start + header_bytes])
+        raw = bytes(self._buffer[start + header_bytes : end])
+        del self._buffer[:end]
+        return header, raw
+
+    def _send(self, message: bytes) -> None:
+        # A worker that is alive has at most two short requests waiting, which always fit.
+        try:
+            sent = self.connection.send(message)
+        except OSError as error:
+            raise WorkerGone from error
+        if sent != len(message):
+            raise WorkerGone

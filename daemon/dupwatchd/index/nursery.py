@@ -1,0 +1,172 @@
+"""Where workers are born: a small process that has the decoders loaded and forks on request.
+
+A worker that died is replaced in milliseconds, for nothing is imported again; the daemon, with its threads, never forks. It
+could be multiprocessing's fork server, but that one pickles, keeps a resource tracker beside itself, lives until the daemon
+ends, and re-imports the daemon's main program in every worker it starts.
+
+The pool holds one end of a socket, the nursery the other. Requests are one byte and a process id; the reply to each is
+one signed 8-byte number.
+
+    "s" + a file descriptor   fork a worker that talks over the descriptor → its process id, or -errno
+    "e" + process id          kill it if it lives, and reap it → its wait status, or -n if n workers will not die now
+
+When the pool's end closes, for whatever reason, the nursery exits; its workers die with it (PR_SET_PDEATHSIG).
+"""
+
+import gc
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+from dupwatchd.index.limits import DecodeLimits
+
+REAP_SECONDS = 1.0  # how long a killed worker may take to die; longer means that the kernel waits for a disk
+REPLY_SECONDS = 60.0  # the first reply includes the imports, on a machine that may be busy
+
+_REQUEST = struct.Struct("!cq")
+_REPLY = struct.Struct("!q")
+_SPAWN, _END = b"s", b"e"
+
+_START = "import sys; sys.path.append(sys.argv[1]); from dupwatchd.index.nursery import main; main(sys.argv[2:])"
+
+
+class NurseryLost(Exception):  # noqa: N818 - it says what happened
+    """The nursery has died; whoever it has born is dead, too."""
+
+
+class Nursery:
+    """The pool's end of a nursery; used by one thread."""
+
+    def __init__(self, thumbnail_px: int, limits: DecodeLimits) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        with theirs:
+            arguments = [package_parent, str(theirs.fileno()), str(thumbnail_px), _limits_to_text(limits)]
+            # -P: a numpy.py in the current directory (among the photos!) must not be imported.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-W", "ignore", "-c", _START, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C in the terminal is the pool's business
+            )
+        ours.settimeout(REPLY_SECONDS)
+        self._socket = ours
+
+    def spawn(self, connection: socket.socket) -> int:
+        """Start a worker that serves the connection; its process id. Raises NurseryLost, OSError."""
+        try:
+            socket.send_fds(self._socket, [_REQUEST.pack(_SPAWN, 0)], [connection.fileno()])
+        except OSError as error:
+            raise NurseryLost from error
+        pid = self._reply()
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
+        return pid
+
+    def end(self, pid: int) -> int:
+        """Kill a worker unless it is dead already: its wait status, or -n if this and n-1 others will not die.
+
+        Raises NurseryLost.
+        """
+        try:
+            self._socket.send(_REQUEST.pack(_END, pid))
+        except OSError as error:
+            raise NurseryLost from error
+        return self._reply()
+
+    def close(self) -> None:
+        """End the nursery and all its workers; may be called twice."""
+        self._socket.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _reply(self) -> int:
+        try:
+            reply = self._socket.recv(_REPLY.size)
+        except OSError as error:
+            raise NurseryLost from error
+        if len(reply) != _REPLY.size:
+            raise NurseryLost
+        number: int = _REPLY.unpack(reply)[0]
+        return number
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Run the nursery; the arguments are made by `Nursery`."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # systemd sends them to the whole group
+        signal.signal(ignored, signal.SIG_IGN)
+    descriptor, thumbnail_px, limits = int(arguments[0]), int(arguments[1]), _limits_from_text(arguments[2])
+    from dupwatchd.index import worker  # all the decoders, once for all workers
+
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)  # native decoders chatter; an error in the imports above has been seen
+    gc.collect()
+    gc.freeze()
+    children: set[int] = set()
+    stuck: set[int] = set()
+    with socket.socket(fileno=descriptor) as control:
+        while True:
+            request, descriptors, _, _ = socket.recv_fds(control, _REQUEST.size, 1)
+            if len(request) != _REQUEST.size:
+                os._exit(0)
+            kind, pid = _REQUEST.unpack(request)
+            if kind == _END:
+                stuck = {other for other in stuck if not os.waitpid(other, os.WNOHANG)[0]}
+                status = _end(pid, children)
+                if status is None:
+                    stuck.add(pid)
+                reply = -len(stuck) if status is None else status
+            else:
+                parent = os.getpid()
+                try:
+                    reply = os.fork()
+                except OSError as error:
+                    reply = -(error.errno or 1)
+                if reply == 0:
+                    control.close()
+                    worker.run(socket.socket(fileno=descriptors[0]), parent, thumbnail_px, limits)
+                os.close(descriptors[0])
+                children.add(reply)
+            control.send(_REPLY.pack(reply))
+
+
+def _end(pid: int, children: set[int]) -> int | None:
+    """Kill and reap a child: its wait status, or None if it will not die for now."""
+    if pid not in children:  # born by another nursery, which has died, and so has it
+        return signal.SIGKILL
+    children.discard(pid)
+    os.kill(pid, signal.SIGKILL)  # does not change the status of one that has died by itself
+    deadline = time.monotonic() + REAP_SECONDS
+    pause_seconds = 0.0005
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return status
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(pause_seconds)
+        pause_seconds = min(0.02, pause_seconds * 2)
+
+
+def _limits_to_text(limits: DecodeLimits) -> str:
+    return json.dumps(asdict(limits), default=lambda suffixes: sorted(s.decode("latin-1") for s in suffixes))
+
+
+def _limits_from_text(text: str) -> DecodeLimits:
+    fields: dict[str, Any] = json.loads(text)
+    for name in ("image_suffixes", "raw_suffixes"):
+        fields[name] = frozenset(suffix.encode("latin-1") for suffix in fields[name])
+    return DecodeLimits(**fields)

@@ -1,0 +1,255 @@
+"""Files go in, outcomes come out: each file is read once, hashed, and decoded only if nobody has its content yet.
+
+The work is done by worker processes that may die, hang, grow or lie; what they say is checked in ``messages``.
+Everything here belongs to the one thread that iterates over `WorkerPool.index`.
+"""
+
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
+
+from dupwatchd.errors import DupwatchError
+from dupwatchd.index import messages
+from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.link import WorkerGone, WorkerLink
+from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
+from dupwatchd.index.nursery import Nursery, NurseryLost
+from dupwatchd.index.plan import CHUNK_FILES, Chunk, File, Plan
+from dupwatchd.index.reasons import why_died, why_too_slow
+from dupwatchd.model import Decoded, Job, Outcome, Verdict
+
+__all__ = ["DecodeLimits", "WorkerPool"]
+
+Known = Callable[[bytes], bool]
+
+# A process that waits in the kernel for a dead disk or network share cannot be killed; so many of them are borne with.
+MAX_STUCK_WORKERS = 8
+MAX_FAILED_STARTS = 3
+
+
+class WorkerPool:
+    """A few processes that read and decode; started by the first job, kept until `close`."""
+
+    def __init__(self, workers: int, thumbnail_px: int, limits: DecodeLimits) -> None:
+        self._workers = workers
+        self._thumbnail_px = thumbnail_px
+        self._limits = limits
+        self._nursery: Nursery | None = None
+        self._links: list[WorkerLink] = []
+        self._selector = selectors.PollSelector()
+        self._stuck_workers = 0
+        self._failed_starts = 0
+        self._indexing = False
+        self._closed = False
+        self._settled: list[Outcome] = []  # not yet handed to the caller
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes; may be called twice, but not while `index` runs: close that generator first."""
+        self._closed = True
+        for link in self._links:
+            link.connection.close()
+        self._links.clear()
+        self._selector.close()
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
+
+    def index(self, jobs: Iterable[Job], known: Known) -> Iterator[Outcome]:
+        """One outcome per job, in any order; looks only a few chunks ahead in ``jobs``.
+
+        ``known`` is asked once for each file that was read, in the caller's thread: True means that its digest is
+        known or claimed already (KNOWN), False that this job is the one that decodes it. A claim comes to nothing if
+        the file has to be read again, because its worker died, and has changed or gone meanwhile: then its outcome has
+        another digest or none. Closing the generator drops what is under way. Raises DupwatchError if no worker can
+        be started.
+        """
+        if self._closed or self._indexing:
+            raise RuntimeError("the pool is closed" if self._closed else "the pool is indexing already")
+        self._indexing = True
+        try:
+            plan = Plan(jobs)
+            while self._hand_out(plan):
+                self._listen(plan, known)
+                if self._settled:
+                    self._hand_out(plan)  # the workers go on while the caller deals with the outcomes
+                    settled, self._settled = self._settled, []
+                    yield from settled
+        finally:
+            self._indexing = False
+            self._settled.clear()
+            for link in [link for link in self._links if link.chunks]:
+                self._end(link)
+
+    def _hand_out(self, plan: Plan) -> bool:
+        """Give every worker what it can take; False if there is nothing left to do."""
+        for link in [link for link in self._links if link.worn_out and not link.chunks]:
+            self._end(link)
+        for chunk_limit in (1, 2):  # first something for everybody, then something to read ahead
+            for place in range(self._workers):
+                if place < len(self._links) and not self._links[place].takes(chunk_limit):
+                    continue
+                if (chunk := plan.next_chunk()) is None:
+                    return any(link.chunks for link in self._links)
+                link = self._links[place] if place < len(self._links) else self._start_worker()
+                if chunk.solitary and link.chunks:
+                    plan.again(chunk)
+                    continue
+                try:
+                    link.read(chunk)
+                except WorkerGone:
+                    pass  # it is noticed as soon as we listen to it
+        return True
+
+    def _listen(self, plan: Plan, known: Known) -> None:
+        """Wait until a worker says something or has had its time, and act on it."""
+        deadlines = [link.deadline for link in self._links if link.owed]
+        timeout = max(0.0, min(deadlines, default=0.0) - time.monotonic())
+        for key, _ in self._selector.select(timeout):
+            link: WorkerLink = key.data
+            try:
+                for header, raw in link.receive():
+                    self._understand(link, header, raw, known)
+            except WorkerGone:
+                self._lose(link, plan)
+            except BadReply as error:
+                self._lose(link, plan, f"the decoder sent garbage ({error})")
+        now = time.monotonic()
+        for link in [link for link in self._links if link.owed and link.deadline <= now]:
+            self._lose(link, plan, why_too_slow(bool(link.owed[0].undecoded), self._limits.decode_seconds))
+
+    def _understand(self, link: WorkerLink, header: dict[str, Any], raw: bytes, known: Known) -> None:
+        """Act on one frame. Raises BadReply, WorkerGone."""
+        if header.get("busy") is True:
+            return
+        if not link.owed:
+            raise BadReply("unasked")
+        owed = link.owed[0]
+        if owed.chunk is None:
+            if header.get("ready") is not True:
+                raise BadReply("no greeting")
+            self._failed_starts = 0
+            link.owed.popleft()
+        elif not owed.undecoded:
+            results = messages.parse_read_reply(header, len(owed.chunk.files))
+            link.owed.popleft()
+            link.decode(owed.chunk, self._claimed(owed.chunk, results, known))
+        else:
+            decoded = messages.parse_decode_reply(header, raw, owed.undecoded, self._thumbnail_px)
+            owed.undecoded.difference_update(index for index, _ in decoded)
+            if not owed.undecoded:
+                link.owed.popleft()
+                link.chunks.remove(owed.chunk)
+            for index, result in decoded:
+                self._settle_decoded(owed.chunk.files[index], result)
+
+    def _claimed(self, chunk: Chunk, results: list[ReadFile | NotRead], known: Known) -> list[int]:
+        """The indexes of the files in a chunk whose contents nobody knows."""
+        wanted = []
+        for index, (file, result) in enumerate(zip(chunk.files, results, strict=True)):
+            file.stamp = result.stamp
+            if isinstance(result, NotRead):
+                self._settle(file, result.verdict, error=result.error)
+            elif file.claimed != result.digest and known(result.digest):
+                self._settle(file, Verdict.KNOWN, digest=result.digest)
+            else:
+                file.claimed = result.digest
+                wanted.append(index)
+        return wanted
+
+    def _lose(self, link: WorkerLink, plan: Plan, reason: str | None = None) -> None:
+        """End a worker that is of no use any more, and see who is to blame: whatever it was working on."""
+        status = self._end(link)
+        blamed = link.owed[0] if link.owed else None
+        for chunk in link.chunks:
+            if blamed is None or chunk is not blamed.chunk:
+                plan.again(chunk)
+        if blamed is None:
+            return
+        if blamed.chunk is None:
+            self._failed_starts += 1
+            return
+        decoding = bool(blamed.undecoded)
+        reason = reason or why_died(status, decoding, self._limits.memory_mb)
+        for file in plan.retry(blamed.chunk):
+            if decoding:
+                self._settle(file, Verdict.FAILED, digest=file.claimed, error=reason)
+            else:
+                file.stamp = None
+                self._settle(file, Verdict.UNREADABLE, error=reason)
+
+    def _settle_decoded(self, file: File, result: Decoded | NotDecoded) -> None:
+        if isinstance(result, Decoded):
+            self._settle(file, Verdict.DECODED, digest=file.claimed, decoded=result)
+        else:
+            verdict = Verdict.FAILED if result.picture else Verdict.NOT_A_PICTURE
+            self._settle(file, verdict, digest=file.claimed, error=result.error)
+
+    def _settle(
+        self,
+        file: File,
+        verdict: Verdict,
+        *,
+        digest: bytes | None = None,
+        decoded: Decoded | None = None,
+        error: str | None = None,
+    ) -> None:
+        file.done = True
+        self._settled.append(Outcome(file.job, verdict, file.stamp, digest, decoded, error))
+
+    def _start_worker(self) -> WorkerLink:
+        """Raises DupwatchError if it cannot be done."""
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            raise DupwatchError("the processes that decode pictures die as soon as they start")
+        if self._stuck_workers >= MAX_STUCK_WORKERS:
+            raise DupwatchError(f"{self._stuck_workers} processes hang in reading: a disk or share does not answer")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                pid = self._spawn(theirs)
+            except (OSError, NurseryLost) as error:
+                ours.close()
+                raise DupwatchError(f"cannot start a process that decodes pictures: {error}") from error
+        max_raw_bytes = CHUNK_FILES * 3 * self._thumbnail_px**2
+        link = WorkerLink(pid, ours, max_raw_bytes, self._limits.decode_seconds)
+        self._selector.register(ours, selectors.EVENT_READ, link)
+        self._links.append(link)
+        return link
+
+    def _spawn(self, connection: socket.socket) -> int:
+        """The process id of a new worker; a nursery that has died is replaced, once."""
+        for _ in range(2):
+            if self._nursery is None:
+                self._nursery = Nursery(self._thumbnail_px, self._limits)
+            try:
+                return self._nursery.spawn(connection)
+            except NurseryLost:
+                self._nursery.close()
+                self._nursery = None
+        raise NurseryLost("it dies as soon as it starts")
+
+    def _end(self, link: WorkerLink) -> int:
+        """Kill a worker and forget it; its wait status."""
+        self._links.remove(link)
+        self._selector.unregister(link.connection)
+        link.connection.close()
+        status = signal.SIGKILL.value  # of one that has died with its nursery, or cannot die yet
+        if self._nursery is not None:
+            try:
+                answer = self._nursery.end(link.pid)
+            except NurseryLost:
+                self._nursery.close()
+                self._nursery = None
+            else:
+                self._stuck_workers = max(0, -answer)
+                if answer >= 0:
+                    status = answer
+        return status

@@ -1,0 +1,105 @@
+"""Why a file gives no thumbnail, in one line for a person."""
+
+import importlib.util
+import os
+import re
+import signal
+
+from PIL import UnidentifiedImageError
+
+EXIT_OUT_OF_MEMORY = 71  # of a worker; any number that Python itself does not exit with
+MAX_REASON_CHARS = 200
+
+
+class DecodeError(Exception):
+    """These bytes give no thumbnail; the message is the reason, without the path."""
+
+
+class NotAPicture(DecodeError):  # noqa: N818 - often it is no error: most folders hold other files too
+    """These bytes are not an image at all."""
+
+
+# What the first bytes say. Only for files that no decoder wanted: the decoders look for themselves.
+_PICTURES: tuple[tuple[bytes, str], ...] = (
+    (rb"\xff\xd8\xff", "JPEG"),
+    (rb"\x89PNG\r\n\x1a\n", "PNG"),
+    (rb"GIF8[79]a", "GIF"),
+    (rb"RIFF....WEBP", "WebP"),
+    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
+    (rb"....ftypavi[fs]", "AVIF"),
+    (rb"....ftyp(?:hei|hev|mif1|msf1)", "HEIF"),
+    (rb"....ftypcrx ", "raw photo"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
+    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
+    (rb"8BPS", "PSD"),
+    (rb"qoif", "QOI"),
+    (rb"DDS ", "DDS"),
+    (rb"BPG\xfb", "BPG"),
+)
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (rb"\s*(?i:<!doctype html|<html)", "HTML text"),
+    (rb"....ftyp(?:qt  )", "QuickTime video"),
+    (rb"....ftyp", "MP4 video"),
+    (rb"....(?:moov|mdat|wide)", "QuickTime video"),
+    (rb"\x1a\x45\xdf\xa3", "Matroska video"),
+    (rb"RIFF....AVI ", "AVI video"),
+    (rb"%PDF", "PDF"),
+    (rb"PK\x03\x04", "ZIP archive"),
+    (rb"\0+\Z", "nothing but zeros"),
+    (rb"[\t\n\r\x20-\x7e]+\Z", "text"),
+)
+
+
+def why_not_opened(data: bytes, error: Exception) -> DecodeError:
+    """What to say of bytes whose header no decoder would read; ``error`` is what the last one said."""
+    head = data[:512]
+    if name := _first_match(_PICTURES, head):
+        if name == "JPEG XL" and importlib.util.find_spec("pillow_jxl") is None:
+            return DecodeError("JPEG XL needs the extra dupwatch[jxl]")
+        if isinstance(error, UnidentifiedImageError):  # it quotes an object's address, no reason
+            return DecodeError(f"damaged or unsupported {name}")
+        return why_not_decoded(error, name)
+    if name := _first_match(_OTHERS, head):
+        return NotAPicture(f"not an image ({name})")
+    return NotAPicture("not an image")
+
+
+def why_not_decoded(error: Exception, format_name: str) -> DecodeError:
+    """What a decoder's own exception means to a person."""
+    message = one_line(str(error)) or type(error).__name__
+    if re.search(r"truncated|premature end of|unexpected end|end of file|eof|not enough|too short", message, re.IGNORECASE):
+        return DecodeError(f"truncated {format_name}")
+    message = message.removesuffix(" when reading image file")
+    return DecodeError(one_line(f"damaged {format_name} ({message})"))
+
+
+def why_died(wait_status: int, decoding: bool, memory_mb: int) -> str:
+    """What the end of a worker process says about the file that it was reading or decoding."""
+    if os.WIFEXITED(wait_status):
+        if os.WEXITSTATUS(wait_status) == EXIT_OUT_OF_MEMORY:
+            return f"{'decoding' if decoding else 'reading'} needs more than {memory_mb} MB"
+        return f"the {'decoder' if decoding else 'reader'} gave up (status {os.WEXITSTATUS(wait_status)})"
+    number = os.WTERMSIG(wait_status)
+    verb = "was killed" if number == signal.SIGKILL else "crashed"
+    return f"the {'decoder' if decoding else 'reader'} {verb} ({signal.Signals(number).name})"
+
+
+def why_too_slow(decoding: bool, seconds: float) -> str:
+    """What to say of a file that took too long."""
+    return f"{'decoding' if decoding else 'reading'} took longer than {seconds:g} s"
+
+
+def too_many_pixels(width: int, height: int, max_pixels: int) -> DecodeError:
+    """The error for a picture that is not even tried."""
+    size = f"{width} × {height} pixels"  # noqa: RUF001 - a person reads it
+    return DecodeError(f"{size} exceed max_pixels = {max_pixels / 1e6:g} million")
+
+
+def one_line(text: str) -> str:
+    """Printable, without line breaks, of bounded length: decoders quote the bytes they stumble over."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= MAX_REASON_CHARS else line[: MAX_REASON_CHARS - 1] + "…"
+
+
+def _first_match(table: tuple[tuple[bytes, str], ...], head: bytes) -> str | None:
+    return next((name for pattern, name in table if re.match(pattern, head, re.DOTALL)), None)

@@ -1,0 +1,84 @@
+"""The values that steps and stores hand to each other; no behaviour beyond what follows from the fields.
+
+Paths are bytes everywhere: a file name on Linux need not be text.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+FileId = NewType("FileId", int)
+PictureId = NewType("PictureId", int)
+
+Thumbnail = NDArray[np.uint8]  # (S, S, 3) RGB, upright
+Thumbnails = NDArray[np.uint8]  # (N, S, S, 3) RGB, upright
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What stat says of a file; while it stays equal the file counts as unchanged."""
+
+    size_bytes: int
+    mtime_ns: int
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file to be read."""
+
+    file_id: FileId
+    path: bytes
+    stamp: Stamp  # as the walk saw it
+
+
+class Verdict(Enum):
+    """What came of reading one file."""
+
+    DECODED = "decoded"  # a content not seen before, with its thumbnail
+    KNOWN = "known"  # its content is known already: nothing was decoded
+    FAILED = "failed"  # the content cannot be decoded; `error` says why
+    NOT_A_PICTURE = "not a picture"  # no image, and its name does not claim to be one
+    UNREADABLE = "unreadable"  # the file could not be read; `error` says why; there is no digest
+    VANISHED = "vanished"  # it is gone since the walk
+    CHANGED = "changed"  # it kept changing while it was read
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded content: its thumbnail and what the full picture is like."""
+
+    thumbnail: Thumbnail
+    width: int  # px, upright: EXIF orientation applied
+    height: int
+    format: str  # "JPEG", "HEIF", ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one `Job`."""
+
+    job: Job
+    verdict: Verdict
+    stamp: Stamp | None = None  # of the bytes that were read; None if nothing was read
+    digest: bytes | None = None  # BLAKE3, 32 bytes, of the whole file
+    decoded: Decoded | None = None
+    error: str | None = None  # one line, no path in it
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Two pictures that resemble each other; both values are the smallest over the four turns.
+
+    With ``mirrored`` it is the mirror image of the one that resembles the other.
+    """
+
+    a: PictureId  # a < b
+    b: PictureId
+    mirrored: bool
+    mse: float  # 0 ... 65025
+    structure: float  # 0 ... 4

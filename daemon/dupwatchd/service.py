@@ -1,0 +1,261 @@
+"""Starts and stops everything: the lock, the stores, the worker processes; in order, and in reverse.
+
+`scan` is the one-shot form. Nothing else in the program creates processes, threads or sockets.
+"""
+
+import errno
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any
+
+from dupwatchd.blocks.store import BlockStore
+from dupwatchd.check import Findings, mend, set_aside, verify
+from dupwatchd.compare import measures
+from dupwatchd.compare.matcher import Limits
+from dupwatchd.db import facts, files, pictures
+from dupwatchd.db.answers import Copy
+from dupwatchd.db.connection import FILE_NAME, Database, open_database
+from dupwatchd.errors import DamagedStateError, Interrupted, StateError, UsageError
+from dupwatchd.index.pool import DecodeLimits, WorkerPool
+from dupwatchd.model import FileId, Job, Stamp, Thumbnail
+from dupwatchd.pipeline import Pipeline, Progress, Survey
+from dupwatchd.serve.clusters import Question, find_clusters, pairs_measurer
+from dupwatchd.settings import Settings
+from dupwatchd.watch.ignore import DEFAULT_IGNORE, IMAGE_SUFFIXES, RAW_SUFFIXES
+from dupwatchd.watch.walk import WalkRules
+
+_DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "opencv-python-headless", "rawpy", "simplejpeg", "dupwatch")
+
+
+def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> dict[str, Any]:
+    """Index and compare what is new under the folders; returns the answer document, paths as bytes.
+
+    Raises UsageError, StateError or Interrupted; whatever was committed before stays.
+    """
+    roots = resolve_roots(folders)
+    with ExitStack() as stack:
+        stack.enter_context(_stoppable())
+        state = stack.enter_context(locked_state(settings.state))
+        database = open_database(state)
+        stack.callback(database.close)
+        blocks = open_blocks(database, state, settings)
+        _retry_after_upgrade(database)
+        limits = Limits(settings.compare.keep_mse, settings.compare.keep_structure, settings.compare.mirrored)
+        pipeline = Pipeline(database, blocks, limits, progress)
+        pool = stack.enter_context(_worker_pool(settings, settings.index.thumbnail_px))
+        survey = pipeline.survey(roots, _walk_rules(settings, state))
+        changing = pipeline.index_pending(roots, pool)
+        pipeline.tidy()
+        pipeline.compare_if_needed()
+        return _answer(database, blocks, settings, roots, survey, changing)
+
+
+def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
+    """Verify a state directory, and mend it if asked; raises UsageError if there is none."""
+    if not os.path.exists(os.path.join(settings.state, FILE_NAME)):
+        raise UsageError(f"no index in {settings.state}; name its directory with --state")
+    findings = Findings()
+    with ExitStack() as stack:
+        stack.enter_context(_stoppable())
+        state = stack.enter_context(locked_state(settings.state))
+        progress.stage("checking", None)
+        try:
+            database = open_database(state)
+        except DamagedStateError as error:
+            findings.faults.append(str(error))
+            if repair:
+                findings.mended.append(f"set aside as {set_aside(state)}; the next scan starts anew from the photos")
+            return findings
+        stack.callback(database.close)
+        side = facts.read(database).get("thumbnail_px", settings.index.thumbnail_px)
+        blocks = BlockStore(os.path.join(state, "blocks"), side)
+        try:
+            bad = verify(database, blocks, findings)
+            if repair and findings.faults:
+                mend(database, blocks, bad, _thumbnail_maker(settings, side), findings)
+        except DamagedStateError as error:
+            findings.faults.append(str(error))
+            if repair:
+                database.close()
+                findings.mended.append(f"set aside as {set_aside(state)}; the next scan starts anew from the photos")
+    return findings
+
+
+def _thumbnail_maker(settings: Settings, side: int) -> Callable[[bytes], Thumbnail | None]:
+    """Decode one file at a time in a worker process, as a scan would."""
+
+    def make(path: bytes) -> Thumbnail | None:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        job = Job(FileId(0), path, Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
+        with _worker_pool(settings, side) as pool:
+            outcome = next(iter(pool.index([job], lambda digest: False)))
+        return outcome.decoded.thumbnail if outcome.decoded else None
+
+    return make
+
+
+def resolve_roots(folders: Sequence[bytes]) -> list[bytes]:
+    """Absolute, resolved roots, without those inside another; raises UsageError for what is no folder."""
+    for folder in folders:
+        if not os.path.lexists(folder):
+            raise UsageError(f"no such folder: {os.fsdecode(folder)}")
+        if not os.path.isdir(folder):
+            what = "a file" if os.path.isfile(folder) else "no folder"
+            raise UsageError(f"{os.fsdecode(folder)} is {what}; name the folder it lies in")
+    resolved = sorted({os.path.realpath(folder) for folder in folders})
+    roots: list[bytes] = []
+    for path in resolved:
+        if not any(path.startswith(root.rstrip(b"/") + b"/") for root in roots):
+            roots.append(path)
+    return roots
+
+
+@contextmanager
+def locked_state(path: str) -> Iterator[str]:
+    """Make the state directory if need be and hold its lock; gives its resolved path.
+
+    The lock goes with the process, however it ends.
+    """
+    state = os.path.realpath(path)
+    try:
+        os.makedirs(os.path.join(state, "blocks"), mode=0o700, exist_ok=True)
+        lock = os.open(os.path.join(state, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StateError(f"no space left for the state directory {state}; make room and run again") from error
+        raise UsageError(
+            f"cannot use the state directory {state}: {error.strerror}; name another with --state"
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            raise StateError(
+                f"the state directory {state} is in use by process {owner or '?'}; wait for it, or name another with --state"
+            ) from None
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            pass  # the number is a courtesy; a full disk is reported by who needs the room
+        yield state
+    finally:
+        os.close(lock)
+
+
+def open_blocks(database: Database, state: str, settings: Settings) -> BlockStore:
+    """The block store of a state directory; its thumbnail side is fixed by the first picture."""
+    side = facts.read(database).get("thumbnail_px")
+    if side is None or (side != settings.index.thumbnail_px and not pictures.count_slots(database)):
+        side = settings.index.thumbnail_px
+        facts.write(database, {"thumbnail_px": side})
+    if side != settings.index.thumbnail_px:
+        raise UsageError(
+            f"setting index.thumbnail_px is {settings.index.thumbnail_px}, but the state directory {state} holds "
+            f"thumbnails of {side} px; set it back, or name another --state"
+        )
+    return BlockStore(os.path.join(state, "blocks"), side)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGINT and SIGTERM raise Interrupted in the main thread; everything is safe against being cut off anywhere."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted("interrupted: what is done is kept; run the same command again to go on")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _worker_pool(settings: Settings, thumbnail_px: int) -> WorkerPool:
+    index = settings.index
+    limits = DecodeLimits(
+        decode_seconds=index.decode_seconds,
+        memory_mb=index.memory_mb,
+        max_pixels=index.max_pixels,
+        max_file_mb=index.max_file_mb,
+        image_suffixes=IMAGE_SUFFIXES,
+        raw_suffixes=RAW_SUFFIXES,
+    )
+    return WorkerPool(index.workers or len(os.sched_getaffinity(0)), thumbnail_px, limits)
+
+
+def _walk_rules(settings: Settings, state: str) -> WalkRules:
+    watch = settings.watch
+    wanted = frozenset(os.fsencode(suffix) for suffix in watch.suffixes)
+    return WalkRules(
+        suffixes=wanted or IMAGE_SUFFIXES | RAW_SUFFIXES | {b""},
+        ignore=(*watch.ignore, *(DEFAULT_IGNORE if watch.ignore_junk else ())),
+        left_out=frozenset([os.fsencode(state)]),
+    )
+
+
+def _retry_after_upgrade(database: Database) -> None:
+    """Another version of a decoder may read what the last one could not."""
+    decoders = " ".join(f"{name}={_version(name)}" for name in _DECODERS)
+    if facts.read(database).get("decoders") != decoders:
+        with database.transaction():
+            files.retry_undecodable(database)
+            facts.write(database, {"decoders": decoders})
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _presence(roots: Sequence[bytes], offline: Sequence[bytes]) -> Callable[[Copy], bool]:
+    """Tells whether a file the index knows is there: the walk has just seen those under online roots, others are looked at."""
+    online = tuple(root.rstrip(b"/") + b"/" for root in roots if root not in offline)
+
+    def is_there(copy: Copy) -> bool:
+        if copy.path.startswith(online):
+            return True
+        try:
+            status = os.lstat(copy.path)
+        except OSError:
+            return False
+        return (status.st_size, status.st_mtime_ns) == (copy.size_bytes, copy.mtime_ns)
+
+    return is_there
+
+
+def _answer(
+    database: Database,
+    blocks: BlockStore,
+    settings: Settings,
+    roots: list[bytes],
+    survey: Survey,
+    changing: int,
+) -> dict[str, Any]:
+    compare = settings.compare
+    question = Question(compare.measure, settings.threshold, compare.mirrored, touching=roots)
+    measurer = pairs_measurer(blocks.read, measures.measure_pairs, compare.measure, mirrored=compare.mirrored)
+    clusters = find_clusters(database, question, measurer, _presence(roots, survey.offline))
+    return {
+        "measure": compare.measure,
+        "threshold": settings.threshold,
+        "total_clusters": len(clusters),
+        "clusters": clusters,
+        "failed": [{"path": failure.path, "error": failure.error} for failure in files.failures(database, roots)],
+        "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
+        "offline": list(survey.offline),
+        "files": files.count(database, roots),
+        "changing": changing,
+    }

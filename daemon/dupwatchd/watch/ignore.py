@@ -1,0 +1,66 @@
+"""Which names are not looked at: junk that NAS systems, sync tools and trash cans leave among the photos."""
+
+import fnmatch
+import re
+from collections.abc import Iterable
+
+DEFAULT_IGNORE = (
+    "@eaDir",  # Synology: thumbnails of every photo
+    "#recycle",
+    "@Recycle",
+    "@Recently-Snapshot",
+    ".@__thumb",  # QNAP
+    "#snapshot",
+    ".snapshot",
+    ".snapshots",
+    ".zfs",
+    ".Trash",
+    ".Trash-*",
+    ".Trashes",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+    ".stfolder",  # Syncthing
+    ".stversions",
+    ".syncthing.*.tmp",
+    "~syncthing~*.tmp",
+    ".*.[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]",  # rsync: .IMG_1.jpg.aB3xYz
+    ".~tmp~",  # rsync --delay-updates
+    ".rsync-partial",
+    "*.part",
+    "*.crdownload",
+    "._*",  # macOS resource forks: no pictures, whatever their suffix says
+    ".thumbnails",
+    ".dropbox.cache",
+)
+
+# What Pillow, pillow-heif and libraw read, and people call photos.
+RAW_SUFFIXES = frozenset(
+    f".{name}".encode()
+    for name in ["3fr", "ari", "arw", "bay", "cap", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "k25", "kdc", "mdc", "mef", "mos", "mrw", "nef", "nrw", "orf", "pef", "ptx", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f"]
+)
+IMAGE_SUFFIXES = frozenset(
+    f".{name}".encode()
+    for name in ["jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "tif", "tiff", "bmp", "dib", "gif", "avif", "avifs", "heic", "heif", "hif", "jp2", "j2k", "jpf", "jpx", "jpm", "jxl", "pnm", "ppm", "pgm", "pbm", "pam", "pfm", "ico", "icns", "tga", "psd", "dds", "sgi", "rgb", "qoi", "pcx", "xbm", "xpm"]
+)
+
+
+class IgnoredNames:
+    """Globs against names; one with a slash is held against the path below the root. Case matters."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        patterns = tuple(patterns)
+        self._name = _compiled(pattern for pattern in patterns if "/" not in pattern)
+        self._path = _compiled(pattern.strip("/") for pattern in patterns if "/" in pattern)
+
+    def covers(self, name: bytes, path_below_root: bytes) -> bool:
+        """Is a file or folder to be left alone?"""
+        return bool(
+            (self._name and self._name.fullmatch(name)) or (self._path and self._path.fullmatch(path_below_root))
+        )
+
+
+def _compiled(patterns: Iterable[str]) -> re.Pattern[bytes] | None:
+    expressions = [fnmatch.translate(pattern) for pattern in patterns]
+    # fnmatch knows text only; its expressions are ASCII beyond the literals, so the file system's bytes do
+    return re.compile("|".join(expressions).encode("utf-8", "surrogateescape"), re.DOTALL) if expressions else None

@@ -1,0 +1,152 @@
+"""Walks the roots: every folder below them with the stamps of its picture files.
+
+Symbolic links are never followed, so loops are harmless. What cannot be listed is reported, not raised. Memory is
+that of one folder and of the list of folders still to be visited.
+"""
+
+import hashlib
+import marshal
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dupwatchd.watch.ignore import IgnoredNames
+
+Entry = tuple[bytes, int, int, int, int]  # name, size_bytes, mtime_ns, device, inode
+_Seen = tuple[str, int, int, int]  # name, size_bytes, mtime_ns, inode; text, for os.fsencode costs as much as a stat
+
+# Their drivers invent inode numbers anew after a remount or under memory pressure: there, size and time must do.
+_UNSTABLE_INODES = ("vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk", "fuse", "cifs", "smb3", "9p", "virtiofs")
+
+
+@dataclass(frozen=True)
+class WalkRules:
+    """What the walk takes up."""
+
+    suffixes: frozenset[bytes]  # lower case, with dot; b"" stands for names without one
+    ignore: tuple[str, ...]  # globs, see `IgnoredNames`
+    left_out: frozenset[bytes] = field(default_factory=frozenset)  # absolute paths never entered: our own state
+
+    @cached_property
+    def ignored(self) -> IgnoredNames:
+        """The globs, compiled."""
+        return IgnoredNames(self.ignore)
+
+    @cached_property
+    def signature(self) -> bytes:
+        """Changes when other files would be taken up."""
+        return repr((sorted(self.suffixes), self.ignore)).encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One folder: its picture files, or why it could not be listed."""
+
+    path: bytes
+    digest: bytes  # of all names and stamps: equal digests mean that nothing has changed
+    inodes_are_stable: bool
+    error: str | None
+    _seen: list[_Seen]
+    _device: int
+    _root: bytes
+    _rules: WalkRules
+
+    @property
+    def seen_files(self) -> int:
+        """How many files have a wanted suffix, ignored names included."""
+        return len(self._seen)
+
+    def entries(self) -> list[Entry]:
+        """The files to be taken up; worked out only for folders that changed, as it costs more than the listing."""
+        skip = len(self._root.rstrip(b"/")) + 1
+        prefix = self.path.rstrip(b"/") + b"/"
+        covers = self._rules.ignored.covers
+        names = [(os.fsencode(name), *stamp) for name, *stamp in self._seen]
+        return [
+            (name, size_bytes, mtime_ns, self._device, inode)
+            for name, size_bytes, mtime_ns, inode in names
+            if not covers(name, (prefix + name)[skip:])
+        ]
+
+
+def walk(roots: Sequence[bytes], rules: WalkRules) -> Iterator[Listing]:
+    """List each folder at and below the roots once; roots are absolute, resolved, none inside another."""
+    unstable = _devices_with_unstable_inodes()
+    suffixes = frozenset(os.fsdecode(suffix) for suffix in rules.suffixes)
+    for root in roots:
+        folders = [root]
+        while folders:
+            path = folders.pop()
+            try:
+                device, seen, below = _list_folder(path, suffixes)
+            except OSError as error:
+                yield Listing(path, b"", True, error.strerror or str(error), [], 0, root, rules)
+                continue
+            stable = device not in unstable
+            yield Listing(path, _digest(seen, stable, rules), stable, None, seen, device, root, rules)
+            folders += _wanted_folders(path, root, below, rules)
+
+
+def _list_folder(path: bytes, suffixes: frozenset[str]) -> tuple[int, list[_Seen], list[str]]:
+    """(device, files with one of the suffixes, folders); raises OSError."""
+    seen: list[_Seen] = []
+    below: list[str] = []
+    # Relative to an open folder a stat costs less than by its whole path.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with os.scandir(descriptor) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.name)
+                    continue
+                name = entry.name
+                dot = name.rfind(".")
+                if (name[dot:].lower() if dot > 0 else "") in suffixes:
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # gone between listing and stat
+                    if stat.S_ISREG(status.st_mode):
+                        seen.append((name, status.st_size, status.st_mtime_ns, status.st_ino))
+        return os.fstat(descriptor).st_dev, seen, below
+    finally:
+        os.close(descriptor)
+
+
+def _digest(seen: list[_Seen], inodes_are_stable: bool, rules: WalkRules) -> bytes:
+    known = seen if inodes_are_stable else [entry[:3] for entry in seen]
+    # format 2 of marshal has no back references: equal values give equal bytes
+    return hashlib.blake2b(marshal.dumps(known, 2), key=_key(rules), digest_size=16).digest()
+
+
+def _key(rules: WalkRules) -> bytes:
+    return hashlib.blake2b(rules.signature, digest_size=32).digest()
+
+
+def _wanted_folders(path: bytes, root: bytes, below: list[str], rules: WalkRules) -> list[bytes]:
+    """Folders to be visited, last one first."""
+    skip = len(root.rstrip(b"/")) + 1
+    prefix = path.rstrip(b"/") + b"/"
+    wanted = []
+    for name in sorted(map(os.fsencode, below), reverse=True):
+        whole = prefix + name
+        if whole not in rules.left_out and not rules.ignored.covers(name, whole[skip:]):
+            wanted.append(whole)
+    return wanted
+
+
+def _devices_with_unstable_inodes() -> frozenset[int]:
+    devices = set()
+    try:
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            for line in mounts:
+                before, _, after = line.partition(b" - ")
+                kind = after.split(b" ", 1)[0].decode("ascii", "replace").partition(".")[0]
+                if kind in _UNSTABLE_INODES:
+                    major, _, minor = before.split(b" ")[2].partition(b":")
+                    devices.add(os.makedev(int(major), int(minor)))
+    except OSError:
+        pass  # no /proc: then every inode counts, which costs a second reading at worst
+    return frozenset(devices)

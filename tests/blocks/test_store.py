@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dupwatchd.blocks import store
+from dupwatchd.blocks.store import BlockStore, thumbnail_digest
+from dupwatchd.errors import DamagedStateError
+from dupwatchd.model import Thumbnails
+
+
+def some(count: int, seed: int = 0, side: int = 16) -> Thumbnails:
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3)).astype(np.uint8)
+
+
+def test_what_was_written_is_read_back_in_any_order_across_blocks(tmp_path: Path) -> None:
+    blocks = BlockStore(str(tmp_path), 16)
+    slots = [0, 5, store.SLOTS_PER_BLOCK - 1, store.SLOTS_PER_BLOCK, 3 * store.SLOTS_PER_BLOCK + 7]
+    thumbnails = some(len(slots))
+    blocks.write(slots, thumbnails)
+    blocks.sync()
+    order = [3, 0, 4, 2, 1, 0]
+    for reader in (blocks, BlockStore(str(tmp_path), 16)):
+        assert (reader.read([slots[i] for i in order]) == thumbnails[order]).all()
+
+
+def test_a_slot_can_be_written_again_and_its_neighbours_stay(tmp_path: Path) -> None:
+    blocks = BlockStore(str(tmp_path), 16)
+    blocks.write([0, 1, 2], some(3))
+    assert (blocks.read([1]) == some(3)[1]).all()
+    blocks.write([1, 9], some(2, seed=1))
+    assert (blocks.read([0, 1, 2, 9]) == np.stack([some(3)[0], *some(2, 1)[:1], some(3)[2], some(2, 1)[1]])).all()
+
+
+def test_a_missing_or_short_block_says_what_to_do(tmp_path: Path) -> None:
+    blocks = BlockStore(str(tmp_path), 16)
+    blocks.write([0, 1], some(2))
+    with pytest.raises(DamagedStateError, match="too short; run `dupwatchd check --repair`"):
+        blocks.read([2])
+    with pytest.raises(DamagedStateError, match="No such file.*check --repair"):
+        blocks.read([store.SLOTS_PER_BLOCK])
+    (tmp_path / "000000.thumbnails").write_bytes(b"")
+    with pytest.raises(DamagedStateError, match="check --repair"):
+        BlockStore(str(tmp_path), 16).read([0])
+
+
+def test_the_digest_tells_any_two_thumbnails_apart() -> None:
+    one = some(1)[0]
+    other = one.copy()
+    other[7, 7, 1] ^= 1
+    assert thumbnail_digest(one) == thumbnail_digest(one.copy())
+    assert thumbnail_digest(one) != thumbnail_digest(other)
+
+
+def test_nothing_is_read_for_nothing(tmp_path: Path) -> None:
+    assert BlockStore(str(tmp_path), 16).read([]).shape == (0, 16, 16, 3)

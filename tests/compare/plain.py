@@ -1,0 +1,43 @@
+"""Both measures in the plainest way: one pair, one orientation at a time, whole numbers until the last line."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+
+
+def orientations(picture: Picture, mirrored: bool) -> list[Picture]:
+    """Turned clockwise by 0, 90, 180, 270 degrees, after mirroring it left to right if asked."""
+    upright = picture[:, ::-1] if mirrored else picture
+    return [np.rot90(upright, -turn) for turn in range(4)]
+
+
+def mse(a: Picture, b: Picture, mirrored: bool) -> float:
+    sums = []
+    for turned in orientations(b, mirrored):
+        difference = a.astype(np.int64) - turned.astype(np.int64)
+        sums.append(int((difference * difference).sum()))
+    return min(sums) / a.size
+
+
+def structure(a: Picture, b: Picture, mirrored: bool) -> float:
+    return min(_structure(a, turned) for turned in orientations(b, mirrored))
+
+
+def _structure(a: Picture, b: Picture) -> float:
+    x, y = _cells(a), _cells(b)
+    floor = (256 * 4 * 256 * (a.shape[0] // 16) ** 2) ** 2
+    vx = 256 * int((x * x).sum()) - int(x.sum()) ** 2
+    vy = 256 * int((y * y).sum()) - int(y.sum()) ** 2
+    covariance = 256 * int((x * y).sum()) - int(x.sum()) * int(y.sum())
+    sx, sy = max(vx, floor), max(vy, floor)
+    return max(0.0, vx / sx + vy / sy - 2 * covariance / math.sqrt(float(sx) * float(sy)))
+
+
+def _cells(picture: Picture) -> NDArray[np.int64]:
+    """Luma summed over the pixels of 16 x 16 cells; whole numbers."""
+    luma = picture.astype(np.int64) @ np.array([77, 150, 29])
+    span = picture.shape[0] // 16
+    return luma.reshape(16, span, 16, span).sum(axis=(1, 3))

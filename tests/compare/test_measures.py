@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dupwatchd.compare import measures
+from tests.compare import plain
+from tests.conftest import photo_like
+
+SIDES = (16, 32, 64)
+
+
+def thumbnail(seed: int, side: int) -> plain.Picture:
+    picture = photo_like(seed, side * 4, side * 4)
+    return picture.reshape(side, 4, side, 4, 3).mean(axis=(1, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_both_measures_equal_the_plain_definition(side: int, mirrored: bool) -> None:
+    first = np.stack([thumbnail(seed, side) for seed in range(12)])
+    second = np.stack([thumbnail(seed + 6, side) for seed in range(12)])
+    values = measures.measure_pairs(first, second, mirrored=mirrored)
+    for i in range(len(first)):
+        assert values.mse[i] == plain.mse(first[i], second[i], mirrored)
+        assert values.structure[i] == pytest.approx(plain.structure(first[i], second[i], mirrored), abs=1e-14)
+
+
+EXTREMES = ["black", "white", "checkers", "dot", "noise", "stripes"]
+
+
+def extreme(name: str, seed: int) -> plain.Picture:
+    random = np.random.default_rng(seed)
+    picture = np.zeros((32, 32, 3), np.uint8)
+    if name == "white":
+        picture[:] = 255
+    elif name == "checkers":
+        picture[::2, ::2] = picture[1::2, 1::2] = 255
+    elif name == "dot":
+        picture[random.integers(32), random.integers(32)] = random.integers(0, 256, 3)
+    elif name == "noise":
+        picture[:] = random.integers(0, 256, picture.shape)
+    elif name == "stripes":
+        picture[:: random.integers(1, 8)] = 255
+    return picture
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    names=st.tuples(st.sampled_from(EXTREMES), st.sampled_from(EXTREMES)),
+    seeds=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    mirrored=st.booleans(),
+)
+def test_hostile_thumbnails_give_the_plain_values_both_ways_round(
+    names: tuple[str, str], seeds: tuple[int, int], mirrored: bool
+) -> None:
+    a, b = extreme(names[0], seeds[0]), extreme(names[1], seeds[1])
+    there = measures.measure_pairs(a[None], b[None], mirrored=mirrored)
+    back = measures.measure_pairs(b[None], a[None], mirrored=mirrored)
+    assert there.mse[0] == back.mse[0] == plain.mse(a, b, mirrored)
+    assert there.structure[0] == back.structure[0]
+    assert there.structure[0] == pytest.approx(plain.structure(a, b, mirrored), abs=1e-14)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turn", measures.TURNS)
+def test_the_turn_says_how_the_second_must_be_turned_to_show_the_first(turn: int, mirrored: bool) -> None:
+    first = thumbnail(1, 32)
+    second = np.rot90(first, turn // 90)  # turned back
+    if mirrored:
+        second = second[:, ::-1]  # mirroring is undone before turning
+    values = measures.measure_pairs(first[None], np.ascontiguousarray(second)[None], mirrored=mirrored)
+    assert (values.mse[0], values.structure[0]) == (0, 0)
+    assert (values.mse_turn[0], values.structure_turn[0]) == (turn, turn)
+
+
+def test_no_pairs_give_no_values() -> None:
+    nothing = np.empty((0, 32, 32, 3), np.uint8)
+    assert len(measures.measure_pairs(nothing, nothing, mirrored=False).mse) == 0
+
+
+def test_extremes_of_mse() -> None:
+    black, white = extreme("black", 0)[None], extreme("white", 0)[None]
+    assert measures.measure_pairs(black, white, mirrored=False).mse[0] == 65025
+    assert measures.measure_pairs(black, black, mirrored=False).mse[0] == 0
+
+
+def test_brightness_and_contrast_are_forgiven_by_structure() -> None:
+    first = thumbnail(3, 32).astype(float)
+    second = np.clip((first - 128) * 0.8 + 140, 0, 255)
+    pair = (first.astype(np.uint8)[None], second.astype(np.uint8)[None])
+    values = measures.measure_pairs(*pair, mirrored=False)
+    assert values.structure[0] < 0.002
+    assert values.mse[0] > 50
+
+
+def shaded(seed: int, detail: float) -> plain.Picture:
+    y, x = np.mgrid[0:32, 0:32] / 31
+    noise = np.random.default_rng(seed).normal(0, detail, (16, 16)).repeat(2, 0).repeat(2, 1)
+    return np.clip(120 + 60 * y + 20 * x * x + noise, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+
+
+def test_shading_without_detail_is_flat_and_a_photo_is_not() -> None:
+    flat = [extreme("black", 0), extreme("white", 0), shaded(1, 0), shaded(2, 1.0)]
+    detailed = [thumbnail(seed, 32) for seed in range(5)] + [shaded(1, 8), extreme("noise", 1)]
+    assert measures.flat(np.stack(flat)).all()
+    assert not measures.flat(np.stack(detailed)).any()
+
+
+def test_unrelated_detail_on_the_same_shading_is_flat_or_far_apart() -> None:
+    for detail in (0.5, 1, 2, 3, 4, 6):
+        a, b = shaded(1, detail)[None], shaded(2, detail)[None]
+        apart = measures.measure_pairs(a, b, mirrored=False).structure[0]
+        assert measures.flat(a)[0] or measures.flat(b)[0] or apart > 0.02

@@ -1,0 +1,39 @@
+"""Pictures made from nothing, for all tests."""
+
+import io
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+Rgb = NDArray[np.uint8]
+
+
+def photo_like(seed: int, width: int = 400, height: int = 300) -> Rgb:
+    """A (height, width, 3) uint8 picture with broad shapes and fine detail; another one for every seed."""
+    random = np.random.default_rng(seed)
+    picture = np.zeros((height, width, 3))
+    for cells, strength in ((3, 90), (6, 60), (12, 40), (40, 20)):
+        coarse = random.uniform(-strength, strength, (cells, cells, 3)).astype(np.float32)
+        channels = [
+            np.asarray(Image.fromarray(coarse[..., channel]).resize((width, height), Image.Resampling.BICUBIC))
+            for channel in range(3)
+        ]
+        picture += np.stack(channels, axis=-1)
+    return np.clip(picture + 128, 0, 255).astype(np.uint8)
+
+
+def encoded(picture: Rgb, kind: str = "JPEG", **options: object) -> bytes:
+    """The picture as the bytes of a file."""
+    buffer = io.BytesIO()
+    if kind == "JPEG":
+        options.setdefault("quality", 92)
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def make_photo() -> object:
+    """`photo_like`, for tests that prefer a fixture."""
+    return photo_like

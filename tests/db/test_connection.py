@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import apsw
+import pytest
+
+from dupwatchd.db import schema
+from dupwatchd.db.connection import FILE_NAME, open_database
+from dupwatchd.errors import DamagedStateError, StateError, UsageError
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    (tmp_path / "blocks").mkdir()
+    return tmp_path
+
+
+def test_a_new_database_is_made_and_opened_again(state: Path) -> None:
+    for _ in range(2):
+        database = open_database(str(state))
+        assert database.value("PRAGMA user_version") == schema.VERSION
+        assert database.value("PRAGMA application_id") == schema.APPLICATION_ID
+        assert (database.value("PRAGMA journal_mode"), database.value("PRAGMA synchronous")) == ("wal", 2)
+        database.close()
+
+
+def test_a_transaction_is_all_or_nothing(state: Path) -> None:
+    database = open_database(str(state))
+    with pytest.raises(RuntimeError), database.transaction():
+        database.rows("INSERT INTO fact VALUES ('a', 1)")
+        raise RuntimeError
+    with database.transaction():
+        database.rows("INSERT INTO fact VALUES ('b', 1)")
+    assert database.rows("SELECT name FROM fact") == [("b",)]
+    database.close()
+
+
+def test_a_database_of_a_newer_version_is_refused_and_untouched(state: Path) -> None:
+    database = open_database(str(state))
+    database.rows("PRAGMA user_version = 99")
+    database.close()
+    before = (state / FILE_NAME).read_bytes()
+    with pytest.raises(StateError, match="made by a newer dupwatch .schema 99"):
+        open_database(str(state))
+    assert (state / FILE_NAME).read_bytes() == before
+
+
+def test_somebody_elses_database_is_refused_and_untouched(state: Path) -> None:
+    other = apsw.Connection(str(state / FILE_NAME))
+    other.execute("CREATE TABLE precious (a); INSERT INTO precious VALUES (1)")
+    other.close()
+    before = (state / FILE_NAME).read_bytes()
+    with pytest.raises(DamagedStateError, match="not a database of dupwatch"):
+        open_database(str(state))
+    assert (state / FILE_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("data", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_garbage_is_refused_with_the_cure(state: Path, data: bytes) -> None:
+    (state / FILE_NAME).write_bytes(data)
+    with pytest.raises(DamagedStateError, match="damaged.*check --repair"):
+        open_database(str(state))
+
+
+def test_an_empty_file_beside_blocks_is_not_taken_for_a_new_database(state: Path) -> None:
+    (state / FILE_NAME).write_bytes(b"")
+    (state / "blocks" / "000000.thumbnails").write_bytes(b"x")
+    with pytest.raises(DamagedStateError, match="empty though pictures"):
+        open_database(str(state))
+
+
+def test_a_folder_in_its_place_is_a_usage_error(state: Path) -> None:
+    (state / FILE_NAME).mkdir()
+    with pytest.raises((UsageError, StateError)):
+        open_database(str(state))
+
+
+def test_a_failed_migration_leaves_the_old_version(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(database: object) -> None:
+        database.rows("CREATE TABLE half (a)")  # type: ignore[attr-defined]
+        raise RuntimeError
+
+    open_database(str(state)).close()
+    monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS, broken))
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    with pytest.raises(RuntimeError):
+        open_database(str(state))
+    monkeypatch.undo()
+    database = open_database(str(state))
+    assert database.rows("SELECT name FROM sqlite_master WHERE name = 'half'") == []
+    database.close()

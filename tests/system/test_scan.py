@@ -1,0 +1,383 @@
+"""The real command on real files: what a user sees."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import encoded, photo_like
+
+COMMAND = [sys.executable, "-m", "dupwatchd"]
+
+
+def run(*arguments: object, state: Path, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+    environment = {**os.environ, "DUPWATCH_STATE": str(state), "COLUMNS": "200"}
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, timeout=50, env=environment, check=False, **options
+    )
+
+
+def scan(*arguments: object, state: Path, status: int = 0) -> dict[str, Any]:
+    done = run("scan", "--json", *arguments, state=state)
+    assert done.returncode == status, done.stderr.decode()
+    return dict(json.loads(done.stdout))
+
+
+def names(document: dict[str, Any]) -> list[set[str]]:
+    """The clusters as sets of file names, in no order."""
+    clusters = [{os.path.basename(file["path"]) for file in cluster["files"]} for cluster in document["clusters"]]
+    return sorted(clusters, key=sorted)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three photos with copies of several kinds, and one alone."""
+    root = tmp_path / "photos"
+    (root / "phone").mkdir(parents=True)
+    one, two, three, alone = (photo_like(seed, 480, 360) for seed in (1, 2, 3, 4))
+    (root / "one.jpg").write_bytes(encoded(one))
+    (root / "phone" / "one again.jpg").write_bytes(encoded(one))
+    (root / "one small.jpg").write_bytes(encoded(np.asarray(Image.fromarray(one).resize((240, 180)))))
+    (root / "two.png").write_bytes(encoded(two, "PNG"))
+    (root / "two turned.jpg").write_bytes(encoded(np.rot90(two, -1).copy()))
+    (root / "three.jpg").write_bytes(encoded(three))
+    (root / "three mirrored.jpg").write_bytes(encoded(three[:, ::-1].copy()))
+    (root / "alone.jpg").write_bytes(encoded(alone))
+    return root
+
+
+COPIES = [{"one.jpg", "one again.jpg", "one small.jpg"}, {"two.png", "two turned.jpg"}]
+
+
+def test_copies_are_found_and_the_document_is_as_promised(photos: Path, state: Path) -> None:
+    document = scan(photos, state=state)
+    assert names(document) == sorted(COPIES, key=sorted)
+    assert (document["measure"], document["threshold"], document["total_clusters"]) == ("structure", 0.02, 2)
+    assert document["failed"] == []
+    for cluster in document["clusters"]:
+        assert set(cluster) == {"id", "reclaimable_bytes", "files"}
+        kept = [file for file in cluster["files"] if file["keep"]]
+        assert len(kept) == 1
+        assert kept[0] == cluster["files"][0]
+        assert cluster["reclaimable_bytes"] == sum(file["bytes"] for file in cluster["files"][1:])
+        for file in cluster["files"]:
+            assert set(file) == {
+                "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "keep", "reason",
+            }  # fmt: skip
+            assert file["bytes"] == os.path.getsize(file["path"])
+            assert file["structure"] <= 0.02
+    files = {os.path.basename(file["path"]): file for cluster in document["clusters"] for file in cluster["files"]}
+    assert (files["one.jpg"]["width"], files["one.jpg"]["height"]) == (480, 360)
+    assert files["one small.jpg"]["reason"] == "fewer pixels"
+    assert not files["one small.jpg"]["keep"]
+    assert (files["two turned.jpg"]["turn"], files["two turned.jpg"]["width"]) == (270, 360)
+
+
+def test_mirror_images_are_copies_once_asked_for_even_on_an_old_index(photos: Path, state: Path) -> None:
+    scan(photos, state=state)
+    document = scan("--mirrored", photos, state=state)
+    assert {"three.jpg", "three mirrored.jpg"} in names(document)
+    [mirrored] = [f for c in document["clusters"] for f in c["files"] if f["mirrored"]]
+    assert mirrored["turn"] == 0
+    assert names(scan(photos, state=state)) == sorted(COPIES, key=sorted)
+
+
+def test_measure_and_threshold_are_asked_of_one_index(photos: Path, state: Path) -> None:
+    document = scan("--measure", "mse", "--threshold", "0.5", photos, state=state)
+    assert (document["measure"], document["threshold"]) == ("mse", 0.5)
+    assert {"one.jpg", "one again.jpg"} <= names(document)[0]
+    assert names(scan("--measure", "mse", photos, state=state)) == sorted(COPIES, key=sorted)
+
+
+def test_a_second_scan_reads_nothing_that_did_not_change(photos: Path, state: Path) -> None:
+    first = scan(photos, state=state)
+    stamps = {path: path.stat().st_atime_ns for path in photos.rglob("*.jpg")}
+    assert scan(photos, state=state) == first
+    done = run("scan", photos, state=state)
+    assert done.returncode == 0
+    for path, stamp in stamps.items():
+        assert path.stat().st_atime_ns == stamp
+
+
+def test_changes_between_scans_are_taken_over(photos: Path, state: Path) -> None:
+    scan(photos, state=state)
+    (photos / "two turned.jpg").unlink()  # gone
+    (photos / "one.jpg").rename(photos / "phone" / "moved.jpg")  # moved
+    shutil.copy(photos / "alone.jpg", photos / "phone" / "alone copy.jpg")  # new
+    (photos / "three.jpg").write_bytes((photos / "two.png").read_bytes())  # other content under an old name
+    document = scan(photos, state=state)
+    expected = [
+        {"moved.jpg", "one again.jpg", "one small.jpg"},
+        {"alone.jpg", "alone copy.jpg"},
+        {"two.png", "three.jpg"},
+    ]
+    assert names(document) == sorted(expected, key=sorted)
+    assert names(scan(photos, state=state.parent / "fresh")) == names(document)
+
+
+def test_a_moved_file_costs_no_decoding(photos: Path, state: Path) -> None:
+    scan(photos, state=state)
+    shutil.move(photos, photos.with_name("elsewhere"))
+    # with room for no decoder at all, everything that is not known would fail
+    environment = {"DUPWATCH_INDEX__MAX_PIXELS": "1"}
+    os.environ.update(environment)
+    try:
+        document = scan(photos.with_name("elsewhere"), state=state)
+    finally:
+        for name in environment:
+            del os.environ[name]
+    assert names(document) == sorted(COPIES, key=sorted)
+    assert document["failed"] == []
+
+
+def test_two_folders_of_one_index_are_compared_with_each_other(photos: Path, tmp_path: Path, state: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(photos / "alone.jpg", other / "from camera.jpg")
+    scan(photos, state=state)
+    document = scan(other, state=state)
+    assert names(document) == [{"alone.jpg", "from camera.jpg"}]  # only clusters that touch the folder asked for
+
+
+def test_roots_inside_roots_and_given_twice_count_once(photos: Path, state: Path) -> None:
+    document = scan(photos, photos / "phone", photos, f"{photos}/../photos", state=state)
+    assert names(document) == sorted(COPIES, key=sorted)
+
+
+def test_hard_links_are_one_content_and_free_nothing(photos: Path, state: Path) -> None:
+    os.link(photos / "alone.jpg", photos / "alone link.jpg")
+    document = scan(photos, state=state)
+    [cluster] = [c for c in document["clusters"] if "alone" in c["files"][0]["path"]]
+    assert cluster["reclaimable_bytes"] == 0
+    assert cluster["files"][1]["reason"] == "hard link of the kept file"
+
+
+def test_names_that_are_no_text_work_everywhere(photos: Path, state: Path) -> None:
+    raw = os.fsencode(photos) + b"/caf\xe9\n\x1b[31m.jpg"
+    shutil.copy(photos / "alone.jpg", raw)
+    document = scan(photos, state=state)
+    paths = {os.fsencode(f["path"]) for c in document["clusters"] for f in c["files"]}
+    assert raw in paths
+    listed = run("scan", "--print0", photos, state=state).stdout.split(b"\0")
+    assert raw in listed
+    assert listed[-1] == b""
+    assert b"\x1b" not in run("scan", photos, state=state).stdout
+    assert raw in run("scan", "--csv", photos, state=state).stdout
+
+
+def test_spare_files_never_name_the_kept_one(photos: Path, state: Path) -> None:
+    document = scan(photos, state=state)
+    kept = {os.fsencode(f["path"]) for c in document["clusters"] for f in c["files"] if f["keep"]}
+    spare = set(run("scan", "--print0", "--spare", photos, state=state).stdout.split(b"\0")) - {b""}
+    assert spare == {os.fsencode(f["path"]) for c in document["clusters"] for f in c["files"]} - kept
+
+
+def test_bad_files_are_listed_match_nothing_and_are_tried_again_when_they_change(photos: Path, state: Path) -> None:
+    good = (photos / "one.jpg").read_bytes()
+    (photos / "cut.jpg").write_bytes(good[: len(good) // 2])
+    (photos / "cut again.jpg").write_bytes(good[: len(good) // 2])
+    (photos / "empty.jpg").write_bytes(b"")
+    (photos / "empty too.png").write_bytes(b"")
+    (photos / "page.jpg").write_bytes(b"<html></html>")
+    (photos / "no_suffix_no_picture").write_bytes(b"hello")
+    document = scan(photos, state=state)
+    failed = {os.path.basename(failure["path"]): failure["error"] for failure in document["failed"]}
+    assert set(failed) == {"cut.jpg", "cut again.jpg", "empty.jpg", "empty too.png", "page.jpg"}
+    assert all(failed.values())
+    assert names(document) == sorted(COPIES, key=sorted)
+    (photos / "cut.jpg").write_bytes(good)
+    after = scan(photos, state=state)
+    assert len(after["failed"]) == 4
+    assert {"one.jpg", "one again.jpg", "one small.jpg", "cut.jpg"} in names(after)
+
+
+def test_flat_pictures_are_copies_only_byte_for_byte(tmp_path: Path, state: Path) -> None:
+    root = tmp_path / "flat"
+    root.mkdir()
+    for name, grey, quality in (("a.jpg", 0, 90), ("b.jpg", 0, 80), ("c.jpg", 128, 90), ("d.jpg", 0, 90)):
+        (root / name).write_bytes(encoded(np.full((300, 400, 3), grey, np.uint8), quality=quality))
+    assert names(scan(root, state=state)) == [{"a.jpg", "d.jpg"}]
+
+
+# ---- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        (["scan", "/no/such/folder"], 2, "no such folder: /no/such/folder"),
+        (["scan"], 2, "Missing argument 'DIR...'"),
+        (["scan", "--threshold", "0.5", "."], 2, "above compare.keep_structure = 0.04"),
+        (["scan", "--threshold", "-1", "."], 2, "compare.threshold"),
+        (["scan", "--measure", "ssim", "."], 2, "ssim"),
+        (["scan", "--spare", "."], 2, "--spare goes with --print0"),
+        (["check"], 2, "no index in"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line_and_status_2(state: Path, arguments: list[str], status: int, line: str) -> None:
+    done = run(*arguments, state=state)
+    assert done.returncode == status
+    assert line in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+    assert done.stdout == b""
+
+
+def test_a_file_instead_of_a_folder(photos: Path, state: Path) -> None:
+    done = run("scan", photos / "one.jpg", state=state)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"is a file; name the folder it lies in" in done.stderr
+
+
+def test_an_unknown_setting_in_the_environment_is_refused_with_a_suggestion(photos: Path, state: Path) -> None:
+    environment = {**os.environ, "DUPWATCH_INDEX__WORKER": "2"}
+    done = subprocess.run([*COMMAND, "scan", str(photos)], capture_output=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert b"is DUPWATCH_INDEX__WORKERS meant?" in done.stderr
+
+
+def test_a_folder_without_photos_says_so(tmp_path: Path, state: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run("scan", tmp_path / "empty", state=state)
+    assert done.returncode == 0
+    assert b"no photos found" in done.stderr
+
+
+def test_a_state_directory_in_use_names_the_process(photos: Path, state: Path) -> None:
+    scan(photos, state=state)
+    import fcntl
+
+    with open(state / "lock", "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run("scan", photos, state=state)
+    assert done.returncode == 1
+    assert b"is in use by process" in done.stderr
+
+
+def test_a_state_directory_that_is_a_file(photos: Path, state: Path) -> None:
+    state.write_bytes(b"")
+    done = run("scan", photos, state=state)
+    assert done.returncode == 2
+    assert b"cannot use the state directory" in done.stderr
+
+
+def test_an_empty_root_where_photos_are_known_is_taken_for_unmounted(photos: Path, state: Path) -> None:
+    before = scan(photos, state=state)
+    shutil.move(photos, photos.with_name("away"))
+    photos.mkdir()
+    done = run("scan", "--json", photos, state=state)
+    assert done.returncode == 1
+    assert b"not mounted? Nothing was forgotten" in done.stderr
+    assert json.loads(done.stdout)["clusters"] == []
+    photos.rmdir()
+    shutil.move(photos.with_name("away"), photos)
+    assert scan(photos, state=state) == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A file system of so many kB, where mounting is allowed."""
+    mounted: list[Path] = []
+
+    def make(size_kb: int) -> Path:
+        path = tmp_path / "disk"
+        path.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "tmpfs", path], check=False)
+        if done.returncode:
+            pytest.skip("mounting a tmpfs is not allowed here")
+        mounted.append(path)
+        return path
+
+    yield make
+    for path in mounted:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    photos: Path, tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(400)
+    state = disk / "state"
+    more = tmp_path / "more"
+    more.mkdir()
+    for seed in range(150):
+        (more / f"{seed}.jpg").write_bytes(encoded(photo_like(seed + 100, 64, 64)))
+    before = scan(photos, state=state)
+    (disk / "filler").write_bytes(b"x" * 4096)
+    done = run("scan", more, state=state)
+    assert done.returncode == 1
+    assert b"no space left" in done.stderr
+    assert b"Traceback" not in done.stderr
+    (disk / "filler").unlink()
+    subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+    assert scan(photos, state=state) == before
+    assert scan(more, state=state)["files"] == 150
+    assert run("check", state=state).returncode == 0
+
+
+# ---- interrupted
+
+
+def many(root: Path, count: int) -> Path:
+    root.mkdir()
+    for seed in range(count):
+        data = encoded(photo_like(seed % (count * 2 // 3), 160, 120), quality=90 - seed % 3)
+        (root / f"{seed:04d}.jpg").write_bytes(data)
+    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    return root
+
+
+def start(root: Path, state: Path) -> "subprocess.Popen[bytes]":
+    environment = {**os.environ, "DUPWATCH_STATE": str(state)}
+    return subprocess.Popen(
+        [*COMMAND, "scan", "--json", str(root)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
+
+
+@pytest.mark.timeout(240)
+def test_twenty_kills_at_random_moments_end_in_the_same_clusters(tmp_path: Path) -> None:
+    root = many(tmp_path / "many", 300)
+    expected = scan(root, state=tmp_path / "undisturbed")
+    began = time.monotonic()
+    scan(root, state=tmp_path / "measured")
+    whole = time.monotonic() - began
+    random = np.random.default_rng()
+    for attempt in range(20):
+        state = tmp_path / f"killed{attempt}"
+        process = start(root, state)
+        time.sleep(random.uniform(0.1, whole))
+        process.kill()
+        process.communicate()
+        assert scan(root, state=state) == expected
+        if attempt % 5 == 0:
+            assert run("check", state=state).returncode == 0
+        shutil.rmtree(state)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, state: Path, number: int) -> None:
+    root = many(tmp_path / "many", 300)
+    process = start(root, state)
+    time.sleep(0.9)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=10)
+    if process.returncode == 0:
+        pytest.skip("this machine was done before it could be stopped")
+    assert process.returncode == 1
+    assert b"what is done is kept" in errors
+    assert b"Traceback" not in errors
+    assert scan(root, state=state) == scan(root, state=tmp_path / "undisturbed")

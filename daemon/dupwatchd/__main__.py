@@ -164,6 +164,8 @@ def _say(line: str) -> None:
 
 def main() -> NoReturn:
     """Run the command; every error we know ends as one line on stderr and its exit status."""
+    # The workers have the processors; a second thread of the matrix library would only spin against them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         cli.main(standalone_mode=False)
     except DupwatchError as error:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dupwatchd.arrays import Thumbnail
 from dupwatchd.blocks.store import BlockStore, thumbnail_digest
 from dupwatchd.compare import measures
 from dupwatchd.db import facts, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database
 from dupwatchd.errors import DamagedStateError
-from dupwatchd.model import PictureId, Thumbnail
+from dupwatchd.model import PictureId
 
 _AT_ONCE = 1024
 
@@ -72,7 +73,8 @@ def mend(
             findings.mended.append(f"{orphans} rows that pointed nowhere were removed")
         if findings.faults:
             # all matches are worked out anew by the next scan: cheaper than to reason about which are right
-            facts.write(database, {"compared": None, "untidy": 1})
+            facts.write_compared(database, None)
+            facts.write(database, {"untidy": 1})
             findings.mended.append("all pictures will be compared anew by the next scan")
 
 

@@ -3,18 +3,17 @@
 Paths are bytes everywhere: a file name on Linux need not be text.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from enum import Enum
-from typing import NewType
+from typing import TYPE_CHECKING, NewType, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from dupwatchd.arrays import Thumbnail
 
 FileId = NewType("FileId", int)
 PictureId = NewType("PictureId", int)
-
-Thumbnail = NDArray[np.uint8]  # (S, S, 3) RGB, upright
-Thumbnails = NDArray[np.uint8]  # (N, S, S, 3) RGB, upright
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +81,30 @@ class Match:
     mirrored: bool
     mse: float  # 0 ... 65025
     structure: float  # 0 ... 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What counts as a match: either measure within its limit."""
+
+    keep_mse: float
+    keep_structure: float
+    mirrored: bool  # also look for mirror images
+
+    def widened(self, other: Limits) -> Limits:
+        """What both ask for: matches that are kept are not forgotten because less is asked for today."""
+        return Limits(
+            max(self.keep_mse, other.keep_mse),
+            max(self.keep_structure, other.keep_structure),
+            self.mirrored or other.mirrored,
+        )
+
+
+class Progress(Protocol):
+    """Who is told how far the work is."""
+
+    def stage(self, description: str, total: int | None) -> None:
+        """A new stage begins; ``total`` steps are expected, None if unknown."""
+
+    def advance(self, steps: int) -> None:
+        """So many further steps are done."""

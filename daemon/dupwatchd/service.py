@@ -9,25 +9,27 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dupwatchd.blocks.store import BlockStore
-from dupwatchd.check import Findings, mend, set_aside, verify
-from dupwatchd.compare import measures
-from dupwatchd.compare.matcher import Limits
 from dupwatchd.db import facts, files, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
 from dupwatchd.errors import DamagedStateError, Interrupted, StateError, UsageError
-from dupwatchd.index.pool import DecodeLimits, WorkerPool
-from dupwatchd.model import FileId, Job, Stamp, Thumbnail
-from dupwatchd.pipeline import Pipeline, Progress, Survey
-from dupwatchd.serve.clusters import Question, find_clusters, pairs_measurer
+from dupwatchd.model import FileId, Job, Limits, Progress, Stamp
+from dupwatchd.pipeline import bring_up_to_date
+from dupwatchd.serve.clusters import MeasurePairs, Question, find_clusters
 from dupwatchd.settings import Settings
+from dupwatchd.survey import Survey
 from dupwatchd.watch.ignore import DEFAULT_IGNORE, IMAGE_SUFFIXES, RAW_SUFFIXES
 from dupwatchd.watch.walk import WalkRules
+
+if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that finds nothing new does without
+    from dupwatchd.arrays import Thumbnail
+    from dupwatchd.blocks.store import BlockStore
+    from dupwatchd.check import Findings
+    from dupwatchd.index.pool import WorkerPool
+    from dupwatchd.intake import Intake
 
 _DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "opencv-python-headless", "rawpy", "simplejpeg", "dupwatch")
 
@@ -43,22 +45,28 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> di
         state = stack.enter_context(locked_state(settings.state))
         database = open_database(state)
         stack.callback(database.close)
-        blocks = open_blocks(database, state, settings)
+        side = _thumbnail_px(database, settings)
         _retry_after_upgrade(database)
-        limits = Limits(settings.compare.keep_mse, settings.compare.keep_structure, settings.compare.mirrored)
-        pipeline = Pipeline(database, blocks, limits, progress)
-        pool = stack.enter_context(_worker_pool(settings, settings.index.thumbnail_px))
-        survey = pipeline.survey(roots, _walk_rules(settings, state))
-        changing = pipeline.index_pending(roots, pool)
-        pipeline.tidy()
-        pipeline.compare_if_needed()
-        return _answer(database, blocks, settings, roots, survey, changing)
+        compare = settings.compare
+        limits = Limits(compare.keep_mse, compare.keep_structure, compare.mirrored)
+
+        def open_intake() -> "Intake":
+            from dupwatchd.intake import Intake
+
+            pool = stack.enter_context(_worker_pool(settings, side))
+            return Intake(database, _blocks(state, side), pool, limits, progress)
+
+        rules = _walk_rules(settings, state)
+        survey, changing = bring_up_to_date(database, roots, rules, limits, open_intake, progress)
+        return _answer(database, _measurer(settings, state, side), settings, roots, survey, changing)
 
 
-def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
+def check(settings: Settings, *, repair: bool, progress: Progress) -> "Findings":
     """Verify a state directory, and mend it if asked; raises UsageError if there is none."""
     if not os.path.exists(os.path.join(settings.state, FILE_NAME)):
         raise UsageError(f"no index in {settings.state}; name its directory with --state")
+    from dupwatchd.check import Findings, mend, set_aside, verify
+
     findings = Findings()
     with ExitStack() as stack:
         stack.enter_context(_stoppable())
@@ -73,7 +81,7 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
             return findings
         stack.callback(database.close)
         side = facts.read(database).get("thumbnail_px", settings.index.thumbnail_px)
-        blocks = BlockStore(os.path.join(state, "blocks"), side)
+        blocks = _blocks(state, side)
         try:
             bad = verify(database, blocks, findings)
             if repair and findings.faults:
@@ -86,10 +94,10 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
     return findings
 
 
-def _thumbnail_maker(settings: Settings, side: int) -> Callable[[bytes], Thumbnail | None]:
+def _thumbnail_maker(settings: Settings, side: int) -> "Callable[[bytes], Thumbnail | None]":
     """Decode one file at a time in a worker process, as a scan would."""
 
-    def make(path: bytes) -> Thumbnail | None:
+    def make(path: bytes) -> "Thumbnail | None":
         try:
             status = os.stat(path)
         except OSError:
@@ -152,17 +160,24 @@ def locked_state(path: str) -> Iterator[str]:
         os.close(lock)
 
 
-def open_blocks(database: Database, state: str, settings: Settings) -> BlockStore:
-    """The block store of a state directory; its thumbnail side is fixed by the first picture."""
+def _thumbnail_px(database: Database, settings: Settings) -> int:
+    """The side of the thumbnails of a state directory, which its first picture fixed."""
+    wanted = settings.index.thumbnail_px
     side = facts.read(database).get("thumbnail_px")
-    if side is None or (side != settings.index.thumbnail_px and not pictures.count_slots(database)):
-        side = settings.index.thumbnail_px
-        facts.write(database, {"thumbnail_px": side})
-    if side != settings.index.thumbnail_px:
+    if side is None or (side != wanted and not pictures.exist(database)):
+        facts.write(database, {"thumbnail_px": wanted})
+        return wanted
+    if side != wanted:
         raise UsageError(
-            f"setting index.thumbnail_px is {settings.index.thumbnail_px}, but the state directory {state} holds "
-            f"thumbnails of {side} px; set it back, or name another --state"
+            f"setting index.thumbnail_px is {wanted}, but {database.path} is made with thumbnails of {side} px; "
+            "set it back, or name another --state"
         )
+    return int(side)
+
+
+def _blocks(state: str, side: int) -> "BlockStore":
+    from dupwatchd.blocks.store import BlockStore
+
     return BlockStore(os.path.join(state, "blocks"), side)
 
 
@@ -181,7 +196,9 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _worker_pool(settings: Settings, thumbnail_px: int) -> WorkerPool:
+def _worker_pool(settings: Settings, thumbnail_px: int) -> "WorkerPool":
+    from dupwatchd.index.pool import DecodeLimits, WorkerPool
+
     index = settings.index
     limits = DecodeLimits(
         decode_seconds=index.decode_seconds,
@@ -206,6 +223,8 @@ def _walk_rules(settings: Settings, state: str) -> WalkRules:
 
 def _retry_after_upgrade(database: Database) -> None:
     """Another version of a decoder may read what the last one could not."""
+    if not files.any_undecodable(database):
+        return
     decoders = " ".join(f"{name}={_version(name)}" for name in _DECODERS)
     if facts.read(database).get("decoders") != decoders:
         with database.transaction():
@@ -214,6 +233,8 @@ def _retry_after_upgrade(database: Database) -> None:
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:
@@ -236,9 +257,23 @@ def _presence(roots: Sequence[bytes], offline: Sequence[bytes]) -> Callable[[Cop
     return is_there
 
 
+def _measurer(settings: Settings, state: str, side: int) -> MeasurePairs:
+    """Measures pairs of pictures on their thumbnails, which are read for it."""
+
+    def measure(pairs: list[tuple[int, int]]) -> list[tuple[float, float, int, bool]]:
+        if not pairs:
+            return []
+        from dupwatchd.compare.measures import measure_best
+
+        blocks, compare = _blocks(state, side), settings.compare
+        return measure_best(blocks.read, pairs, compare.measure, mirrored=compare.mirrored)
+
+    return measure
+
+
 def _answer(
     database: Database,
-    blocks: BlockStore,
+    measure_pairs: MeasurePairs,
     settings: Settings,
     roots: list[bytes],
     survey: Survey,
@@ -246,8 +281,7 @@ def _answer(
 ) -> dict[str, Any]:
     compare = settings.compare
     question = Question(compare.measure, settings.threshold, compare.mirrored, touching=roots)
-    measurer = pairs_measurer(blocks.read, measures.measure_pairs, compare.measure, mirrored=compare.mirrored)
-    clusters = find_clusters(database, question, measurer, _presence(roots, survey.offline))
+    clusters = find_clusters(database, question, measure_pairs, _presence(roots, survey.offline))
     return {
         "measure": compare.measure,
         "threshold": settings.threshold,

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dupwatchd.arrays import Thumbnails
 from dupwatchd.compare import descriptors, measures
-from dupwatchd.compare.matcher import Limits, Matcher
-from dupwatchd.model import Match, PictureId, Thumbnails
+from dupwatchd.compare.matcher import Matcher
+from dupwatchd.model import Limits, Match, PictureId
 from tests.compare import plain
 from tests.compare.test_measures import EXTREMES, extreme, thumbnail
 
@@ -61,8 +62,9 @@ def run(thumbnails: Thumbnails, limits: Limits, order: list[int], batch: int) ->
     matches: list[Match] = []
     for start in range(0, len(order), batch):
         ids = [PictureId(i) for i in order[start : start + batch]]
-        matches += matcher.match(ids, thumbnails[ids])
-        matcher.add(ids, thumbnails[ids])
+        described = descriptors.describe(thumbnails[ids])
+        matches += matcher.match(ids, thumbnails[ids], described)
+        matcher.add(ids, described)
     return matches
 
 

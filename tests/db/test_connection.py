@@ -4,7 +4,7 @@ import apsw
 import pytest
 
 from dupwatchd.db import schema
-from dupwatchd.db.connection import FILE_NAME, open_database
+from dupwatchd.db.connection import FILE_NAME, Database, open_database
 from dupwatchd.errors import DamagedStateError, StateError, UsageError
 
 
@@ -25,13 +25,18 @@ def test_a_new_database_is_made_and_opened_again(state: Path) -> None:
 
 def test_a_transaction_is_all_or_nothing(state: Path) -> None:
     database = open_database(str(state))
-    with pytest.raises(RuntimeError), database.transaction():
-        database.rows("INSERT INTO fact VALUES ('a', 1)")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _write_half(database)
     with database.transaction():
         database.rows("INSERT INTO fact VALUES ('b', 1)")
     assert database.rows("SELECT name FROM fact") == [("b",)]
     database.close()
+
+
+def _write_half(database: Database) -> None:
+    with database.transaction():
+        database.rows("INSERT INTO fact VALUES ('a', 1)")
+        raise RuntimeError
 
 
 def test_a_database_of_a_newer_version_is_refused_and_untouched(state: Path) -> None:
@@ -39,7 +44,7 @@ def test_a_database_of_a_newer_version_is_refused_and_untouched(state: Path) -> 
     database.rows("PRAGMA user_version = 99")
     database.close()
     before = (state / FILE_NAME).read_bytes()
-    with pytest.raises(StateError, match="made by a newer dupwatch .schema 99"):
+    with pytest.raises(StateError, match=r"made by a newer dupwatch .schema 99"):
         open_database(str(state))
     assert (state / FILE_NAME).read_bytes() == before
 
@@ -57,7 +62,7 @@ def test_somebody_elses_database_is_refused_and_untouched(state: Path) -> None:
 @pytest.mark.parametrize("data", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_garbage_is_refused_with_the_cure(state: Path, data: bytes) -> None:
     (state / FILE_NAME).write_bytes(data)
-    with pytest.raises(DamagedStateError, match="damaged.*check --repair"):
+    with pytest.raises(DamagedStateError, match=r"damaged.*check --repair"):
         open_database(str(state))
 
 

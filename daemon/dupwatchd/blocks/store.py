@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dupwatchd.arrays import Thumbnail, Thumbnails
 from dupwatchd.errors import DamagedStateError, StateError, UsageError
-from dupwatchd.model import Thumbnail, Thumbnails
 
 SLOTS_PER_BLOCK = 4096  # 12.6 MB at 32 px: big enough for few files, small enough to map, copy and mend
 DIGEST_BYTES = 16

@@ -5,13 +5,13 @@ measured exactly on the thumbnails. Nothing is missed: see `descriptors`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatchd.arrays import Thumbnails
 from dupwatchd.compare import descriptors, measures
-from dupwatchd.model import Match, PictureId, Thumbnails
+from dupwatchd.model import Limits, Match, PictureId
 
 _KNOWN_AT_ONCE = 8192  # × _NEW_AT_ONCE × 4 bytes = 8 MB a product: stays in the cache of a server
 _NEW_AT_ONCE = 256
@@ -19,15 +19,6 @@ _FIRST_CAPACITY = 4096
 _PAIRS_AT_ONCE = 4096
 
 ReadThumbnails = Callable[[list[int]], Thumbnails]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What counts as a match: either measure within its limit."""
-
-    keep_mse: float
-    keep_structure: float
-    mirrored: bool  # also look for mirror images
 
 
 class Matcher:
@@ -40,24 +31,23 @@ class Matcher:
         self._ids = np.empty(_FIRST_CAPACITY, np.int64)
         self._descriptors = np.empty((_FIRST_CAPACITY, 2 * descriptors.LENGTHS), np.float32)
 
-    def add(self, ids: list[PictureId], thumbnails: Thumbnails) -> None:
-        """Make pictures known, from their thumbnails (N, S, S, 3)."""
+    def add(self, ids: list[PictureId], described: NDArray[np.float32]) -> None:
+        """Make pictures known, from their descriptors (N, 32)."""
         needed = self._count + len(ids)
         if needed > len(self._ids):
             capacity = max(needed, 2 * len(self._ids))
             self._ids = np.resize(self._ids, capacity)
             self._descriptors = np.resize(self._descriptors, (capacity, self._descriptors.shape[1]))
         self._ids[self._count : needed] = ids
-        self._descriptors[self._count : needed] = descriptors.describe(thumbnails)
+        self._descriptors[self._count : needed] = described
         self._count = needed
 
-    def match(self, ids: list[PictureId], thumbnails: Thumbnails) -> list[Match]:
-        """All matches of new pictures (N, S, S, 3) with the known ones and with each other; adds nothing.
+    def match(self, ids: list[PictureId], thumbnails: Thumbnails, described: NDArray[np.float32]) -> list[Match]:
+        """All matches of new pictures, thumbnails (N, S, S, 3) and their descriptors (N, 32), with the known ones and with each other; adds nothing.
 
         The values of a match are exact and do not depend on which of the two was there first.
         """
         found: list[Match] = []
-        described = descriptors.describe(thumbnails)
         for new, known in self._known_candidates(described):
             found += self._exact(ids, thumbnails, new, self._ids[known])
         for first, second in _candidates(described, described, self._limits):

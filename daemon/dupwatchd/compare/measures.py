@@ -12,19 +12,21 @@ Both take the smallest value over the allowed orientations. An orientation only 
 are the same for all of them, and the smallest value belongs to the largest Σxy.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.model import Thumbnails
+from dupwatchd.arrays import Thumbnails
 
 LUMA_WEIGHTS = (77, 150, 29)  # ITU-R BT.601 luma in 256ths
 CELLS_PX = 16
 CELLS = CELLS_PX * CELLS_PX
 FLOOR_GREY_LEVELS = 4  # a flat picture stays flat: noise is not blown up into structure
 TURNS = (0, 90, 180, 270)  # degrees clockwise
+_READ_AT_ONCE = 2048
 _PAIRS_AT_ONCE = 256  # 25 MB of float64 at 32 px
 
 # A picture is flat when what remains of its luma after the best quadratic surface is taken away (sky, wall, black
@@ -84,12 +86,41 @@ def _measure_some(first: Thumbnails, second: Thumbnails, mirrored: bool) -> Valu
     return Values(mse, turns[best], np.maximum(structure, 0.0), turns[luma_best])
 
 
+def measure_best(
+    read_thumbnails: Callable[[list[int]], Thumbnails], pairs: list[tuple[int, int]], measure: str, *, mirrored: bool
+) -> list[tuple[float, float, int, bool]]:
+    """For pairs of pictures: mse, structure, and the turn and mirroring of the second that make ``measure`` smallest.
+
+    Each value is the smallest over the allowed orientations; ``mirrored`` allows all eight. Thumbnails are read a few
+    at a time.
+    """
+    found: list[tuple[float, float, int, bool]] = []
+    for start in range(0, len(pairs), _READ_AT_ONCE):
+        some = pairs[start : start + _READ_AT_ONCE]
+        first, second = read_thumbnails([a for a, _ in some]), read_thumbnails([b for _, b in some])
+        upright = measure_pairs(first, second, mirrored=False)
+        flipped = measure_pairs(first, second, mirrored=True) if mirrored else upright
+        better = getattr(flipped, measure) < getattr(upright, measure)  # (M,) bool
+        turn = np.where(better, getattr(flipped, f"{measure}_turn"), getattr(upright, f"{measure}_turn"))
+        mse = np.minimum(upright.mse, flipped.mse)
+        structure = np.minimum(upright.structure, flipped.structure)
+        found += zip(mse.tolist(), structure.tolist(), turn.tolist(), better.tolist(), strict=True)
+    return found
+
+
 def cell_luma(thumbnails: Thumbnails) -> NDArray[np.float64]:
     """Luma of the 16 × 16 cells (N, 16, 16) float64: whole numbers, 256 · pixels per cell · grey level."""
     count, side = thumbnails.shape[:2]
-    span = side // CELLS_PX
-    cells = thumbnails.reshape(count, CELLS_PX, span, CELLS_PX, span, 3).sum(axis=(2, 4), dtype=np.int64)
-    return (cells @ np.array(LUMA_WEIGHTS)).astype(np.float64)
+    rows = thumbnails.reshape(count, side, side * 3).astype(np.float32) @ _luma_of_row(side)  # (N, S, 16)
+    # exact: whole numbers below 2**24 in float32, below 2**53 in float64
+    return np.asarray(rows.reshape(count, CELLS_PX, -1, CELLS_PX).sum(axis=2, dtype=np.float64))
+
+
+@lru_cache
+def _luma_of_row(side_px: int) -> NDArray[np.float32]:
+    """(S·3, 16): sums the weighted channels of a row of pixels into 16 cells."""
+    span = side_px // CELLS_PX
+    return np.kron(np.eye(CELLS_PX), np.tile(LUMA_WEIGHTS, span)[:, None]).astype(np.float32)
 
 
 def normalised_luma(thumbnails: Thumbnails) -> NDArray[np.float64]:

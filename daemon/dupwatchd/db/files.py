@@ -38,9 +38,9 @@ def _under_any(folders: Sequence[bytes]) -> tuple[str, list[bytes]]:
     return "(" + " OR ".join(sql for sql, _ in parts) + ")", [value for _, values in parts for value in values]
 
 
-def folder_listings(database: Database, roots: Sequence[bytes]) -> dict[bytes, tuple[int, bytes | None]]:
-    """All known folders under the roots: path → (folder id, listing digest)."""
-    where, bindings = _under_any(roots)
+def folder_listings(database: Database, root: bytes) -> dict[bytes, tuple[int, bytes | None]]:
+    """All known folders at and below the root: path → (folder id, digest of the listing)."""
+    where, bindings = under(root)
     return {
         path: (folder_id, listing)
         for path, folder_id, listing in database.rows(
@@ -99,6 +99,11 @@ def retry_unreadable(database: Database, roots: Sequence[bytes]) -> None:
     )
 
 
+def any_undecodable(database: Database) -> bool:
+    """Is there a content that could not be decoded?"""
+    return bool(database.rows("SELECT 1 FROM content WHERE error IS NOT NULL LIMIT 1"))
+
+
 def retry_undecodable(database: Database) -> None:
     """Make all files pending whose content could not be decoded, and forget those contents."""
     database.rows(
@@ -113,7 +118,8 @@ def count_pending(database: Database, roots: Sequence[bytes]) -> int:
     where, bindings = _under_any(roots)
     return int(
         database.value(
-            f"SELECT count(*) FROM file JOIN folder ON folder.id = file.folder_id WHERE file.pending = 1 AND {where}",  # noqa: S608 - only our own text
+            # CROSS JOIN: the few pending files first, then their folders
+            f"SELECT count(*) FROM file CROSS JOIN folder ON folder.id = file.folder_id WHERE pending = 1 AND {where}",
             bindings,
         )
     )
@@ -126,7 +132,7 @@ def pending_jobs(database: Database, roots: Sequence[bytes], after: FileId, limi
         Job(FileId(file_id), folder.rstrip(b"/") + b"/" + name, Stamp(size_bytes, mtime_ns, device, inode))
         for file_id, folder, name, size_bytes, mtime_ns, device, inode in database.rows(
             "SELECT file.id, folder.path, name, size_bytes, mtime_ns, device, inode "
-            "FROM file JOIN folder ON folder.id = file.folder_id "
+            "FROM file CROSS JOIN folder ON folder.id = file.folder_id "
             f"WHERE file.pending = 1 AND file.id > ? AND {where} ORDER BY file.id LIMIT ?",
             (after, *bindings, limit),
         )
@@ -149,12 +155,12 @@ def remove(database: Database, file_id: FileId) -> None:
 def failures(database: Database, roots: Sequence[bytes]) -> list[Failure]:
     """The files under the roots that could not be read or decoded, by path."""
     where, bindings = _under_any(roots)
-    from_where = f"FROM file JOIN folder ON folder.id = file.folder_id {{}} WHERE {where}"
-    rows = database.rows(
-        "SELECT folder.path, name, file.error " + from_where.format("") + " AND file.error IS NOT NULL "
-        "UNION ALL SELECT folder.path, name, content.error "
-        + from_where.format("JOIN content ON content.id = file.content_id")
-        + " AND content.error IS NOT NULL",
+    rows = database.rows(  # CROSS JOIN: the few failures first, then their places
+        "SELECT folder.path, name, file.error FROM file CROSS JOIN folder ON folder.id = file.folder_id "
+        f"WHERE file.error IS NOT NULL AND {where} "
+        "UNION ALL SELECT folder.path, name, content.error FROM content "
+        "CROSS JOIN file ON file.content_id = content.id CROSS JOIN folder ON folder.id = file.folder_id "
+        f"WHERE content.error IS NOT NULL AND {where}",
         bindings * 2,
     )
     return sorted(
@@ -168,7 +174,7 @@ def count(database: Database, roots: Sequence[bytes]) -> int:
     where, bindings = _under_any(roots)
     return int(
         database.value(
-            f"SELECT count(*) FROM file JOIN folder ON folder.id = file.folder_id WHERE {where}",  # noqa: S608 - our text
+            f"SELECT count(*) FROM file JOIN folder ON folder.id = file.folder_id WHERE {where}",
             bindings,
         )
     )

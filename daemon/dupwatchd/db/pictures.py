@@ -44,7 +44,7 @@ def _by_digest(database: Database, table: str, digests: Iterable[bytes]) -> dict
     found: dict[bytes, int] = {}
     for chunk in _chunks(list(digests)):
         marks = ",".join("?" * len(chunk))
-        found.update(database.rows(f"SELECT digest, id FROM {table} WHERE digest IN ({marks})", chunk))  # noqa: S608 - our own text
+        found.update(database.rows(f"SELECT digest, id FROM {table} WHERE digest IN ({marks})", chunk))
     return found
 
 
@@ -114,11 +114,6 @@ def searchable(database: Database) -> list[PictureId]:
     return [PictureId(row[0]) for row in database.rows("SELECT id FROM picture WHERE flat = 0 ORDER BY id")]
 
 
-def count_pictures(database: Database) -> int:
-    """How many distinct pictures are known."""
-    return int(database.value("SELECT count(*) FROM picture"))
-
-
-def count_matches(database: Database) -> int:
-    """How many matches are stored."""
-    return int(database.value("SELECT count(*) FROM match"))
+def exist(database: Database) -> bool:
+    """Is any picture known?"""
+    return bool(database.rows("SELECT 1 FROM picture LIMIT 1"))

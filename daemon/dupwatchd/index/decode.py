@@ -2,6 +2,7 @@
 
 import warnings
 
+from PIL import UnidentifiedImageError
 from PIL.Image import Image
 
 from dupwatchd.index.jpeg import average_jpeg
@@ -52,7 +53,9 @@ def _opened(data: bytes, suffix: bytes, limits: DecodeLimits) -> Image:
         image = open_image(data, suffix)
     except (MemoryError, DecodeError):
         raise
-    except Exception as error:
+    except UnidentifiedImageError:
+        raise why_not_opened(data) from None
+    except Exception as error:  # broken files make decoders raise anything
         raise why_not_opened(data, error) from error
     if image.width * image.height > limits.max_pixels:
         raise too_many_pixels(image.width, image.height, limits.max_pixels)
@@ -65,7 +68,7 @@ def _averaged(image: Image, data: bytes, thumbnail_px: int) -> Floats:
         return average_jpeg(data, image, thumbnail_px) if image.format in _JPEGS else average_still(image, thumbnail_px)
     except (MemoryError, DecodeError):
         raise
-    except Exception as error:
+    except Exception as error:  # as above
         raise why_not_decoded(error, _format_name(image)) from error
 
 

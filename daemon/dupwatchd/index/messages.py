@@ -1,7 +1,7 @@
 """What the pool and a worker say to each other: building and checking frames, no sockets.
 
-A worker may have been taken over by the picture it decoded, so nothing it sends is unpickled or trusted: a reply that is
-not exactly as described here raises ``BadReply``.
+A worker may have been taken over by the picture it decoded, so nothing it sends is unpickled or trusted: a reply
+that is not exactly as described here raises ``BadReply``.
 
 A frame is two 4-byte big-endian lengths, a JSON header of the first length and raw bytes of the second. In order:
 
@@ -83,10 +83,12 @@ def header_of(text: bytes | bytearray) -> dict[str, Any]:
 
 
 def read_request(paths: Sequence[bytes]) -> bytes:
+    """Ask a worker to read and hash these files."""
     return frame({"read": [path.decode("utf-8", "surrogateescape") for path in paths]})
 
 
 def read_reply(results: Sequence[ReadFile | NotRead]) -> bytes:
+    """Answer a `read_request`, in its order."""
     entries = []
     for result in results:
         stamp = result.stamp and _stamp_fields(result.stamp)
@@ -98,10 +100,12 @@ def read_reply(results: Sequence[ReadFile | NotRead]) -> bytes:
 
 
 def decode_request(indexes: Sequence[int]) -> bytes:
+    """Ask for the thumbnails of some files of the oldest chunk read."""
     return frame({"decode": list(indexes)})
 
 
 def decode_reply(results: Sequence[tuple[int, Decoded | NotDecoded]]) -> bytes:
+    """Answer a `decode_request`, or a part of it."""
     entries: list[dict[str, Any]] = []
     raw = []
     for index, result in results:

@@ -1,8 +1,8 @@
 """Where workers are born: a small process that has the decoders loaded and forks on request.
 
-A worker that died is replaced in milliseconds, for nothing is imported again; the daemon, with its threads, never forks. It
-could be multiprocessing's fork server, but that one pickles, keeps a resource tracker beside itself, lives until the daemon
-ends, and re-imports the daemon's main program in every worker it starts.
+A worker that died is replaced in milliseconds, for nothing is imported again; the daemon, with its threads, never
+forks. It could be multiprocessing's fork server, but that one pickles, keeps a resource tracker beside itself, lives
+until the daemon ends, and re-imports the daemon's main program in every worker it starts.
 
 The pool holds one end of a socket, the nursery the other. Requests are one byte and a process id; the reply to each is
 one signed 8-byte number.

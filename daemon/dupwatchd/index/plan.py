@@ -1,7 +1,7 @@
 """Which files a worker gets next, and what to do with those it left unfinished; decides, does nothing.
 
-A chunk whose worker died or hung is a suspect: its unfinished files are tried again, each alone, and one that fails again
-is to blame.
+A chunk whose worker died or hung is suspect: its unfinished files are tried again, each alone, and one that fails
+again is to blame.
 """
 
 from collections import deque

@@ -56,10 +56,10 @@ def open_raw(data: bytes, max_pixels: int) -> RawPhoto | None:
 
 
 def preview_orientation(photo: RawPhoto, own: int | None, width: int, height: int) -> int:
-    """The EXIF orientation of a preview of width × height px whose own EXIF says ``own`` (None: nothing).
+    """The EXIF orientation of a preview of this size, in pixels, whose own EXIF says ``own`` (None: nothing).
 
-    Some cameras turn the preview, some only say how to turn it, some leave that to the RAW's own flag: what gives the shape of
-    the upright RAW picture is right, and the preview's own word comes first.
+    Some cameras turn the preview, some only say how to turn it, some leave that to the RAW's own flag: what gives the
+    shape of the upright RAW picture is right, and the preview's own word comes first.
     """
     asked = [photo.flip, 1] if own is None else [own, photo.flip, 1]
     for orientation in asked:

@@ -5,8 +5,6 @@ import os
 import re
 import signal
 
-from PIL import UnidentifiedImageError
-
 EXIT_OUT_OF_MEMORY = 71  # of a worker; any number that Python itself does not exit with
 MAX_REASON_CHARS = 200
 
@@ -50,15 +48,13 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 )
 
 
-def why_not_opened(data: bytes, error: Exception) -> DecodeError:
-    """What to say of bytes whose header no decoder would read; ``error`` is what the last one said."""
+def why_not_opened(data: bytes, error: Exception | None = None) -> DecodeError:
+    """What to say of bytes whose header no decoder would read; ``error`` if one has tried."""
     head = data[:512]
     if name := _first_match(_PICTURES, head):
         if name == "JPEG XL" and importlib.util.find_spec("pillow_jxl") is None:
             return DecodeError("JPEG XL needs the extra dupwatch[jxl]")
-        if isinstance(error, UnidentifiedImageError):  # it quotes an object's address, no reason
-            return DecodeError(f"damaged or unsupported {name}")
-        return why_not_decoded(error, name)
+        return why_not_decoded(error, name) if error else DecodeError(f"damaged or unsupported {name}")
     if name := _first_match(_OTHERS, head):
         return NotAPicture(f"not an image ({name})")
     return NotAPicture("not an image")
@@ -67,7 +63,9 @@ def why_not_opened(data: bytes, error: Exception) -> DecodeError:
 def why_not_decoded(error: Exception, format_name: str) -> DecodeError:
     """What a decoder's own exception means to a person."""
     message = one_line(str(error)) or type(error).__name__
-    if re.search(r"truncated|premature end of|unexpected end|end of file|eof|not enough|too short", message, re.IGNORECASE):
+    if re.search(
+        r"truncated|premature end of|unexpected end|end of file|eof|not enough|too short", message, re.IGNORECASE
+    ):
         return DecodeError(f"truncated {format_name}")
     message = message.removesuffix(" when reading image file")
     return DecodeError(one_line(f"damaged {format_name} ({message})"))

@@ -3,8 +3,8 @@
 Transparency lies over white, 16 bits and floats are scaled instead of clipped, colour profiles are ignored (messengers
 drop them: two copies of a photo would drift apart).
 
-OpenCV is not used: with the picture shrunk by Pillow it gains 0-15 % for WebP below 2 megapixels and 25 % at 12, nothing for
-the other formats, and its APNG decoder crashes.
+OpenCV is not used: it decodes WebP of 12 megapixels in three quarters of the time, but gains nothing for small ones or
+other formats, reads none of our odd files that Pillow cannot read, and its APNG decoder crashes.
 """
 
 import io
@@ -40,8 +40,7 @@ from dupwatchd.index.reasons import DecodeError
 from dupwatchd.index.thumbnail import Floats, average, free_reduction
 
 # Without TGA, which anything might be: it counts for files of that name only. In the order they are tried.
-_FORMATS = ("JPEG", "PNG", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "ICNS", "SGI",
-            "DDS", "QOI", "PCX")  # fmt: skip
+_FORMATS = tuple("JPEG PNG HEIF WEBP GIF TIFF BMP AVIF JPEG2000 PPM PSD ICO ICNS SGI DDS QOI PCX".split())
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -77,7 +76,7 @@ def exif_orientation(image: Image.Image) -> int | None:
 
 
 def average_still(image: Image.Image, thumbnail_px: int) -> Floats:
-    """Decodes and averages: (S, S, 3) float32 RGB, 0 … 255, turned upright only if Pillow does it unasked (TIFF, HEIF)."""
+    """Decodes and averages: (S, S, 3) float32 RGB, 0 … 255; turned upright only where Pillow does so itself."""
     image.load()
     if image.mode.startswith("I;16"):
         return _grey(np.asarray(image), 255 / 65535, 0.0, thumbnail_px)

@@ -147,7 +147,9 @@ class _Worker:
         self._last_sent = time.monotonic()
 
 
-class _Refused(Exception):
+class _Refused(Exception):  # noqa: N818 - it names the outcome
+    """This file is not read at all."""
+
     def __init__(self, result: NotRead) -> None:
         super().__init__()
         self.result = result

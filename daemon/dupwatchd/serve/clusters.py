@@ -7,7 +7,6 @@ from typing import Any
 from dupwatchd.db import answers
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
-from dupwatchd.model import Thumbnails
 from dupwatchd.serve import keep
 
 # pairs of pictures (kept, other) -> for each: mse, structure, turn in degrees, mirrored
@@ -132,39 +131,3 @@ def _cluster(files: list[Copy], values: dict[tuple[int, int], tuple[float, float
         "reclaimable_bytes": sum(spare.values()),
         "files": rows,
     }
-
-
-def pairs_measurer(
-    read_thumbnails: Callable[[list[int]], Thumbnails],
-    measure_pairs: Callable[..., Any],
-    measure: str,
-    *,
-    mirrored: bool,
-) -> MeasurePairs:
-    """A `MeasurePairs` that reads the thumbnails and takes the orientation in which ``measure`` is smallest."""
-
-    def measured(pairs: list[tuple[int, int]]) -> list[tuple[float, float, int, bool]]:
-        found: list[tuple[float, float, int, bool]] = []
-        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-            found += some(pairs[start : start + _PAIRS_AT_ONCE])
-        return found
-
-    def some(pairs: list[tuple[int, int]]) -> list[tuple[float, float, int, bool]]:
-        first = read_thumbnails([a for a, _ in pairs])
-        second = read_thumbnails([b for _, b in pairs])
-        ways = [
-            (flip, measure_pairs(first, second, mirrored=flip)) for flip in ((False, True) if mirrored else (False,))
-        ]
-        found = []
-        for i in range(len(pairs)):
-            flip, best = min(ways, key=lambda way: float(getattr(way[1], measure)[i]))
-            turn = int(getattr(best, f"{measure}_turn")[i])
-            mse = min(float(values.mse[i]) for _, values in ways)
-            structure = min(float(values.structure[i]) for _, values in ways)
-            found.append((mse, structure, turn, flip))
-        return found
-
-    return measured
-
-
-_PAIRS_AT_ONCE = 2048

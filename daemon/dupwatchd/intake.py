@@ -1,0 +1,207 @@
+"""Index → blocks → compare → db: pending files become contents, pictures and matches, batch by batch.
+
+Order of a batch: thumbnails are written and synced, then one transaction names them together with their files and
+matches. Without that transaction nothing of a batch counts.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from dupwatchd.blocks.store import BlockStore, thumbnail_digest
+from dupwatchd.compare import descriptors, measures
+from dupwatchd.compare.matcher import Matcher
+from dupwatchd.db import facts, files, pictures
+from dupwatchd.db.connection import Database
+from dupwatchd.db.pictures import NewContent, NewPicture
+from dupwatchd.model import Decoded, FileId, Job, Limits, Outcome, PictureId, Progress, Verdict
+
+_BATCH_SECONDS = 2.0  # what a kill costs at most, beside the files in work
+_BATCH_PICTURES = 1024  # thumbnails held in memory: 3 MB at 32 px
+_JOBS_AT_ONCE = 1000
+_COMPARE_AT_ONCE = 1024
+_PASSES = 3
+
+
+class Pool(Protocol):
+    """Reads and decodes files, see `index.pool.WorkerPool`."""
+
+    def index(self, jobs: Iterable[Job], known: Callable[[bytes], bool]) -> Iterator[Outcome]:
+        """What came of each job, in any order."""
+
+
+@dataclass
+class _Unsettled:
+    changing: int = 0  # files that changed while they were read
+    deferred: int = 0  # files whose content nobody decoded in the end
+
+
+class Intake:
+    """Takes in pending files of one state directory; the caller holds its lock."""
+
+    def __init__(self, database: Database, blocks: BlockStore, pool: Pool, limits: Limits, progress: Progress) -> None:
+        self._database = database
+        self._blocks = blocks
+        self._pool = pool
+        self._limits = limits
+        self._progress = progress
+        self._matcher: Matcher | None = None
+        self._no_pictures: set[bytes] = set()  # contents this run found to be something else
+
+    def take_in(self, roots: Sequence[bytes]) -> int:
+        """Read all pending files under the roots; returns how many were still being written and stay pending."""
+        matcher = self._ready_matcher()
+        self._progress.stage("indexing", files.count_pending(self._database, roots))
+        for _ in range(_PASSES):
+            unsettled = self._pass_over(roots, matcher)
+            if not unsettled.deferred:  # else who was to decode their content changed or vanished meanwhile
+                break
+        return unsettled.changing + unsettled.deferred
+
+    def compare_anew_if_needed(self) -> None:
+        """Compare all pictures if the settings ask for more (thresholds, mirror images) than was compared."""
+        self._ready_matcher()
+
+    def _pass_over(self, roots: Sequence[bytes], matcher: Matcher) -> _Unsettled:
+        claimed: set[bytes] = set()  # contents that somebody decodes in this pass
+        batch: list[Outcome] = []
+        unsettled = _Unsettled()
+        decoded = 0
+        deadline = time.monotonic() + _BATCH_SECONDS
+
+        def known(digest: bytes) -> bool:
+            if digest in claimed or pictures.content_ids(self._database, [digest]):
+                return True
+            claimed.add(digest)
+            return False
+
+        outcomes = self._pool.index(self._pending(roots), known)
+        try:
+            for outcome in outcomes:
+                batch.append(outcome)
+                decoded += outcome.verdict is Verdict.DECODED
+                unsettled.changing += outcome.verdict is Verdict.CHANGED
+                self._progress.advance(1)
+                if decoded >= _BATCH_PICTURES or time.monotonic() >= deadline:
+                    batch = self._commit(batch, matcher)
+                    decoded = 0
+                    deadline = time.monotonic() + _BATCH_SECONDS
+        finally:
+            # also when interrupted: what has come in is kept
+            unsettled.deferred = len(self._commit(batch, matcher))
+        return unsettled
+
+    def _pending(self, roots: Sequence[bytes]) -> Iterator[Job]:
+        last = FileId(-1)
+        while jobs := files.pending_jobs(self._database, roots, last, _JOBS_AT_ONCE):
+            yield from jobs
+            last = jobs[-1].file_id
+
+    def _commit(self, outcomes: list[Outcome], matcher: Matcher) -> list[Outcome]:
+        """Make a batch durable; returns those outcomes whose content somebody else is still decoding."""
+        new = [(outcome, outcome.decoded) for outcome in outcomes if outcome.decoded is not None]
+        picture_of, fresh, thumbnails = self._place([decoded for _, decoded in new])
+        searchable = np.array([not picture.flat for picture in fresh], bool)
+        ids = [picture.picture_id for picture in fresh if not picture.flat]
+        described = descriptors.describe(thumbnails[searchable])
+        matches = matcher.match(ids, thumbnails[searchable], described)
+        contents = {
+            outcome.digest: NewContent(outcome.digest, picture_id, decoded.width, decoded.height, decoded.format, None)
+            for (outcome, decoded), picture_id in zip(new, picture_of, strict=True)
+            if outcome.digest is not None
+        } | {
+            outcome.digest: NewContent(outcome.digest, None, None, None, None, outcome.error)
+            for outcome in outcomes
+            if outcome.verdict is Verdict.FAILED and outcome.digest is not None
+        }
+        with self._database.transaction():
+            pictures.add_pictures(self._database, fresh)
+            deferred = self._settle(outcomes, contents)
+            pictures.add_matches(self._database, matches)
+        matcher.add(ids, described)
+        return deferred
+
+    def _place(self, decoded: list[Decoded]) -> tuple[list[PictureId], list[NewPicture], "np.ndarray"]:
+        """Find or make the picture of each decoded content.
+
+        Returns the picture of each, the new pictures, and their thumbnails (N, S, S, 3), which are in the blocks,
+        durable, afterwards.
+        """
+        digests = [thumbnail_digest(one.thumbnail) for one in decoded]
+        ids = pictures.picture_ids(self._database, set(digests))
+        fresh = {digest: one for digest, one in zip(digests, decoded, strict=True) if digest not in ids}
+        if not fresh:
+            return [ids[digest] for digest in digests], [], self._blocks.read([])
+        slots = pictures.next_slots(self._database, len(fresh))
+        thumbnails = np.stack([one.thumbnail for one in fresh.values()])
+        self._blocks.write(list(slots), thumbnails)
+        self._blocks.sync()
+        made = [
+            NewPicture(slot, digest, bool(flat))
+            for slot, digest, flat in zip(slots, fresh, measures.flat(thumbnails), strict=True)
+        ]
+        ids.update((picture.digest, picture.picture_id) for picture in made)
+        return [ids[digest] for digest in digests], made, thumbnails
+
+    def _settle(self, outcomes: list[Outcome], contents: dict[bytes, NewContent]) -> list[Outcome]:
+        """Write what became of each file; returns those that wait for a content not here yet."""
+        database = self._database
+        content_ids = pictures.content_ids(database, {o.digest for o in outcomes if o.digest is not None})
+        self._no_pictures.update(o.digest for o in outcomes if o.verdict is Verdict.NOT_A_PICTURE and o.digest)
+        deferred: list[Outcome] = []
+        for outcome in outcomes:
+            file_id, stamp, digest = outcome.job.file_id, outcome.stamp or outcome.job.stamp, outcome.digest
+            match outcome.verdict:
+                case Verdict.VANISHED:
+                    files.remove(database, file_id)
+                case Verdict.CHANGED:
+                    pass  # stays pending
+                case Verdict.UNREADABLE:
+                    files.settle(database, file_id, stamp, None, outcome.error)
+                case Verdict.NOT_A_PICTURE:
+                    files.settle(database, file_id, stamp, None, None)
+                case Verdict.DECODED | Verdict.FAILED | Verdict.KNOWN if digest is not None:
+                    if digest not in content_ids and digest in contents:
+                        content_ids[digest] = pictures.add_content(database, contents[digest])
+                    if digest in content_ids:
+                        files.settle(database, file_id, stamp, content_ids[digest], None)
+                    elif digest in self._no_pictures:
+                        files.settle(database, file_id, stamp, None, None)
+                    else:
+                        deferred.append(outcome)
+                case _:
+                    raise AssertionError(outcome)
+        return deferred
+
+    def _ready_matcher(self) -> Matcher:
+        """The matcher with all known pictures; compares everything anew if more is asked for than was kept."""
+        if self._matcher is not None:
+            return self._matcher
+        compared = facts.compared_within(self._database)
+        limits = self._limits.widened(compared) if compared else self._limits
+        self._matcher = Matcher(limits, self._blocks.read)
+        known = pictures.searchable(self._database)
+        if compared == limits:
+            for ids in _parts(known):
+                self._matcher.add(ids, descriptors.describe(self._blocks.read(list(ids))))
+            return self._matcher
+        if known:
+            self._progress.stage("comparing", len(known))
+        with self._database.transaction():
+            pictures.remove_matches(self._database)
+            for ids in _parts(known):
+                thumbnails = self._blocks.read(list(ids))
+                described = descriptors.describe(thumbnails)
+                pictures.add_matches(self._database, self._matcher.match(ids, thumbnails, described))
+                self._matcher.add(ids, described)
+                self._progress.advance(len(ids))
+            facts.write_compared(self._database, limits)
+        return self._matcher
+
+
+def _parts(ids: list[PictureId]) -> Iterator[list[PictureId]]:
+    for start in range(0, len(ids), _COMPARE_AT_ONCE):
+        yield ids[start : start + _COMPARE_AT_ONCE]

@@ -1,0 +1,93 @@
+"""Watch → db: a walk over the roots, taken over; new and changed files become pending, gone ones are removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dupwatchd.db import facts, files
+from dupwatchd.db.connection import Database
+from dupwatchd.model import Progress
+from dupwatchd.watch.walk import Listing, WalkRules, walk
+
+_FILES_AT_ONCE = 20_000  # changed files per transaction: bounds memory and what a kill costs
+
+_Known = dict[bytes, tuple[int, bytes | None]]  # path of a folder -> its id and the digest of its last listing
+
+
+@dataclass
+class Survey:
+    """What a walk over the roots found."""
+
+    files: int = 0
+    unreadable: list[tuple[bytes, str]] = field(default_factory=list)  # folders and why
+    offline: list[bytes] = field(default_factory=list)  # roots that are empty though files are known there
+
+
+def survey(database: Database, roots: Sequence[bytes], rules: WalkRules, progress: Progress) -> Survey:
+    """Walk the roots and take over what is new, changed and gone."""
+    found = Survey()
+    files.retry_unreadable(database, roots)
+    progress.stage("looking for photos", None)
+    for root in roots:
+        _survey_root(database, root, rules, found, progress)
+    return found
+
+
+def _survey_root(database: Database, root: bytes, rules: WalkRules, found: Survey, progress: Progress) -> None:
+    known = files.folder_listings(database, root)
+    missing = set(known)
+    changes: list[Listing] = []
+    changed_files = 0
+    files_before = found.files
+    for listing in walk([root], rules):
+        if listing.error is not None:
+            found.unreadable.append((listing.path, listing.error))
+            missing = {path for path in missing if not _at_or_below(path, listing.path)}
+            continue
+        missing.discard(listing.path)
+        found.files += listing.seen_files
+        progress.advance(listing.seen_files)
+        if known.get(listing.path, (0, None))[1] != listing.digest:
+            changes.append(listing)
+            changed_files += listing.seen_files
+            if changed_files >= _FILES_AT_ONCE:
+                _take_over(database, changes, known)
+                changes, changed_files = [], 0
+    if found.files == files_before and files.count(database, [root]):
+        # An empty folder where photos are known is a mount point without its disk: nothing is forgotten.
+        found.offline.append(root)
+        return
+    _take_over(database, changes, known)
+    if missing:
+        with database.transaction():
+            files.forget_folders(database, [known[path][0] for path in missing])
+            facts.write(database, {"untidy": 1})
+
+
+def _take_over(database: Database, listings: list[Listing], known: _Known) -> None:
+    if not listings:
+        return
+    with database.transaction():
+        untidy = False
+        for listing in listings:
+            before = known.get(listing.path)
+            rows = files.files_of_folder(database, before[0]) if before else {}
+            changed = []
+            for entry in listing.entries():
+                name, size_bytes, mtime_ns, _, inode = entry
+                row = rows.pop(name, None)
+                if (
+                    row is None
+                    or (row.size_bytes, row.mtime_ns) != (size_bytes, mtime_ns)
+                    or (row.inode != inode and listing.inodes_are_stable)
+                ):
+                    changed.append(entry)
+                    untidy |= row is not None
+            untidy |= bool(rows)
+            gone = [row.file_id for row in rows.values()]
+            files.record_folder(database, listing.path, listing.digest, changed, gone)
+        if untidy:
+            facts.write(database, {"untidy": 1})
+
+
+def _at_or_below(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")

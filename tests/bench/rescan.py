@@ -1,0 +1,101 @@
+"""How long does the second scan of an unchanged tree take, against `find` over the same tree?
+
+    python -m tests.bench.rescan [--files N...]
+
+Makes a tree of small JPEG files, 500 a folder, scans it once, then runs the scan of the unchanged tree and
+`find -printf '%s %T@ %p\\n'` in turn; shown are medians. The tree grows from one size to the next.
+"""
+
+import argparse
+import io
+import os
+import tempfile
+from collections.abc import Iterable
+from statistics import median
+
+import numpy as np
+from PIL import Image
+from tests.bench import processes
+from tests.bench.processes import Run
+from tests.bench.report import Report
+
+FILES_PER_FOLDER = 500
+_SIDE_PX = 48
+_PATCHES = 8  # a side: many enough that no two pictures are alike by chance
+
+
+def main() -> None:
+    arguments = _arguments()
+    report = Report("The second scan of an unchanged tree, against find")
+    report.say(f"{len(os.sched_getaffinity(0))} cores, medians of {arguments.runs} runs in turn")
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
+        tree, state = os.path.join(scratch, "tree"), os.path.join(scratch, "state")
+        rows = []
+        made = 0
+        for files in sorted(arguments.files):
+            make_files(tree, range(made, files))
+            rows.append(_measured_row(arguments, tree, state, files - made, files))
+            made = files
+    report.table(
+        ["files", "new, scanned first s", "scan again s", "its CPU s", "find s", "its CPU s", "scan/find", "MiB"], rows
+    )
+    report.write(arguments.out)
+
+
+def _measured_row(arguments: argparse.Namespace, tree: str, state: str, new: int, files: int) -> list[str]:
+    scan = processes.scan_command(arguments.dupwatchd, state, [tree])
+    find = ["find", tree, "-printf", r"%s %T@ %p\n"]
+    first = _checked(scan)
+    scans, finds = [], []
+    for _ in range(arguments.runs):
+        scans.append(_checked(scan))
+        finds.append(_checked(find))
+    peak_mib = processes.measured(scan, memory=True).peak_mib
+    scan_s, find_s = median(run.wall_s for run in scans), median(run.wall_s for run in finds)
+    return [
+        f"{files:,}",
+        f"{new:,} in {first.wall_s:.1f}",
+        f"{scan_s:.3f}",
+        f"{median(run.cpu_s for run in scans):.3f}",
+        f"{find_s:.3f}",
+        f"{median(run.cpu_s for run in finds):.3f}",
+        f"{scan_s / find_s:.2f}",
+        f"{peak_mib:.0f}",
+    ]
+
+
+def _checked(command: list[str]) -> Run:
+    run = processes.measured(command)
+    if run.status:
+        raise SystemExit(f"{' '.join(command)} ended with status {run.status}")
+    return run
+
+
+def make_files(tree: str, numbers: Iterable[int]) -> None:
+    """Small, distinct JPEG files of about 1 kB; the same ones for the same numbers."""
+    for number in numbers:
+        folder = os.path.join(tree, f"{number // FILES_PER_FOLDER:04d}")
+        if number % FILES_PER_FOLDER == 0:
+            os.makedirs(folder)
+        patches = np.random.default_rng(number).integers(0, 256, (_PATCHES, _PATCHES, 3), np.uint8)
+        picture = Image.fromarray(patches).resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BILINEAR)
+        encoded = io.BytesIO()
+        picture.save(encoded, "JPEG", quality=40 + number % 40)
+        with open(os.path.join(folder, f"{number:07d}.jpg"), "wb") as file:
+            file.write(encoded.getbuffer())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--files", type=int, nargs="+", default=[10_000, 30_000, 100_000], metavar="N", help="tree sizes"
+    )
+    parser.add_argument("--folder", metavar="DIR", help="where the tree is made and removed again [default: temporary]")
+    parser.add_argument("--runs", type=int, default=7, help="timed runs of each [default: 7]")
+    parser.add_argument("--dupwatchd", default=processes.default_command(), help="the command to run")
+    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

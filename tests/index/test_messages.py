@@ -1,0 +1,172 @@
+import json
+import socket
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dupwatchd.index import messages
+from dupwatchd.index.link import WorkerGone, WorkerLink
+from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
+from dupwatchd.index.plan import Chunk, File
+from dupwatchd.model import Decoded, FileId, Job, Stamp, Verdict
+
+STAMP = Stamp(1, 2, 3, 4)
+THUMBNAIL = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+# Entries that are nearly right find more than pure noise does.
+entry = st.dictionaries(
+    st.sampled_from(["index", "width", "height", "format", "error", "picture", "stamp", "digest", "verdict"]), anything
+)
+
+
+def split(frame: bytes) -> tuple[dict[str, Any], bytes]:
+    header_bytes, raw_bytes = messages.frame_lengths(frame)
+    assert len(frame) == messages.LENGTHS_BYTES + header_bytes + raw_bytes
+    end = messages.LENGTHS_BYTES + header_bytes
+    return messages.header_of(frame[messages.LENGTHS_BYTES : end]), frame[end:]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name), max_size=5))
+def test_paths_need_not_be_text(paths: list[bytes]) -> None:
+    header, _ = split(messages.read_request(paths))
+    assert [path.encode("utf-8", "surrogateescape") for path in header["read"]] == paths
+
+
+def test_read_reply_arrives_as_sent() -> None:
+    results = [
+        ReadFile(STAMP, bytes(32)), NotRead(Verdict.VANISHED, None), NotRead(Verdict.UNREADABLE, "permission denied"),
+        NotRead(Verdict.NOT_A_PICTURE, None, STAMP),
+    ]  # fmt: skip
+    header, _ = split(messages.read_reply(results))
+    assert messages.parse_read_reply(header, 4) == results
+
+
+def test_decode_reply_arrives_as_sent() -> None:
+    sent = [(2, Decoded(THUMBNAIL, 40, 30, "JPEG")), (0, NotDecoded("truncated JPEG", picture=True))]
+    header, raw = split(messages.decode_reply(sent))
+    (first, picture), second = messages.parse_decode_reply(header, raw, {0, 2}, 4)
+    assert isinstance(picture, Decoded)
+    assert np.array_equal(picture.thumbnail, THUMBNAIL)
+    assert (first, picture.width, picture.height, picture.format) == (2, 40, 30, "JPEG")
+    assert second == sent[1]
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["read", "decoded", "x"]), anything | st.lists(entry, max_size=3)), st.binary())
+def test_nothing_that_a_worker_sends_raises_anything_but_bad_reply(header: dict[str, Any], raw: bytes) -> None:
+    for parse in (
+        lambda: messages.parse_read_reply(header, 1),
+        lambda: messages.parse_decode_reply(header, raw, {0, 1}, 4),
+    ):
+        try:
+            parse()
+        except BadReply:
+            pass
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"7", b"{", b"\xff", b"[" * 100_000, b'{"a":' * 100_000])
+def test_a_header_that_is_no_object_is_a_bad_reply(text: bytes) -> None:
+    with pytest.raises(BadReply):
+        messages.header_of(text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"index": 7}, {"index": True}, {"index": "0"}, {"width": 1 << 70}, {"width": None}, {"format": 3}, {"error": 3},
+        {"error": None},
+    ],
+)  # fmt: skip
+def test_an_entry_that_is_not_quite_right_is_a_bad_reply(change: dict[str, Any]) -> None:
+    header, raw = split(messages.decode_reply([(0, Decoded(THUMBNAIL, 40, 30, "JPEG"))]))
+    header["decoded"][0] |= change
+    with pytest.raises(BadReply):
+        messages.parse_decode_reply(header, raw, {0}, 4)
+
+
+def test_thumbnails_must_fill_the_raw_bytes_exactly() -> None:
+    header, raw = split(messages.decode_reply([(0, Decoded(THUMBNAIL, 40, 30, "JPEG"))]))
+    for wrong in (b"", raw[:-1], raw + b"x"):
+        with pytest.raises(BadReply):
+            messages.parse_decode_reply(header, wrong, {0}, 4)
+
+
+def test_a_file_answered_twice_is_a_bad_reply() -> None:
+    header, raw = split(messages.decode_reply([(0, NotDecoded("x", picture=True))] * 2))
+    with pytest.raises(BadReply):
+        messages.parse_decode_reply(header, raw, {0, 1}, 4)
+
+
+def test_what_a_worker_says_of_a_file_is_one_printable_line() -> None:
+    header, raw = split(messages.decode_reply([(0, NotDecoded("a\n\x1b[31mb\u202e" + "c" * 999, picture=True))]))
+    ((_, result),) = messages.parse_decode_reply(header, raw, {0}, 4)
+    assert isinstance(result, NotDecoded)
+    assert result.error.startswith("a [31mb c")
+    assert len(result.error) <= 200
+
+
+# ---- the link
+
+
+def linked() -> tuple[WorkerLink, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return WorkerLink(0, ours, 48, patience_seconds=9), theirs
+
+
+def test_a_frame_is_seen_only_when_it_is_whole() -> None:
+    link, worker = linked()
+    with link.connection, worker:
+        frame = messages.decode_reply([(0, Decoded(THUMBNAIL, 40, 30, "JPEG"))])
+        for byte in frame[:-1]:
+            worker.send(bytes([byte]))
+            assert link.receive() == []
+        worker.send(frame[-1:] + frame)
+        assert len(link.receive()) == 2
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff" * 8,  # lengths of 4 GB
+        b"\0\0\0\2\0\0\0\x31{}",  # more raw bytes than its thumbnails have
+        b"\0\0\0\2\0\0\0\0[]",
+        b"\0\0\0\4\0\0\0\0\x80\x04N.",  # a pickle
+    ],
+)
+def test_garbage_is_noticed(garbage: bytes) -> None:
+    link, worker = linked()
+    with link.connection, worker:
+        worker.send(garbage)
+        with pytest.raises(BadReply):
+            link.receive()
+
+
+def test_last_words_are_heard_before_the_end() -> None:
+    link, worker = linked()
+    with link.connection:
+        with worker:
+            worker.send(messages.frame({"busy": True}) + b"\0\0")
+        assert link.receive() == [({"busy": True}, b"")]
+        with pytest.raises(WorkerGone):
+            link.receive()
+
+
+def test_a_worker_that_does_not_listen_never_blocks_the_pool() -> None:
+    link, worker = linked()
+    chunk = Chunk([File(Job(FileId(0), b"x" * 4000, STAMP)) for _ in range(16)], 0)
+    with link.connection, worker, pytest.raises(WorkerGone):
+        for _ in range(100):
+            link.read(chunk)
+
+
+def test_requests_are_plain_json() -> None:
+    frame = messages.decode_request([1, 2])
+    assert json.loads(frame[messages.LENGTHS_BYTES :]) == {"decode": [1, 2]}

@@ -1,0 +1,314 @@
+"""What the pool does when a worker dies, hangs, grows, or is left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dupwatchd.index import link
+from dupwatchd.index.pool import DecodeLimits, WorkerPool
+from dupwatchd.model import Verdict
+from tests.conftest import encoded, photo_like
+from tests.index.files import Claims, apng_crasher, index, jobs, png_of_zeros
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 8) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.005)
+
+
+def photos(folder: Path, count: int, width: int = 60) -> list[Path]:
+    paths = [folder / f"{seed}.jpg" for seed in range(count)]
+    for seed, path in enumerate(paths):
+        path.write_bytes(encoded(photo_like(seed, width, width)))
+    return paths
+
+
+class Strike(Claims):
+    """A `known` that sends a signal to all workers when it is asked for the n-th time: they are about to decode."""
+
+    def __init__(self, pool: WorkerPool, number: int, when: int = 1) -> None:
+        super().__init__()
+        self._pool, self._signal, self._when = pool, number, when
+
+    def __call__(self, digest: bytes) -> bool:
+        answer = super().__call__(digest)
+        if len(self.asked) == self._when:
+            for worker in self._pool._links:
+                os.kill(worker.pid, self._signal)
+        return answer
+
+
+@contextmanager
+def every_decoder_gets(pool: WorkerPool, number: int) -> Iterator[None]:
+    """Sends a signal to each worker as soon as it decodes."""
+    stop = threading.Event()
+
+    def hunt() -> None:
+        struck: set[int] = set()
+        while not stop.is_set():
+            for worker in list(pool._links):
+                owed = worker.owed[0] if worker.owed else None
+                if owed and owed.undecoded and worker.pid not in struck:
+                    struck.add(worker.pid)
+                    os.kill(worker.pid, number)
+            time.sleep(0.001)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        hunter.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
+@pytest.mark.parametrize("when", [1, 5, 40])
+def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path, number: int, when: int) -> None:
+    paths = photos(tmp_path, 60)
+    with WorkerPool(2, 16, DecodeLimits()) as pool:
+        known = Strike(pool, number, when)
+        outcomes = index(pool, paths, known)
+    assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+    assert len(outcomes) == 60
+    assert len(known.asked) == 60  # a claim holds although its file is read again
+
+
+def test_copies_stay_known_although_their_worker_dies(tmp_path: Path) -> None:
+    content = encoded(photo_like(1, 60, 60))
+    for number in range(30):
+        (tmp_path / f"{number}.jpg").write_bytes(content)
+    with WorkerPool(1, 16, DecodeLimits()) as pool:
+        known = Strike(pool, signal.SIGSEGV, 10)
+        outcomes = index(pool, tmp_path.iterdir(), known)
+    assert sorted(o.verdict.name for o in outcomes.values()) == ["DECODED"] + ["KNOWN"] * 29
+    assert len(known.asked) == 30
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (signal.SIGSEGV, "the decoder crashed (SIGSEGV)"),
+        (signal.SIGKILL, "the decoder was killed (SIGKILL)"),
+        (signal.SIGSTOP, "decoding took longer than 0.7 s"),
+    ],
+)
+def test_a_file_whose_decoder_always_fails_is_failed_with_the_reason(tmp_path: Path, number: int, reason: str) -> None:
+    (tmp_path / "slow.png").write_bytes(png_of_zeros(5000, 4000))  # 0.3 s, time enough to be hit
+    claims = Claims()
+    with WorkerPool(2, 16, DecodeLimits(decode_seconds=0.7)) as pool, every_decoder_gets(pool, number):
+        outcome = index(pool, [tmp_path / "slow.png"], claims)[b"slow.png"]
+    assert (outcome.verdict, outcome.error) == (Verdict.FAILED, reason)
+    assert outcome.digest == claims.asked[0]
+    assert outcome.stamp is not None
+    assert len(claims.asked) == 1
+
+
+def test_a_hanging_decoder_is_replaced(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 40)
+    with WorkerPool(2, 16, DecodeLimits(decode_seconds=0.5)) as pool:
+        outcomes = index(pool, paths, Strike(pool, signal.SIGSTOP))
+    assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+
+
+def test_a_hanging_reader_is_replaced(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 20)
+    with WorkerPool(1, 16, DecodeLimits(decode_seconds=0.5)) as pool:
+        index(pool, paths)
+        os.kill(pool._links[0].pid, signal.SIGSTOP)
+        outcomes = index(pool, paths)
+    assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+
+
+def test_a_file_that_cannot_be_read_in_time_is_unreadable(tmp_path: Path) -> None:
+    (path,) = photos(tmp_path, 1)
+    stopped: set[int] = set()
+    with WorkerPool(1, 16, DecodeLimits(decode_seconds=0.4)) as pool:
+        index(pool, [path])
+        done = threading.Event()
+
+        def stop_every_worker() -> None:
+            while not done.is_set():
+                for worker in list(pool._links):
+                    greeted = not worker.owed or worker.owed[0].chunk is not None
+                    if worker.pid not in stopped and greeted:
+                        stopped.add(worker.pid)
+                        os.kill(worker.pid, signal.SIGSTOP)
+
+        os.kill(pool._links[0].pid, signal.SIGSTOP)
+        stopped.add(pool._links[0].pid)
+        outcomes = pool.index(jobs([path]), Claims())
+        # The second worker is stopped before it is asked: it greets, and hears no more.
+        pool_spawn = threading.Thread(target=stop_every_worker)
+        pool_spawn.start()
+        try:
+            (outcome,) = outcomes
+        finally:
+            done.set()
+            pool_spawn.join()
+    if outcome.verdict is not Verdict.DECODED:  # it may have been quicker than we were
+        assert (outcome.verdict, outcome.error) == (Verdict.UNREADABLE, "reading took longer than 0.4 s")
+        assert outcome.digest is None
+
+
+def test_other_files_go_on_while_one_hangs(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 200)
+    with WorkerPool(2, 16, DecodeLimits(decode_seconds=3)) as pool:
+        started = time.monotonic()
+        claims = Claims()
+
+        def known(digest: bytes) -> bool:
+            if len(claims.asked) == 0:
+                os.kill(pool._links[0].pid, signal.SIGSTOP)
+            return claims(digest)
+
+        quick = 0
+        for _ in pool.index(jobs(paths), known):
+            quick += time.monotonic() - started < 2.5
+    assert quick >= 150
+
+
+def test_a_picture_that_needs_too_much_memory_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "bomb.png").write_bytes(png_of_zeros(6000, 6000))
+    photos(tmp_path, 20)
+    with WorkerPool(1, 16, DecodeLimits(memory_mb=60)) as pool:
+        outcomes = index(pool, tmp_path.iterdir())
+    bomb = outcomes.pop(b"bomb.png")
+    assert (bomb.verdict, bomb.error) == (Verdict.FAILED, "decoding needs more than 60 MB")
+    assert bomb.digest is not None
+    assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+
+
+def test_a_file_that_does_not_fit_into_memory_is_unreadable(tmp_path: Path) -> None:
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(200 << 20)
+    with WorkerPool(1, 16, DecodeLimits(memory_mb=60)) as pool:
+        outcome = index(pool, [tmp_path / "huge.jpg"])[b"huge.jpg"]
+    assert (outcome.verdict, outcome.error) == (Verdict.UNREADABLE, "reading needs more than 60 MB")
+
+
+def test_the_apng_that_kills_opencv_disturbs_nobody(tmp_path: Path) -> None:
+    photos(tmp_path, 20)
+    (tmp_path / "crash.png").write_bytes(apng_crasher())
+    with WorkerPool(2, 16, DecodeLimits()) as pool:
+        assert {o.verdict for o in index(pool, tmp_path.iterdir()).values()} == {Verdict.DECODED}
+
+
+def test_a_claim_is_void_if_the_file_changes_before_the_second_try(tmp_path: Path) -> None:
+    (path,) = photos(tmp_path, 1)
+    asked: list[bytes] = []
+    with WorkerPool(1, 16, DecodeLimits()) as pool:
+
+        def known(digest: bytes) -> bool:
+            asked.append(digest)
+            if len(asked) == 1:
+                os.kill(pool._links[0].pid, signal.SIGKILL)
+                path.write_bytes(encoded(photo_like(99, 60, 60)))
+            return False
+
+        outcome = index(pool, [path], known)[b"0.jpg"]
+    assert len(set(asked)) == 2
+    assert outcome.verdict is Verdict.DECODED
+    assert outcome.digest == asked[1]
+
+
+def test_a_nursery_that_dies_is_replaced(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 60)
+    with WorkerPool(2, 16, DecodeLimits()) as pool:
+        claims = Claims()
+
+        def known(digest: bytes) -> bool:
+            if len(claims.asked) == 20:
+                assert pool._nursery is not None
+                os.kill(pool._nursery._process.pid, signal.SIGKILL)
+            return claims(digest)
+
+        outcomes = index(pool, paths, known)
+        assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+        assert len(index(pool, paths)) == 60
+
+
+def test_workers_are_replaced_before_they_grow_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "FILES_PER_WORKER", 20)
+    paths = photos(tmp_path, 100)
+    seen = set()
+    with WorkerPool(1, 16, DecodeLimits()) as pool:
+        for _ in pool.index(jobs(paths), Claims()):
+            seen |= {worker.pid for worker in pool._links}
+    assert len(seen) >= 3
+
+
+def test_workers_hear_no_signals_that_are_meant_for_the_service(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 30)
+    with WorkerPool(2, 16, DecodeLimits()) as pool:
+        index(pool, paths)
+        assert pool._nursery is not None
+        before = [worker.pid for worker in pool._links]
+        for pid in [*before, pool._nursery._process.pid]:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                os.kill(pid, number)
+        assert len(index(pool, paths)) == 30
+        assert [worker.pid for worker in pool._links] == before
+
+
+def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
+    pool = WorkerPool(3, 16, DecodeLimits())
+    index(pool, photos(tmp_path, 60))
+    assert pool._nursery is not None
+    pids = [worker.pid for worker in pool._links] + [pool._nursery._process.pid]
+    assert len(pids) == 4
+    pool.close()
+    wait_until(lambda: not any(map(is_alive, pids)))
+
+
+SERVICE = """
+import sys, time
+from dupwatchd.index.pool import DecodeLimits, WorkerPool
+from dupwatchd.model import FileId, Job, Stamp
+pool = WorkerPool(2, 16, DecodeLimits())
+def known(digest):
+    if len(pool._links) == 2:
+        print(pool._nursery._process.pid, *(worker.pid for worker in pool._links), flush=True)
+        time.sleep(100)
+    return False
+list(pool.index((Job(FileId(n), sys.argv[1].encode(), Stamp(1, 1, 1, 1)) for n in range(100)), known))
+"""
+
+
+def test_kill_9_of_the_service_leaves_no_process_behind(tmp_path: Path) -> None:
+    (path,) = photos(tmp_path, 1)
+    with subprocess.Popen([sys.executable, "-c", SERVICE, str(path)], stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        pids = [int(pid) for pid in service.stdout.readline().split()]
+        assert len(pids) == 3
+        assert all(map(is_alive, pids))
+        os.kill(pids[2], signal.SIGSTOP)  # not even one that cannot notice
+        service.kill()
+    wait_until(lambda: not any(map(is_alive, pids)))
+
+
+def test_workers_do_not_import_the_main_program(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("open('imported', 'a').write('x')\n" + SERVICE.replace("time.sleep(100)", "sys.exit()"))
+    (path,) = photos(tmp_path, 1)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, program, path], cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert (tmp_path / "imported").read_text() == "x"

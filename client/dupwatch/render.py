@@ -126,7 +126,7 @@ class _Figures(NamedTuple):
 
     def of(self, file: File) -> tuple[str, str, str]:
         """Return size, pixels and distance from the kept file, which has none itself."""
-        size, pixels = human_bytes(file["bytes"]), f"{file['width']}×{file['height']}"  # noqa: RUF001 - meant
+        size, pixels = human_bytes(file["bytes"]), f"{file['width']}×{file['height']}"
         if file["keep"]:
             return size, pixels, ""
         distance = file.get(self.measure)

@@ -23,7 +23,7 @@ _STYLES = {  # ANSI SGR codes
     "trouble": "31",
     "remark": "36",
 }
-_ASCII = str.maketrans({"·": "-", "×": "x", "≤": "<=", "°": "", "…": "~", "—": "-"})  # noqa: RUF001 - meant
+_ASCII = str.maketrans({"·": "-", "×": "x", "≤": "<=", "°": "", "…": "~", "—": "-"})
 
 
 def printable(path: bytes | str) -> str:

@@ -20,7 +20,7 @@ _FOLDER = click.Path(path_type=bytes)
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="dupwatchd")
 def cli() -> None:
-    """Find pictures that are copies of each other: re-encoded, resized, rotated, retouched a little.
+    r"""Find pictures that are copies of each other: re-encoded, resized, rotated, retouched a little.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def scan(
     form: str | None,
     spare: bool,
 ) -> None:
-    """Index and compare the pictures under DIR..., then print the groups of copies.
+    r"""Index and compare the pictures under DIR..., then print the groups of copies.
 
     A second run only does what is new. Ctrl-C keeps what is done; the next run goes on from there. Nothing under DIR
     is ever written.
@@ -107,7 +107,7 @@ def scan(
 @click.option("--repair", is_flag=True, help="Mend what can be mended, from the photos if need be.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def check(state: str | None, repair: bool, as_json: bool) -> None:
-    """Verify the index: the database in itself, the thumbnails, and that both agree.
+    r"""Verify the index: the database in itself, the thumbnails, and that both agree.
 
     Exit status 0: all is sound, or was mended. 1: something is wrong. Photos are only ever read, and a database
     beyond help is set aside, not deleted.

@@ -1,8 +1,8 @@
 """The way of a change, on one page: watch → index → blocks → compare → db.
 
-    survey     walk the roots: new and changed files become pending, gone ones are removed     (watch → db)
-    intake     read, hash, decode what is pending; each batch is made durable with its matches (index → blocks → compare)
-    tidy       forget contents and pictures that no file shows any more (a moved file keeps its picture until then)
+    survey   watch → db: walk the roots; new and changed files become pending, gone ones are removed
+    intake   index → blocks → compare → db: what is pending is read; each batch is made durable with its matches
+    tidy     contents and pictures that no file shows any more are forgotten: a moved file has kept its picture
 
 Killed at any point, the next run finds the files of unfinished batches pending and ends in the same state as an
 undisturbed run. Everything here runs in one thread; the worker processes are behind the intake's pool.

@@ -104,7 +104,7 @@ def _thumbnail_maker(settings: Settings, side: int) -> "Callable[[bytes], Thumbn
             return None
         job = Job(FileId(0), path, Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
         with _worker_pool(settings, side) as pool:
-            outcome = next(iter(pool.index([job], lambda digest: False)))
+            outcome = next(iter(pool.index([job], lambda _: False)))
         return outcome.decoded.thumbnail if outcome.decoded else None
 
     return make
@@ -148,7 +148,8 @@ def locked_state(path: str) -> Iterator[str]:
         except BlockingIOError:
             owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
             raise StateError(
-                f"the state directory {state} is in use by process {owner or '?'}; wait for it, or name another with --state"
+                f"the state directory {state} is in use by process {owner or '?'}; "
+                "wait for it, or name another with --state"
             ) from None
         try:
             os.ftruncate(lock, 0)
@@ -185,7 +186,7 @@ def _blocks(state: str, side: int) -> "BlockStore":
 def _stoppable() -> Iterator[None]:
     """SIGINT and SIGTERM raise Interrupted in the main thread; everything is safe against being cut off anywhere."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         raise Interrupted("interrupted: what is done is kept; run the same command again to go on")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -242,7 +243,7 @@ def _version(package: str) -> str:
 
 
 def _presence(roots: Sequence[bytes], offline: Sequence[bytes]) -> Callable[[Copy], bool]:
-    """Tells whether a file the index knows is there: the walk has just seen those under online roots, others are looked at."""
+    """Tells whether a file of the index exists; the walk has just seen those under the roots, others are checked."""
     online = tuple(root.rstrip(b"/") + b"/" for root in roots if root not in offline)
 
     def is_there(copy: Copy) -> bool:

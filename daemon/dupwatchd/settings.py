@@ -1,4 +1,4 @@
-"""The settings: read once into frozen objects. Flag before environment before file before default; unknown keys are errors."""
+"""The settings: read once into frozen objects; flag before environment before default; unknown keys are errors."""
 
 import difflib
 import os
@@ -114,8 +114,9 @@ def load(flags: dict[str, Any]) -> Settings:
     kept = settings.compare.keep_mse if settings.compare.measure == "mse" else settings.compare.keep_structure
     if settings.threshold > kept:
         raise UsageError(
-            f"threshold {settings.threshold:g} is above compare.keep_{settings.compare.measure} = {kept:g}, the largest "
-            f"kept; ask for less, or set DUPWATCH_COMPARE__KEEP_{settings.compare.measure.upper()} (compares all anew)"
+            f"threshold {settings.threshold:g} is above compare.keep_{settings.compare.measure} = {kept:g}, "
+            f"the largest kept; ask for less, or set DUPWATCH_COMPARE__KEEP_{settings.compare.measure.upper()}, "
+            "which compares everything anew"
         )
     return settings
 

@@ -10,9 +10,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 44, 56  # what is around it
 _LEGEND_LINE = 18
 
 # Okabe and Ito's palette: told apart by readers who are colour blind.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
-    *("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#666666"),
-)
+BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
+PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#666666"
+
+_HALO = 'stroke="white" stroke-width="4" paint-order="stroke"'  # keeps text readable across lines
 
 Points = Sequence[tuple[float, float]]
 
@@ -65,9 +66,8 @@ class Panel:
             f'<line x1="{place:.1f}" y1="0" x2="{place:.1f}" y2="{PANEL_HEIGHT}" stroke="{colour}" stroke-width="1.2"/>'
         )
         at = (1 - height) * PANEL_HEIGHT
-        self._drawn.append(
-            f'<text transform="translate({place - 5:.1f},{at:.1f}) rotate(-90)" fill="{colour}">{html.escape(label)}</text>'
-        )
+        turned = f"translate({place - 5:.1f},{at:.1f}) rotate(-90)"
+        self._drawn.append(f'<text transform="{turned}" fill="{colour}" {_HALO}>{html.escape(label)}</text>')
 
     def height(self) -> int:
         return _TOP + PANEL_HEIGHT + _BOTTOM + _LEGEND_LINE * len(self._legend)
@@ -94,13 +94,10 @@ class Panel:
             y = self._at_y(value)
             lines.append(f'<line x1="0" y1="{y:.1f}" x2="{PANEL_WIDTH}" y2="{y:.1f}" stroke="#e4e4e4"/>')
             lines.append(f'<text x="-8" y="{y + 4:.1f}" text-anchor="end">{html.escape(text)}</text>')
-        lines.append(
-            f'<text x="{PANEL_WIDTH / 2}" y="{PANEL_HEIGHT + 38}" text-anchor="middle">{html.escape(self.x.label)}</text>'
-        )
-        lines.append(
-            f'<text transform="translate(-46,{PANEL_HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
-            f"{html.escape(self.y.label)}</text>"
-        )
+        below = f"translate({PANEL_WIDTH / 2},{PANEL_HEIGHT + 38})"
+        beside = f"translate(-46,{PANEL_HEIGHT / 2}) rotate(-90)"
+        for place, axis in ((below, self.x), (beside, self.y)):
+            lines.append(f'<text transform="{place}" text-anchor="middle">{html.escape(axis.label)}</text>')
         return lines
 
     def _legend_lines(self) -> list[str]:
@@ -129,10 +126,10 @@ def figure(panels: Sequence[Panel]) -> str:
     """Panels side by side as one SVG document."""
     each = _LEFT + PANEL_WIDTH + _RIGHT
     width, height = each * len(panels), max(panel.height() for panel in panels)
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-            'font-family="sans-serif" font-size="13">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
             '<rect width="100%" height="100%" fill="white"/>',
             *(panel.svg(number * each) for number, panel in enumerate(panels)),
             "</svg>\n",

@@ -12,43 +12,27 @@ leaves them out, and accounted for apart.
 """
 
 import argparse
-import csv
 import os
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench import evaluate, plot, truth
-from tests.bench.report import Report
+from tests.bench import evaluate, truth
+from tests.bench.roc_curves import CLOSEST_KEPT, DEFAULT_PX, MEASURES, Curve, FlatAccount
+from tests.bench.roc_report import draw, write_csv, write_report
 from tests.bench.truth import Label, LabelledSet
 
 from dupwatchd.compare import measures
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
-from dupwatchd.model import FileId, Job, Stamp, Thumbnails
-from dupwatchd.settings import DEFAULT_THRESHOLDS, CompareSettings, IndexSettings
+from dupwatchd.model import FileId, Job, Stamp
+from dupwatchd.settings import Measure
 
-Measure = Literal["structure", "mse"]
-MEASURES: tuple[Measure, ...] = ("structure", "mse")
-THRESHOLDS: dict[Measure, list[float]] = {
-    "structure": [
-        *(0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045),
-        *(0.05, 0.055, 0.06, 0.07, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.4),
-    ],
-    "mse": [
-        *(1, 2, 3, 5, 7, 10, 12, 15, 18, 20, 25, 30, 35, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500, 700),
-        *(1000, 1500, 2000),
-    ],
-}
-_KEPT: dict[Measure, float] = {"structure": CompareSettings().keep_structure, "mse": CompareSettings().keep_mse}
-_DEFAULT_PX = IndexSettings().thumbnail_px
 _QUERIES_AT_ONCE = 256
-_NEAREST_LISTED = 12
 
 Floats = NDArray[np.float64]
+Thumbnails = NDArray[np.uint8]  # (N, S, S, 3)
 
 
 @dataclass
@@ -61,54 +45,6 @@ class Pictures:
 
     def __post_init__(self) -> None:
         self.flat = measures.flat(self.thumbnails)  # (N,) bool
-
-
-@dataclass
-class Curve:
-    """What one measure makes of all sets, at one size; with mirror images or without."""
-
-    measure: Measure
-    thumbnail_px: int
-    mirrored: bool
-    copies: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # kind: value to the original
-    nearest: list[float] = field(default_factory=list)  # per picture: the nearest different one
-    nearest_unrelated: list[float] = field(default_factory=list)  # likewise, if cuts of one photo count as related
-    nearest_with_flat: list[float] = field(default_factory=list)  # likewise, flat pictures not left out
-    nearest_in_the_wild: list[float] = field(default_factory=list)  # as `nearest`, in sets found in the wild
-    closest: list[tuple[float, Label, Label]] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"{self.measure} {self.thumbnail_px} px"
-
-    def recall(self, kind: str, threshold: float) -> float:
-        return _share_within(self.copies[kind], threshold)
-
-    def needed_kinds(self) -> list[str]:
-        """Kinds with the strict bound."""
-        return [kind for kind in self.copies if evaluate.bound_of(kind, mirrored=self.mirrored) == evaluate.RECALL]
-
-    def mean_recall(self, threshold: float) -> float:
-        return float(np.mean([self.recall(kind, threshold) for kind in self.needed_kinds()]))
-
-    def wrong_share(self, threshold: float) -> float:
-        """Share of the pictures that have a different one within the threshold."""
-        return _share_within(self.nearest, threshold)
-
-    def needed_threshold(self) -> float:
-        """The smallest threshold at which every needed kind reaches its recall."""
-        return max(
-            float(np.quantile(self.copies[kind], evaluate.RECALL, method="higher")) for kind in self.needed_kinds()
-        )
-
-
-@dataclass
-class FlatAccount:
-    """What leaving flat pictures out costs and saves, at the default size."""
-
-    pictures: int = 0
-    flat: list[Label] = field(default_factory=list)
-    lost: list[tuple[Label, Label, float]] = field(default_factory=list)  # original, copy, structure
 
 
 def main() -> None:
@@ -126,7 +62,7 @@ def main() -> None:
             measure_copies(pictures, labelled, both)
             for measure in MEASURES:
                 measure_different(pictures, labelled, both[measure, False], both[measure, True])
-            if thumbnail_px == _DEFAULT_PX:
+            if thumbnail_px == DEFAULT_PX:
                 account_for_flat(pictures, labelled, flat)
             print(f"{labelled.name} at {thumbnail_px} px: {time.monotonic() - started:.0f} s", flush=True)
         curves += both.values()
@@ -225,7 +161,8 @@ def measure_different(pictures: Pictures, labelled: LabelledSet, turned: Curve, 
     for curve, distances in _distances(pictures, turned, mirrored):
         other = distances.other_than(groups)
         value = _exact_to_nearest(pictures, curve, distances.first, other)
-        curve.nearest_with_flat += list(value)
+        if not in_the_wild:
+            curve.nearest_with_flat += list(value)
         known_flat = pictures.flat[distances.first : distances.first + len(other)]
         other[:, pictures.flat] = np.inf
         nearest = other.argmin(axis=1)
@@ -235,7 +172,7 @@ def measure_different(pictures: Pictures, labelled: LabelledSet, turned: Curve, 
         curve.closest += [
             (float(value[row]), pictures.labels[distances.first + row], pictures.labels[nearest[row]]) for row in kept
         ]
-        curve.closest = sorted(curve.closest, key=lambda entry: entry[0])[: 4 * _NEAREST_LISTED]
+        curve.closest = sorted(curve.closest, key=lambda entry: entry[0])[:CLOSEST_KEPT]
         unrelated = distances.other_than(origins)
         unrelated[:, pictures.flat] = np.inf
         value = _exact_to_nearest(pictures, curve, distances.first, unrelated)
@@ -288,181 +225,8 @@ def _exact_to_nearest(pictures: Pictures, curve: Curve, first: int, distances: N
     return np.where(np.isfinite(distances.min(axis=1)), exact, np.inf)
 
 
-def _numbers(names: Iterator[str]) -> NDArray[np.intp]:
+def _numbers(names: Iterable[str]) -> NDArray[np.intp]:
     return np.unique(list(names), return_inverse=True)[1].astype(np.intp)
-
-
-# ---- what is written
-
-
-def write_csv(curves: Sequence[Curve], path: str) -> None:
-    kinds = sorted({kind for curve in curves for kind in curve.copies})
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["measure", "thumbnail_px", "orientations", "threshold", "wrong_share", *kinds])
-        for curve in curves:
-            for threshold in THRESHOLDS[curve.measure]:
-                recalls = [f"{curve.recall(kind, threshold):.4f}" for kind in kinds]
-                wrong = f"{curve.wrong_share(threshold):.6f}"
-                name = [curve.measure, curve.thumbnail_px, 8 if curve.mirrored else 4, f"{threshold:g}"]
-                table.writerow([*name, wrong, *recalls])
-
-
-def write_report(sets: Sequence[LabelledSet], curves: Sequence[Curve], flat: FlatAccount, failed: list[str]) -> Report:
-    report = Report("Copies and different pictures, by measure and thumbnail size")
-    report.say("Sets: " + ", ".join(f"{labelled.name} ({len(labelled.labels)} files)" for labelled in sets) + ".")
-    if failed:
-        report.say(f"{len(failed)} files could not be decoded:")
-        report.lines(failed)
-    report.heading("The nearest different picture, and the threshold the copies need")
-    report.say(
-        "*needed*: the smallest threshold at which each kind with that bound has a recall of "
-        f"{evaluate.RECALL:g}. *different*: for each picture the nearest that shows something else; smallest value, 0.1 % "
-        "and 1 % of the pictures. *unrelated*: the smallest if cuts of one photo do not count. *in the wild*: the "
-        "smallest in the sets found in the wild. *with flat*: the smallest if flat pictures took part."
-    )
-    report.table(
-        [
-            "measure, size, orientations",
-            "needed",
-            "different: min",
-            "0.1 %",
-            "1 %",
-            "unrelated",
-            "in the wild",
-            "with flat",
-        ],
-        [_nearest_row(curve) for curve in curves],
-    )
-    for mirrored in (False, True):
-        report.heading(f"Recall by kind, {'eight orientations' if mirrored else 'four turns'}")
-        _recall_table(report, [curve for curve in curves if curve.mirrored == mirrored])
-    report.heading(f"The closest different pictures at {_DEFAULT_PX} px, four turns")
-    for curve in curves:
-        if curve.thumbnail_px == _DEFAULT_PX and not curve.mirrored:
-            report.say(f"{curve.measure}:")
-            report.lines(_closest_lines(curve))
-    report.heading(f"Flat pictures at {_DEFAULT_PX} px")
-    report.say(f"{len(flat.flat)} of {flat.pictures} pictures are flat; {len(flat.lost)} copies are lost by that.")
-    report.lines([f"flat: {label.role} {label.kind} of {label.group}: {label.name}" for label in flat.flat])
-    report.lines(
-        [f"lost: {copy.kind} of {original.name}, structure {value:.4f}" for original, copy, value in flat.lost]
-    )
-    return report
-
-
-def _nearest_row(curve: Curve) -> list[str]:
-    number = "{:.4f}".format if curve.measure == "structure" else "{:.1f}".format
-    smallest, thousandth, hundredth = np.quantile(curve.nearest, [0, 0.001, 0.01]) if curve.nearest else [np.inf] * 3
-    return [
-        f"{curve.name}, {8 if curve.mirrored else 4}",
-        number(curve.needed_threshold()) if curve.copies else "-",
-        *(number(value) if np.isfinite(value) else "-" for value in (smallest, thousandth, hundredth)),
-        *(
-            number(min(values)) if values else "-"
-            for values in (curve.nearest_unrelated, curve.nearest_in_the_wild, curve.nearest_with_flat)
-        ),
-    ]
-
-
-def _recall_table(report: Report, curves: Sequence[Curve]) -> None:
-    columns = [
-        (curve, threshold)
-        for curve in curves
-        for threshold in (DEFAULT_THRESHOLDS[curve.measure], _KEPT[curve.measure])
-    ]
-    kinds = sorted({kind for curve in curves for kind in curve.copies}, key=lambda kind: _order(kind, columns[0]))
-    rows = [[kind, *(f"{curve.recall(kind, threshold):.3f}" for curve, threshold in columns)] for kind in kinds]
-    rows.append(["*wrong share*", *(f"{curve.wrong_share(threshold):.4f}" for curve, threshold in columns)])
-    report.table(["kind", *(f"{curve.name} ≤ {threshold:g}" for curve, threshold in columns)], rows)
-
-
-def _order(kind: str, column: tuple[Curve, float]) -> tuple[float, str]:
-    curve, threshold = column
-    return -curve.recall(kind, threshold), kind
-
-
-def _closest_lines(curve: Curve) -> list[str]:
-    lines: dict[frozenset[str], str] = {}
-    for value, one, other in curve.closest:
-        lines.setdefault(
-            frozenset([one.path, other.path]),
-            f"{value:.4f}  {_described(one)}  and  {_described(other)}",
-        )
-    return list(lines.values())[:_NEAREST_LISTED]
-
-
-def _described(label: Label) -> str:
-    near = f" near {label.near_group}" if label.near_group else ""
-    return f"{label.name} ({label.role} {label.kind}, {label.group}{near})"
-
-
-# ---- the plot
-
-
-def draw(curves: Sequence[Curve]) -> str:
-    """The trade-off of all measures and sizes, then what the threshold does at the default size."""
-    turned = [curve for curve in curves if not curve.mirrored]
-    panels = [_trade_off(turned)]
-    panels += [_sweep(curve) for curve in turned if curve.thumbnail_px == _DEFAULT_PX]
-    return plot.figure(panels)
-
-
-def _trade_off(curves: Sequence[Curve]) -> plot.Panel:
-    pictures = max(len(curve.nearest) for curve in curves)
-    none = 0.3 / pictures  # where "none" is drawn on the logarithmic axis
-    ticks = [(none, "none"), *((10.0**e, f"{10.0 ** (e + 2):g} %") for e in (-4, -3, -2, -1) if 10.0**e > 2 * none)]
-    panel = plot.Panel(
-        "Copies found against pictures wrongly matched",
-        plot.Axis("pictures with a different one within the threshold", none, 0.2, ticks, log=True),
-        plot.Axis(
-            "recall of copies (kinds with bound 0.99)", 0.5, 1.0, [(v / 10, f"{v / 10:g}") for v in range(5, 11)]
-        ),
-    )
-    colours = {"structure": (plot.SKY, plot.BLUE, "#003d66"), "mse": ("#f5c971", plot.ORANGE, plot.RED)}
-    for measure in MEASURES:
-        some = [curve for curve in curves if curve.measure == measure]
-        for curve, colour in zip(some, colours[measure], strict=False):
-            points = [(max(curve.wrong_share(t), none), curve.mean_recall(t)) for t in THRESHOLDS[measure]]
-            panel.line(points, colour, curve.name, dots=True)
-            default = DEFAULT_THRESHOLDS[measure]
-            panel.dot(max(curve.wrong_share(default), none), curve.mean_recall(default), colour)
-    return panel
-
-
-def _sweep(curve: Curve) -> plot.Panel:
-    thresholds = THRESHOLDS[curve.measure]
-    decades = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
-    ticks = decades if curve.measure == "structure" else (1, 3, 10, 30, 100, 300, 1000)
-    panel = plot.Panel(
-        f"{curve.name}, four turns: what the threshold does",
-        plot.Axis("threshold", thresholds[0], thresholds[-1], [(tick, f"{tick:g}") for tick in ticks], log=True),
-        plot.Axis("share", 0.0, 1.0, [(v / 5, f"{v / 5:g}") for v in range(6)]),
-    )
-    needed = curve.needed_kinds()
-    tone = [kind for kind in ("bright", "contrast", "grey") if kind in curve.copies]
-    rest = [kind for kind in needed if kind not in tone]
-    for kinds, colour, label in (
-        (rest, plot.BLUE, "re-encoded, resized, turned: lowest recall of these kinds"),
-        (tone, plot.SKY, "bright, contrast, grey: lowest recall"),
-        (["watermark"], plot.GREEN, "watermark"),
-        (["crop2"], plot.PURPLE, "cropped by 2 %"),
-    ):
-        known = [kind for kind in kinds if kind in curve.copies]
-        if known:
-            panel.line([(t, min(curve.recall(kind, t) for kind in known)) for t in thresholds], colour, label)
-    panel.line([(t, curve.wrong_share(t)) for t in thresholds], plot.RED, "pictures with a different one", dashes="6 4")
-    default, kept = DEFAULT_THRESHOLDS[curve.measure], _KEPT[curve.measure]
-    panel.mark(default, "#222222", f"default {default:g}", height=0.42)
-    panel.mark(kept, plot.GREY, f"kept {kept:g}", height=0.42)
-    if curve.nearest:
-        nearest = min(curve.nearest)
-        panel.mark(nearest, plot.RED, f"nearest different {nearest:.3g}", height=0.12)
-    return panel
-
-
-def _share_within(values: Sequence[float], threshold: float) -> float:
-    return float(np.mean(np.asarray(values) <= threshold)) if values else 0.0
 
 
 def _arguments() -> argparse.Namespace:

@@ -40,4 +40,4 @@ def _cells(picture: Picture) -> NDArray[np.int64]:
     """Luma summed over the pixels of 16 x 16 cells; whole numbers."""
     luma = picture.astype(np.int64) @ np.array([77, 150, 29])
     span = picture.shape[0] // 16
-    return luma.reshape(16, span, 16, span).sum(axis=(1, 3))
+    return np.asarray(luma.reshape(16, span, 16, span).sum(axis=(1, 3)))

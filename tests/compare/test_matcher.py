@@ -18,7 +18,7 @@ Found = set[tuple[int, int, bool, float, float]]
 def variant(base: plain.Picture, seed: int) -> plain.Picture:
     """Turned, mirrored, brightened, with noise or with one pixel changed: near and not so near copies."""
     random = np.random.default_rng(seed)
-    picture = np.rot90(base, random.integers(4)).astype(np.int64)
+    picture = np.rot90(base, int(random.integers(4))).astype(np.int64)
     if random.random() < 0.3:
         picture = picture[:, ::-1]
     how = random.integers(4)
@@ -29,7 +29,7 @@ def variant(base: plain.Picture, seed: int) -> plain.Picture:
     elif how == 2:
         picture = picture.copy()
         picture[random.integers(32), random.integers(32)] = random.integers(0, 256, 3)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
 def library(seed: int, bases: int, variants: int) -> Thumbnails:
@@ -52,7 +52,7 @@ def brute(thumbnails: Thumbnails, limits: Limits) -> Found:
 
 
 def as_set(matches: list[Match]) -> Found:
-    found = {(m.a, m.b, m.mirrored, m.mse, round(m.structure, 12)) for m in matches}
+    found: Found = {(m.a, m.b, m.mirrored, m.mse, round(m.structure, 12)) for m in matches}
     assert len(found) == len(matches), "a match was given twice"
     return found
 
@@ -102,7 +102,7 @@ def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int) -
         flat[place] += change if flat[place] + change <= 255 else -change
         left -= change * change
     assert left == 0
-    turned = np.rot90(flat.reshape(base.shape), random.integers(4)).astype(np.uint8)
+    turned = np.rot90(flat.reshape(base.shape), int(random.integers(4))).astype(np.uint8)
     found = run(np.stack([base, turned]), Limits(25.0, 0.0, False), [0, 1], 1)
     assert bool([m for m in found if m.mse <= 25.0]) == (step <= 0)
 
@@ -111,10 +111,11 @@ def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int) -
 @given(seed=st.integers(0, 10_000), side=st.sampled_from([16, 32, 64]))
 def test_descriptors_never_exceed_the_measures(seed: int, side: int) -> None:
     random = np.random.default_rng(seed)
-    pictures = [random.integers(0, 256, (side, side, 3)), thumbnail(seed, side)]
-    pictures += [np.full((side, side, 3), random.integers(256)), (pictures[0] > 127) * 255]
-    pictures += [np.rot90(pictures[1], 1), pictures[1][:, ::-1]]
-    thumbnails = np.stack([np.asarray(picture, np.uint8) for picture in pictures])
+    noise = random.integers(0, 256, (side, side, 3)).astype(np.uint8)
+    photo = thumbnail(seed, side)
+    grey = np.full((side, side, 3), random.integers(256), np.uint8)
+    hard = np.where(noise > 127, 255, 0).astype(np.uint8)
+    thumbnails = np.stack([noise, photo, grey, hard, np.rot90(photo), photo[:, ::-1]])
     described = descriptors.describe(thumbnails)
     half = descriptors.LENGTHS
     for a in range(len(thumbnails)):

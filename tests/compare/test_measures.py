@@ -12,7 +12,7 @@ SIDES = (16, 32, 64)
 
 def thumbnail(seed: int, side: int) -> plain.Picture:
     picture = photo_like(seed, side * 4, side * 4)
-    return picture.reshape(side, 4, side, 4, 3).mean(axis=(1, 3)).astype(np.uint8)
+    return np.asarray(picture.reshape(side, 4, side, 4, 3).mean(axis=(1, 3)), np.uint8)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -97,7 +97,8 @@ def test_brightness_and_contrast_are_forgiven_by_structure() -> None:
 def shaded(seed: int, detail: float) -> plain.Picture:
     y, x = np.mgrid[0:32, 0:32] / 31
     noise = np.random.default_rng(seed).normal(0, detail, (16, 16)).repeat(2, 0).repeat(2, 1)
-    return np.clip(120 + 60 * y + 20 * x * x + noise, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+    grey = np.clip(120 + 60 * y + 20 * x * x + noise, 0, 255)
+    return np.asarray(grey[..., None].repeat(3, axis=2), np.uint8)
 
 
 def test_shading_without_detail_is_flat_and_a_photo_is_not() -> None:

@@ -112,8 +112,9 @@ def test_jobs_are_taken_only_as_they_are_needed(pool: WorkerPool, tmp_path: Path
     outcomes = pool.index(endless(), Claims())
     for done in range(1, 500):
         next(outcomes)
-        assert taken - done <= 2 * 2 * CHUNK_FILES + CHUNK_FILES * 2
-    outcomes.close()
+        # Two chunks for each of two workers, and as many that have come back since.
+        assert taken - done <= 2 * 4 * CHUNK_FILES + 1
+    outcomes.close()  # type: ignore[attr-defined] # it is a generator
 
 
 def test_a_generator_closed_early_leaves_a_pool_that_works(pool: WorkerPool, tmp_path: Path) -> None:
@@ -250,12 +251,12 @@ def test_a_file_replaced_while_it_is_read_gives_one_content_or_the_other(pool: W
 
 def test_a_file_that_grows_all_the_time_has_changed_or_was_whole_for_a_moment(pool: WorkerPool, tmp_path: Path) -> None:
     path = tmp_path / "growing.jpg"
-    path.write_bytes(b"x" * 3_000_000)
+    path.write_bytes(b"x" * 1_000_000)
     stop = threading.Event()
 
     def grow() -> None:
         with path.open("ab", buffering=0) as file:
-            while not stop.is_set() and file.tell() < 100_000_000:
+            while not stop.is_set() and file.tell() < 20_000_000:
                 file.write(b"x" * 1000)
 
     writer = threading.Thread(target=grow)

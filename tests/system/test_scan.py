@@ -169,7 +169,7 @@ def test_hard_links_are_one_content_and_free_nothing(photos: Path, state: Path) 
 
 def test_names_that_are_no_text_work_everywhere(photos: Path, state: Path) -> None:
     raw = os.fsencode(photos) + b"/caf\xe9\n\x1b[31m.jpg"
-    shutil.copy(photos / "alone.jpg", raw)
+    shutil.copy(os.fsencode(photos / "alone.jpg"), raw)
     document = scan(photos, state=state)
     paths = {os.fsencode(f["path"]) for c in document["clusters"] for f in c["files"]}
     assert raw in paths

@@ -87,10 +87,8 @@ class BlockStore:
             path = self._path(block)
             try:
                 slots = os.path.getsize(path) // self._slot_bytes
-                if not slots:
-                    raise OSError(errno.ENODATA, "it is empty")
                 self._maps[block] = np.memmap(path, np.uint8, "r", shape=(slots, *self._shape))
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: the file is empty
                 raise DamagedStateError(f"cannot read {path}: {error}; run `dupwatchd check --repair`") from error
         return self._maps[block]
 

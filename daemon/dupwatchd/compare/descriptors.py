@@ -85,7 +85,7 @@ def _lengths(
     powers = coefficients * coefficients
     parts = powers[:, first] + np.where(first == second, 0.0, powers[:, second])  # (N, 15)
     rest = squares - parts.sum(axis=1)
-    return np.sqrt(np.concatenate([parts, np.maximum(rest, 0.0)[:, None]], axis=1))
+    return np.asarray(np.sqrt(np.concatenate([parts, np.maximum(rest, 0.0)[:, None]], axis=1)))
 
 
 _Basis = tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]

@@ -43,8 +43,9 @@ class Matcher:
         self._count = needed
 
     def match(self, ids: list[PictureId], thumbnails: Thumbnails, described: NDArray[np.float32]) -> list[Match]:
-        """All matches of new pictures, thumbnails (N, S, S, 3) and their descriptors (N, 32), with the known ones and with each other; adds nothing.
+        """All matches of new pictures with the known ones and with each other; adds nothing.
 
+        Takes their thumbnails (N, S, S, 3) and descriptors (N, 32).
         The values of a match are exact and do not depend on which of the two was there first.
         """
         found: list[Match] = []

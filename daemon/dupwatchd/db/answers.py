@@ -28,14 +28,14 @@ def matched_pairs(database: Database, measure: str, threshold: float, *, mirrore
     """Pairs of pictures within the threshold of a measure ("mse" or "structure")."""
     if measure not in ("mse", "structure"):
         raise ValueError(measure)
-    return database.rows(  # type: ignore[return-value]  # rows are tuples of what was asked for
+    return database.rows(
         f"SELECT a, b FROM match WHERE {measure} <= ? AND mirrored <= ?",
         (threshold, int(mirrored)),
     )
 
 
 def shared_pictures(database: Database) -> list[int]:
-    """Pictures, other than flat ones, that more than one file shows."""
+    """Pictures that more than one file shows, flat ones included."""
     return [
         row[0]
         for row in database.rows(

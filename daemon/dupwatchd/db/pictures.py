@@ -78,7 +78,8 @@ def add_content(database: Database, content: NewContent) -> int:
     """Add a content; returns its id."""
     return int(
         database.value(
-            "INSERT INTO content (digest, picture_id, width, height, format, error) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+            "INSERT INTO content (digest, picture_id, width, height, format, error) "
+            "VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
             (content.digest, content.picture_id, content.width, content.height, content.format, content.error),
         )
     )

@@ -79,14 +79,13 @@ def forget_pictures(database: Database, picture_ids: Iterable[PictureId]) -> Non
 def drop_dangling(database: Database) -> int:
     """Remove rows that point to nothing; files among them become pending. Returns how many rows."""
     before = database.value("SELECT total_changes()")
+    lost = "SELECT id FROM content WHERE picture_id IS NOT NULL AND picture_id NOT IN (SELECT id FROM picture)"
+    again = "UPDATE file SET pending = 1, content_id = NULL WHERE content_id IS NOT NULL AND content_id"
     for sql in (
         "DELETE FROM match WHERE a NOT IN (SELECT id FROM picture) OR b NOT IN (SELECT id FROM picture)",
-        "UPDATE file SET pending = 1, content_id = NULL WHERE content_id IS NOT NULL "
-        "AND content_id IN (SELECT id FROM content WHERE picture_id IS NOT NULL "
-        "AND picture_id NOT IN (SELECT id FROM picture))",
-        "DELETE FROM content WHERE picture_id IS NOT NULL AND picture_id NOT IN (SELECT id FROM picture)",
-        "UPDATE file SET pending = 1, content_id = NULL "
-        "WHERE content_id IS NOT NULL AND content_id NOT IN (SELECT id FROM content)",
+        f"{again} IN ({lost})",
+        f"DELETE FROM content WHERE id IN ({lost})",
+        f"{again} NOT IN (SELECT id FROM content)",
         "DELETE FROM file WHERE folder_id NOT IN (SELECT id FROM folder)",
         "DELETE FROM free_slot WHERE id IN (SELECT id FROM picture)",
     ):

@@ -45,8 +45,6 @@ def open_raw(data: bytes, max_pixels: int) -> RawPhoto | None:
             if flip > 4:
                 width, height = height, width
             return RawPhoto(preview, width, height, flip)
-    except (rawpy.LibRawIOError, rawpy.LibRawDataError) as error:
-        raise DecodeError("truncated RAW") from error
     except rawpy.LibRawUnsufficientMemoryError as error:
         raise MemoryError from error
     except rawpy.LibRawError as error:

@@ -1,4 +1,4 @@
-"""Clusters: files joined by matches within a threshold, each with the file to keep and how far the others are from it."""
+"""Clusters: files joined by matches within a threshold; which one to keep, and how far the others are from it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

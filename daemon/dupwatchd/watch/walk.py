@@ -63,12 +63,11 @@ class Listing:
         skip = len(self._root.rstrip(b"/")) + 1
         prefix = self.path.rstrip(b"/") + b"/"
         covers = self._rules.ignored.covers
-        names = [(os.fsencode(name), *stamp) for name, *stamp in self._seen]
-        return [
-            (name, size_bytes, mtime_ns, self._device, inode)
-            for name, size_bytes, mtime_ns, inode in names
-            if not covers(name, (prefix + name)[skip:])
+        entries = [
+            (os.fsencode(name), size_bytes, mtime_ns, self._device, inode)
+            for name, size_bytes, mtime_ns, inode in self._seen
         ]
+        return [entry for entry in entries if not covers(entry[0], (prefix + entry[0])[skip:])]
 
 
 def walk(roots: Sequence[bytes], rules: WalkRules) -> Iterator[Listing]:

@@ -1,0 +1,136 @@
+"""`check` against real damage: what it finds, what `--repair` mends, and that the answer is the old one again."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import numpy as np
+import pytest
+
+from tests.conftest import encoded, photo_like
+from tests.system.test_scan import names, run, scan
+
+DATABASE = "dupwatch.sqlite"
+BLOCK = "blocks/000000.thumbnails"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    root = tmp_path / "photos"
+    root.mkdir()
+    for seed in range(6):
+        picture = photo_like(seed, 200, 150)
+        (root / f"{seed}.jpg").write_bytes(encoded(picture))
+        (root / f"{seed} turned.jpg").write_bytes(encoded(np.rot90(picture).copy(), quality=80))
+    (root / "broken.jpg").write_bytes(b"\xff\xd8")
+    return root
+
+
+@pytest.fixture
+def state(tmp_path: Path, photos: Path) -> Path:
+    scan(photos, state=tmp_path / "state")
+    return tmp_path / "state"
+
+
+def flip_a_byte(state: Path) -> None:
+    data = bytearray((state / BLOCK).read_bytes())
+    data[3 * 3072 + 100] ^= 1
+    (state / BLOCK).write_bytes(data)
+
+
+def cut_the_block(state: Path) -> None:
+    os.truncate(state / BLOCK, 5 * 3072 + 7)
+
+
+def lose_the_block(state: Path) -> None:
+    (state / BLOCK).unlink()
+
+
+def lie_about_a_match(state: Path) -> None:
+    database = apsw.Connection(str(state / DATABASE))
+    database.execute("UPDATE match SET mse = mse + 1")
+    database.close()
+
+
+def lose_a_picture(state: Path) -> None:
+    database = apsw.Connection(str(state / DATABASE))
+    database.execute("PRAGMA foreign_keys = OFF; DELETE FROM picture WHERE id = 2")
+    database.close()
+
+
+DAMAGE = [flip_a_byte, cut_the_block, lose_the_block, lie_about_a_match, lose_a_picture]
+
+
+def test_a_sound_index_is_said_to_be_sound(state: Path) -> None:
+    done = run("check", state=state)
+    assert done.returncode == 0
+    assert b"all is sound: 12 pictures" in done.stdout
+    assert json.loads(run("check", "--json", state=state).stdout)["faults"] == []
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_found_mended_and_the_old_answer_comes_back(
+    photos: Path, state: Path, damage: Callable[[Path], None]
+) -> None:
+    before = scan(photos, state=state)
+    damage(state)
+    found = run("check", state=state)
+    assert found.returncode == 1
+    assert b"wrong:" in found.stdout
+    assert b"check --repair" in found.stdout
+    mended = run("check", "--repair", state=state)
+    assert mended.returncode == 0
+    assert b"mended:" in mended.stdout
+    assert b"Traceback" not in mended.stderr
+    assert scan(photos, state=state) == before
+    assert run("check", state=state).returncode == 0
+
+
+@pytest.mark.parametrize("damage", [cut_the_block, lose_the_block])
+def test_a_scan_over_damaged_blocks_says_what_to_do(
+    photos: Path, state: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(state)
+    done = run("scan", photos, state=state)
+    assert done.returncode == 1
+    assert b"run `dupwatchd check --repair`" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_thumbnails_are_made_again_from_the_photos_while_they_are_there(photos: Path, state: Path) -> None:
+    flip_a_byte(state)
+    assert b"1 thumbnails were made again from their photos" in run("check", "--repair", state=state).stdout
+    flip_a_byte(state)
+    shutil.move(photos, photos.with_name("away"))
+    assert b"1 pictures will be read again" in run("check", "--repair", state=state).stdout
+    shutil.move(photos.with_name("away"), photos)
+    assert len(scan(photos, state=state)["clusters"]) == 6
+
+
+@pytest.mark.parametrize("damage", ["garbage", "truncated", "empty", "other"])
+def test_a_database_beyond_help_is_set_aside_and_rebuilt(photos: Path, state: Path, damage: str) -> None:
+    before = names(scan(photos, state=state))
+    path = state / DATABASE
+    data = path.read_bytes()
+    if damage == "garbage":
+        path.write_bytes(os.urandom(len(data)))
+    elif damage == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        path.write_bytes(data[:28] + os.urandom(4) + data[32:100] + os.urandom(4000) + data[4100:])
+    spoilt = path.read_bytes()
+    done = run("scan", photos, state=state)
+    assert done.returncode == 1
+    assert b"check --repair" in done.stderr
+    assert run("check", state=state).returncode == 1
+    mended = run("check", "--repair", state=state)
+    assert mended.returncode == 0, mended.stdout
+    assert names(scan(photos, state=state)) == before
+    aside = list(state.glob("damaged-*/dupwatch.sqlite"))
+    assert [one.read_bytes() for one in aside] == [spoilt]
+    assert run("check", state=state).returncode == 0

@@ -20,8 +20,9 @@ from dupwatchd.model import FileId, Job, Limits, Progress, Stamp
 from dupwatchd.pipeline import bring_up_to_date
 from dupwatchd.serve.clusters import MeasurePairs, Question, find_clusters
 from dupwatchd.settings import Settings
+from dupwatchd.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 from dupwatchd.survey import Survey
-from dupwatchd.watch.ignore import DEFAULT_IGNORE, IMAGE_SUFFIXES, RAW_SUFFIXES
+from dupwatchd.watch.ignore import DEFAULT_IGNORE
 from dupwatchd.watch.walk import WalkRules
 
 if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that finds nothing new does without
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that 
     from dupwatchd.index.pool import WorkerPool
     from dupwatchd.intake import Intake
 
-_DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "opencv-python-headless", "rawpy", "simplejpeg", "dupwatch")
+_DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "simplejpeg", "dupwatch")
 
 
 def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> dict[str, Any]:
@@ -206,8 +207,6 @@ def _worker_pool(settings: Settings, thumbnail_px: int) -> "WorkerPool":
         memory_mb=index.memory_mb,
         max_pixels=index.max_pixels,
         max_file_mb=index.max_file_mb,
-        image_suffixes=IMAGE_SUFFIXES,
-        raw_suffixes=RAW_SUFFIXES,
     )
     return WorkerPool(index.workers or len(os.sched_getaffinity(0)), thumbnail_px, limits)
 

@@ -43,7 +43,7 @@ class IndexSettings(_Section):
     """Side of the thumbnails; fixed once a state directory has pictures."""
     decode_seconds: Annotated[float, Field(gt=0)] = 30.0
     """A file that takes longer is given up."""
-    memory_mb: Annotated[int, Field(ge=64)] = 1024
+    memory_mb: Annotated[int, Field(ge=64)] = 1536
     """What decoding one file may take beyond what an idle worker has."""
     max_pixels: Annotated[int, Field(ge=1)] = 300_000_000
     """Larger pictures are refused unread."""

@@ -102,8 +102,8 @@ def judge(labelled: LabelledSet, document: dict[str, Any]) -> Findings:
 
 def show(report: Report, all_findings: list[Findings], *, mirrored: bool, list_missed: bool) -> int:
     """Print all findings; returns how many bounds are broken."""
-    generated = [findings for findings in all_findings if not found_in_the_wild(findings.labelled)]
     natural = [findings for findings in all_findings if found_in_the_wild(findings.labelled)]
+    generated = [findings for findings in all_findings if findings not in natural and findings.wanted]
     broken = 0
     if generated:
         report.heading("Recall by kind of copy")

@@ -36,10 +36,10 @@ def write_report(sets: Sequence[LabelledSet], curves: Sequence[Curve], flat: Fla
     report.heading("The nearest different picture, and the threshold the copies need")
     report.say(
         "*needed*: the smallest threshold at which each kind that has to be found reaches a recall of "
-        f"{evaluate.RECALL:g}, and the kind that needs it. *different*: for each picture the nearest that shows something "
-        "else; the smallest value, and what 0.1 % and 1 % of the pictures fall below. *unrelated*: the smallest if cuts "
-        "of one photo count as one. *with flat*: the smallest if flat pictures took part. *in the wild*: the smallest in "
-        "the sets found in the wild."
+        f"{evaluate.RECALL:g}, and the kind that needs it. *different*: for each picture the nearest that shows "
+        "something else; the smallest value, and what 0.1 % and 1 % of the pictures fall below. *unrelated*: the "
+        "smallest if cuts of one photo count as one. *with flat*: the smallest if flat pictures took part. *in the "
+        "wild*: the smallest in the sets found in the wild."
     )
     report.table(
         ["measure, size, views", "needed", "different: min", "0.1 %", "1 %", "unrelated", "with flat", "in the wild"],

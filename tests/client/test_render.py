@@ -399,11 +399,11 @@ def test_the_kept_file_its_reason_and_every_copy_are_told() -> None:
         "\n"
         "           size     pixels   apart  file\n"
         "cluster c0 · 5 files · 12.8 MB reclaimable · kept: most pixels\n"
-        "  keep   4.2 MB  4000×3000          a.jpg\n"  # noqa: RUF001 - meant
-        "  spare  212 kB  2000×1500  0.0123  b.jpg  turned 90°\n"  # noqa: RUF001 - meant
-        "  spare  4.2 MB  4000×3000  0.0123  c.jpg  mirrored\n"  # noqa: RUF001 - meant
-        "  spare  4.2 MB  4000×3000       0  d.jpg  270° mirrored\n"  # noqa: RUF001 - meant
-        "  spare  4.2 MB  4000×3000       —  e.jpg\n"  # noqa: RUF001 - meant
+        "  keep   4.2 MB  4000×3000          a.jpg\n"
+        "  spare  212 kB  2000×1500  0.0123  b.jpg  turned 90°\n"
+        "  spare  4.2 MB  4000×3000  0.0123  c.jpg  mirrored\n"
+        "  spare  4.2 MB  4000×3000       0  d.jpg  270° mirrored\n"
+        "  spare  4.2 MB  4000×3000       —  e.jpg\n"
         "\n"
         "1 cluster · 4 spare files · 12.8 MB reclaimable\n"
     )
@@ -417,9 +417,9 @@ def test_a_narrow_terminal_has_the_figures_below_the_path() -> None:
         "cluster c0 · 2 files\n"
         "4.2 MB reclaimable · kept: most pixels\n"
         "  keep   a.jpg\n"
-        "         4.2 MB  4000×3000\n"  # noqa: RUF001 - meant
+        "         4.2 MB  4000×3000\n"
         "  spare  b.jpg\n"
-        "         4.2 MB  4000×3000  0.0123\n"  # noqa: RUF001 - meant
+        "         4.2 MB  4000×3000  0.0123\n"
         "         turned 180°\n"
         "\n"
         "1 cluster · 1 spare file\n"

@@ -33,7 +33,7 @@ def _structure(a: Picture, b: Picture) -> float:
     vy = 256 * int((y * y).sum()) - int(y.sum()) ** 2
     covariance = 256 * int((x * y).sum()) - int(x.sum()) * int(y.sum())
     sx, sy = max(vx, floor), max(vy, floor)
-    return max(0.0, vx / sx + vy / sy - 2 * covariance / math.sqrt(float(sx) * float(sy)))
+    return float(max(0.0, vx / sx + vy / sy - 2 * covariance / math.sqrt(float(sx) * float(sy))))
 
 
 def _cells(picture: Picture) -> NDArray[np.int64]:

@@ -3,13 +3,14 @@
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from dupwatchd.index.pool import WorkerPool
 from dupwatchd.model import FileId, Job, Outcome, Stamp
-from numpy.typing import ArrayLike
-import numpy as np
 
 
 def job(path: Path | bytes, number: int = 0) -> Job:
@@ -140,15 +141,7 @@ def dng(preview: bytes, preview_size: tuple[int, int], size: tuple[int, int], or
     return b"II*\0" + struct.pack("<I", 8) + main + raw + preview + samples
 
 
-def luma(picture: ArrayLike) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def luma(picture: ArrayLike) -> NDArray[np.float64]:
     """Grey levels of RGB."""
-    return np.asarray(picture, np.float64) @ np.array([0.299, 0.587, 0.114])
-
-
-def until(condition: Callable[[], bool], attempts: int = 500) -> Iterator[float]:
-    """Yields pauses in seconds until the condition holds; fails after `attempts`."""
-    for _ in range(attempts):
-        if condition():
-            return
-        yield 0.01
-    raise AssertionError("it never came true")
+    grey: NDArray[np.float64] = np.asarray(picture, np.float64) @ np.array([0.299, 0.587, 0.114])
+    return grey

@@ -1,10 +1,12 @@
 import io
 import random
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image
 
 from dupwatchd.index.decode import decode
@@ -22,7 +24,8 @@ PHOTO = photo_like(7, 200, 150)
 FORMATS: list[tuple[str, dict[str, object], float]] = [
     ("JPEG", {}, 3), ("JPEG", {"progressive": True}, 3), ("PNG", {}, 0.3), ("WEBP", {"quality": 90}, 6),
     ("WEBP", {"lossless": True}, 0.3), ("TIFF", {}, 0.3), ("TIFF", {"compression": "tiff_lzw"}, 0.3),
-    ("TIFF", {"compression": "jpeg", "quality": 92}, 6), ("BMP", {}, 0.3), ("GIF", {}, 60), ("AVIF", {"quality": 90}, 6),
+    ("TIFF", {"compression": "jpeg", "quality": 92}, 6), ("BMP", {}, 0.3), ("GIF", {}, 60),
+    ("AVIF", {"quality": 90}, 6),
     ("HEIF", {"quality": 90}, 6), ("JPEG2000", {}, 1), ("PPM", {}, 0.3), ("SGI", {}, 0.3), ("DDS", {}, 0.3),
     ("QOI", {}, 0.3), ("PCX", {}, 0.3),
 ]  # fmt: skip
@@ -38,7 +41,7 @@ def expected(picture: Rgb, side: int = 32) -> Rgb:
     return decoded(encoded(picture, "PNG"), b"", side).thumbnail
 
 
-def mse(one: Rgb, other: Rgb) -> float:
+def mse(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(((one.astype(float) - other) ** 2).mean())
 
 
@@ -357,7 +360,7 @@ def test_the_apng_that_kills_opencv_is_harmless() -> None:
 def test_too_many_pixels_are_refused_before_decoding() -> None:
     header = b"\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x06\0\0\0"
     bomb = PNG_SIGNATURE + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b"")
-    assert reason_for(bomb) == "2147483647 × 2147483647 pixels exceed max_pixels = 300 million"  # noqa: RUF001 - as shown
+    assert reason_for(bomb) == "2147483647 × 2147483647 pixels exceed max_pixels = 300 million"
     small = DecodeLimits(max_pixels=1_000_000)
     assert "exceed max_pixels = 1 million" in reason_for(png_of_zeros(1001, 1000), b".png", small)
     assert decode(png_of_zeros(1000, 1000), 32, small, b".png").width == 1000

@@ -58,7 +58,7 @@ def test_a_copy_is_not_decoded(pool: WorkerPool, tmp_path: Path) -> None:
 
 def test_nothing_is_decoded_that_is_known(pool: WorkerPool, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xffbroken")
-    outcomes = index(pool, write_photos(tmp_path, 40) + [tmp_path / "broken.jpg"], lambda digest: True)
+    outcomes = index(pool, [*write_photos(tmp_path, 40), tmp_path / "broken.jpg"], lambda digest: True)
     assert {o.verdict for o in outcomes.values()} == {Verdict.KNOWN}
 
 
@@ -114,7 +114,7 @@ def test_jobs_are_taken_only_as_they_are_needed(pool: WorkerPool, tmp_path: Path
         next(outcomes)
         # Two chunks for each of two workers, and as many that have come back since.
         assert taken - done <= 2 * 4 * CHUNK_FILES + 1
-    outcomes.close()  # type: ignore[attr-defined] # it is a generator
+    outcomes.close()
 
 
 def test_a_generator_closed_early_leaves_a_pool_that_works(pool: WorkerPool, tmp_path: Path) -> None:

@@ -90,9 +90,7 @@ def test_damage_is_found_mended_and_the_old_answer_comes_back(
 
 
 @pytest.mark.parametrize("damage", [cut_the_block, lose_the_block])
-def test_a_scan_over_damaged_blocks_says_what_to_do(
-    photos: Path, state: Path, damage: Callable[[Path], None]
-) -> None:
+def test_a_scan_over_damaged_blocks_says_what_to_do(photos: Path, state: Path, damage: Callable[[Path], None]) -> None:
     damage(state)
     done = run("scan", photos, state=state)
     assert done.returncode == 1

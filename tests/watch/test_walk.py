@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from dupwatchd.watch.ignore import DEFAULT_IGNORE, IMAGE_SUFFIXES
+from dupwatchd.suffixes import IMAGE_SUFFIXES
+from dupwatchd.watch.ignore import DEFAULT_IGNORE
 from dupwatchd.watch.walk import Listing, WalkRules, walk
 
 

@@ -1,9 +1,9 @@
 """JPEG: decoded at a fraction of its size, and only if nothing in it is damaged.
 
 libjpeg shows what it can of a damaged file and calls that a warning; OpenCV and Pillow swallow most of these
-warnings. Of 150 files with bytes changed in their image data which libjpeg-turbo warned of, Pillow decoded 118, with
-an mse up to 22,000 to the intact picture. So libjpeg-turbo's strict mode decides, except where it complains about what
-surrounds the picture.
+warnings. Of 600 JPEGs with 1 to 40 bytes changed in their image data, libjpeg-turbo complained of 361; Pillow decoded
+296 of these, with an mse to the intact picture of up to 40,000. So libjpeg-turbo's strict mode decides, except where
+it complains about what surrounds the picture. (The other 239 are valid JPEGs of a wrong picture: nobody can tell.)
 """
 
 import io

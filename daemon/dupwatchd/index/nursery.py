@@ -4,8 +4,8 @@ A worker that died is replaced in milliseconds, for nothing is imported again; t
 forks. It could be multiprocessing's fork server, but that one pickles, keeps a resource tracker beside itself, lives
 until the daemon ends, and re-imports the daemon's main program in every worker it starts.
 
-The pool holds one end of a socket, the nursery the other. Requests are one byte and a process id; the reply to each is
-one signed 8-byte number.
+The pool holds one end of a socket, the nursery the other. First the settings go over it, as JSON. Then each request is
+one byte and a process id, and its reply one signed 8-byte number:
 
     "s" + a file descriptor   fork a worker that talks over the descriptor → its process id, or -errno
     "e" + process id          kill it if it lives, and reap it → its wait status, or -n if n workers will not die now
@@ -33,8 +33,9 @@ REPLY_SECONDS = 60.0  # the first reply includes the imports, on a machine that 
 _REQUEST = struct.Struct("!cq")
 _REPLY = struct.Struct("!q")
 _SPAWN, _END = b"s", b"e"
+_SETTINGS_BYTES = 64 * 1024
 
-_START = "import sys; sys.path.append(sys.argv[1]); from dupwatchd.index.nursery import main; main(sys.argv[2:])"
+_START = "import sys; sys.path.append(sys.argv[1]); from dupwatchd.index.nursery import main; main(int(sys.argv[2]))"
 
 
 class NurseryLost(Exception):  # noqa: N818 - it says what happened
@@ -46,20 +47,15 @@ class Nursery:
 
     def __init__(self, thumbnail_px: int, limits: DecodeLimits) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        with theirs:
-            arguments = [package_parent, str(theirs.fileno()), str(thumbnail_px), _limits_to_text(limits)]
-            # -P: a numpy.py in the current directory (among the photos!) must not be imported.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-W", "ignore", "-c", _START, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C in the terminal is the pool's business
-            )
-        ours.settimeout(REPLY_SECONDS)
         self._socket = ours
+        with theirs:
+            ours.settimeout(REPLY_SECONDS)
+            ours.send(_settings_to_json(thumbnail_px, limits))
+            try:
+                self._process = _start(theirs.fileno())
+            except OSError:
+                ours.close()
+                raise
 
     def spawn(self, connection: socket.socket) -> int:
         """Start a worker that serves the connection; its process id. Raises NurseryLost, OSError."""
@@ -103,11 +99,23 @@ class Nursery:
         return number
 
 
-def main(arguments: list[str]) -> NoReturn:
-    """Run the nursery; the arguments are made by `Nursery`."""
+def _start(descriptor: int) -> subprocess.Popen[bytes]:
+    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return subprocess.Popen(
+        # -P: a numpy.py in the current directory (among the photos!) must not be imported.
+        [sys.executable, "-P", "-W", "ignore", "-c", _START, package_parent, str(descriptor)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[descriptor],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        start_new_session=True,  # Ctrl-C in the terminal is the pool's business
+    )
+
+
+def main(descriptor: int) -> NoReturn:
+    """Run the nursery over an inherited socket, until the other end closes."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # systemd sends them to the whole group
         signal.signal(ignored, signal.SIG_IGN)
-    descriptor, thumbnail_px, limits = int(arguments[0]), int(arguments[1]), _limits_from_text(arguments[2])
     from dupwatchd.index import worker  # all the decoders, once for all workers
 
     null = os.open(os.devnull, os.O_RDWR)
@@ -118,6 +126,7 @@ def main(arguments: list[str]) -> NoReturn:
     children: set[int] = set()
     stuck: set[int] = set()
     with socket.socket(fileno=descriptor) as control:
+        thumbnail_px, limits = _settings_from_json(control.recv(_SETTINGS_BYTES))
         while True:
             request, descriptors, _, _ = socket.recv_fds(control, _REQUEST.size, 1)
             if len(request) != _REQUEST.size:
@@ -161,12 +170,13 @@ def _end(pid: int, children: set[int]) -> int | None:
         pause_seconds = min(0.02, pause_seconds * 2)
 
 
-def _limits_to_text(limits: DecodeLimits) -> str:
-    return json.dumps(asdict(limits), default=lambda suffixes: sorted(s.decode("latin-1") for s in suffixes))
+def _settings_to_json(thumbnail_px: int, limits: DecodeLimits) -> bytes:
+    fields = {"thumbnail_px": thumbnail_px, **asdict(limits)}
+    return json.dumps(fields, default=lambda suffixes: sorted(s.decode("latin-1") for s in suffixes)).encode()
 
 
-def _limits_from_text(text: str) -> DecodeLimits:
+def _settings_from_json(text: bytes) -> tuple[int, DecodeLimits]:
     fields: dict[str, Any] = json.loads(text)
     for name in ("image_suffixes", "raw_suffixes"):
         fields[name] = frozenset(suffix.encode("latin-1") for suffix in fields[name])
-    return DecodeLimits(**fields)
+    return fields.pop("thumbnail_px"), DecodeLimits(**fields)

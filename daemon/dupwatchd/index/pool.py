@@ -8,7 +8,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Self
 
 from dupwatchd.errors import DupwatchError
@@ -63,7 +63,7 @@ class WorkerPool:
             self._nursery.close()
             self._nursery = None
 
-    def index(self, jobs: Iterable[Job], known: Known) -> Iterator[Outcome]:
+    def index(self, jobs: Iterable[Job], known: Known) -> Generator[Outcome, None, None]:
         """One outcome per job, in any order; looks only a few chunks ahead in ``jobs``.
 
         ``known`` is asked once for each file that was read, in the caller's thread: True means that its digest is

@@ -22,13 +22,13 @@ _PICTURES: tuple[tuple[bytes, str], ...] = (
     (rb"\xff\xd8\xff", "JPEG"),
     (rb"\x89PNG\r\n\x1a\n", "PNG"),
     (rb"GIF8[79]a", "GIF"),
-    (rb"RIFF....WEBP", "WebP"),
+    (rb"RIFF....WEBP", "WEBP"),
     (rb"II[*+]\0|MM\0[*+]", "TIFF"),
     (rb"....ftypavi[fs]", "AVIF"),
     (rb"....ftyp(?:hei|hev|mif1|msf1)", "HEIF"),
     (rb"....ftypcrx ", "raw photo"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
-    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
+    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG2000"),
     (rb"8BPS", "PSD"),
     (rb"qoif", "QOI"),
     (rb"DDS ", "DDS"),
@@ -89,7 +89,7 @@ def why_too_slow(decoding: bool, seconds: float) -> str:
 
 def too_many_pixels(width: int, height: int, max_pixels: int) -> DecodeError:
     """The error for a picture that is not even tried."""
-    size = f"{width} × {height} pixels"  # noqa: RUF001 - a person reads it
+    size = f"{width} × {height} pixels"
     return DecodeError(f"{size} exceed max_pixels = {max_pixels / 1e6:g} million")
 
 

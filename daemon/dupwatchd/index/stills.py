@@ -40,7 +40,10 @@ from dupwatchd.index.reasons import DecodeError
 from dupwatchd.index.thumbnail import Floats, average, free_reduction
 
 # Without TGA, which anything might be: it counts for files of that name only. In the order they are tried.
-_FORMATS = tuple("JPEG PNG HEIF WEBP GIF TIFF BMP AVIF JPEG2000 PPM PSD ICO ICNS SGI DDS QOI PCX".split())
+_FORMATS: tuple[str, ...] = (
+    "JPEG", "PNG", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "ICNS", "SGI", "DDS",
+    "QOI", "PCX",
+)  # fmt: skip
 
 _EXIF_ORIENTATION = 0x0112
 

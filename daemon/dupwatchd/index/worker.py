@@ -29,6 +29,7 @@ READ_ATTEMPTS = 3
 PIECE_BYTES = 16 << 20  # a bigger file is read in pieces, with a sign of life between them
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 
 
 def run(connection: socket.socket, parent_pid: int, thumbnail_px: int, limits: DecodeLimits) -> NoReturn:
@@ -179,9 +180,11 @@ def _unchanging(status: os.stat_result) -> tuple[Any, ...]:
 
 def _harden(parent_pid: int, memory_mb: int) -> None:
     """Bind this process to its parent's life, and bound what a hostile picture can do to the machine."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:  # it died before the line above
         os._exit(0)
+    libc.prctl(_PR_SET_NAME, b"dupwatch-decode", 0, 0, 0)
     with open("/proc/self/statm", "rb") as statm:
         address_space = int(statm.read().split()[0]) * resource.getpagesize()
     limit = address_space + (memory_mb << 20)

@@ -34,18 +34,6 @@ DEFAULT_IGNORE = (
     ".dropbox.cache",
 )
 
-# What Pillow, pillow-heif and libraw read, and people call photos.
-_RAW = """
-    3fr ari arw bay cap cr2 cr3 crw dcr dng erf fff iiq k25 kdc mdc mef mos mrw nef nrw orf pef ptx raf raw rw2 rwl
-    sr2 srf srw x3f
-"""
-_IMAGE = """
-    jpg jpeg jpe jfif mpo png apng webp tif tiff bmp dib gif avif avifs heic heif hif jp2 j2k jpf jpx jpm jxl
-    pnm ppm pgm pbm pam pfm ico icns tga psd dds sgi rgb qoi pcx xbm xpm
-"""
-RAW_SUFFIXES = frozenset(f".{name}".encode() for name in _RAW.split())
-IMAGE_SUFFIXES = frozenset(f".{name}".encode() for name in _IMAGE.split())
-
 
 class IgnoredNames:
     """Globs against names; one with a slash is held against the path below the root. Case matters."""

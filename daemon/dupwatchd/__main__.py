@@ -166,6 +166,8 @@ def main() -> NoReturn:
     """Run the command; every error we know ends as one line on stderr and its exit status."""
     # The workers have the processors; a second thread of the matrix library would only spin against them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # pydantic would look through all installed packages for plug-ins at every start
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         cli.main(standalone_mode=False)
     except DupwatchError as error:

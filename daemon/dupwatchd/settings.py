@@ -1,6 +1,5 @@
 """The settings: read once into frozen objects; flag before environment before default; unknown keys are errors."""
 
-import difflib
 import os
 from typing import Annotated, Any, Literal
 
@@ -128,5 +127,7 @@ def _refuse_unknown_variables() -> None:
             known += [f"{_PREFIX}{section}__{name}".upper() for name in field.annotation.model_fields]
     for name in os.environ:
         if name.startswith(_PREFIX) and name not in known:
+            import difflib
+
             near = difflib.get_close_matches(name, known, 1)
             raise UsageError(f"environment: no setting is called {name}" + (f"; is {near[0]} meant?" if near else ""))

@@ -7,14 +7,15 @@ that of one folder and of the list of folders still to be visited.
 import hashlib
 import marshal
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from dupwatchd.watch.ignore import IgnoredNames
 
 Entry = tuple[bytes, int, int, int, int]  # name, size_bytes, mtime_ns, device, inode
+_ENTRIES_AT_ONCE = 10_000  # bounds memory in a folder of millions
 _Seen = tuple[str, int, int, int]  # name, size_bytes, mtime_ns, inode; text, for os.fsencode costs as much as a stat
 
 # Their drivers invent inode numbers anew after a remount or under memory pressure: there, size and time must do.
@@ -96,22 +97,40 @@ def _list_folder(path: bytes, suffixes: frozenset[str]) -> tuple[int, list[_Seen
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with os.scandir(descriptor) as found:
-            for entry in found:
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.name)
-                    continue
-                name = entry.name
-                dot = name.rfind(".")
-                if (name[dot:].lower() if dot > 0 else "") in suffixes:
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # gone between listing and stat
-                    if stat.S_ISREG(status.st_mode):
-                        seen.append((name, status.st_size, status.st_mtime_ns, status.st_ino))
+            while some := list(islice(found, _ENTRIES_AT_ONCE)):
+                below += [entry.name for entry in some if entry.is_dir(follow_symlinks=False)]
+                seen += _stamped([entry for entry in some if entry.is_file(follow_symlinks=False)], suffixes)
         return os.fstat(descriptor).st_dev, seen, below
     finally:
         os.close(descriptor)
+
+
+def _stamped(entries: list["os.DirEntry[str]"], suffixes: frozenset[str]) -> list[_Seen]:
+    """The files with one of the suffixes; comprehensions, as this is most of what a scan without news does."""
+    wanted = [
+        entry for entry in entries if entry.name[entry.name.rfind(".") :] in suffixes or _suffix(entry.name) in suffixes
+    ]
+    try:
+        return [
+            (entry.name, status.st_size, status.st_mtime_ns, status.st_ino)
+            for entry in wanted
+            for status in (entry.stat(follow_symlinks=False),)
+        ]
+    except FileNotFoundError:  # one of them went between listing and stat
+        return _stamped([entry for entry in wanted if _is_there(entry)], suffixes)
+
+
+def _is_there(entry: "os.DirEntry[str]") -> bool:
+    try:
+        entry.stat(follow_symlinks=False)  # which it remembers
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _suffix(name: str) -> str:
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
 
 
 def _digest(seen: list[_Seen], inodes_are_stable: bool, rules: WalkRules) -> bytes:

@@ -1,0 +1,57 @@
+"""What the documents say is what the program does."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from dupwatchd.__main__ import cli
+from dupwatchd.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def settings_by_name() -> dict[str, object]:
+    values = Settings(state="").model_dump()
+    return {
+        f"{section}.{name}" if isinstance(fields, dict) else section: value
+        for section, fields in values.items()
+        for name, value in (fields.items() if isinstance(fields, dict) else [("", fields)])
+    }
+
+
+def test_every_setting_and_its_default_are_in_the_readme() -> None:
+    rows = {name: text.strip() for name, text in re.findall(r"^\| `([a-z_.]+)` \|([^|]*)\|", README, re.MULTILINE)}
+    values = settings_by_name()
+    assert set(rows) == set(values)
+    for name, value in values.items():
+        if isinstance(value, bool):
+            assert rows[name] == str(value).lower(), name
+        elif isinstance(value, int | float) and value:
+            assert float(rows[name]) == value, name
+
+
+def commands_in_the_readme() -> list[str]:
+    return re.findall(r"^dupwatchd .*$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", commands_in_the_readme())
+def test_every_command_in_the_readme_is_understood(line: str) -> None:
+    words = re.sub(r"[#|].*", "", line).replace("'", "").split()[1:]
+    command = cli.commands[words[0]]
+    command.make_context(words[0], words[1:])  # raises click.UsageError for what it does not know
+
+
+def test_every_command_is_in_the_readme_and_teaches_by_example() -> None:
+    for name, command in cli.commands.items():
+        assert any(line.startswith(f"dupwatchd {name}") for line in commands_in_the_readme()), name
+        assert "Examples:" in (command.help or ""), name
+        assert any("--json" in option.opts for option in command.params if isinstance(option, click.Option)), name
+
+
+def test_modules_named_in_the_architecture_are_there() -> None:
+    text = (ROOT / "daemon" / "ARCHITECTURE.md").read_text()
+    for name in re.findall(r"`([a-z_/]+\.py)`", text):
+        assert list((ROOT / "daemon" / "dupwatchd").rglob(Path(name).name)), name

@@ -1,7 +1,7 @@
 """What a measure makes of labelled pictures: values of copies and of different pictures, and what follows from them."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ from tests.bench.truth import Label
 
 from dupwatchd.settings import CompareSettings, IndexSettings, Measure
 
+TONE_KINDS = ("bright", "contrast", "grey")  # mse is not made for them
 MEASURES: tuple[Measure, ...] = ("structure", "mse")
 THRESHOLDS: dict[Measure, list[float]] = {
     "structure": [
@@ -58,13 +59,14 @@ class Curve:
         """Share of the pictures that have a different one within the threshold."""
         return _share_within(self.nearest, threshold)
 
-    def needed_threshold(self) -> tuple[float, str]:
-        """The smallest threshold at which every needed kind reaches its recall, and the kind that needs it."""
+    def needed_threshold(self, apart: Collection[str] = ()) -> tuple[float, str]:
+        """The smallest threshold at which all needed kinds reach their recall, but those set apart; and which needs it."""
         needed = [
             (float(np.quantile(self.copies[kind], evaluate.RECALL, method="higher")), kind)
             for kind in self.needed_kinds()
+            if kind not in apart
         ]
-        return max(needed)
+        return max(needed, default=(np.inf, "-"))
 
 
 @dataclass

@@ -6,12 +6,21 @@ from collections.abc import Sequence
 import numpy as np
 from tests.bench import evaluate, plot
 from tests.bench.report import Report
-from tests.bench.roc_curves import DEFAULT_PX, KEPT, MEASURES, THRESHOLDS, Curve, FlatAccount
+from tests.bench.roc_curves import DEFAULT_PX, KEPT, MEASURES, THRESHOLDS, TONE_KINDS, Curve, FlatAccount
 from tests.bench.truth import Label, LabelledSet
 
 from dupwatchd.settings import DEFAULT_THRESHOLDS
 
 _NEAREST_LISTED = 12
+_COLUMNS = (
+    f"*needed*: the smallest threshold at which each kind that has to be found has a recall of {evaluate.RECALL:g}, and "
+    "the kind that needs it; *tone apart*: leaving out bright, contrast and grey",
+    "*different*: for each picture the nearest that shows something else: the smallest value, and what 0.1 % and 1 % of "
+    "the pictures fall below",
+    "*unrelated*: the smallest if cuts of one photo count as one",
+    "*with flat*: the smallest if flat pictures took part",
+    "*in the wild*: the smallest in the sets found in the wild",
+)
 
 
 def write_csv(curves: Sequence[Curve], path: str) -> None:
@@ -34,15 +43,12 @@ def write_report(sets: Sequence[LabelledSet], curves: Sequence[Curve], flat: Fla
         report.say(f"{len(failed)} files could not be decoded:")
         report.lines(failed)
     report.heading("The nearest different picture, and the threshold the copies need")
-    report.say(
-        "*needed*: the smallest threshold at which each kind that has to be found reaches a recall of "
-        f"{evaluate.RECALL:g}, and the kind that needs it. *different*: for each picture the nearest that shows "
-        "something else; the smallest value, and what 0.1 % and 1 % of the pictures fall below. *unrelated*: the "
-        "smallest if cuts of one photo count as one. *with flat*: the smallest if flat pictures took part. *in the "
-        "wild*: the smallest in the sets found in the wild."
-    )
+    report.lines(_COLUMNS)
     report.table(
-        ["measure, size, views", "needed", "different: min", "0.1 %", "1 %", "unrelated", "with flat", "in the wild"],
+        [
+            *("measure, size, views", "needed", "tone apart", "different: min", "0.1 %", "1 %"),
+            *("unrelated", "with flat", "in the wild"),
+        ],
         [_nearest_row(curve) for curve in curves],
     )
     for mirrored in (False, True):
@@ -64,12 +70,13 @@ def write_report(sets: Sequence[LabelledSet], curves: Sequence[Curve], flat: Fla
 
 def _nearest_row(curve: Curve) -> list[str]:
     number = "{:.4f}".format if curve.measure == "structure" else "{:.1f}".format
-    value, kind = curve.needed_threshold() if curve.copies else (np.inf, "-")
-    needed = f"{number(value)} {kind}"
+    needed = [
+        f"{number(value)} {kind}" for value, kind in (curve.needed_threshold(), curve.needed_threshold(TONE_KINDS))
+    ]
     smallest, thousandth, hundredth = np.quantile(curve.nearest, [0, 0.001, 0.01]) if curve.nearest else [np.inf] * 3
     return [
         f"{curve.name}, {8 if curve.mirrored else 4}",
-        needed,
+        *needed,
         *(number(value) if np.isfinite(value) else "-" for value in (smallest, thousandth, hundredth)),
         *(
             number(min(values)) if values and np.isfinite(min(values)) else "-"
@@ -148,11 +155,10 @@ def _sweep(curve: Curve) -> plot.Panel:
         plot.Axis("share", 0.0, 1.0, [(v / 5, f"{v / 5:g}") for v in range(6)]),
     )
     needed = curve.needed_kinds()
-    tone = [kind for kind in ("bright", "contrast", "grey") if kind in curve.copies]
-    rest = [kind for kind in needed if kind not in tone]
+    rest = [kind for kind in needed if kind not in TONE_KINDS]
     for kinds, colour, label in (
         (rest, plot.BLUE, "re-encoded, resized, turned: lowest recall of these kinds"),
-        (tone, plot.SKY, "bright, contrast, grey: lowest recall"),
+        (TONE_KINDS, plot.SKY, "bright, contrast, grey: lowest recall"),
         (["watermark"], plot.GREEN, "watermark"),
         (["crop2"], plot.PURPLE, "cropped by 2 %"),
     ):

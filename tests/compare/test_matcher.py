@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.arrays import Thumbnails
@@ -68,8 +68,9 @@ def run(thumbnails: Thumbnails, limits: Limits, order: list[int], batch: int) ->
     return matches
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
+    tail=st.sampled_from([2, 1000]),
     seed=st.integers(0, 999),
     keep_mse=st.sampled_from([0.0, 1.0, 25.0, 60.0, 500.0, 65025.0]),
     keep_structure=st.sampled_from([0.0, 0.02, 0.04, 0.3, 4.0]),
@@ -77,8 +78,15 @@ def run(thumbnails: Thumbnails, limits: Limits, order: list[int], batch: int) ->
     batch=st.integers(1, 30),
 )
 def test_matches_equal_brute_force_in_any_order_and_batch_size(
-    seed: int, keep_mse: float, keep_structure: float, mirrored: bool, batch: int
+    monkeypatch: pytest.MonkeyPatch,
+    tail: int,
+    seed: int,
+    keep_mse: float,
+    keep_structure: float,
+    mirrored: bool,
+    batch: int,
 ) -> None:
+    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
     thumbnails = library(seed, 4, 12)
     limits = Limits(keep_mse, keep_structure, mirrored)
     order = list(np.random.default_rng(seed).permutation(len(thumbnails)))
@@ -117,21 +125,64 @@ def test_descriptors_never_exceed_the_measures(seed: int, side: int) -> None:
     hard = np.where(noise > 127, 255, 0).astype(np.uint8)
     thumbnails = np.stack([noise, photo, grey, hard, np.rot90(photo), photo[:, ::-1]])
     described = descriptors.describe(thumbnails)
-    half = descriptors.LENGTHS
-    for a in range(len(thumbnails)):
-        for b in range(len(thumbnails)):
-            for mirrored in (False, True):
-                values = measures.measure_pairs(thumbnails[a][None], thumbnails[b][None], mirrored=mirrored)
-                p, q = described[a], described[b]
-                assert ((p[:half] - q[:half]) ** 2).sum() <= values.structure[0] + descriptors.STRUCTURE_SLACK
-                assert ((p[half:] - q[half:]) ** 2).sum() <= values.mse[0] + descriptors.MSE_SLACK
+    for half, measure in ((descriptors.STRUCTURE, "structure"), (descriptors.MSE, "mse")):
+        part = described[:, half.columns]
+        same_for_all = descriptors.lengths(part, half)
+        for mirrored in (False, True):
+            turns = [descriptors.turned(part, half, quarters, mirrored=mirrored) for quarters in range(4)]
+            for a in range(len(thumbnails)):
+                for b in range(len(thumbnails)):
+                    values = measures.measure_pairs(thumbnails[a][None], thumbnails[b][None], mirrored=mirrored)
+                    bound = getattr(values, measure)[0] + half.slack
+                    assert min(((part[a] - turn[b]) ** 2).sum() for turn in turns) <= bound
+                    assert ((same_for_all[a] - same_for_all[b]) ** 2).sum() <= bound
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_turned_descriptor_is_that_of_the_turned_picture(mirrored: bool) -> None:
+    photo = thumbnail(5, 32)
+    part = descriptors.describe(photo[None])
+    pictures = plain.orientations(photo, mirrored)
+    of_turned = descriptors.describe(np.stack(pictures))
+    for half in (descriptors.STRUCTURE, descriptors.MSE):
+        for quarters in range(4):
+            expected = descriptors.turned(part[:, half.columns], half, quarters, mirrored=mirrored)
+            apart = np.abs(of_turned[:, half.columns] - expected).max(axis=1)
+            assert apart.min() < 1e-4 * half.slack / descriptors.STRUCTURE.slack  # one of the four, the other way round
+            assert np.argsort(apart)[0] in (quarters, -quarters % 4)
+
+
+def test_canonical_descriptors_are_one_for_all_turns_and_the_distance_from_them_is_a_lower_bound() -> None:
+    thumbnails = np.stack([np.rot90(thumbnail(seed, 32), turn) for seed in range(20) for turn in range(4)])
+    described = descriptors.describe(thumbnails)
+    for half in (descriptors.STRUCTURE, descriptors.MSE):
+        part = described[:, half.columns]
+        canonical = descriptors.canonical(part, half)
+        across, down = half.slopes
+        assert (canonical[:, across] >= np.abs(canonical[:, down])).all()
+        assert np.allclose(canonical[0::4], canonical[2::4], atol=1e-3)
+        lower = descriptors.distance_from_canonical(part, half)
+        apart = np.sqrt(((part[:, None] - canonical[None]) ** 2).sum(axis=2))
+        assert (lower <= apart.min(axis=1) + 1e-3).all()
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("tail", [1, 10, 40])
+def test_trees_and_products_give_the_same_matches(monkeypatch: pytest.MonkeyPatch, tail: int, mirrored: bool) -> None:
+    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
+    thumbnails = library(7, 8, 40)
+    for limits in (Limits(60.0, 0.04, mirrored), Limits(900.0, 0.3, mirrored)):
+        order = list(range(len(thumbnails)))
+        expected = brute(thumbnails, limits)
+        for batch in (3, 17):
+            assert as_set(run(thumbnails, limits, order, batch)) == expected
 
 
 def test_more_pictures_than_one_tile_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dupwatchd.compare.matcher._KNOWN_AT_ONCE", 7)
-    monkeypatch.setattr("dupwatchd.compare.matcher._NEW_AT_ONCE", 3)
+    monkeypatch.setattr("dupwatchd.compare.candidates._KNOWN_AT_ONCE", 7)
+    monkeypatch.setattr("dupwatchd.compare.candidates._NEW_AT_ONCE", 3)
     monkeypatch.setattr("dupwatchd.compare.matcher._PAIRS_AT_ONCE", 5)
-    monkeypatch.setattr("dupwatchd.compare.matcher._FIRST_CAPACITY", 2)
+    monkeypatch.setattr("dupwatchd.compare.candidates._FIRST_CAPACITY", 2)
     thumbnails = library(1, 5, 30)
     limits = Limits(60.0, 0.04, True)
     assert as_set(run(thumbnails, limits, list(range(len(thumbnails))), 11)) == brute(thumbnails, limits)

@@ -95,7 +95,7 @@ def judge(labelled: LabelledSet, document: dict[str, Any]) -> Findings:
         missed=missed,
         wrong=wrong,
         clusters=len(document["clusters"]),
-        failed=[f"{entry['path']}: {entry['error']}" for entry in document["failed"]],
+        failed=[f"{labelled.place(entry['path'])}: {entry['error']}" for entry in document["failed"]],
         setting=f"{document['measure']} ≤ {document['threshold']:g}",
     )
 
@@ -119,7 +119,7 @@ def show(report: Report, all_findings: list[Findings], *, mirrored: bool, list_m
             + (f" ({len(bursts)} bursts not scored)" if bursts else "")
         )
         for members in findings.wrong:
-            report.lines([_one_line(label, value) for label, value in members])
+            report.lines([_one_line(findings.labelled, label, value) for label, value in members])
         broken += len(findings.wrong)
     if any(findings.failed for findings in all_findings):
         report.heading("Files that could not be read")
@@ -128,7 +128,7 @@ def show(report: Report, all_findings: list[Findings], *, mirrored: bool, list_m
         report.heading("Copies not found")
         report.lines(
             [
-                f"{duplicate.kind}  {duplicate.path}  of {original.name}"
+                f"{duplicate.kind}  {findings.labelled.place(duplicate.path)}  of {original.name}"
                 for findings in all_findings
                 for original, duplicate in findings.missed
                 if findings in natural or bound_of(duplicate.kind, mirrored=mirrored)
@@ -172,9 +172,9 @@ def found_in_the_wild(labelled: LabelledSet) -> bool:
     return any(label.role in ("burst", "hardneg") for label in labelled.labels.values())
 
 
-def _one_line(label: Label, value: float) -> str:
+def _one_line(labelled: LabelledSet, label: Label, value: float) -> str:
     near = f" near {label.near_group}" if label.near_group else ""
-    return f"{label.group}{near}  {label.role} {label.kind}  {value:.4f}  {label.path}"
+    return f"{label.group}{near}  {label.role} {label.kind}  {value:.4f}  {labelled.place(label.path)}"
 
 
 def _arguments() -> argparse.Namespace:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 PANEL_WIDTH, PANEL_HEIGHT = 440, 330  # of the plotted area, px
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 44, 56  # what is around it
 _LEGEND_LINE = 18
+_MARK_SPACE = 20  # between two marks whose labels are both on the left
 
 # Okabe and Ito's palette: told apart by readers who are colour blind.
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
@@ -44,6 +45,7 @@ class Panel:
     x: Axis
     y: Axis
     _drawn: list[str] = field(default_factory=list)
+    _marks: list[tuple[float, str, str]] = field(default_factory=list)  # (x in px, colour, label)
     _legend: list[tuple[str, str, str]] = field(default_factory=list)  # (colour, dashes, label)
 
     def line(self, points: Points, colour: str, label: str, *, dashes: str = "", dots: bool = False) -> None:
@@ -59,15 +61,20 @@ class Panel:
         """A mark on a line."""
         self._drawn.append(_dot(self._at_x(x), self._at_y(y), colour, 5.5))
 
-    def mark(self, x: float, colour: str, label: str, *, height: float = 0.5) -> None:
-        """A vertical line with its label written along it; ``height`` says where the label starts, 0 ... 1."""
-        place = self._at_x(x)
-        self._drawn.append(
-            f'<line x1="{place:.1f}" y1="0" x2="{place:.1f}" y2="{PANEL_HEIGHT}" stroke="{colour}" stroke-width="1.2"/>'
-        )
-        at = (1 - height) * PANEL_HEIGHT
-        turned = f"translate({place - 5:.1f},{at:.1f}) rotate(-90)"
-        self._drawn.append(f'<text transform="{turned}" fill="{colour}" {_HALO}>{html.escape(label)}</text>')
+    def mark(self, x: float, colour: str, label: str) -> None:
+        """A vertical line with its label written along it."""
+        self._marks.append((self._at_x(x), colour, label))
+
+    def _mark_lines(self) -> list[str]:
+        lines = []
+        last = -math.inf
+        for x, colour, label in sorted(self._marks):
+            lines.append(f'<line x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{PANEL_HEIGHT}" stroke="{colour}"/>')
+            beside = x - 5 if x - last > _MARK_SPACE else x + 13  # to the left, if there is room
+            turned = f"translate({beside:.1f},{PANEL_HEIGHT * 0.62:.1f}) rotate(-90)"
+            lines.append(f'<text transform="{turned}" fill="{colour}" {_HALO}>{html.escape(label)}</text>')
+            last = x
+        return lines
 
     def height(self) -> int:
         return _TOP + PANEL_HEIGHT + _BOTTOM + _LEGEND_LINE * len(self._legend)
@@ -79,6 +86,7 @@ class Panel:
                 f'<text x="0" y="-16" font-weight="bold">{html.escape(self.title)}</text>',
                 *self._axes(),
                 *self._drawn,
+                *self._mark_lines(),
                 *self._legend_lines(),
                 "</g>",
             ]

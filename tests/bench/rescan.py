@@ -2,7 +2,7 @@
 
     python -m tests.bench.rescan [--files N...]
 
-Makes a tree of small JPEG files, 500 a folder, scans it once, then runs the scan of the unchanged tree and
+Makes a tree of small JPEG files, scans it once, then runs the scan of the unchanged tree and
 `find -printf '%s %T@ %p\\n'` in turn; shown are medians. The tree grows from one size to the next.
 """
 
@@ -19,7 +19,6 @@ from tests.bench import processes
 from tests.bench.processes import Run
 from tests.bench.report import Report
 
-FILES_PER_FOLDER = 500
 _SIDE_PX = 48
 _PATCHES = 8  # a side: many enough that no two pictures are alike by chance
 
@@ -27,13 +26,16 @@ _PATCHES = 8  # a side: many enough that no two pictures are alike by chance
 def main() -> None:
     arguments = _arguments()
     report = Report("The second scan of an unchanged tree, against find")
-    report.say(f"{len(os.sched_getaffinity(0))} cores, medians of {arguments.runs} runs in turn")
+    report.say(
+        f"{len(os.sched_getaffinity(0))} cores, medians of {arguments.runs} runs in turn, "
+        f"{arguments.per_folder} files a folder"
+    )
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         tree, state = os.path.join(scratch, "tree"), os.path.join(scratch, "state")
         rows = []
         made = 0
         for files in sorted(arguments.files):
-            make_files(tree, range(made, files))
+            make_files(tree, range(made, files), arguments.per_folder)
             rows.append(_measured_row(arguments, tree, state, files - made, files))
             made = files
     report.table(
@@ -71,12 +73,11 @@ def _checked(command: list[str]) -> Run:
     return run
 
 
-def make_files(tree: str, numbers: Iterable[int]) -> None:
+def make_files(tree: str, numbers: Iterable[int], per_folder: int) -> None:
     """Small, distinct JPEG files of about 1 kB; the same ones for the same numbers."""
     for number in numbers:
-        folder = os.path.join(tree, f"{number // FILES_PER_FOLDER:04d}")
-        if number % FILES_PER_FOLDER == 0:
-            os.makedirs(folder)
+        folder = os.path.join(tree, f"{number // per_folder:04d}")
+        os.makedirs(folder, exist_ok=True)
         patches = np.random.default_rng(number).integers(0, 256, (_PATCHES, _PATCHES, 3), np.uint8)
         picture = Image.fromarray(patches).resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BILINEAR)
         encoded = io.BytesIO()
@@ -90,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--files", type=int, nargs="+", default=[10_000, 30_000, 100_000], metavar="N", help="tree sizes"
     )
+    parser.add_argument("--per-folder", type=int, default=500, metavar="N", help="files in a folder [default: 500]")
     parser.add_argument("--folder", metavar="DIR", help="where the tree is made and removed again [default: temporary]")
     parser.add_argument("--runs", type=int, default=7, help="timed runs of each [default: 7]")
     parser.add_argument("--dupwatchd", default=processes.default_command(), help="the command to run")

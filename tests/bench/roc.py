@@ -86,7 +86,7 @@ def decode(labelled: LabelledSet, thumbnail_px: int) -> Pictures:
             if outcome.decoded is not None:
                 thumbnails[outcome.job.file_id] = outcome.decoded.thumbnail
             else:
-                failed.append(f"{os.fsdecode(outcome.job.path)}: {outcome.error}")
+                failed.append(f"{labelled.place(os.fsdecode(outcome.job.path))}: {outcome.error}")
     decoded = sorted(thumbnails)
     labels = list(labelled.labels.values())
     return Pictures([labels[number] for number in decoded], np.stack([thumbnails[n] for n in decoded]), failed)

@@ -60,7 +60,7 @@ class Curve:
         return _share_within(self.nearest, threshold)
 
     def needed_threshold(self, apart: Collection[str] = ()) -> tuple[float, str]:
-        """The smallest threshold at which all needed kinds reach their recall, but those set apart; and which needs it."""
+        """The smallest threshold at which all needed kinds reach their recall, and the kind that needs it."""
         needed = [
             (float(np.quantile(self.copies[kind], evaluate.RECALL, method="higher")), kind)
             for kind in self.needed_kinds()

@@ -13,10 +13,9 @@ from dupwatchd.settings import DEFAULT_THRESHOLDS
 
 _NEAREST_LISTED = 12
 _COLUMNS = (
-    f"*needed*: the smallest threshold at which each kind that has to be found has a recall of {evaluate.RECALL:g}, and "
-    "the kind that needs it; *tone apart*: leaving out bright, contrast and grey",
-    "*different*: for each picture the nearest that shows something else: the smallest value, and what 0.1 % and 1 % of "
-    "the pictures fall below",
+    f"*needed*: the smallest threshold at which each kind to be found has recall {evaluate.RECALL:g}, and that kind",
+    "*tone apart*: the same without bright, contrast and grey",
+    "*different*: for each picture the nearest that shows something else: the smallest value, 0.1 % and 1 % quantile",
     "*unrelated*: the smallest if cuts of one photo count as one",
     "*with flat*: the smallest if flat pictures took part",
     "*in the wild*: the smallest in the sets found in the wild",
@@ -130,9 +129,7 @@ def _trade_off(curves: Sequence[Curve]) -> plot.Panel:
     panel = plot.Panel(
         "Copies found, pictures wrongly matched (large dots: defaults)",
         plot.Axis("pictures with a different one within the threshold", none, 0.2, ticks, log=True),
-        plot.Axis(
-            "recall of copies (kinds with bound 0.99)", 0.5, 1.0, [(v / 10, f"{v / 10:g}") for v in range(5, 11)]
-        ),
+        plot.Axis("mean recall of the kinds to be found", 0.5, 1.0, [(v / 10, f"{v / 10:g}") for v in range(5, 11)]),
     )
     colours = {"structure": (plot.SKY, plot.BLUE, "#003d66"), "mse": ("#f5c971", plot.ORANGE, plot.RED)}
     for measure in MEASURES:
@@ -167,9 +164,9 @@ def _sweep(curve: Curve) -> plot.Panel:
             panel.line([(t, min(curve.recall(kind, t) for kind in known)) for t in thresholds], colour, label)
     panel.line([(t, curve.wrong_share(t)) for t in thresholds], plot.RED, "pictures with a different one", dashes="6 4")
     default, kept = DEFAULT_THRESHOLDS[curve.measure], KEPT[curve.measure]
-    panel.mark(default, "#222222", f"default {default:g}", height=0.42)
-    panel.mark(kept, plot.GREY, f"kept {kept:g}", height=0.42)
+    panel.mark(default, "#222222", f"default {default:g}")
+    panel.mark(kept, plot.GREY, f"kept {kept:g}")
     for nearest, label in ((curve.nearest_in_the_wild, "nearest look-alike"), (curve.nearest, "nearest different")):
         if nearest:
-            panel.mark(min(nearest), plot.RED, f"{label} {min(nearest):.3g}", height=0.12)
+            panel.mark(min(nearest), plot.RED, f"{label} {min(nearest):.3g}")
     return panel

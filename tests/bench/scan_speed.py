@@ -127,7 +127,7 @@ def _clusters(answer: Any) -> list[list[str]]:
 
 def _row(tool: Tool, ours: Tool, photos: int, labelled: LabelledSet | None, arguments: argparse.Namespace) -> list[str]:
     over, under = ("> ", "< ") if tool.gave_up else ("", "")
-    row = [tool.name, f"{over}{tool.wall_s:.2f}", f"{over}{tool.cpu_s:.2f}", f"{1000 * tool.cpu_s / photos:.3f}"]
+    row = [tool.name, f"{over}{tool.wall_s:.2f}", f"{over}{tool.cpu_s:.2f}", f"{over}{1000 * tool.cpu_s / photos:.3f}"]
     if tool is ours:
         row += ["", ""]
     else:

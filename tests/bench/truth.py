@@ -38,6 +38,10 @@ class LabelledSet:
     def name(self) -> str:
         return os.path.basename(self.folder)
 
+    def place(self, path: str) -> str:
+        """A path as shown to people: below the name of the set."""
+        return os.path.join(self.name, os.path.relpath(path, self.folder))
+
     def groups(self) -> dict[str, list[Label]]:
         """Labels by group, in the order of the file."""
         groups: dict[str, list[Label]] = {}

@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def settings_by_name() -> dict[str, object]:
-    values = Settings(state="").model_dump()
+    values = Settings(state="/nowhere").model_dump()
     return {
         f"{section}.{name}" if isinstance(fields, dict) else section: value
         for section, fields in values.items()

@@ -55,7 +55,14 @@ def write_csv(document: Document, stream: BinaryIO) -> None:
 def write_paths0(document: Document, stream: BinaryIO, spare_only: bool = False) -> None:
     """Write raw paths, each with a NUL after it: all, cluster by cluster, or just the spare ones."""
     for cluster in document["clusters"]:
-        stream.writelines(file["path"] + b"\0" for file in cluster["files"] if not (spare_only and file["keep"]))
+        wanted = (file for file in cluster["files"] if not spare_only or is_spare(file, document))
+        stream.writelines(file["path"] + b"\0" for file in wanted)
+
+
+def is_spare(file: File, document: Document) -> bool:
+    """Return whether a file can go: it is within the threshold of the one that stays, not just of another copy."""
+    value = file[document["measure"]]
+    return not file["keep"] and (value is None or value <= document["threshold"])
 
 
 def write_table(document: Document, stream: TextIO, width: int | None = None) -> None:
@@ -156,10 +163,10 @@ def _write_clusters(document: Document, folder: bytes, question: str, page: Page
     headings = "" if _stacked(page) else page.paint(f"{' ' * INDENT}{figures.aligned(_HEADINGS)}file", "quiet")
     page.write(["", headings] if headings else [""])
     for cluster in document["clusters"]:
-        page.write([*_cluster_lines(cluster, len(folder), figures, page), ""])
+        page.write([*_cluster_lines(cluster, document, len(folder), figures, page), ""])
 
 
-def _cluster_lines(cluster: Cluster, skip: int, figures: _Figures, page: Page) -> Iterator[str]:
+def _cluster_lines(cluster: Cluster, document: Document, skip: int, figures: _Figures, page: Page) -> Iterator[str]:
     """Yield what is said of a cluster; ``skip`` is how much of every path has been said before."""
     files = cluster["files"]
     head = [
@@ -170,6 +177,7 @@ def _cluster_lines(cluster: Cluster, skip: int, figures: _Figures, page: Page) -
     ]
     yield from (page.paint(line, "head") for line in page.join(head))
     remarks = [page.own(_remark(file)) for file in files]
+    marks = [_mark(file, document, page) for file in files]
     rooms = [_path_room(figures, remark, page) for remark in remarks]
     names = [page.name(file["path"][skip:]) for file in files]
     if any(room is not None and cell_count(name) > room for name, room in zip(names, rooms, strict=True)):
@@ -181,8 +189,15 @@ def _cluster_lines(cluster: Cluster, skip: int, figures: _Figures, page: Page) -
         short = [page.shorten(name, room or 0) for name, room in zip(names, rooms, strict=True)]
         if len(set(short)) == len(set(names)):  # else two would look the same: leave them whole
             names = short
-    for file, name, room, remark in zip(files, names, rooms, remarks, strict=True):
-        yield from _file_lines(file, list(fold(name, room)), remark, figures, page)
+    for file, mark, name, room, remark in zip(files, marks, names, rooms, remarks, strict=True):
+        yield from _file_lines(file, mark, list(fold(name, room)), remark, figures, page)
+
+
+def _mark(file: File, document: Document, page: Page) -> str:
+    """Return what is to be done with a file; "other": it resembles another copy, but not the kept one."""
+    if file["keep"]:
+        return page.paint("keep ", "keep")
+    return page.paint("spare", "spare") if is_spare(file, document) else page.paint("other", "quiet")
 
 
 def _remark(file: File) -> str:
@@ -204,9 +219,8 @@ def _stacked(page: Page) -> bool:
     return page.width is not None and page.width < WIDTH_BESIDE
 
 
-def _file_lines(file: File, name: list[str], remark: str, figures: _Figures, page: Page) -> Iterator[str]:
+def _file_lines(file: File, mark: str, name: list[str], remark: str, figures: _Figures, page: Page) -> Iterator[str]:
     """Yield a file's lines; its name comes in pieces that fit."""
-    mark = page.paint("keep ", "keep") if file["keep"] else page.paint("spare", "spare")
     known = [page.own(text) for text in figures.of(file)]
     if _stacked(page):
         below = [("  ".join(filter(None, known)), "quiet"), (remark, "remark")]
@@ -250,7 +264,7 @@ def _summary(document: Document, question: str, page: Page) -> list[str]:
     clusters = document["clusters"]
     total = document.get("total_clusters", len(clusters))
     if clusters:
-        spare = sum(not file["keep"] for cluster in clusters for file in cluster["files"])
+        spare = sum(is_spare(file, document) for cluster in clusters for file in cluster["files"])
         reclaimable = sum(cluster["reclaimable_bytes"] for cluster in clusters)
         shown = _count(total, "cluster")
         parts = [

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from dupwatchd import __version__
-from dupwatchd.errors import DupwatchError
+from dupwatchd.errors import DupwatchError, UsageError
 
 _FOLDER = click.Path(path_type=bytes)
 
@@ -50,7 +50,7 @@ def cli() -> None:
 @click.option(
     "--print0", "form", flag_value="print0", help="Print raw paths, each ended by a NUL byte, kept file first."
 )
-@click.option("--spare", is_flag=True, help="With --print0: leave out the file to keep of each group.")
+@click.option("--spare", is_flag=True, help="With --print0: only files within the threshold of the kept one.")
 def scan(
     folders: tuple[bytes, ...],
     state: str | None,
@@ -66,7 +66,7 @@ def scan(
     r"""Index and compare the pictures under DIR..., then print the groups of copies.
 
     A second run only does what is new. Ctrl-C keeps what is done; the next run goes on from there. Nothing under DIR
-    is ever written.
+    is ever written. What --ignore or --suffix leave out is no longer in the index; without them it is read again.
 
     \b
     Examples:
@@ -132,9 +132,11 @@ def check(state: str | None, repair: bool, as_json: bool) -> None:
             click.echo(f"mended: {line}")
         if findings.faults and not repair:
             click.echo("run `dupwatchd check --repair` to mend it")
+        for line in findings.left:
+            click.echo(f"still wrong: {line}")
         if not findings.faults:
             click.echo(f"all is sound: {findings.pictures} pictures, {findings.matches} matches")
-    sys.exit(1 if findings.faults and not findings.mended else 0)
+    sys.exit(1 if findings.left or (findings.faults and not findings.mended) else 0)
 
 
 def _report_gaps(document: dict[str, Any]) -> int:
@@ -144,7 +146,7 @@ def _report_gaps(document: dict[str, Any]) -> int:
     for folder in document["unreadable_folders"]:
         _say(f"cannot list {printable(folder['path'])}: {folder['error']}; passed over")
     for root in document["offline"]:
-        _say(f"{printable(root)} is empty, but photos are known there: not mounted? Nothing was forgotten")
+        _say(f"the disk of {printable(root)} is not there, but photos are known on it: nothing was forgotten")
     if document["changing"]:
         _say(f"{document['changing']} files were still being written; scan again when they rest")
     if not document["files"] and not document["unreadable_folders"]:
@@ -159,7 +161,22 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say(line: str) -> None:
-    click.echo(f"dupwatchd: {line}", err=True)
+    from dupwatch.terminal import printable
+
+    # it may hold a file name, and whoever made that must not steer the terminal
+    click.echo(f"dupwatchd: {printable(line)}", err=True)
+
+
+def _open_missing_streams() -> None:
+    """Who closed our standard streams gets no words, but no file of ours may take their numbers."""
+    for number, mode in ((0, "r"), (1, "w"), (2, "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        name = ("stdin", "stdout", "stderr")[number]
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - it lives as long as we do
 
 
 def main() -> NoReturn:
@@ -168,19 +185,26 @@ def main() -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # pydantic would look through all installed packages for plug-ins at every start
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    has_output = sys.stdout is not None
+    _open_missing_streams()
     try:
+        if not has_output:
+            raise UsageError("standard output is closed: there is nowhere to print the answer")
         cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except DupwatchError as error:
-        _say(str(error).encode("utf-8", "backslashreplace").decode())
+        _say(str(error))
         sys.exit(error.exit_status)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(1)
-    except BrokenPipeError:
-        # whoever read our output has seen enough; nothing more can be said to it
+    except OSError as error:
+        # only output can get here; what is still unwritten must not fail a second time at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # then whoever read our output has seen enough
+            _say(f"cannot write the output: {error.strerror or error}")
         sys.exit(1)
     sys.exit(0)
 

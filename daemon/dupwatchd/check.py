@@ -32,13 +32,16 @@ class Findings:
 
     faults: list[str] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)  # what is wrong even after repair
     pictures: int = 0
     matches: int = 0
 
 
 def verify(database: Database, blocks: BlockStore, findings: Findings) -> list[PictureId]:
     """Check everything; returns the pictures whose thumbnails are not what they should be."""
+    findings.pictures = findings.matches = 0
     findings.faults += upkeep.faults(database)
+    facts.compared_within(database)  # raises DamagedStateError
     bad = list(_wrong_thumbnails(database, blocks, findings))
     if bad:
         findings.faults.append(f"{len(bad)} thumbnails in the blocks are missing or damaged")
@@ -52,6 +55,7 @@ def mend(
     database: Database, blocks: BlockStore, bad: list[PictureId], make_thumbnail: MakeThumbnail, findings: Findings
 ) -> None:
     """Make damaged thumbnails again from the photos; what cannot be made again is read anew by the next scan."""
+    upkeep.rebuild_indexes(database)
     remade, lost = 0, []
     for picture_id in bad:
         digest = upkeep.picture_digest(database, picture_id)
@@ -73,6 +77,7 @@ def mend(
             findings.mended.append(f"{orphans} rows that pointed nowhere were removed")
         if findings.faults:
             # all matches are worked out anew by the next scan: cheaper than to reason about which are right
+            upkeep.forget_matches(database)
             facts.write_compared(database, None)
             facts.write(database, {"untidy": 1})
             findings.mended.append("all pictures will be compared anew by the next scan")
@@ -107,10 +112,11 @@ def _wrong_thumbnails(database: Database, blocks: BlockStore, findings: Findings
 
 def _wrong_matches(database: Database, blocks: BlockStore, bad: set[PictureId], findings: Findings) -> int:
     wrong = 0
+    there = upkeep.all_pictures(database)  # rows that point to none are a fault of the database, told apart
     for matches in upkeep.matches_in_parts(database, _AT_ONCE):
         findings.matches += len(matches)
         for mirrored in (False, True):
-            some = [m for m in matches if m.mirrored == mirrored and not {m.a, m.b} & bad]
+            some = [m for m in matches if m.mirrored == mirrored and {m.a, m.b} <= there and not {m.a, m.b} & bad]
             values = measures.measure_pairs(
                 blocks.read([m.a for m in some]), blocks.read([m.b for m in some]), mirrored=mirrored
             )

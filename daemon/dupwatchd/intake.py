@@ -5,7 +5,8 @@ matches. Without that transaction nothing of a batch counts.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +17,9 @@ from dupwatchd.compare import descriptors, measures
 from dupwatchd.compare.matcher import Matcher
 from dupwatchd.db import facts, files, pictures
 from dupwatchd.db.connection import Database
-from dupwatchd.db.pictures import NewContent, NewPicture
+from dupwatchd.db.pictures import ContentKey, NewContent, NewPicture
 from dupwatchd.model import Decoded, FileId, Job, Limits, Outcome, PictureId, Progress, Verdict
+from dupwatchd.suffixes import way_of_reading
 
 _BATCH_SECONDS = 2.0  # what a kill costs at most, beside the files in work
 _BATCH_PICTURES = 1024  # thumbnails held in memory: 3 MB at 32 px
@@ -29,7 +31,7 @@ _PASSES = 3
 class Pool(Protocol):
     """Reads and decodes files, see `index.pool.WorkerPool`."""
 
-    def index(self, jobs: Iterable[Job], known: Callable[[bytes], bool]) -> Iterator[Outcome]:
+    def index(self, jobs: Iterable[Job], known: Callable[[Job, bytes], bool]) -> Generator[Outcome, None, None]:
         """What came of each job, in any order."""
 
 
@@ -49,12 +51,11 @@ class Intake:
         self._limits = limits
         self._progress = progress
         self._matcher: Matcher | None = None
-        self._no_pictures: set[bytes] = set()  # contents this run found to be something else
 
     def take_in(self, roots: Sequence[bytes]) -> int:
         """Read all pending files under the roots; returns how many were still being written and stay pending."""
         matcher = self._ready_matcher()
-        self._progress.stage("indexing", files.count_pending(self._database, roots))
+        self._progress.stage("indexing", sum(files.count_pending(self._database, root) for root in roots))
         for _ in range(_PASSES):
             unsettled = self._pass_over(roots, matcher)
             if not unsettled.deferred:  # else who was to decode their content changed or vanished meanwhile
@@ -66,39 +67,42 @@ class Intake:
         self._ready_matcher()
 
     def _pass_over(self, roots: Sequence[bytes], matcher: Matcher) -> _Unsettled:
-        claimed: set[bytes] = set()  # contents that somebody decodes in this pass
+        claimed: set[ContentKey] = set()  # contents that somebody decodes in this pass
         batch: list[Outcome] = []
         unsettled = _Unsettled()
         decoded = 0
         deadline = time.monotonic() + _BATCH_SECONDS
 
-        def known(digest: bytes) -> bool:
-            if digest in claimed or pictures.content_ids(self._database, [digest]):
+        def known(job: Job, digest: bytes) -> bool:
+            key = (digest, way_of_reading(job.path))
+            if key in claimed or pictures.content_ids(self._database, [key]):
                 return True
-            claimed.add(digest)
+            claimed.add(key)
             return False
 
-        outcomes = self._pool.index(self._pending(roots), known)
         try:
-            for outcome in outcomes:
-                batch.append(outcome)
-                decoded += outcome.verdict is Verdict.DECODED
-                unsettled.changing += outcome.verdict is Verdict.CHANGED
-                self._progress.advance(1)
-                if decoded >= _BATCH_PICTURES or time.monotonic() >= deadline:
-                    batch = self._commit(batch, matcher)
-                    decoded = 0
-                    deadline = time.monotonic() + _BATCH_SECONDS
+            with closing(self._pool.index(self._pending(roots), known)) as outcomes:
+                for outcome in outcomes:
+                    batch.append(outcome)
+                    decoded += outcome.verdict is Verdict.DECODED
+                    unsettled.changing += outcome.verdict is Verdict.CHANGED
+                    self._progress.advance(1)
+                    if decoded >= _BATCH_PICTURES or time.monotonic() >= deadline:
+                        batch, taken = [], batch  # whatever ends this commit, nobody tries it again
+                        batch = self._commit(taken, matcher)
+                        decoded = 0
+                        deadline = time.monotonic() + _BATCH_SECONDS
         finally:
             # also when interrupted: what has come in is kept
             unsettled.deferred = len(self._commit(batch, matcher))
         return unsettled
 
     def _pending(self, roots: Sequence[bytes]) -> Iterator[Job]:
-        last = FileId(-1)
-        while jobs := files.pending_jobs(self._database, roots, last, _JOBS_AT_ONCE):
-            yield from jobs
-            last = jobs[-1].file_id
+        for root in roots:
+            last = FileId(-1)
+            while jobs := files.pending_jobs(self._database, root, last, _JOBS_AT_ONCE):
+                yield from jobs
+                last = jobs[-1].file_id
 
     def _commit(self, outcomes: list[Outcome], matcher: Matcher) -> list[Outcome]:
         """Make a batch durable; returns those outcomes whose content somebody else is still decoding."""
@@ -109,13 +113,15 @@ class Intake:
         described = descriptors.describe(thumbnails[searchable])
         matches = matcher.match(ids, thumbnails[searchable], described)
         contents = {
-            outcome.digest: NewContent(outcome.digest, picture_id, decoded.width, decoded.height, decoded.format, None)
+            key: NewContent(key, picture_id, decoded.width, decoded.height, decoded.format, None)
             for (outcome, decoded), picture_id in zip(new, picture_of, strict=True)
-            if outcome.digest is not None
+            if (key := _key(outcome)) is not None
         } | {
-            outcome.digest: NewContent(outcome.digest, None, None, None, None, outcome.error)
+            key: NewContent(
+                key, None, None, None, None, outcome.error or "", outcome.verdict is not Verdict.NOT_A_PICTURE
+            )
             for outcome in outcomes
-            if outcome.verdict is Verdict.FAILED and outcome.digest is not None
+            if outcome.verdict in (Verdict.FAILED, Verdict.NOT_A_PICTURE) and (key := _key(outcome)) is not None
         }
         with self._database.transaction():
             pictures.add_pictures(self._database, fresh)
@@ -146,34 +152,31 @@ class Intake:
         ids.update((picture.digest, picture.picture_id) for picture in made)
         return [ids[digest] for digest in digests], made, thumbnails
 
-    def _settle(self, outcomes: list[Outcome], contents: dict[bytes, NewContent]) -> list[Outcome]:
+    def _settle(self, outcomes: list[Outcome], contents: dict[ContentKey, NewContent]) -> list[Outcome]:
         """Write what became of each file; returns those that wait for a content not here yet."""
         database = self._database
-        content_ids = pictures.content_ids(database, {o.digest for o in outcomes if o.digest is not None})
-        self._no_pictures.update(o.digest for o in outcomes if o.verdict is Verdict.NOT_A_PICTURE and o.digest)
+        keys = {id(outcome): _key(outcome) for outcome in outcomes}
+        content_ids = pictures.content_ids(database, [key for key in keys.values() if key is not None])
         deferred: list[Outcome] = []
         for outcome in outcomes:
-            file_id, stamp, digest = outcome.job.file_id, outcome.stamp or outcome.job.stamp, outcome.digest
-            match outcome.verdict:
-                case Verdict.VANISHED:
-                    files.remove(database, file_id)
-                case Verdict.CHANGED:
-                    pass  # stays pending
-                case Verdict.UNREADABLE:
-                    files.settle(database, file_id, stamp, None, outcome.error)
-                case Verdict.NOT_A_PICTURE:
-                    files.settle(database, file_id, stamp, None, None)
-                case Verdict.DECODED | Verdict.FAILED | Verdict.KNOWN if digest is not None:
-                    if digest not in content_ids and digest in contents:
-                        content_ids[digest] = pictures.add_content(database, contents[digest])
-                    if digest in content_ids:
-                        files.settle(database, file_id, stamp, content_ids[digest], None)
-                    elif digest in self._no_pictures:
-                        files.settle(database, file_id, stamp, None, None)
-                    else:
-                        deferred.append(outcome)
-                case _:
-                    raise AssertionError(outcome)
+            file_id, listed, key = outcome.job.file_id, outcome.job.stamp, keys[id(outcome)]
+            stamp = outcome.stamp or listed
+            if outcome.verdict is Verdict.VANISHED:
+                files.remove(database, file_id)
+            elif outcome.verdict is Verdict.CHANGED:
+                pass  # stays pending
+            elif key is None:
+                error = outcome.error if outcome.verdict is Verdict.UNREADABLE else None
+                files.settle(database, file_id, stamp, None, error)
+            else:
+                if key not in content_ids and key in contents:
+                    content_ids[key] = pictures.add_content(database, contents[key])
+                if key in content_ids:
+                    files.settle(database, file_id, stamp, content_ids[key], None)
+                else:
+                    deferred.append(outcome)
+            if (stamp.size_bytes, stamp.mtime_ns) != (listed.size_bytes, listed.mtime_ns):
+                files.look_again(database, file_id)
         return deferred
 
     def _ready_matcher(self) -> Matcher:
@@ -200,6 +203,10 @@ class Intake:
                 self._progress.advance(len(ids))
             facts.write_compared(self._database, limits)
         return self._matcher
+
+
+def _key(outcome: Outcome) -> ContentKey | None:
+    return None if outcome.digest is None else (outcome.digest, way_of_reading(outcome.job.path))
 
 
 def _parts(ids: list[PictureId]) -> Iterator[list[PictureId]]:

@@ -16,6 +16,11 @@ FileId = NewType("FileId", int)
 PictureId = NewType("PictureId", int)
 
 
+def within_int64(number: int) -> int:
+    """SQLite keeps 64 bits with a sign; some inodes use the 64th, and the year 2300 has more nanoseconds."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """What stat says of a file; while it stays equal the file counts as unchanged."""
@@ -41,7 +46,7 @@ class Verdict(Enum):
     DECODED = "decoded"  # a content not seen before, with its thumbnail
     KNOWN = "known"  # its content is known already: nothing was decoded
     FAILED = "failed"  # the content cannot be decoded; `error` says why
-    NOT_A_PICTURE = "not a picture"  # no image, and its name does not claim to be one
+    NOT_A_PICTURE = "not a picture"  # no image at all; a failure only if its name promises one
     UNREADABLE = "unreadable"  # the file could not be read; `error` says why; there is no digest
     VANISHED = "vanished"  # it is gone since the walk
     CHANGED = "changed"  # it kept changing while it was read

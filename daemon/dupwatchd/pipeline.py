@@ -36,7 +36,7 @@ def bring_up_to_date(
     """
     found = survey(database, roots, rules, progress)
     changing = 0
-    if files.count_pending(database, roots):
+    if any(files.count_pending(database, root) for root in roots):
         changing = open_intake().take_in(roots)
     _tidy(database)
     compared = facts.compared_within(database)

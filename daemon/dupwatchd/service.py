@@ -47,13 +47,14 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> di
         database = open_database(state)
         stack.callback(database.close)
         side = _thumbnail_px(database, settings)
-        _retry_after_upgrade(database)
+        _retry_after_upgrade(database, settings)
         compare = settings.compare
         limits = Limits(compare.keep_mse, compare.keep_structure, compare.mirrored)
 
         def open_intake() -> "Intake":
             from dupwatchd.intake import Intake
 
+            facts.write(database, {"decoders": _decoders(settings)})
             pool = stack.enter_context(_worker_pool(settings, side))
             return Intake(database, _blocks(state, side), pool, limits, progress)
 
@@ -81,13 +82,16 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> "Findings"
                 findings.mended.append(f"set aside as {set_aside(state)}; the next scan starts anew from the photos")
             return findings
         stack.callback(database.close)
-        side = facts.read(database).get("thumbnail_px", settings.index.thumbnail_px)
-        blocks = _blocks(state, side)
         try:
+            side = int(facts.read(database).get("thumbnail_px", settings.index.thumbnail_px))
+            blocks = _blocks(state, side)
             bad = verify(database, blocks, findings)
             if repair and findings.faults:
                 mend(database, blocks, bad, _thumbnail_maker(settings, side), findings)
-        except DamagedStateError as error:
+                after = Findings()
+                verify(database, blocks, after)
+                findings.left = after.faults
+        except (DamagedStateError, ValueError) as error:
             findings.faults.append(str(error))
             if repair:
                 database.close()
@@ -105,7 +109,7 @@ def _thumbnail_maker(settings: Settings, side: int) -> "Callable[[bytes], Thumbn
             return None
         job = Job(FileId(0), path, Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
         with _worker_pool(settings, side) as pool:
-            outcome = next(iter(pool.index([job], lambda _: False)))
+            [outcome] = list(pool.index([job], lambda *_: False))
         return outcome.decoded.thumbnail if outcome.decoded else None
 
     return make
@@ -135,8 +139,9 @@ def locked_state(path: str) -> Iterator[str]:
     """
     state = os.path.realpath(path)
     try:
+        os.makedirs(state, mode=0o700, exist_ok=True)
         os.makedirs(os.path.join(state, "blocks"), mode=0o700, exist_ok=True)
-        lock = os.open(os.path.join(state, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(os.path.join(state, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StateError(f"no space left for the state directory {state}; make room and run again") from error
@@ -147,7 +152,7 @@ def locked_state(path: str) -> Iterator[str]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            owner = bytes(byte for byte in os.pread(lock, 20, 0) if byte in b"0123456789").decode()
             raise StateError(
                 f"the state directory {state} is in use by process {owner or '?'}; "
                 "wait for it, or name another with --state"
@@ -221,15 +226,18 @@ def _walk_rules(settings: Settings, state: str) -> WalkRules:
     )
 
 
-def _retry_after_upgrade(database: Database) -> None:
-    """Another version of a decoder may read what the last one could not."""
-    if not files.any_undecodable(database):
-        return
-    decoders = " ".join(f"{name}={_version(name)}" for name in _DECODERS)
-    if facts.read(database).get("decoders") != decoders:
+def _retry_after_upgrade(database: Database, settings: Settings) -> None:
+    """Another version of a decoder, or more generous limits, may read what could not be read last time."""
+    if files.any_undecodable(database) and facts.read(database).get("decoders") != _decoders(settings):
         with database.transaction():
             files.retry_undecodable(database)
-            facts.write(database, {"decoders": decoders})
+
+
+def _decoders(settings: Settings) -> str:
+    """Everything that decides whether a file can be decoded, as one line."""
+    index = settings.index
+    limits = (index.decode_seconds, index.memory_mb, index.max_pixels)
+    return " ".join([*(f"{name}={_version(name)}" for name in _DECODERS), *map(str, limits)])
 
 
 def _version(package: str) -> str:
@@ -241,12 +249,18 @@ def _version(package: str) -> str:
         return "none"
 
 
+def _failures(database: Database, roots: Sequence[bytes]) -> list[dict[str, Any]]:
+    found = [failure for root in roots for failure in files.failures(database, root)]
+    return [{"path": failure.path, "error": failure.error} for failure in sorted(found, key=lambda one: one.path)]
+
+
 def _presence(roots: Sequence[bytes], offline: Sequence[bytes]) -> Callable[[Copy], bool]:
     """Tells whether a file of the index exists; the walk has just seen those under the roots, others are checked."""
-    online = tuple(root.rstrip(b"/") + b"/" for root in roots if root not in offline)
+    online = tuple(root.rstrip(b"/") + b"/" for root in roots)
+    away = tuple(folder.rstrip(b"/") + b"/" for folder in offline)
 
     def is_there(copy: Copy) -> bool:
-        if copy.path.startswith(online):
+        if copy.path.startswith(online) and not copy.path.startswith(away):
             return True
         try:
             status = os.lstat(copy.path)
@@ -255,6 +269,16 @@ def _presence(roots: Sequence[bytes], offline: Sequence[bytes]) -> Callable[[Cop
         return (status.st_size, status.st_mtime_ns) == (copy.size_bytes, copy.mtime_ns)
 
     return is_there
+
+
+def _are_linked(one: Copy, other: Copy) -> bool:
+    """Are they names of one file, now? The index only says that they were: numbers of devices are used again."""
+    if (one.device, one.inode) != (other.device, other.inode):
+        return False
+    try:
+        return os.path.samestat(os.lstat(one.path), os.lstat(other.path))
+    except OSError:
+        return False
 
 
 def _measurer(settings: Settings, state: str, side: int) -> MeasurePairs:
@@ -281,15 +305,15 @@ def _answer(
 ) -> dict[str, Any]:
     compare = settings.compare
     question = Question(compare.measure, settings.threshold, compare.mirrored, touching=roots)
-    clusters = find_clusters(database, question, measure_pairs, _presence(roots, survey.offline))
+    clusters = find_clusters(database, question, measure_pairs, _presence(roots, survey.offline), _are_linked)
     return {
         "measure": compare.measure,
         "threshold": settings.threshold,
         "total_clusters": len(clusters),
         "clusters": clusters,
-        "failed": [{"path": failure.path, "error": failure.error} for failure in files.failures(database, roots)],
+        "failed": _failures(database, roots),
         "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
         "offline": list(survey.offline),
-        "files": files.count(database, roots),
+        "files": sum(files.count(database, root) for root in roots),
         "changing": changing,
     }

@@ -40,7 +40,7 @@ class IndexSettings(_Section):
     """Worker processes; 0: one per processor this program may use."""
     thumbnail_px: Literal[16, 32, 48, 64, 80, 96, 112, 128] = 32
     """Side of the thumbnails; fixed once a state directory has pictures."""
-    decode_seconds: Annotated[float, Field(gt=0)] = 30.0
+    decode_seconds: Annotated[float, Field(gt=0, le=86_400)] = 30.0
     """A file that takes longer is given up."""
     memory_mb: Annotated[int, Field(ge=64)] = 1536
     """What decoding one file may take beyond what an idle worker has."""
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         extra="forbid",
     )
 
-    state: str = Field(default_factory=lambda: default_state())
+    state: Annotated[str, Field(min_length=1)] = Field(default_factory=lambda: default_state())
     """The state directory: database, blocks, lock."""
     watch: WatchSettings = WatchSettings()
     index: IndexSettings = IndexSettings()
@@ -93,7 +93,10 @@ def default_state() -> str:
     """Where the state lies if nobody says: the service manager's directory, else the user's."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return given or os.path.join(base, "dupwatch")
+    chosen = given or os.path.join(base, "dupwatch")
+    if not os.path.isabs(chosen):  # it would lie wherever the caller happens to be, among the photos at worst
+        raise UsageError("there is no home folder to keep the index in; name a place with --state DIR")
+    return chosen
 
 
 def load(flags: dict[str, Any]) -> Settings:

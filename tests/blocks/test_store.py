@@ -37,7 +37,7 @@ def test_a_missing_or_short_block_says_what_to_do(tmp_path: Path) -> None:
     blocks.write([0, 1], some(2))
     with pytest.raises(DamagedStateError, match="too short; run `dupwatchd check --repair`"):
         blocks.read([2])
-    with pytest.raises(DamagedStateError, match=r"No such file.*check --repair"):
+    with pytest.raises(DamagedStateError, match=r"is missing.*check --repair"):
         blocks.read([store.SLOTS_PER_BLOCK])
     (tmp_path / "000000.thumbnails").write_bytes(b"")
     with pytest.raises(DamagedStateError, match="check --repair"):

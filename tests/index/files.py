@@ -30,13 +30,13 @@ class Claims:
     def __init__(self) -> None:
         self.asked: list[bytes] = []
 
-    def __call__(self, digest: bytes) -> bool:
+    def __call__(self, job: Job, digest: bytes) -> bool:
         self.asked.append(digest)
         return digest in self.asked[:-1]
 
 
 def index(
-    pool: WorkerPool, paths: Iterable[Path | bytes], known: Callable[[bytes], bool] | None = None
+    pool: WorkerPool, paths: Iterable[Path | bytes], known: Callable[[Job, bytes], bool] | None = None
 ) -> dict[bytes, Outcome]:
     """The outcomes by file name."""
     found: dict[bytes, Outcome] = {}

@@ -58,7 +58,7 @@ def test_a_copy_is_not_decoded(pool: WorkerPool, tmp_path: Path) -> None:
 
 def test_nothing_is_decoded_that_is_known(pool: WorkerPool, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xffbroken")
-    outcomes = index(pool, [*write_photos(tmp_path, 40), tmp_path / "broken.jpg"], lambda digest: True)
+    outcomes = index(pool, [*write_photos(tmp_path, 40), tmp_path / "broken.jpg"], lambda job, digest: True)
     assert {o.verdict for o in outcomes.values()} == {Verdict.KNOWN}
 
 
@@ -129,7 +129,7 @@ def test_a_generator_closed_early_leaves_a_pool_that_works(pool: WorkerPool, tmp
 def test_an_error_in_known_reaches_the_caller_and_the_pool_lives_on(pool: WorkerPool, tmp_path: Path) -> None:
     paths = write_photos(tmp_path, 40)
 
-    def broken(digest: bytes) -> bool:
+    def broken(job: Job, digest: bytes) -> bool:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -163,8 +163,8 @@ def test_files_that_are_no_photos(pool: WorkerPool, tmp_path: Path) -> None:
     told = {name: (o.verdict.name, o.error) for name, o in outcomes.items()}
     assert told == {
         b"notes.txt": ("NOT_A_PICTURE", "not an image (text)"),
-        b"page.jpg": ("FAILED", "not an image (HTML text)"),
-        b"page.NEF": ("FAILED", "not an image (HTML text)"),
+        b"page.jpg": ("NOT_A_PICTURE", "not an image (HTML text)"),
+        b"page.NEF": ("NOT_A_PICTURE", "not an image (HTML text)"),
         b"empty.jpg": ("FAILED", "zero bytes"),
         b"cut": ("FAILED", "truncated JPEG"),
     }
@@ -238,7 +238,7 @@ def test_a_file_replaced_while_it_is_read_gives_one_content_or_the_other(pool: W
     writer = threading.Thread(target=replace)
     writer.start()
     try:
-        for outcome in pool.index((job(path, n) for n in range(150)), lambda digest: True):
+        for outcome in pool.index((job(path, n) for n in range(150)), lambda job, digest: True):
             assert outcome.verdict in (Verdict.KNOWN, Verdict.CHANGED)
             if outcome.verdict is Verdict.KNOWN:
                 assert outcome.digest is not None
@@ -262,7 +262,7 @@ def test_a_file_that_grows_all_the_time_has_changed_or_was_whole_for_a_moment(po
     writer = threading.Thread(target=grow)
     writer.start()
     try:
-        outcomes = list(pool.index((job(path, n) for n in range(30)), lambda digest: True))
+        outcomes = list(pool.index((job(path, n) for n in range(30)), lambda job, digest: True))
     finally:
         stop.set()
         writer.join()

@@ -14,7 +14,7 @@ import pytest
 
 from dupwatchd.index import link
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
-from dupwatchd.model import Verdict
+from dupwatchd.model import Job, Verdict
 from tests.conftest import encoded, photo_like
 from tests.index.files import Claims, apng_crasher, index, jobs, png_of_zeros
 
@@ -48,8 +48,8 @@ class Strike(Claims):
         super().__init__()
         self._pool, self._signal, self._when = pool, number, when
 
-    def __call__(self, digest: bytes) -> bool:
-        answer = super().__call__(digest)
+    def __call__(self, job: Job, digest: bytes) -> bool:
+        answer = super().__call__(job, digest)
         if len(self.asked) == self._when:
             for worker in self._pool._links:
                 os.kill(worker.pid, self._signal)
@@ -158,10 +158,10 @@ def test_other_files_go_on_while_one_hangs(tmp_path: Path) -> None:
         started = time.monotonic()
         claims = Claims()
 
-        def known(digest: bytes) -> bool:
+        def known(job: Job, digest: bytes) -> bool:
             if len(claims.asked) == 0:
                 os.kill(pool._links[0].pid, signal.SIGSTOP)
-            return claims(digest)
+            return claims(job, digest)
 
         quick = sum(time.monotonic() - started < 1.2 for _ in pool.index(jobs(paths), known))
     assert quick >= 150
@@ -198,7 +198,7 @@ def test_a_claim_is_void_if_the_file_changes_before_the_second_try(tmp_path: Pat
     asked: list[bytes] = []
     with WorkerPool(1, 16, DecodeLimits()) as pool:
 
-        def known(digest: bytes) -> bool:
+        def known(job: Job, digest: bytes) -> bool:
             asked.append(digest)
             if len(asked) == 1:
                 os.kill(pool._links[0].pid, signal.SIGKILL)
@@ -216,11 +216,11 @@ def test_a_nursery_that_dies_is_replaced(tmp_path: Path) -> None:
     with WorkerPool(2, 16, DecodeLimits()) as pool:
         claims = Claims()
 
-        def known(digest: bytes) -> bool:
+        def known(job: Job, digest: bytes) -> bool:
             if len(claims.asked) == 20:
                 assert pool._nursery is not None
                 os.kill(pool._nursery._process.pid, signal.SIGKILL)
-            return claims(digest)
+            return claims(job, digest)
 
         outcomes = index(pool, paths, known)
         assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
@@ -265,7 +265,7 @@ import sys, time
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
 from dupwatchd.model import FileId, Job, Stamp
 pool = WorkerPool(2, 16, DecodeLimits())
-def known(digest):
+def known(job, digest):
     if len(pool._links) == 2 and all(link.owed and link.owed[0].chunk for link in pool._links):
         print(pool._nursery._process.pid, *(worker.pid for worker in pool._links), flush=True)
         time.sleep(100)

@@ -55,13 +55,40 @@ def lie_about_a_match(state: Path) -> None:
     database.close()
 
 
+def leave_a_row_dangling(state: Path) -> None:
+    database = apsw.Connection(str(state / DATABASE))
+    database.execute("PRAGMA foreign_keys = OFF; INSERT INTO match VALUES (0, 99999, 0, 1, 1)")
+    database.close()
+
+
+def forget_a_fact(state: Path) -> None:
+    database = apsw.Connection(str(state / DATABASE))
+    database.execute("UPDATE fact SET value = 'garbage' WHERE name = 'compared'")
+    database.close()
+
+
+def lose_a_table(state: Path) -> None:
+    database = apsw.Connection(str(state / DATABASE))
+    database.execute("DROP TABLE match")
+    database.close()
+
+
 def lose_a_picture(state: Path) -> None:
     database = apsw.Connection(str(state / DATABASE))
     database.execute("PRAGMA foreign_keys = OFF; DELETE FROM picture WHERE id = 2")
     database.close()
 
 
-DAMAGE = [flip_a_byte, cut_the_block, lose_the_block, lie_about_a_match, lose_a_picture]
+DAMAGE = [
+    flip_a_byte,
+    cut_the_block,
+    lose_the_block,
+    lie_about_a_match,
+    lose_a_picture,
+    leave_a_row_dangling,
+    forget_a_fact,
+    lose_a_table,
+]
 
 
 def test_a_sound_index_is_said_to_be_sound(state: Path) -> None:

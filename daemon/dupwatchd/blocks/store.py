@@ -17,6 +17,7 @@ from dupwatchd.errors import DamagedStateError, StateError, UsageError
 
 SLOTS_PER_BLOCK = 4096  # 12.6 MB at 32 px: big enough for few files, small enough to map, copy and mend
 DIGEST_BYTES = 16
+_MAPS = 64
 
 
 def thumbnail_digest(thumbnail: Thumbnail) -> bytes:
@@ -87,8 +88,14 @@ class BlockStore:
             path = self._path(block)
             try:
                 slots = os.path.getsize(path) // self._slot_bytes
+                while len(self._maps) >= _MAPS:  # each holds a file descriptor
+                    self._maps.pop(next(iter(self._maps)))
                 self._maps[block] = np.memmap(path, np.uint8, "r", shape=(slots, *self._shape))
-            except (OSError, ValueError) as error:  # ValueError: the file is empty
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.EISDIR):
+                    raise StateError(f"cannot read {path}: {error.strerror}") from error
+                raise DamagedStateError(f"{path} is missing; run `dupwatchd check --repair`") from error
+            except ValueError as error:  # the file is empty
                 raise DamagedStateError(f"cannot read {path}: {error}; run `dupwatchd check --repair`") from error
         return self._maps[block]
 

@@ -63,12 +63,16 @@ class Database:
         with self._errors():
             self._connection.close()
 
+    def damaged(self, what: str) -> DamagedStateError:
+        """The error to raise for what cannot be true of a sound database."""
+        return DamagedStateError(f"{self.path} is damaged ({what}); {_CURE}")
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise _damaged(self.path, error) from error
+            raise self.damaged(str(error)) from error
         except apsw.FullError as error:
             raise StateError(
                 f"no space left for {self.path}: what was committed is safe; make room and run again"
@@ -77,6 +81,12 @@ class Database:
             raise StateError(f"{self.path} is locked by another program; close it and run again") from error
         except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
             raise UsageError(f"cannot write {self.path}: {error}; check the rights of its folder") from error
+        except (apsw.ConstraintError, apsw.MismatchError) as error:
+            raise self.damaged(str(error)) from error
+        except apsw.SQLError as error:
+            if "no such" not in str(error):
+                raise  # our own mistake
+            raise self.damaged(str(error)) from error
         except apsw.IOError as error:
             raise StateError(f"cannot read or write {self.path}: {error}; check the disk and run again") from error
 
@@ -94,7 +104,8 @@ def open_database(state: str) -> Database:
         raise DamagedStateError(f"{path} is empty though pictures are stored beside it; {_CURE}")
     try:
         connection = apsw.Connection(path)
-    except apsw.Error as error:
+        os.chmod(path, 0o600)  # it names every photo; SQLite gives its journal the same rights
+    except (apsw.Error, OSError) as error:
         raise UsageError(f"cannot open {path}: {error}; check the rights of its folder") from error
     database = Database(connection, path)
     try:
@@ -126,7 +137,3 @@ def _prepare(database: Database) -> None:
 
 
 _CURE = "run `dupwatchd check --repair` to set it aside and start anew from the photos"
-
-
-def _damaged(path: str, error: Exception) -> DamagedStateError:
-    return DamagedStateError(f"{path} is damaged ({error}); {_CURE}")

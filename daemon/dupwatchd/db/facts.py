@@ -23,7 +23,10 @@ def write(database: Database, facts: dict[str, Any]) -> None:
 def compared_within(database: Database) -> Limits | None:
     """What the stored matches were compared with; None if nothing was yet, or a repair asks for all anew."""
     stored = read(database).get("compared")
-    return Limits(**json.loads(stored)) if stored else None
+    try:
+        return Limits(**json.loads(stored)) if stored else None
+    except (TypeError, ValueError) as error:
+        raise database.damaged(f"fact compared is {stored!r}") from error
 
 
 def write_compared(database: Database, limits: Limits | None) -> None:

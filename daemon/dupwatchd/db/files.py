@@ -1,10 +1,11 @@
 """Folders and files: what the walk saw, what is still to be read, what became of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dupwatchd.db.connection import Database
 from dupwatchd.model import FileId, Job, Stamp
+from dupwatchd.suffixes import claims_to_be_a_picture
 
 Listed = tuple[bytes, int, int, int, int]  # name, size_bytes, mtime_ns, device, inode
 
@@ -33,20 +34,21 @@ def under(folder: bytes) -> tuple[str, tuple[bytes, ...]]:
     return "(folder.path = ? OR (folder.path >= ? AND folder.path < ?))", (folder, prefix, prefix[:-1] + b"0")
 
 
-def _under_any(folders: Sequence[bytes]) -> tuple[str, list[bytes]]:
-    parts = [under(folder) for folder in folders]
-    return "(" + " OR ".join(sql for sql, _ in parts) + ")", [value for _, values in parts for value in values]
+@dataclass(frozen=True, slots=True)
+class KnownFolder:
+    """A row of ``folder``, as far as the walk needs it."""
+
+    folder_id: int
+    device: int
+    listing: bytes | None
 
 
-def folder_listings(database: Database, root: bytes) -> dict[bytes, tuple[int, bytes | None]]:
-    """All known folders at and below the root: path → (folder id, digest of the listing)."""
+def known_folders(database: Database, root: bytes) -> dict[bytes, KnownFolder]:
+    """All known folders at and below the root, by path."""
     where, bindings = under(root)
     return {
-        path: (folder_id, listing)
-        for path, folder_id, listing in database.rows(
-            f"SELECT path, id, listing FROM folder WHERE {where}",
-            bindings,
-        )
+        path: KnownFolder(*rest)
+        for path, *rest in database.rows(f"SELECT path, id, device, listing FROM folder WHERE {where}", bindings)
     }
 
 
@@ -63,15 +65,16 @@ def files_of_folder(database: Database, folder_id: int) -> dict[bytes, KnownFile
 def record_folder(
     database: Database,
     path: bytes,
+    device: int,
     listing: bytes | None,
     new_or_changed: Iterable[Listed],
     gone: Iterable[int],
 ) -> None:
     """Take over what the walk saw in one folder: new and changed files become pending, gone ones are removed."""
     folder_id = database.value(
-        "INSERT INTO folder (path, listing) VALUES (?, ?) "
-        "ON CONFLICT (path) DO UPDATE SET listing = excluded.listing RETURNING id",
-        (path, listing),
+        "INSERT INTO folder (path, device, listing) VALUES (?, ?, ?) "
+        "ON CONFLICT (path) DO UPDATE SET device = excluded.device, listing = excluded.listing RETURNING id",
+        (path, device, listing),
     )
     database.many(
         "INSERT INTO file (folder_id, name, size_bytes, mtime_ns, device, inode, pending) VALUES (?, ?, ?, ?, ?, ?, 1) "
@@ -89,9 +92,9 @@ def forget_folders(database: Database, folder_ids: Iterable[int]) -> None:
     database.many("DELETE FROM folder WHERE id = ?", bindings)
 
 
-def retry_unreadable(database: Database, roots: Sequence[bytes]) -> None:
+def retry_unreadable(database: Database, root: bytes) -> None:
     """Make files pending that could not even be read last time: rights and mounts change without a new stamp."""
-    where, bindings = _under_any(roots)
+    where, bindings = under(root)
     database.rows(
         "UPDATE file SET pending = 1, error = NULL WHERE error IS NOT NULL AND folder_id IN "
         f"(SELECT id FROM folder WHERE {where})",
@@ -113,9 +116,9 @@ def retry_undecodable(database: Database) -> None:
     database.rows("DELETE FROM content WHERE error IS NOT NULL")
 
 
-def count_pending(database: Database, roots: Sequence[bytes]) -> int:
-    """How many files under the roots are still to be read."""
-    where, bindings = _under_any(roots)
+def count_pending(database: Database, root: bytes) -> int:
+    """How many files under the root are still to be read."""
+    where, bindings = under(root)
     return int(
         database.value(
             # CROSS JOIN: the few pending files first, then their folders
@@ -125,13 +128,13 @@ def count_pending(database: Database, roots: Sequence[bytes]) -> int:
     )
 
 
-def pending_jobs(database: Database, roots: Sequence[bytes], after: FileId, limit: int) -> list[Job]:
-    """The next files to be read, in the order of their ids."""
-    where, bindings = _under_any(roots)
+def pending_jobs(database: Database, root: bytes, after: FileId, limit: int) -> list[Job]:
+    """The next files under the root to be read, in the order of their ids."""
+    where, bindings = under(root)
     return [
         Job(FileId(file_id), folder.rstrip(b"/") + b"/" + name, Stamp(size_bytes, mtime_ns, device, inode))
         for file_id, folder, name, size_bytes, mtime_ns, device, inode in database.rows(
-            "SELECT file.id, folder.path, name, size_bytes, mtime_ns, device, inode "
+            "SELECT file.id, folder.path, name, size_bytes, mtime_ns, file.device, inode "
             "FROM file CROSS JOIN folder ON folder.id = file.folder_id "
             f"WHERE file.pending = 1 AND file.id > ? AND {where} ORDER BY file.id LIMIT ?",
             (after, *bindings, limit),
@@ -147,31 +150,37 @@ def settle(database: Database, file_id: FileId, stamp: Stamp, content_id: int | 
     )
 
 
+def look_again(database: Database, file_id: FileId) -> None:
+    """A file was read with another stamp than it was listed with: its folder counts as changed for the next walk."""
+    database.rows("UPDATE folder SET listing = NULL WHERE id = (SELECT folder_id FROM file WHERE id = ?)", (file_id,))
+
+
 def remove(database: Database, file_id: FileId) -> None:
     """A file is gone."""
     database.rows("DELETE FROM file WHERE id = ?", (file_id,))
 
 
-def failures(database: Database, roots: Sequence[bytes]) -> list[Failure]:
-    """The files under the roots that could not be read or decoded, by path."""
-    where, bindings = _under_any(roots)
+def failures(database: Database, root: bytes) -> list[Failure]:
+    """The files under the root that could not be read or decoded, in no order."""
+    where, bindings = under(root)
     rows = database.rows(  # CROSS JOIN: the few failures first, then their places
-        "SELECT folder.path, name, file.error FROM file CROSS JOIN folder ON folder.id = file.folder_id "
+        "SELECT folder.path, name, file.error, 0 FROM file CROSS JOIN folder ON folder.id = file.folder_id "
         f"WHERE file.error IS NOT NULL AND {where} "
-        "UNION ALL SELECT folder.path, name, content.error FROM content "
+        "UNION ALL SELECT folder.path, name, content.error, foreign_kind FROM content "
         "CROSS JOIN file ON file.content_id = content.id CROSS JOIN folder ON folder.id = file.folder_id "
         f"WHERE content.error IS NOT NULL AND {where}",
         bindings * 2,
     )
-    return sorted(
-        (Failure(folder.rstrip(b"/") + b"/" + name, error) for folder, name, error in rows),
-        key=lambda failure: failure.path,
-    )
+    return [
+        Failure(folder.rstrip(b"/") + b"/" + name, error)
+        for folder, name, error, foreign in rows
+        if not foreign or claims_to_be_a_picture(name)
+    ]
 
 
-def count(database: Database, roots: Sequence[bytes]) -> int:
-    """How many files under the roots are in the index, read or not."""
-    where, bindings = _under_any(roots)
+def count(database: Database, root: bytes) -> int:
+    """How many files under the root are in the index, read or not."""
+    where, bindings = under(root)
     return int(
         database.value(
             f"SELECT count(*) FROM file JOIN folder ON folder.id = file.folder_id WHERE {where}",

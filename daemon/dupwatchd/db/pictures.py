@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dupwatchd.db.connection import Database
+from dupwatchd.db.connection import Database, Row
 from dupwatchd.model import Match, PictureId
 
 _CHUNK = 500  # bindings per statement; SQLite takes 32766, short statements stay in its cache
+
+
+ContentKey = tuple[bytes, int]  # digest of the bytes, way of reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,29 +25,34 @@ class NewPicture:
 class NewContent:
     """A content to be added: either its picture and upright size in px, or why it could not be decoded."""
 
-    digest: bytes
+    key: ContentKey
     picture_id: PictureId | None
     width: int | None
     height: int | None
     format: str | None
     error: str | None
+    is_image: bool = True
 
 
-def content_ids(database: Database, digests: Iterable[bytes]) -> dict[bytes, int]:
-    """Which of these contents are known: digest → content id."""
-    return _by_digest(database, "content", digests)
+def content_ids(database: Database, keys: Iterable[ContentKey]) -> dict[ContentKey, int]:
+    """Which of these contents are known: key → content id."""
+    wanted = set(keys)
+    return {
+        (digest, way): content_id
+        for digest, way, content_id in _by_digest(database, "digest, way, id FROM content", {d for d, _ in wanted})
+        if (digest, way) in wanted
+    }
 
 
 def picture_ids(database: Database, digests: Iterable[bytes]) -> dict[bytes, PictureId]:
     """Which of these thumbnails are known: digest → picture id."""
-    return {digest: PictureId(found) for digest, found in _by_digest(database, "picture", digests).items()}
+    return {digest: PictureId(found) for digest, found in _by_digest(database, "digest, id FROM picture", digests)}
 
 
-def _by_digest(database: Database, table: str, digests: Iterable[bytes]) -> dict[bytes, int]:
-    found: dict[bytes, int] = {}
+def _by_digest(database: Database, what: str, digests: Iterable[bytes]) -> list[Row]:
+    found: list[Row] = []
     for chunk in _chunks(list(digests)):
-        marks = ",".join("?" * len(chunk))
-        found.update(database.rows(f"SELECT digest, id FROM {table} WHERE digest IN ({marks})", chunk))
+        found += database.rows(f"SELECT {what} WHERE digest IN ({','.join('?' * len(chunk))})", chunk)
     return found
 
 
@@ -78,9 +86,17 @@ def add_content(database: Database, content: NewContent) -> int:
     """Add a content; returns its id."""
     return int(
         database.value(
-            "INSERT INTO content (digest, picture_id, width, height, format, error) "
-            "VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-            (content.digest, content.picture_id, content.width, content.height, content.format, content.error),
+            "INSERT INTO content (digest, way, picture_id, width, height, format, error, foreign_kind) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            (
+                *content.key,
+                content.picture_id,
+                content.width,
+                content.height,
+                content.format,
+                content.error,
+                int(not content.is_image),
+            ),
         )
     )
 

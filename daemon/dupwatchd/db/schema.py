@@ -17,6 +17,7 @@ CREATE TABLE fact (           -- what holds for the whole state directory
 CREATE TABLE folder (
     id INTEGER PRIMARY KEY,
     path BLOB NOT NULL UNIQUE,
+    device INTEGER NOT NULL,
     listing BLOB              -- digest of names and stamps as last committed; NULL: look again
 ) STRICT;
 
@@ -30,14 +31,17 @@ CREATE TABLE free_slot (      -- slots of pictures that are gone, to be used aga
     id INTEGER PRIMARY KEY
 ) STRICT;
 
-CREATE TABLE content (        -- one distinct file content
+CREATE TABLE content (        -- one distinct file content, read in one way
     id INTEGER PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE,
+    digest BLOB NOT NULL,
+    way INTEGER NOT NULL,     -- camera raw and the like are known by their suffix, not by their bytes
     picture_id INTEGER REFERENCES picture(id),
     width INTEGER,
     height INTEGER,
     format TEXT,
     error TEXT,               -- why it could not be decoded
+    foreign_kind INTEGER NOT NULL, -- 1: it is no image at all; an error only for names that promise one
+    UNIQUE (digest, way),
     CHECK ((picture_id IS NULL) = (error IS NOT NULL))
 ) STRICT;
 CREATE INDEX content_of_picture ON content(picture_id);

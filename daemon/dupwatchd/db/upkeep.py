@@ -21,6 +21,16 @@ def faults(database: Database) -> list[str]:
     return found
 
 
+def rebuild_indexes(database: Database) -> None:
+    """Make all indexes anew from their tables."""
+    database.rows("REINDEX")
+
+
+def all_pictures(database: Database) -> set[int]:
+    """The ids of all pictures."""
+    return {row[0] for row in database.rows("SELECT id FROM picture")}
+
+
 def pictures_in_parts(database: Database, size: int) -> Iterator[list[tuple[PictureId, bytes]]]:
     """All pictures with the digests of their thumbnails, ``size`` at a time."""
     last = -1
@@ -43,7 +53,10 @@ def matches_in_parts(database: Database, size: int) -> Iterator[list[Match]]:
 
 def picture_digest(database: Database, picture_id: PictureId) -> bytes:
     """The digest of the thumbnail a picture must have."""
-    return bytes(database.value("SELECT digest FROM picture WHERE id = ?", (picture_id,)))
+    row = database.row("SELECT digest FROM picture WHERE id = ?", (picture_id,))
+    if row is None:
+        raise database.damaged(f"picture {picture_id} is only in an index")
+    return bytes(row[0])
 
 
 def paths_of_picture(database: Database, picture_id: PictureId) -> list[bytes]:
@@ -56,6 +69,11 @@ def paths_of_picture(database: Database, picture_id: PictureId) -> list[bytes]:
             (picture_id,),
         )
     ]
+
+
+def forget_matches(database: Database) -> None:
+    """Remove all matches. Within the caller's transaction."""
+    database.rows("DELETE FROM match")
 
 
 def forget_pictures(database: Database, picture_ids: Iterable[PictureId]) -> None:

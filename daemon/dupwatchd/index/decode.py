@@ -12,6 +12,7 @@ from dupwatchd.index.reasons import DecodeError, too_many_pixels, why_not_decode
 from dupwatchd.index.stills import average_bitmap, average_still, exif_orientation, open_image
 from dupwatchd.index.thumbnail import Floats, to_bytes, upright
 from dupwatchd.model import Decoded
+from dupwatchd.suffixes import RAW_SUFFIXES
 
 _JPEGS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, the first is the picture
 
@@ -25,7 +26,7 @@ def decode(data: bytes, thumbnail_px: int, limits: DecodeLimits, suffix: bytes) 
         raise DecodeError("zero bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn of broken metadata, which concern nobody here
-        if suffix in limits.raw_suffixes and (photo := open_raw(data, limits.max_pixels)):
+        if suffix in RAW_SUFFIXES and (photo := open_raw(data, limits.max_pixels)):
             return _decode_raw(photo, thumbnail_px, limits)
         image = _opened(data, suffix, limits)
         values = _averaged(image, data, thumbnail_px)

@@ -1,17 +1,13 @@
-"""How much one file may cost, and which names claim to be a picture."""
+"""How much one file may cost."""
 
 from dataclasses import dataclass
-
-from dupwatchd.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What one file may cost before it counts as failed; suffixes are lower case, with their dot."""
+    """What one file may cost before it counts as failed."""
 
     decode_seconds: float = 30.0  # wall clock without any progress, for reading and for decoding one file
     memory_mb: int = 1536  # MiB of address space beyond what an idle worker has; the file's bytes count
     max_pixels: int = 300_000_000
     max_file_mb: int = 1024  # MiB
-    image_suffixes: frozenset[bytes] = IMAGE_SUFFIXES
-    raw_suffixes: frozenset[bytes] = RAW_SUFFIXES

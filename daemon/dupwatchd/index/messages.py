@@ -151,7 +151,7 @@ def parse_decode_reply(
                 continue
             pixels = np.frombuffer(raw, np.uint8, thumbnail_bytes, at).reshape(thumbnail_px, thumbnail_px, 3)
             at += thumbnail_bytes
-            width, height = _number(entry["width"]), _number(entry["height"])
+            width, height = _side(entry["width"]), _side(entry["height"])
             results.append((index, Decoded(pixels, width, height, _text(entry["format"])[:16])))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise BadReply("a malformed entry") from error
@@ -175,10 +175,16 @@ def _stamp_fields(stamp: Stamp) -> list[int]:
     return [stamp.size_bytes, stamp.mtime_ns, stamp.device, stamp.inode]
 
 
-def _number(value: object) -> int:
-    if type(value) is not int or abs(value) >= 1 << 64:  # a bool is an int, too
+def _number(value: object, below: int = 1 << 63) -> int:
+    if type(value) is not int or not -(1 << 63) <= value < below:  # a bool is an int, too
         raise ValueError
     return value
+
+
+def _side(value: object) -> int:
+    if _number(value, 1 << 31) <= 0:
+        raise ValueError
+    return _number(value)
 
 
 def _text(value: object) -> str:

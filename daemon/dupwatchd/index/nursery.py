@@ -171,12 +171,9 @@ def _end(pid: int, children: set[int]) -> int | None:
 
 
 def _settings_to_json(thumbnail_px: int, limits: DecodeLimits) -> bytes:
-    fields = {"thumbnail_px": thumbnail_px, **asdict(limits)}
-    return json.dumps(fields, default=lambda suffixes: sorted(s.decode("latin-1") for s in suffixes)).encode()
+    return json.dumps({"thumbnail_px": thumbnail_px, **asdict(limits)}).encode()
 
 
 def _settings_from_json(text: bytes) -> tuple[int, DecodeLimits]:
     fields: dict[str, Any] = json.loads(text)
-    for name in ("image_suffixes", "raw_suffixes"):
-        fields[name] = frozenset(suffix.encode("latin-1") for suffix in fields[name])
     return fields.pop("thumbnail_px"), DecodeLimits(**fields)

@@ -23,7 +23,7 @@ from dupwatchd.model import Decoded, Job, Outcome, Verdict
 
 __all__ = ["DecodeLimits", "WorkerPool"]
 
-Known = Callable[[bytes], bool]
+Known = Callable[[Job, bytes], bool]
 
 # A process that waits in the kernel for a dead disk or network share cannot be killed; so many of them are borne with.
 MAX_STUCK_WORKERS = 8
@@ -158,7 +158,7 @@ class WorkerPool:
             file.stamp = result.stamp
             if isinstance(result, NotRead):
                 self._settle(file, result.verdict, error=result.error)
-            elif file.claimed != result.digest and known(result.digest):
+            elif file.claimed != result.digest and known(file.job, result.digest):
                 self._settle(file, Verdict.KNOWN, digest=result.digest)
             else:
                 file.claimed = result.digest

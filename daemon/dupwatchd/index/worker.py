@@ -22,7 +22,8 @@ from dupwatchd.index.decode import decode
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.messages import NotDecoded, NotRead, ReadFile
 from dupwatchd.index.reasons import EXIT_OUT_OF_MEMORY, DecodeError, NotAPicture
-from dupwatchd.model import Decoded, Stamp, Verdict
+from dupwatchd.model import Decoded, Stamp, Verdict, within_int64
+from dupwatchd.suffixes import claims_to_be_a_picture, suffix
 
 SIGN_OF_LIFE_SECONDS = 0.5
 READ_ATTEMPTS = 3
@@ -87,16 +88,12 @@ class _Worker:
             self._send(messages.decode_reply(results))
 
     def _decode_file(self, path: bytes, content: bytes) -> Decoded | NotDecoded:
-        suffix = _suffix(path)
         try:
-            return decode(content, self._thumbnail_px, self._limits, suffix)
+            return decode(content, self._thumbnail_px, self._limits, suffix(path))
         except NotAPicture as error:
-            return NotDecoded(str(error), picture=self._claims_to_be_a_picture(suffix))
+            return NotDecoded(str(error), picture=False)
         except DecodeError as error:
             return NotDecoded(str(error), picture=True)
-
-    def _claims_to_be_a_picture(self, suffix: bytes) -> bool:
-        return suffix in self._limits.image_suffixes or suffix in self._limits.raw_suffixes
 
     def _read_file(self, path: bytes) -> tuple[ReadFile | NotRead, bytes | None]:
         try:
@@ -111,7 +108,7 @@ class _Worker:
             return _not_read(error), None
 
     def _too_big(self, path: bytes, stamp: Stamp) -> NotRead:
-        if self._claims_to_be_a_picture(_suffix(path)):
+        if claims_to_be_a_picture(path):
             return NotRead(Verdict.UNREADABLE, f"larger than max_file_mb = {self._limits.max_file_mb}", stamp)
         return NotRead(Verdict.NOT_A_PICTURE, None, stamp)  # a video, most likely
 
@@ -156,10 +153,6 @@ class _Refused(Exception):  # noqa: N818 - it names the outcome
         self.result = result
 
 
-def _suffix(path: bytes) -> bytes:
-    return os.path.splitext(path)[1].lower()
-
-
 def _not_read(error: OSError) -> NotRead:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return NotRead(Verdict.VANISHED, None)
@@ -171,7 +164,7 @@ def _not_read(error: OSError) -> NotRead:
 
 
 def _stamp(status: os.stat_result) -> Stamp:
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+    return Stamp(status.st_size, *map(within_int64, (status.st_mtime_ns, status.st_dev, status.st_ino)))
 
 
 def _unchanging(status: os.stat_result) -> tuple[Any, ...]:
@@ -188,5 +181,8 @@ def _harden(parent_pid: int, memory_mb: int) -> None:
     with open("/proc/self/statm", "rb") as statm:
         address_space = int(statm.read().split()[0]) * resource.getpagesize()
     limit = address_space + (memory_mb << 20)
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        limit = min(limit, most)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -28,6 +28,7 @@ def find_clusters(
     question: Question,
     measure_pairs: MeasurePairs,
     is_there: Callable[[Copy], bool],
+    are_linked: Callable[[Copy, Copy], bool],
 ) -> list[dict[str, Any]]:
     """The clusters as in the JSON of `scan`, paths as bytes; the one that frees most bytes first.
 
@@ -37,7 +38,7 @@ def find_clusters(
     ordered = [keep.in_order(copies) for copies in _groups_of_copies(database, question, is_there)]
     pairs = sorted({(files[0].picture_id, copy.picture_id) for files in ordered for copy in files[1:]})
     values = dict(zip(pairs, measure_pairs(pairs), strict=True))
-    found = [_cluster(files, values) for files in ordered]
+    found = [_cluster(files, values, question, are_linked) for files in ordered]
     return sorted(found, key=lambda cluster: (-cluster["reclaimable_bytes"], cluster["id"]))
 
 
@@ -102,32 +103,45 @@ def _joined(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
     return {member: find(member) for member in leader}
 
 
-def _cluster(files: list[Copy], values: dict[tuple[int, int], tuple[float, float, int, bool]]) -> dict[str, Any]:
+def _cluster(
+    files: list[Copy],
+    values: dict[tuple[int, int], tuple[float, float, int, bool]],
+    question: Question,
+    are_linked: Callable[[Copy, Copy], bool],
+) -> dict[str, Any]:
     kept = files[0]
-    spare = {(copy.device, copy.inode): copy.size_bytes for copy in files}
-    spare.pop((kept.device, kept.inode))  # a hard link of the kept file frees nothing
+    seen: list[Copy] = [kept]
+    reclaimable_bytes = 0
     rows = []
     for copy, reason in zip(files, keep.reasons(files), strict=True):
         mse, structure, turn, mirrored = (
             (0.0, 0.0, 0, False) if copy is kept else values[kept.picture_id, copy.picture_id]
         )
-        linked = copy is not kept and (copy.device, copy.inode) == (kept.device, kept.inode)
+        if copy is not kept:
+            linked = [other for other in seen if are_linked(other, copy)]
+            # Joined through others, a file may be far from the one that stays: then it cannot go.
+            near = (mse if question.measure == "mse" else structure) <= question.threshold
+            if near and not linked:
+                reclaimable_bytes += copy.size_bytes
+                seen.append(copy)
+            if kept in linked:
+                reason = "hard link of the kept file"
         rows.append(
             {
                 "path": copy.path,
                 "bytes": copy.size_bytes,
                 "width": copy.width,
                 "height": copy.height,
-                "mse": round(mse, 4),
-                "structure": round(structure, 6),
+                "mse": mse,
+                "structure": structure,
                 "turn": turn,
                 "mirrored": mirrored,
                 "keep": copy is kept,
-                "reason": "hard link of the kept file" if linked else reason,
+                "reason": reason,
             }
         )
     return {
         "id": min(copy.content_digest for copy in files).hex()[:16],
-        "reclaimable_bytes": sum(spare.values()),
+        "reclaimable_bytes": reclaimable_bytes,
         "files": rows,
     }

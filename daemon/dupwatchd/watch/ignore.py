@@ -43,6 +43,11 @@ class IgnoredNames:
         self._name = _compiled(pattern for pattern in patterns if "/" not in pattern)
         self._path = _compiled(pattern.strip("/") for pattern in patterns if "/" in pattern)
 
+    @property
+    def knows_paths(self) -> bool:
+        """Does the answer depend on where a root lies?"""
+        return self._path is not None
+
     def covers(self, name: bytes, path_below_root: bytes) -> bool:
         """Is a file or folder to be left alone?"""
         return bool(

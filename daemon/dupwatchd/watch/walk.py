@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
+from dupwatchd.model import within_int64
 from dupwatchd.watch.ignore import IgnoredNames
 
 Entry = tuple[bytes, int, int, int, int]  # name, size_bytes, mtime_ns, device, inode
@@ -49,8 +50,10 @@ class Listing:
     digest: bytes  # of all names and stamps: equal digests mean that nothing has changed
     inodes_are_stable: bool
     error: str | None
+    device: int
+    folders: list[bytes]  # paths of the folders below that are walked, too
+    is_empty: bool  # nothing at all lies in it
     _seen: list[_Seen]
-    _device: int
     _root: bytes
     _rules: WalkRules
 
@@ -65,7 +68,7 @@ class Listing:
         prefix = self.path.rstrip(b"/") + b"/"
         covers = self._rules.ignored.covers
         entries = [
-            (os.fsencode(name), size_bytes, mtime_ns, self._device, inode)
+            (os.fsencode(name), size_bytes, within_int64(mtime_ns), self.device, within_int64(inode))
             for name, size_bytes, mtime_ns, inode in self._seen
         ]
         return [entry for entry in entries if not covers(entry[0], (prefix + entry[0])[skip:])]
@@ -80,27 +83,32 @@ def walk(roots: Sequence[bytes], rules: WalkRules) -> Iterator[Listing]:
         while folders:
             path = folders.pop()
             try:
-                device, seen, below = _list_folder(path, suffixes)
+                device, seen, below, is_empty = _list_folder(path, suffixes)
             except OSError as error:
-                yield Listing(path, b"", True, error.strerror or str(error), [], 0, root, rules)
-                continue
+                if path == root or not isinstance(error, FileNotFoundError | NotADirectoryError):
+                    yield Listing(path, b"", True, error.strerror or str(error), 0, [], False, [], root, rules)
+                continue  # else it went since its parent was listed
             stable = device not in unstable
-            yield Listing(path, _digest(seen, stable, rules), stable, None, seen, device, root, rules)
-            folders += _wanted_folders(path, root, below, rules)
+            wanted = _wanted_folders(path, root, below, rules)
+            digest = _digest(seen, stable, root, rules)
+            yield Listing(path, digest, stable, None, within_int64(device), wanted, is_empty, seen, root, rules)
+            folders += wanted
 
 
-def _list_folder(path: bytes, suffixes: frozenset[str]) -> tuple[int, list[_Seen], list[str]]:
-    """(device, files with one of the suffixes, folders); raises OSError."""
+def _list_folder(path: bytes, suffixes: frozenset[str]) -> tuple[int, list[_Seen], list[str], bool]:
+    """(device, files with one of the suffixes, folders, is it empty); raises OSError."""
     seen: list[_Seen] = []
     below: list[str] = []
+    is_empty = True
     # Relative to an open folder a stat costs less than by its whole path.
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with os.scandir(descriptor) as found:
             while some := list(islice(found, _ENTRIES_AT_ONCE)):
+                is_empty = False
                 below += [entry.name for entry in some if entry.is_dir(follow_symlinks=False)]
                 seen += _stamped([entry for entry in some if entry.is_file(follow_symlinks=False)], suffixes)
-        return os.fstat(descriptor).st_dev, seen, below
+        return os.fstat(descriptor).st_dev, seen, below, is_empty
     finally:
         os.close(descriptor)
 
@@ -133,14 +141,12 @@ def _suffix(name: str) -> str:
     return name[dot:].lower() if dot > 0 else ""
 
 
-def _digest(seen: list[_Seen], inodes_are_stable: bool, rules: WalkRules) -> bytes:
+def _digest(seen: list[_Seen], inodes_are_stable: bool, root: bytes, rules: WalkRules) -> bytes:
     known = seen if inodes_are_stable else [entry[:3] for entry in seen]
     # format 2 of marshal has no back references: equal values give equal bytes
-    return hashlib.blake2b(marshal.dumps(known, 2), key=_key(rules), digest_size=16).digest()
-
-
-def _key(rules: WalkRules) -> bytes:
-    return hashlib.blake2b(rules.signature, digest_size=32).digest()
+    salt = rules.signature + (root if rules.ignored.knows_paths else b"")
+    key = hashlib.blake2b(salt, digest_size=32).digest()
+    return hashlib.blake2b(marshal.dumps(known, 2), key=key, digest_size=16).digest()
 
 
 def _wanted_folders(path: bytes, root: bytes, below: list[str], rules: WalkRules) -> list[bytes]:

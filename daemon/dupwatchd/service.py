@@ -87,7 +87,8 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> "Findings"
             blocks = _blocks(state, side)
             bad = verify(database, blocks, findings)
             if repair and findings.faults:
-                mend(database, blocks, bad, _thumbnail_maker(settings, side), findings)
+                pool = stack.enter_context(_worker_pool(settings, side))
+                mend(database, blocks, bad, _thumbnail_maker(pool), findings)
                 after = Findings()
                 verify(database, blocks, after)
                 findings.left = after.faults
@@ -99,7 +100,7 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> "Findings"
     return findings
 
 
-def _thumbnail_maker(settings: Settings, side: int) -> "Callable[[bytes], Thumbnail | None]":
+def _thumbnail_maker(pool: "WorkerPool") -> "Callable[[bytes], Thumbnail | None]":
     """Decode one file at a time in a worker process, as a scan would."""
 
     def make(path: bytes) -> "Thumbnail | None":
@@ -108,8 +109,7 @@ def _thumbnail_maker(settings: Settings, side: int) -> "Callable[[bytes], Thumbn
         except OSError:
             return None
         job = Job(FileId(0), path, Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
-        with _worker_pool(settings, side) as pool:
-            [outcome] = list(pool.index([job], lambda *_: False))
+        [outcome] = list(pool.index([job], lambda *_: False))
         return outcome.decoded.thumbnail if outcome.decoded else None
 
     return make

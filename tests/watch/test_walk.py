@@ -53,6 +53,12 @@ def test_globs_hold_against_names_and_with_a_slash_against_the_path(tmp_path: Pa
     assert found(tmp_path, rules("export-*", "b/c")) == {str(tmp_path / "a.jpg"), str(tmp_path / "c/a.jpg")}
 
 
+def test_a_question_mark_stands_for_one_letter_of_any_alphabet_and_for_a_stray_byte(tmp_path: Path) -> None:
+    for name in ("é.jpg".encode(), "写.jpg".encode(), b"\xe9.jpg", b"ab.jpg"):
+        touch(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
+    assert found(tmp_path, rules("?.jpg")) == {str(tmp_path / "ab.jpg")}
+
+
 def test_links_are_not_followed_so_loops_are_harmless(tmp_path: Path) -> None:
     touch(tmp_path / "real" / "a.jpg")
     (tmp_path / "real" / "loop").symlink_to(tmp_path)

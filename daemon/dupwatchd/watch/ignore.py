@@ -1,6 +1,7 @@
 """Which names are not looked at: junk that NAS systems, sync tools and trash cans leave among the photos."""
 
 import fnmatch
+import os
 import re
 from collections.abc import Iterable
 
@@ -50,12 +51,13 @@ class IgnoredNames:
 
     def covers(self, name: bytes, path_below_root: bytes) -> bool:
         """Is a file or folder to be left alone?"""
+        # as text, so that a question mark stands for a letter, not for half of one
         return bool(
-            (self._name and self._name.fullmatch(name)) or (self._path and self._path.fullmatch(path_below_root))
+            (self._name and self._name.fullmatch(os.fsdecode(name)))
+            or (self._path and self._path.fullmatch(os.fsdecode(path_below_root)))
         )
 
 
-def _compiled(patterns: Iterable[str]) -> re.Pattern[bytes] | None:
+def _compiled(patterns: Iterable[str]) -> re.Pattern[str] | None:
     expressions = [fnmatch.translate(pattern) for pattern in patterns]
-    # fnmatch knows text only; its expressions are ASCII beyond the literals, so the file system's bytes do
-    return re.compile("|".join(expressions).encode("utf-8", "surrogateescape"), re.DOTALL) if expressions else None
+    return re.compile("|".join(expressions), re.DOTALL) if expressions else None

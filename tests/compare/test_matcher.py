@@ -71,6 +71,7 @@ def run(thumbnails: Thumbnails, limits: Limits, order: list[int], batch: int) ->
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tail=st.sampled_from([2, 1000]),
+    dense=st.sampled_from([0, 8]),
     seed=st.integers(0, 999),
     keep_mse=st.sampled_from([0.0, 1.0, 25.0, 60.0, 500.0, 65025.0]),
     keep_structure=st.sampled_from([0.0, 0.02, 0.04, 0.3, 4.0]),
@@ -80,6 +81,7 @@ def run(thumbnails: Thumbnails, limits: Limits, order: list[int], batch: int) ->
 def test_matches_equal_brute_force_in_any_order_and_batch_size(
     monkeypatch: pytest.MonkeyPatch,
     tail: int,
+    dense: int,
     seed: int,
     keep_mse: float,
     keep_structure: float,
@@ -87,6 +89,7 @@ def test_matches_equal_brute_force_in_any_order_and_batch_size(
     batch: int,
 ) -> None:
     monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.matcher._DENSE", dense)
     thumbnails = library(seed, 4, 12)
     limits = Limits(keep_mse, keep_structure, mirrored)
     order = list(np.random.default_rng(seed).permutation(len(thumbnails)))

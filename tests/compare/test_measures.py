@@ -113,3 +113,17 @@ def test_unrelated_detail_on_the_same_shading_is_flat_or_far_apart() -> None:
         a, b = shaded(1, detail)[None], shaded(2, detail)[None]
         apart = measures.measure_pairs(a, b, mirrored=False).structure[0]
         assert measures.flat(a)[0] or measures.flat(b)[0] or apart > 0.02
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_grid_gives_the_values_of_its_pairs_to_the_last_bit(mirrored: bool) -> None:
+    pictures = [thumbnail(seed, 32) for seed in range(6)] + [extreme(name, 1) for name in EXTREMES]
+    first = np.stack(pictures[:9])
+    second = np.stack([np.rot90(picture, seed) for seed, picture in enumerate(pictures[4:])])
+    grid = measures.measure_grid(first, second, mirrored=mirrored)
+    for i in range(len(first)):
+        pairs = measures.measure_pairs(np.broadcast_to(first[i], second.shape), second, mirrored=mirrored)
+        assert (grid.mse[i] == pairs.mse).all()
+        assert (grid.structure[i] == pairs.structure).all()
+        assert (grid.mse_turn[i] == pairs.mse_turn).all()
+        assert (grid.structure_turn[i] == pairs.structure_turn).all()

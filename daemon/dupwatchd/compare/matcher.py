@@ -15,7 +15,8 @@ from dupwatchd.compare.candidates import Candidates
 from dupwatchd.compare.descriptors import Descriptors
 from dupwatchd.model import Limits, Match, PictureId
 
-_PAIRS_AT_ONCE = 4096
+_PAIRS_AT_ONCE = 2048  # 50 MB of float64 at 32 px, if every one is of another known picture
+_DENSE = 8  # a pair of a grid costs less than an eighth of one measured alone
 
 ReadThumbnails = Callable[[list[int]], Thumbnails]
 
@@ -43,37 +44,43 @@ class Matcher:
         found: list[Match] = []
         for new, known in self._candidates.of(described):
             for some in _parts(len(new)):
-                found += self._match_known(ids, thumbnails, new[some], [self._ids[row] for row in known[some]])
+                found += self._measured(ids, thumbnails, new[some], [self._ids[row] for row in known[some]])
         among_themselves = Candidates(self._limits)
         among_themselves.add(described)
         for first, second in among_themselves.of(described):
             once = first < second
             first, second = first[once], second[once]
             for some in _parts(len(first)):
-                found += self._measured(
-                    [ids[row] for row in first[some]],
-                    [ids[row] for row in second[some]],
-                    thumbnails[first[some]],
-                    thumbnails[second[some]],
-                )
+                found += self._measured(ids, thumbnails, first[some], second[some])
         return found
 
-    def _match_known(
-        self, ids: list[PictureId], thumbnails: Thumbnails, new: NDArray[np.intp], known: list[PictureId]
-    ) -> Iterator[Match]:
-        distinct, places = np.unique(np.array(known), return_inverse=True)
-        of_known = self._read_thumbnails(distinct.tolist())
-        return self._measured([ids[row] for row in new], known, thumbnails[new], of_known[places])
-
     def _measured(
-        self, first_ids: list[PictureId], second_ids: list[PictureId], first: Thumbnails, second: Thumbnails
+        self,
+        ids: list[PictureId],
+        thumbnails: Thumbnails,
+        new: NDArray[np.intp],
+        others: NDArray[np.intp] | list[PictureId],
     ) -> Iterator[Match]:
+        """The matches among pairs of a new picture and another: a new one too (a row), or a known one (its id)."""
+        firsts, first_places = np.unique(new, return_inverse=True)
+        seconds, second_places = np.unique(np.asarray(others), return_inverse=True)
+        if isinstance(others, list):
+            second_ids, of_seconds = seconds.tolist(), self._read_thumbnails(seconds.tolist())
+        else:
+            second_ids, of_seconds = [ids[row] for row in seconds], thumbnails[seconds]
+        of_firsts = thumbnails[firsts]
+        dense = len(firsts) * len(seconds) <= _DENSE * len(new)
         for mirrored in (False, True) if self._limits.mirrored else (False,):
-            values = measures.measure_pairs(first, second, mirrored=mirrored)
-            within = (values.mse <= self._limits.keep_mse) | (values.structure <= self._limits.keep_structure)
+            if dense:
+                grid = measures.measure_grid(of_firsts, of_seconds, mirrored=mirrored)
+                mse, structure = grid.mse[first_places, second_places], grid.structure[first_places, second_places]
+            else:
+                pairs = measures.measure_pairs(of_firsts[first_places], of_seconds[second_places], mirrored=mirrored)
+                mse, structure = pairs.mse, pairs.structure
+            within = (mse <= self._limits.keep_mse) | (structure <= self._limits.keep_structure)
             for i in np.flatnonzero(within):
-                a, b = sorted((first_ids[i], second_ids[i]))
-                yield Match(a, b, mirrored, float(values.mse[i]), float(values.structure[i]))
+                a, b = sorted((ids[new[i]], second_ids[second_places[i]]))
+                yield Match(a, b, mirrored, float(mse[i]), float(structure[i]))
 
 
 def _parts(count: int) -> Iterator[slice]:

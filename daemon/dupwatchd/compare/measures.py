@@ -65,25 +65,59 @@ def measure_pairs(first: Thumbnails, second: Thumbnails, *, mirrored: bool) -> V
     )
 
 
-def _measure_some(first: Thumbnails, second: Thumbnails, mirrored: bool) -> Values:
-    turns = np.array(TURNS)
-    pixels = first[0].size
-    # float64 holds every one of these sums exactly: they are integers below 2**53.
-    dots = _dots(first.astype(np.float64), second.astype(np.float64), mirrored)  # (M, 4)
-    best = dots.argmax(axis=1)  # (M,)
-    squares = _squares(first) + _squares(second)  # (M,)
-    mse = (squares - 2 * dots[np.arange(len(dots)), best]) / pixels
+def measure_grid(first: Thumbnails, second: Thumbnails, *, mirrored: bool) -> Values:
+    """As `measure_pairs`, of every one of F pictures with every one of K: the arrays of the result are (F, K).
 
+    Gives the same values; where most pairs of a few pictures are asked for it is fifty times faster.
+    """
+    x, y = cell_luma(first), cell_luma(second)
+    return _values(
+        _grid_dots(first.astype(np.float64), second.astype(np.float64), mirrored),
+        _grid_dots(x[..., None], y[..., None], mirrored),
+        (_squares(first)[:, None], _squares(second)),
+        tuple(part[:, None] for part in _variance(x)),
+        _variance(y),
+        first.shape[1],
+    )
+
+
+def _measure_some(first: Thumbnails, second: Thumbnails, mirrored: bool) -> Values:
     x, y = cell_luma(first), cell_luma(second)  # (M, 16, 16)
-    floor = _variance_floor(first.shape[1])
-    vx, sum_x = _variance(x)
-    vy, sum_y = _variance(y)
-    luma_dots = _dots(x[..., None], y[..., None], mirrored).astype(np.int64)  # (M, 4)
-    luma_best = luma_dots.argmax(axis=1)
-    covariance = CELLS * luma_dots[np.arange(len(luma_dots)), luma_best] - sum_x * sum_y  # (M,) int64
+    return _values(
+        _dots(first.astype(np.float64), second.astype(np.float64), mirrored),
+        _dots(x[..., None], y[..., None], mirrored),
+        (_squares(first), _squares(second)),
+        _variance(x),
+        _variance(y),
+        first.shape[1],
+    )
+
+
+_Whole = tuple[NDArray[np.int64], ...]
+
+
+def _values(
+    dots: NDArray[np.float64],
+    luma_dots: NDArray[np.float64],
+    squares: tuple[NDArray[np.float64], NDArray[np.float64]],
+    of_first: _Whole,
+    of_second: _Whole,
+    side_px: int,
+) -> Values:
+    """The measures from sums over pixels and cells: dots (..., 4) for the four turns, the others broadcast to (...).
+
+    float64 holds every one of these sums exactly: they are whole numbers below 2**53.
+    """
+    turns = np.array(TURNS)
+    mse = (squares[0] + squares[1] - 2 * dots.max(axis=-1)) / (side_px * side_px * 3)
+    (vx, sum_x), (vy, sum_y) = of_first, of_second
+    covariance = CELLS * luma_dots.max(axis=-1).astype(np.int64) - sum_x * sum_y  # int64
+    floor = _variance_floor(side_px)
     sx, sy = np.maximum(vx, floor).astype(np.float64), np.maximum(vy, floor).astype(np.float64)
     structure = vx / sx + vy / sy - 2 * covariance / np.sqrt(sx * sy)
-    return Values(mse, turns[best], np.maximum(structure, 0.0), turns[luma_best])
+    return Values(
+        np.asarray(mse), turns[dots.argmax(axis=-1)], np.maximum(structure, 0.0), turns[luma_dots.argmax(axis=-1)]
+    )
 
 
 def measure_best(
@@ -154,6 +188,16 @@ def _dots(first: NDArray[np.float64], second: NDArray[np.float64], mirrored: boo
         [second.reshape(count, side * side, -1)[:, orientation(side, turn, mirrored)] for turn in TURNS], axis=1
     )  # (M, 4, s·s, c)
     return np.asarray((turned.reshape(count, len(TURNS), -1) @ first.reshape(count, -1, 1))[..., 0])
+
+
+def _grid_dots(first: NDArray[np.float64], second: NDArray[np.float64], mirrored: bool) -> NDArray[np.float64]:
+    """Scalar products of each of (F, s, s, c) with the four turns of each of (K, s, s, c): (F, K, 4) float64."""
+    side = first.shape[1]
+    cells = first.reshape(len(first), side * side, -1)
+    flat = second.reshape(len(second), -1).T
+    # the product with a turned picture is that of the other one turned back
+    back = [np.argsort(orientation(side, turn, mirrored)) for turn in TURNS]
+    return np.stack([cells[:, places].reshape(len(first), -1) @ flat for places in back], axis=-1)
 
 
 def _squares(thumbnails: Thumbnails) -> NDArray[np.float64]:

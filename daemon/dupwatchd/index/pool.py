@@ -103,6 +103,10 @@ class WorkerPool:
                 if chunk.solitary and link.chunks:
                     plan.again(chunk)
                     continue
+                if chunk.suspect and link.files_taken:
+                    # Has it died meanwhile, with others, while it had nothing to do? That is not this file's fault.
+                    self._end(link)
+                    link = self._start_worker()
                 try:
                     link.read(chunk)
                 except WorkerGone:

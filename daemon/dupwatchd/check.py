@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dupwatchd.arrays import Thumbnail
-from dupwatchd.blocks.store import BlockStore, thumbnail_digest
-from dupwatchd.compare import measures
-from dupwatchd.db import facts, upkeep
+from dupwatchd.blocks.store import BlockStore, Stores, thumbnail_digest
+from dupwatchd.compare import descriptors, measures
+from dupwatchd.db import facts, pictures, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database
 from dupwatchd.errors import DamagedStateError
 from dupwatchd.model import PictureId
@@ -37,14 +37,18 @@ class Findings:
     matches: int = 0
 
 
-def verify(database: Database, blocks: BlockStore, findings: Findings) -> list[PictureId]:
+def verify(database: Database, stores: Stores, findings: Findings) -> list[PictureId]:
     """Check everything; returns the pictures whose thumbnails are not what they should be."""
     findings.pictures = findings.matches = 0
     findings.faults += upkeep.faults(database)
     facts.compared_within(database)  # raises DamagedStateError
+    blocks = stores.thumbnails
     bad = list(_wrong_thumbnails(database, blocks, findings))
     if bad:
         findings.faults.append(f"{len(bad)} thumbnails in the blocks are missing or damaged")
+    wrong = _wrong_descriptors(database, stores, set(bad))
+    if wrong:
+        findings.faults.append(f"{wrong} descriptors in the blocks are missing, or differ from what thumbnails say")
     wrong = _wrong_matches(database, blocks, set(bad), findings)
     if wrong:
         findings.faults.append(f"{wrong} stored matches differ from what their thumbnails say")
@@ -77,9 +81,9 @@ def mend(
             findings.mended.append(f"{orphans} rows that pointed nowhere were removed")
         if findings.faults:
             # all matches are worked out anew by the next scan: cheaper than to reason about which are right
-            upkeep.forget_matches(database)
+            pictures.remove_all_matches(database)
             facts.write_compared(database, None)
-            facts.write(database, {"untidy": 1})
+            facts.write(database, {"untidy": 1, "descriptors": None})
             findings.mended.append("all pictures will be compared anew by the next scan")
 
 
@@ -110,17 +114,36 @@ def _wrong_thumbnails(database: Database, blocks: BlockStore, findings: Findings
                 yield picture_id
 
 
+def _wrong_descriptors(database: Database, stores: Stores, bad: set[PictureId]) -> int:
+    if facts.read(database).get("descriptors") != descriptors.VERSION:
+        return 0  # they will be made anew before they are used
+    wrong = 0
+    searched = [picture_id for picture_id in pictures.searchable(database) if picture_id not in bad]
+    for start in range(0, len(searched), _AT_ONCE):
+        ids = searched[start : start + _AT_ONCE]
+        expected = descriptors.describe(stores.thumbnails.read(ids))
+        try:
+            wrong += int(np.count_nonzero(~descriptors.alike(stores.descriptors.read(ids), expected)))
+        except DamagedStateError:
+            wrong += len(ids)
+    return wrong
+
+
 def _wrong_matches(database: Database, blocks: BlockStore, bad: set[PictureId], findings: Findings) -> int:
     wrong = 0
     there = upkeep.all_pictures(database)  # rows that point to none are a fault of the database, told apart
     for matches in upkeep.matches_in_parts(database, _AT_ONCE):
         findings.matches += len(matches)
         for mirrored in (False, True):
-            some = [m for m in matches if m.mirrored == mirrored and {m.a, m.b} <= there and not {m.a, m.b} & bad]
+            some = [
+                (a, b, mse, structure)
+                for a, b, flip, mse, structure, _ in matches
+                if flip == mirrored and {a, b} <= there and not {a, b} & bad
+            ]
             values = measures.measure_pairs(
-                blocks.read([m.a for m in some]), blocks.read([m.b for m in some]), mirrored=mirrored
+                blocks.read([a for a, *_ in some]), blocks.read([b for _, b, *_ in some]), mirrored=mirrored
             )
-            stored = np.array([(m.mse, m.structure) for m in some]).reshape(-1, 2)
+            stored = np.array([row[2:] for row in some]).reshape(-1, 2)
             # structure passes through a square root: another machine may differ in the last digits
             same = (stored[:, 0] == values.mse) & (np.abs(stored[:, 1] - values.structure) < 1e-9)
             wrong += int(np.count_nonzero(~same))

@@ -12,19 +12,24 @@ from typing import Protocol
 
 import numpy as np
 
-from dupwatchd.blocks.store import BlockStore, thumbnail_digest
+from dupwatchd.arrays import Matches, Thumbnails
+from dupwatchd.blocks.store import Stores, thumbnail_digest
 from dupwatchd.compare import descriptors, measures
+from dupwatchd.compare.descriptors import Descriptors
+from dupwatchd.compare.gathering import Gathering
 from dupwatchd.compare.matcher import Matcher
 from dupwatchd.db import facts, files, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import ContentKey, NewContent, NewPicture
+from dupwatchd.errors import DamagedStateError
 from dupwatchd.model import Decoded, FileId, Job, Limits, Outcome, PictureId, Progress, Verdict
 from dupwatchd.suffixes import way_of_reading
 
 _BATCH_SECONDS = 2.0  # what a kill costs at most, beside the files in work
 _BATCH_PICTURES = 1024  # thumbnails held in memory: 3 MB at 32 px
 _JOBS_AT_ONCE = 1000
-_COMPARE_AT_ONCE = 1024
+_COMPARE_AT_ONCE = 8192
+_READ_AT_ONCE = 65_536  # descriptors: 8 MB
 _PASSES = 3
 
 
@@ -44,10 +49,13 @@ class _Unsettled:
 class Intake:
     """Takes in pending files of one state directory; the caller holds its lock."""
 
-    def __init__(self, database: Database, blocks: BlockStore, pool: Pool, limits: Limits, progress: Progress) -> None:
+    def __init__(
+        self, database: Database, stores: Stores, pool: Pool, limits: Limits, progress: Progress, threads: int
+    ) -> None:
         self._database = database
-        self._blocks = blocks
+        self._stores = stores
         self._pool = pool
+        self._threads = threads
         self._limits = limits
         self._progress = progress
         self._matcher: Matcher | None = None
@@ -65,6 +73,23 @@ class Intake:
     def compare_anew_if_needed(self) -> None:
         """Compare all pictures if the settings ask for more (thresholds, mirror images) than was compared."""
         self._ready_matcher()
+
+    def forget(self, gone: Sequence[PictureId]) -> None:
+        """Pictures have been removed from the database."""
+        if self._matcher is not None:
+            self._matcher.remove(gone)
+
+    def rejoin(self) -> None:
+        """Find again the matches of pictures that were joined with others by one that is gone."""
+        matcher = self._ready_matcher()
+        lost = pictures.to_rejoin(self._database)
+        self._progress.stage("comparing", len(lost))
+        for ids in _parts(lost, _COMPARE_AT_ONCE):
+            gathering = self._gathered(matcher.match_known(ids, threads=self._threads))
+            with self._database.transaction():
+                self._store(gathering)
+                pictures.rejoined(self._database, ids)
+            self._progress.advance(len(ids))
 
     def _pass_over(self, roots: Sequence[bytes], matcher: Matcher) -> _Unsettled:
         claimed: set[ContentKey] = set()  # contents that somebody decodes in this pass
@@ -107,11 +132,10 @@ class Intake:
     def _commit(self, outcomes: list[Outcome], matcher: Matcher) -> list[Outcome]:
         """Make a batch durable; returns those outcomes whose content somebody else is still decoding."""
         new = [(outcome, outcome.decoded) for outcome in outcomes if outcome.decoded is not None]
-        picture_of, fresh, thumbnails = self._place([decoded for _, decoded in new])
+        picture_of, fresh, thumbnails, described = self._place([decoded for _, decoded in new])
         searchable = np.array([not picture.flat for picture in fresh], bool)
         ids = [picture.picture_id for picture in fresh if not picture.flat]
-        described = descriptors.describe(thumbnails[searchable])
-        matches = matcher.match(ids, thumbnails[searchable], described)
+        gathering = self._gathered(matcher.match(ids, thumbnails[searchable], described[searchable]))
         contents = {
             key: NewContent(key, picture_id, decoded.width, decoded.height, decoded.format, None)
             for (outcome, decoded), picture_id in zip(new, picture_of, strict=True)
@@ -126,31 +150,49 @@ class Intake:
         with self._database.transaction():
             pictures.add_pictures(self._database, fresh)
             deferred = self._settle(outcomes, contents)
-            pictures.add_matches(self._database, matches)
-        matcher.add(ids, described)
+            self._store(gathering)
+        matcher.add(ids, described[searchable])
         return deferred
 
-    def _place(self, decoded: list[Decoded]) -> tuple[list[PictureId], list[NewPicture], "np.ndarray"]:
+    def _gathered(self, matches: Iterable[Matches]) -> Gathering:
+        gathering = Gathering(self._ready_limits(), self._stored_around)
+        for some in matches:
+            gathering.add(some)
+        return gathering
+
+    def _stored_around(self, ids: list[int]) -> Matches:
+        return Matches.from_rows(pictures.matches_around(self._database, ids))
+
+    def _store(self, gathering: Gathering) -> None:
+        """Within the caller's transaction."""
+        new, needless = gathering.changes()
+        pictures.remove_matches(self._database, [row[:3] for row in needless.rows()])
+        pictures.add_matches(self._database, new.rows())
+
+    def _place(self, decoded: list[Decoded]) -> tuple[list[PictureId], list[NewPicture], Thumbnails, Descriptors]:
         """Find or make the picture of each decoded content.
 
-        Returns the picture of each, the new pictures, and their thumbnails (N, S, S, 3), which are in the blocks,
-        durable, afterwards.
+        Returns the picture of each, the new pictures, and their thumbnails (N, S, S, 3) and descriptors, which are
+        in the blocks, durable, afterwards.
         """
         digests = [thumbnail_digest(one.thumbnail) for one in decoded]
         ids = pictures.picture_ids(self._database, set(digests))
         fresh = {digest: one for digest, one in zip(digests, decoded, strict=True) if digest not in ids}
         if not fresh:
-            return [ids[digest] for digest in digests], [], self._blocks.read([])
+            nothing = self._stores.thumbnails.read([])
+            return [ids[digest] for digest in digests], [], nothing, descriptors.describe(nothing)
         slots = pictures.next_slots(self._database, len(fresh))
         thumbnails = np.stack([one.thumbnail for one in fresh.values()])
-        self._blocks.write(list(slots), thumbnails)
-        self._blocks.sync()
+        described = descriptors.describe(thumbnails)
+        for store, values in ((self._stores.thumbnails, thumbnails), (self._stores.descriptors, described)):
+            store.write(slots, values)
+            store.sync()
         made = [
             NewPicture(slot, digest, bool(flat))
             for slot, digest, flat in zip(slots, fresh, measures.flat(thumbnails), strict=True)
         ]
         ids.update((picture.digest, picture.picture_id) for picture in made)
-        return [ids[digest] for digest in digests], made, thumbnails
+        return [ids[digest] for digest in digests], made, thumbnails, described
 
     def _settle(self, outcomes: list[Outcome], contents: dict[ContentKey, NewContent]) -> list[Outcome]:
         """Write what became of each file; returns those that wait for a content not here yet."""
@@ -179,36 +221,57 @@ class Intake:
                 files.look_again(database, file_id)
         return deferred
 
+    def _ready_limits(self) -> Limits:
+        """What pictures are compared with: what is asked for now, or was once."""
+        compared = facts.compared_within(self._database)
+        return self._limits.widened(compared) if compared else self._limits
+
     def _ready_matcher(self) -> Matcher:
         """The matcher with all known pictures; compares everything anew if more is asked for than was kept."""
         if self._matcher is not None:
             return self._matcher
-        compared = facts.compared_within(self._database)
-        limits = self._limits.widened(compared) if compared else self._limits
-        self._matcher = Matcher(limits, self._blocks.read)
+        limits = self._ready_limits()
         known = pictures.searchable(self._database)
-        if compared == limits:
-            for ids in _parts(known):
-                self._matcher.add(ids, descriptors.describe(self._blocks.read(list(ids))))
-            return self._matcher
+        if facts.read(self._database).get("descriptors") != descriptors.VERSION:
+            self._describe_anew(known)
+        try:
+            matcher = self._matcher_of(known, limits)
+        except DamagedStateError:  # lost; the thumbnails still have it all
+            self._describe_anew(known)
+            matcher = self._matcher_of(known, limits)
+        if facts.compared_within(self._database) != limits:
+            self._compare_anew(matcher, limits)
+        self._matcher = matcher
+        return matcher
+
+    def _matcher_of(self, known: list[PictureId], limits: Limits) -> Matcher:
+        matcher = Matcher(limits, self._stores.thumbnails.read)
+        for ids in _parts(known, _READ_AT_ONCE):
+            matcher.add(ids, self._stores.descriptors.read(ids))
+        return matcher
+
+    def _describe_anew(self, known: list[PictureId]) -> None:
+        for ids in _parts(known, _COMPARE_AT_ONCE):
+            self._stores.descriptors.write(ids, descriptors.describe(self._stores.thumbnails.read(ids)))
+        self._stores.descriptors.sync()
+        facts.write(self._database, {"descriptors": descriptors.VERSION})
+
+    def _compare_anew(self, matcher: Matcher, limits: Limits) -> None:
+        known = matcher.known().tolist()
         if known:
             self._progress.stage("comparing", len(known))
         with self._database.transaction():
-            pictures.remove_matches(self._database)
-            for ids in _parts(known):
-                thumbnails = self._blocks.read(list(ids))
-                described = descriptors.describe(thumbnails)
-                pictures.add_matches(self._database, self._matcher.match(ids, thumbnails, described))
-                self._matcher.add(ids, described)
-                self._progress.advance(len(ids))
+            pictures.remove_all_matches(self._database)
             facts.write_compared(self._database, limits)
-        return self._matcher
+            for ids in _parts(known, _COMPARE_AT_ONCE):
+                self._store(self._gathered(matcher.match_known(ids, only_earlier=True, threads=self._threads)))
+                self._progress.advance(len(ids))
 
 
 def _key(outcome: Outcome) -> ContentKey | None:
     return None if outcome.digest is None else (outcome.digest, way_of_reading(outcome.job.path))
 
 
-def _parts(ids: list[PictureId]) -> Iterator[list[PictureId]]:
-    for start in range(0, len(ids), _COMPARE_AT_ONCE):
-        yield ids[start : start + _COMPARE_AT_ONCE]
+def _parts(ids: list[PictureId], size: int) -> Iterator[list[PictureId]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

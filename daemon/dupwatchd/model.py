@@ -75,20 +75,6 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """Two pictures that resemble each other; both values are the smallest over the four turns.
-
-    With ``mirrored`` it is the mirror image of the one that resembles the other.
-    """
-
-    a: PictureId  # a < b
-    b: PictureId
-    mirrored: bool
-    mse: float  # 0 ... 65025
-    structure: float  # 0 ... 4
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """What counts as a match: either measure within its limit."""
 

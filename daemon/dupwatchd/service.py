@@ -27,7 +27,7 @@ from dupwatchd.watch.walk import WalkRules
 
 if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that finds nothing new does without
     from dupwatchd.arrays import Thumbnail
-    from dupwatchd.blocks.store import BlockStore
+    from dupwatchd.blocks.store import BlockStore, Stores
     from dupwatchd.check import Findings
     from dupwatchd.index.pool import WorkerPool
     from dupwatchd.intake import Intake
@@ -56,7 +56,7 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> di
 
             facts.write(database, {"decoders": _decoders(settings)})
             pool = stack.enter_context(_worker_pool(settings, side))
-            return Intake(database, _blocks(state, side), pool, limits, progress)
+            return Intake(database, _stores(state, side), pool, limits, progress, _processors())
 
         rules = _walk_rules(settings, state)
         survey, changing = bring_up_to_date(database, roots, rules, limits, open_intake, progress)
@@ -84,13 +84,13 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> "Findings"
         stack.callback(database.close)
         try:
             side = int(facts.read(database).get("thumbnail_px", settings.index.thumbnail_px))
-            blocks = _blocks(state, side)
-            bad = verify(database, blocks, findings)
+            stores = _stores(state, side)
+            bad = verify(database, stores, findings)
             if repair and findings.faults:
                 pool = stack.enter_context(_worker_pool(settings, side))
-                mend(database, blocks, bad, _thumbnail_maker(pool), findings)
+                mend(database, stores.thumbnails, bad, _thumbnail_maker(pool), findings)
                 after = Findings()
-                verify(database, blocks, after)
+                verify(database, stores, after)
                 findings.left = after.faults
         except (DamagedStateError, ValueError) as error:
             findings.faults.append(str(error))
@@ -182,10 +182,22 @@ def _thumbnail_px(database: Database, settings: Settings) -> int:
     return int(side)
 
 
-def _blocks(state: str, side: int) -> "BlockStore":
-    from dupwatchd.blocks.store import BlockStore
+def _thumbnails(state: str, side: int) -> "BlockStore":
+    from dupwatchd.blocks.store import thumbnail_store
 
-    return BlockStore(os.path.join(state, "blocks"), side)
+    return thumbnail_store(os.path.join(state, "blocks"), side)
+
+
+def _stores(state: str, side: int) -> "Stores":
+    from dupwatchd.blocks.store import Stores, descriptor_store
+    from dupwatchd.compare.descriptors import NUMBERS
+
+    return Stores(_thumbnails(state, side), descriptor_store(os.path.join(state, "blocks"), NUMBERS))
+
+
+def _processors() -> int:
+    """How many processors this program may use."""
+    return len(os.sched_getaffinity(0))
 
 
 @contextmanager
@@ -213,7 +225,7 @@ def _worker_pool(settings: Settings, thumbnail_px: int) -> "WorkerPool":
         max_pixels=index.max_pixels,
         max_file_mb=index.max_file_mb,
     )
-    return WorkerPool(index.workers or len(os.sched_getaffinity(0)), thumbnail_px, limits)
+    return WorkerPool(index.workers or _processors(), thumbnail_px, limits)
 
 
 def _walk_rules(settings: Settings, state: str) -> WalkRules:
@@ -289,7 +301,7 @@ def _measurer(settings: Settings, state: str, side: int) -> MeasurePairs:
             return []
         from dupwatchd.compare.measures import measure_best
 
-        blocks, compare = _blocks(state, side), settings.compare
+        blocks, compare = _thumbnails(state, side), settings.compare
         return measure_best(blocks.read, pairs, compare.measure, mirrored=compare.mirrored)
 
     return measure

@@ -5,7 +5,7 @@ import pytest
 
 from dupwatchd.arrays import Thumbnails
 from dupwatchd.blocks import store
-from dupwatchd.blocks.store import BlockStore, thumbnail_digest
+from dupwatchd.blocks.store import thumbnail_digest, thumbnail_store
 from dupwatchd.errors import DamagedStateError
 
 
@@ -14,18 +14,18 @@ def some(count: int, seed: int = 0, side: int = 16) -> Thumbnails:
 
 
 def test_what_was_written_is_read_back_in_any_order_across_blocks(tmp_path: Path) -> None:
-    blocks = BlockStore(str(tmp_path), 16)
+    blocks = thumbnail_store(str(tmp_path), 16)
     slots = [0, 5, store.SLOTS_PER_BLOCK - 1, store.SLOTS_PER_BLOCK, 3 * store.SLOTS_PER_BLOCK + 7]
     thumbnails = some(len(slots))
     blocks.write(slots, thumbnails)
     blocks.sync()
     order = [3, 0, 4, 2, 1, 0]
-    for reader in (blocks, BlockStore(str(tmp_path), 16)):
+    for reader in (blocks, thumbnail_store(str(tmp_path), 16)):
         assert (reader.read([slots[i] for i in order]) == thumbnails[order]).all()
 
 
 def test_a_slot_can_be_written_again_and_its_neighbours_stay(tmp_path: Path) -> None:
-    blocks = BlockStore(str(tmp_path), 16)
+    blocks = thumbnail_store(str(tmp_path), 16)
     blocks.write([0, 1, 2], some(3))
     assert (blocks.read([1]) == some(3)[1]).all()
     blocks.write([1, 9], some(2, seed=1))
@@ -33,7 +33,7 @@ def test_a_slot_can_be_written_again_and_its_neighbours_stay(tmp_path: Path) -> 
 
 
 def test_a_missing_or_short_block_says_what_to_do(tmp_path: Path) -> None:
-    blocks = BlockStore(str(tmp_path), 16)
+    blocks = thumbnail_store(str(tmp_path), 16)
     blocks.write([0, 1], some(2))
     with pytest.raises(DamagedStateError, match="too short; run `dupwatchd check --repair`"):
         blocks.read([2])
@@ -41,7 +41,7 @@ def test_a_missing_or_short_block_says_what_to_do(tmp_path: Path) -> None:
         blocks.read([store.SLOTS_PER_BLOCK])
     (tmp_path / "000000.thumbnails").write_bytes(b"")
     with pytest.raises(DamagedStateError, match="check --repair"):
-        BlockStore(str(tmp_path), 16).read([0])
+        thumbnail_store(str(tmp_path), 16).read([0])
 
 
 def test_the_digest_tells_any_two_thumbnails_apart() -> None:
@@ -53,4 +53,4 @@ def test_the_digest_tells_any_two_thumbnails_apart() -> None:
 
 
 def test_nothing_is_read_for_nothing(tmp_path: Path) -> None:
-    assert BlockStore(str(tmp_path), 16).read([]).shape == (0, 16, 16, 3)
+    assert thumbnail_store(str(tmp_path), 16).read([]).shape == (0, 16, 16, 3)

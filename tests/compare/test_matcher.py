@@ -1,14 +1,16 @@
 """Every match and nothing else: the matcher against all pairs in the plainest way."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dupwatchd.arrays import Thumbnails
+from dupwatchd.arrays import Matches, Thumbnails
 from dupwatchd.compare import descriptors, measures
 from dupwatchd.compare.matcher import Matcher
-from dupwatchd.model import Limits, Match, PictureId
+from dupwatchd.model import Limits, PictureId
 from tests.compare import plain
 from tests.compare.test_measures import EXTREMES, extreme, thumbnail
 
@@ -51,17 +53,23 @@ def brute(thumbnails: Thumbnails, limits: Limits) -> Found:
     return found
 
 
-def as_set(matches: list[Match]) -> Found:
-    found: Found = {(m.a, m.b, m.mirrored, m.mse, round(m.structure, 12)) for m in matches}
-    assert len(found) == len(matches), "a match was given twice"
+def as_set(parts: Iterable[Matches]) -> Found:
+    rows = Matches.joined(parts).rows()
+    found: Found = {(a, b, bool(mirrored), mse, round(structure, 12)) for a, b, mirrored, mse, structure, _ in rows}
+    assert len(found) == len(rows), "a match was given twice"
     return found
 
 
-def run(thumbnails: Thumbnails, limits: Limits, order: list[int], batch: int) -> list[Match]:
+def ids_of(rows: Iterable[int]) -> list[PictureId]:
+    return [PictureId(int(row)) for row in rows]
+
+
+def run(thumbnails: Thumbnails, limits: Limits, order: list[int], batch: int) -> list[Matches]:
+    """Pictures come in batches, each compared with all before it."""
     matcher = Matcher(limits, lambda ids: thumbnails[ids])
-    matches: list[Match] = []
+    matches: list[Matches] = []
     for start in range(0, len(order), batch):
-        ids = [PictureId(i) for i in order[start : start + batch]]
+        ids = ids_of(order[start : start + batch])
         described = descriptors.describe(thumbnails[ids])
         matches += matcher.match(ids, thumbnails[ids], described)
         matcher.add(ids, described)
@@ -114,8 +122,8 @@ def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int) -
         left -= change * change
     assert left == 0
     turned = np.rot90(flat.reshape(base.shape), int(random.integers(4))).astype(np.uint8)
-    found = run(np.stack([base, turned]), Limits(25.0, 0.0, False), [0, 1], 1)
-    assert bool([m for m in found if m.mse <= 25.0]) == (step <= 0)
+    found = Matches.joined(run(np.stack([base, turned]), Limits(25.0, 0.0, False), [0, 1], 1))
+    assert bool((found.mse <= 25.0).any()) == (step <= 0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -185,7 +193,80 @@ def test_more_pictures_than_one_tile_lose_nothing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("dupwatchd.compare.candidates._KNOWN_AT_ONCE", 7)
     monkeypatch.setattr("dupwatchd.compare.candidates._NEW_AT_ONCE", 3)
     monkeypatch.setattr("dupwatchd.compare.matcher._PAIRS_AT_ONCE", 5)
+    monkeypatch.setattr("dupwatchd.compare.matcher._GRID", (2, 3))
+    monkeypatch.setattr("dupwatchd.compare.matcher._CROWD", 3)
     monkeypatch.setattr("dupwatchd.compare.candidates._FIRST_CAPACITY", 2)
+    monkeypatch.setattr("dupwatchd.compare.candidates._BLOCK", 4)
+    monkeypatch.setattr("dupwatchd.compare.candidates._MOST_PAIRS", 9)
     thumbnails = library(1, 5, 30)
     limits = Limits(60.0, 0.04, True)
     assert as_set(run(thumbnails, limits, list(range(len(thumbnails))), 11)) == brute(thumbnails, limits)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    tail=st.sampled_from([1, 5, 1000]),
+    crowd=st.sampled_from([1, 3, 1000]),
+    seed=st.integers(0, 999),
+    keep_mse=st.sampled_from([0.0, 25.0, 500.0, 65025.0]),
+    keep_structure=st.sampled_from([0.0, 0.04, 4.0]),
+    mirrored=st.booleans(),
+    data=st.data(),
+)
+def test_additions_and_removals_in_any_order_leave_what_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+    tail: int,
+    crowd: int,
+    seed: int,
+    keep_mse: float,
+    keep_structure: float,
+    mirrored: bool,
+    data: st.DataObject,
+) -> None:
+    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.matcher._CROWD", crowd)
+    thumbnails = library(seed, 3, 9)
+    limits = Limits(keep_mse, keep_structure, mirrored)
+    everything = brute(thumbnails, limits)
+    matcher = Matcher(limits, lambda ids: thumbnails[ids])
+    known: list[int] = []  # in order of arrival
+    some = st.lists(st.integers(0, len(thumbnails) - 1), max_size=8, unique=True)
+    for _ in range(5):
+        gone = data.draw(some, "removed")
+        matcher.remove(ids_of(gone))
+        known = [one for one in known if one not in gone]
+        new = [one for one in data.draw(some, "added") if one not in known]
+        described = descriptors.describe(thumbnails[new])
+        found = as_set(matcher.match(ids_of(new), thumbnails[new], described))
+        living = {*known, *new}
+        assert found == {m for m in everything if {m[0], m[1]} <= living and {m[0], m[1]} & {*new}}
+        matcher.add(ids_of(new), described)
+        known += new
+    asked = data.draw(some, "asked again")
+    found = as_set(matcher.match_known(ids_of(asked)))
+    assert found == {m for m in everything if {m[0], m[1]} <= {*known} and {m[0], m[1]} & {*asked}}
+    in_order = matcher.known().tolist()
+    assert sorted(in_order) == sorted(known)
+    earlier = [m for part in (in_order[:7], in_order[7:]) for m in matcher.match_known(ids_of(part), only_earlier=True)]
+    assert as_set(earlier) == {m for m in everything if {m[0], m[1]} <= {*known}}
+
+
+def test_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", 50)
+    monkeypatch.setattr("dupwatchd.compare.boxtree._QUERIES_PER_TASK", 10)
+    thumbnails = library(3, 20, 100)
+    limits = Limits(60.0, 0.04, True)
+    matcher = Matcher(limits, lambda ids: thumbnails[ids])
+    ids = ids_of(range(len(thumbnails)))
+    matcher.add(ids, descriptors.describe(thumbnails))
+    assert as_set(matcher.match_known(ids, threads=3)) == as_set(matcher.match_known(ids)) == brute(thumbnails, limits)
+
+
+def test_frames_of_a_film_are_measured_as_grids() -> None:
+    random = np.random.default_rng(5)
+    film = thumbnail(1, 32).astype(np.int64) + np.rint(random.normal(0, 2, (120, 32, 32, 3))).astype(np.int64)
+    thumbnails = np.concatenate([np.clip(film, 0, 255).astype(np.uint8), library(2, 3, 6)])
+    limits = Limits(50.0, 0.04, False)
+    found = as_set(run(thumbnails, limits, list(range(len(thumbnails))), 50))
+    assert found == brute(thumbnails, limits)
+    assert len(found) > 7000

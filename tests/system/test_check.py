@@ -15,6 +15,7 @@ from tests.system.test_scan import names, run, scan
 
 DATABASE = "dupwatch.sqlite"
 BLOCK = "blocks/000000.thumbnails"
+DESCRIPTORS = "blocks/000000.descriptors"
 
 
 @pytest.fixture
@@ -49,6 +50,16 @@ def lose_the_block(state: Path) -> None:
     (state / BLOCK).unlink()
 
 
+def flip_a_bit_of_a_descriptor(state: Path) -> None:
+    data = bytearray((state / DESCRIPTORS).read_bytes())
+    data[3 * 128 + 2] ^= 64
+    (state / DESCRIPTORS).write_bytes(data)
+
+
+def lose_the_descriptors(state: Path) -> None:
+    (state / DESCRIPTORS).unlink()
+
+
 def lie_about_a_match(state: Path) -> None:
     database = apsw.Connection(str(state / DATABASE))
     database.execute("UPDATE match SET mse = mse + 1")
@@ -57,7 +68,7 @@ def lie_about_a_match(state: Path) -> None:
 
 def leave_a_row_dangling(state: Path) -> None:
     database = apsw.Connection(str(state / DATABASE))
-    database.execute("PRAGMA foreign_keys = OFF; INSERT INTO match VALUES (0, 99999, 0, 1, 1)")
+    database.execute("PRAGMA foreign_keys = OFF; INSERT INTO match VALUES (0, 99999, 0, 1, 1, NULL)")
     database.close()
 
 
@@ -83,6 +94,8 @@ DAMAGE = [
     flip_a_byte,
     cut_the_block,
     lose_the_block,
+    flip_a_bit_of_a_descriptor,
+    lose_the_descriptors,
     lie_about_a_match,
     lose_a_picture,
     leave_a_row_dangling,
@@ -123,6 +136,15 @@ def test_a_scan_over_damaged_blocks_says_what_to_do(photos: Path, state: Path, d
     assert done.returncode == 1
     assert b"run `dupwatchd check --repair`" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_lost_descriptors_are_made_anew_by_the_next_scan(photos: Path, state: Path) -> None:
+    lose_the_descriptors(state)
+    shutil.copy(photos / "1.jpg", photos / "copy.jpg")
+    (photos / "1 smaller.jpg").write_bytes(encoded(photo_like(1, 200, 150), quality=60))
+    after = scan(photos, state=state)
+    assert sorted(len(cluster["files"]) for cluster in after["clusters"]) == [2, 2, 2, 2, 2, 4]
+    assert run("check", state=state).returncode == 0
 
 
 def test_thumbnails_are_made_again_from_the_photos_while_they_are_there(photos: Path, state: Path) -> None:

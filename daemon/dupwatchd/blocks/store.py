@@ -1,4 +1,4 @@
-"""Thumbnails in files of 4,096 slots each, memory-mapped for reading.
+"""What is kept of each picture, in files of 4,096 slots each, memory-mapped for reading: thumbnails, descriptors.
 
 The slot of a picture is its id. A slot counts only once a committed row of the database names it, so writing needs
 no journal: `write`, then `sync`, then the transaction. What a killed run wrote without committing is overwritten.
@@ -8,16 +8,29 @@ One process writes (it holds the lock of the state directory).
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
-from dupwatchd.arrays import Thumbnail, Thumbnails
+from dupwatchd.arrays import Thumbnail
 from dupwatchd.errors import DamagedStateError, StateError, UsageError
 
 SLOTS_PER_BLOCK = 4096  # 12.6 MB at 32 px: big enough for few files, small enough to map, copy and mend
 DIGEST_BYTES = 16
 _MAPS = 64
+
+
+def thumbnail_store(folder: str, thumbnail_px: int) -> "BlockStore":
+    """The thumbnails (S, S, 3) uint8; what everything else about a picture can be made from."""
+    return BlockStore(folder, "thumbnails", (thumbnail_px, thumbnail_px, 3), np.uint8)
+
+
+def descriptor_store(folder: str, numbers: int) -> "BlockStore":
+    """The descriptors (numbers,) float32, kept so that starting need not read all thumbnails."""
+    return BlockStore(folder, "descriptors", (numbers,), np.float32)
 
 
 def thumbnail_digest(thumbnail: Thumbnail) -> bytes:
@@ -29,20 +42,23 @@ def thumbnail_digest(thumbnail: Thumbnail) -> bytes:
 
 
 class BlockStore:
-    """The thumbnails of one state directory, S × S × 3 uint8 each."""
+    """One array of the same shape and type for each picture of a state directory."""
 
-    def __init__(self, folder: str, thumbnail_px: int) -> None:
+    def __init__(self, folder: str, kind: str, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._folder = folder
-        self._shape = (thumbnail_px, thumbnail_px, 3)
-        self._slot_bytes = thumbnail_px * thumbnail_px * 3
-        self._maps: dict[int, np.memmap[tuple[int, ...], np.dtype[np.uint8]]] = {}
+        self._kind = kind  # ending of the files' names
+        self._shape = shape
+        self._dtype = np.dtype(dtype)
+        self._slot_bytes = int(np.prod(shape)) * self._dtype.itemsize
+        self._maps: dict[int, NDArray[Any]] = {}
         self._unsynced: set[int] = set()
 
-    def write(self, slots: list[int], thumbnails: Thumbnails) -> None:
-        """Put thumbnails (N, S, S, 3) into their slots; not durable before `sync`.
+    def write(self, slots: Sequence[int], values: NDArray[Any]) -> None:
+        """Put values (N, ...) into their slots; not durable before `sync`.
 
         Raises StateError when the disk is full, UsageError when it cannot be written.
         """
+        values = np.asarray(values, self._dtype)
         for block, members in _by_block(slots):
             with (
                 self._disk_errors(),
@@ -50,7 +66,7 @@ class BlockStore:
             ):
                 for member in members:
                     offset = slots[member] % SLOTS_PER_BLOCK * self._slot_bytes
-                    written = os.pwrite(file.fileno(), thumbnails[member].tobytes(), offset)
+                    written = os.pwrite(file.fileno(), values[member].tobytes(), offset)
                     if written != self._slot_bytes:  # what a nearly full disk answers before it says ENOSPC
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._maps.pop(block, None)  # the file may have grown beyond the map
@@ -69,28 +85,28 @@ class BlockStore:
                     os.close(descriptor)
         self._unsynced.clear()
 
-    def read(self, slots: list[int]) -> Thumbnails:
-        """The thumbnails (N, S, S, 3) of these slots, copied.
+    def read(self, slots: Sequence[int]) -> NDArray[Any]:
+        """The values (N, ...) of these slots, copied.
 
         Raises DamagedStateError if a block is missing or too short.
         """
-        thumbnails = np.empty((len(slots), *self._shape), np.uint8)
+        values = np.empty((len(slots), *self._shape), self._dtype)
         for block, members in _by_block(slots):
             places = [slots[member] % SLOTS_PER_BLOCK for member in members]
             mapped = self._map(block)
             if max(places) >= len(mapped):
                 raise DamagedStateError(f"{self._path(block)} is too short; run `dupwatchd check --repair`")
-            thumbnails[members] = mapped[places]
-        return thumbnails
+            values[members] = mapped[places]
+        return values
 
-    def _map(self, block: int) -> "np.memmap[tuple[int, ...], np.dtype[np.uint8]]":
+    def _map(self, block: int) -> NDArray[Any]:
         if block not in self._maps:
             path = self._path(block)
             try:
                 slots = os.path.getsize(path) // self._slot_bytes
                 while len(self._maps) >= _MAPS:  # each holds a file descriptor
                     self._maps.pop(next(iter(self._maps)))
-                self._maps[block] = np.memmap(path, np.uint8, "r", shape=(slots, *self._shape))
+                self._maps[block] = np.memmap(path, self._dtype, "r", shape=(slots, *self._shape))
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.EISDIR):
                     raise StateError(f"cannot read {path}: {error.strerror}") from error
@@ -100,10 +116,18 @@ class BlockStore:
         return self._maps[block]
 
     def _path(self, block: int) -> str:
-        return os.path.join(self._folder, f"{block:06d}.thumbnails")
+        return os.path.join(self._folder, f"{block:06d}.{self._kind}")
 
     def _disk_errors(self) -> "_DiskErrors":
         return _DiskErrors(self._folder)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What is kept of each picture beside the database."""
+
+    thumbnails: BlockStore
+    descriptors: BlockStore
 
 
 class _DiskErrors:
@@ -127,7 +151,7 @@ class _DiskErrors:
         raise StateError(f"cannot write {self._folder}: {error.strerror}; check the disk and run again") from error
 
 
-def _by_block(slots: list[int]) -> Iterator[tuple[int, list[int]]]:
+def _by_block(slots: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
     """(block, positions in ``slots``), so that each block is touched once."""
     blocks: dict[int, list[int]] = {}
     for position, slot in enumerate(slots):

@@ -1,15 +1,14 @@
-"""Which of the known pictures may match a new one: never fewer than do, and few more.
+"""Which of the known pictures may match others: never fewer than do, and few more.
 
 The latest known pictures are compared one by one, as matrix products of lengths. As soon as they are many they are
-sealed into a segment with a k-d tree for each measure; segments of similar size are merged, so that there are few
-(a binary counter: each picture is built into a tree as often as the library has doubled since).
+sealed into a segment with a tree for each measure; segments of similar size are merged, so that there are few (a
+binary counter: each picture is built into a tree as often as the library has doubled since).
 
 Both ways end in the same test on the 16 numbers of a descriptor in each orientation that can match.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,17 +18,18 @@ from dupwatchd.compare import descriptors
 from dupwatchd.compare.descriptors import MSE, STRUCTURE, Descriptors, Half
 from dupwatchd.model import Limits
 
-if TYPE_CHECKING:  # scipy takes 0.3 s to load: only libraries that have a use for it pay that
-    from scipy.spatial import cKDTree
+if TYPE_CHECKING:  # numba takes 0.3 s to load: only libraries that have a use for it pay that
+    from dupwatchd.compare.boxtree import BoxTree
 
-_TAIL = 16_384  # a tree of so many answers as fast as the product (0.1 ms a picture)
-_TREE_NUMBERS = 10  # of 16: more make the tree slower than they make the candidates fewer
-_LEAF = 32
-_KNOWN_AT_ONCE = 8192  # × _NEW_AT_ONCE × 4 bytes = 8 MB a product
+_TAIL = 4096  # so many are compared one by one in 25 µs a picture
+_KNOWN_AT_ONCE = 4096  # × _NEW_AT_ONCE × 4 bytes = 4 MB a product
 _NEW_AT_ONCE = 256
 _FIRST_CAPACITY = 4096
+_BLOCK = 1024  # new pictures looked up at once, by each thread
+_MOST_PAIRS = 1 << 22  # held at once; more are found with fewer new pictures at a time
 
-Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]  # rows of new pictures, rows of known ones
+Rows = NDArray[np.int64]
+Pairs = tuple[Rows, Rows]  # rows of new pictures, rows of known ones
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,14 @@ class _Segment:
 
     start: int
     stop: int
-    trees: tuple["cKDTree", "cKDTree"]
+    trees: tuple["BoxTree", "BoxTree"]
 
 
 class Candidates:
-    """The descriptors of all known pictures (128 bytes each, and 160 in trees); rows count from 0 in order of `add`."""
+    """The descriptors of all known pictures, 128 bytes each, and about 200 in trees.
+
+    Rows count from 0 in order of `add`; a removed picture keeps its row.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._halves = (
@@ -51,6 +54,7 @@ class Candidates:
         )
         self._mirrored = (False, True) if limits.mirrored else (False,)
         self._known = np.empty((_FIRST_CAPACITY, 32), np.float32)  # canonical
+        self._alive = np.empty(_FIRST_CAPACITY, bool)
         self._count = 0
         self._segments: list[_Segment] = []
 
@@ -58,53 +62,112 @@ class Candidates:
         """Make pictures known."""
         needed = self._count + len(described)
         if needed > len(self._known):
-            grown = np.empty((max(needed, 2 * len(self._known)), 32), np.float32)
-            grown[: self._count] = self._known[: self._count]
-            self._known = grown
+            capacity = max(needed, 5 * len(self._known) // 4)
+            self._known, self._alive = np.resize(self._known, (capacity, 32)), np.resize(self._alive, capacity)
+        self._alive[self._count : needed] = True
         for half, _ in self._halves:
-            part = descriptors.canonical(described[:, half.columns], half)
-            self._known[self._count : needed, half.columns] = part
+            self._known[self._count : needed, half.columns] = descriptors.canonical(described[:, half.columns], half)
         self._count = needed
-        if self._count - self._sealed > _TAIL:
-            self._seal()
 
-    def of(self, described: Descriptors) -> Iterator[Pairs]:
-        """Candidates for new pictures (N, 32) among the known ones, each pair once."""
-        for segment in self._segments:
-            yield _distinct(self._in_segment(segment, described), self._count)
-        for start in range(self._sealed, self._count, _KNOWN_AT_ONCE):
-            known = slice(start, min(start + _KNOWN_AT_ONCE, self._count))
-            for first in range(0, len(described), _NEW_AT_ONCE):
-                new = slice(first, min(first + _NEW_AT_ONCE, len(described)))
-                yield _distinct(self._in_product(described, new, known), self._count)
+    def remove(self, rows: Rows) -> None:
+        """Make pictures unknown."""
+        self._alive[rows] = False
+
+    def known(self, rows: Rows) -> Descriptors:
+        """Their descriptors (N, 32), turned in whatever way suited."""
+        return self._known[rows]
+
+    def in_order(self) -> Rows:
+        """All rows, removed ones too, those of similar pictures together: the quickest order to look them up in."""
+        self._seal_if_many()
+        sealed = [segment.trees[0].order + segment.start for segment in self._segments]
+        return np.concatenate([*sealed, np.arange(self._sealed, self._count)])
+
+    def of(
+        self, described: Descriptors, own_rows: Rows | None = None, *, only_earlier: bool = False, threads: int = 1
+    ) -> Iterator[Pairs]:
+        """Candidates for pictures (N, 32) among the known ones, each pair once, all of one picture together.
+
+        Known pictures say which row is their own: no picture is its own candidate, and a pair of two of them comes
+        once. With ``only_earlier`` they are only compared with rows before theirs.
+        """
+        self._seal_if_many()
+        asked = None
+        if own_rows is not None and not only_earlier:
+            asked = np.zeros(self._count, bool)
+            asked[own_rows] = True
+        start, size = 0, _BLOCK * threads
+        while start < len(described):
+            rows = slice(start, min(start + size, len(described)))
+            own = None if own_rows is None else own_rows[rows]
+            pairs = self._of_block(described[rows], own, asked, threads)
+            if pairs is None:
+                size = (rows.stop - start + 1) // 2
+                continue
+            if len(pairs[0]):
+                yield pairs[0] + start, pairs[1]
+            start = rows.stop
+            size = min(2 * size, _BLOCK * threads)
 
     @property
     def _sealed(self) -> int:
         return self._segments[-1].stop if self._segments else 0
 
-    def _seal(self) -> None:
+    def _seal_if_many(self) -> None:
+        """Only when they are searched, so that adding many at once makes one tree."""
+        if self._count - self._sealed <= _TAIL:
+            return
         start = self._sealed
         while self._segments and self._segments[-1].stop - self._segments[-1].start <= self._count - start:
             start = self._segments.pop().start
-        from scipy.spatial import cKDTree
+        from dupwatchd.compare.boxtree import BoxTree
 
         rows = self._known[start : self._count]
-        structure, mse = (
-            cKDTree(rows[:, half.columns][:, :_TREE_NUMBERS].astype(np.float64), leafsize=_LEAF)
-            for half, _ in self._halves
-        )
+        structure, mse = (BoxTree(np.ascontiguousarray(rows[:, half.columns])) for half, _ in self._halves)
         self._segments.append(_Segment(start, self._count, (structure, mse)))
 
-    def _in_segment(self, segment: _Segment, described: Descriptors) -> Iterator[Pairs]:
-        for (half, bound), tree in zip(self._halves, segment.trees, strict=True):
-            for new, part in self._orientations(described, half, bound):
-                for first in range(0, len(new), _NEW_AT_ONCE):
-                    some = slice(first, first + _NEW_AT_ONCE)
-                    near = tree.query_ball_point(part[some, :_TREE_NUMBERS].astype(np.float64), np.sqrt(bound))
-                    counts = np.fromiter(map(len, near), np.intp, len(near))
-                    places = np.fromiter(chain.from_iterable(near), np.intp, int(counts.sum()))
-                    rows = np.repeat(np.arange(len(near)), counts)
-                    yield self._within(half, bound, new[some][rows], part[some][rows], places + segment.start)
+    def _of_block(
+        self, described: Descriptors, own_rows: Rows | None, asked: NDArray[np.bool_] | None, threads: int
+    ) -> Pairs | None:
+        """All candidates of a few pictures; None if they are too many to be held, and the pictures more than one."""
+        codes: list[Rows] = []
+        held = 0
+        for new, known in self._found(described, threads):
+            keep = self._alive[known]
+            if own_rows is not None:
+                earlier = known < own_rows[new]
+                keep &= earlier if asked is None else earlier | ~asked[known]
+            codes.append(new[keep] * self._count + known[keep])
+            held += len(codes[-1])
+            if held > _MOST_PAIRS and len(described) > 1:
+                return None
+        distinct = np.unique(np.concatenate(codes)) if codes else np.empty(0, np.int64)
+        return distinct // max(self._count, 1), distinct % max(self._count, 1)
+
+    def _found(self, described: Descriptors, threads: int) -> Iterator[Pairs]:
+        if self._segments:
+            for place, (half, bound) in enumerate(self._halves):
+                new, parts = self._orientations(described, half, bound)
+                for segment in self._segments:
+                    for of_query, of_point in segment.trees[place].within(parts, bound, threads):
+                        yield new[of_query], of_point + segment.start
+        for start in range(self._sealed, self._count, _KNOWN_AT_ONCE):
+            known = slice(start, min(start + _KNOWN_AT_ONCE, self._count))
+            for first in range(0, len(described), _NEW_AT_ONCE):
+                yield from self._in_product(described, slice(first, min(first + _NEW_AT_ONCE, len(described))), known)
+
+    def _orientations(self, described: Descriptors, half: Half, bound: float) -> tuple[Rows, NDArray[np.float32]]:
+        """Rows of new pictures with their numbers (M, 16) in each orientation in which they can match."""
+        rows: list[Rows] = []
+        parts: list[NDArray[np.float32]] = []
+        for mirrored in self._mirrored:
+            for quarters in range(4):
+                part = descriptors.turned(described[:, half.columns], half, quarters, mirrored=mirrored)
+                rows.append(np.flatnonzero(descriptors.distance_from_canonical(part, half) <= np.sqrt(bound)))
+                parts.append(part[rows[-1]])
+        of_all = np.concatenate(rows)
+        by_row = np.argsort(of_all, kind="stable")
+        return of_all[by_row], np.concatenate(parts)[by_row]
 
     def _in_product(self, described: Descriptors, new: slice, known: slice) -> Iterator[Pairs]:
         for half, bound in self._halves:
@@ -117,33 +180,10 @@ class Candidates:
             rows, places = np.nonzero(products >= reach[:, None])
             if not len(rows):
                 continue
-            some = described[new][:, half.columns][rows]
+            some = described[new, half.columns][rows]
+            others = self._known[known, half.columns][places]
             for mirrored in self._mirrored:
                 for quarters in range(4):
-                    part = descriptors.turned(some, half, quarters, mirrored=mirrored)
-                    yield self._within(half, bound, rows + new.start, part, places + known.start)
-
-    def _orientations(
-        self, described: Descriptors, half: Half, bound: float
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-        """Rows of new pictures with their numbers (M, 16), for each orientation in which they can match."""
-        for mirrored in self._mirrored:
-            for quarters in range(4):
-                part = descriptors.turned(described[:, half.columns], half, quarters, mirrored=mirrored)
-                rows = np.flatnonzero(descriptors.distance_from_canonical(part, half) <= np.sqrt(bound))
-                yield rows, part[rows]
-
-    def _within(
-        self, half: Half, bound: float, new: NDArray[np.intp], part: NDArray[np.float32], known: NDArray[np.intp]
-    ) -> Pairs:
-        """Of pairs of rows those whose 16 numbers are no farther apart than the bound."""
-        difference = part - self._known[known, half.columns]
-        near = (difference * difference).sum(axis=1) <= bound
-        return new[near], known[near]
-
-
-def _distinct(parts: Iterator[Pairs], count: int) -> Pairs:
-    """All pairs of the parts, each once, in ascending order."""
-    codes = [new * count + known for new, known in parts]
-    distinct = np.unique(np.concatenate(codes)) if codes else np.empty(0, np.intp)
-    return distinct // max(count, 1), distinct % max(count, 1)
+                    difference = descriptors.turned(some, half, quarters, mirrored=mirrored) - others
+                    near = (difference * difference).sum(axis=1) <= bound
+                    yield rows[near] + new.start, places[near] + known.start

@@ -23,7 +23,9 @@ from dupwatchd.compare import measures
 
 Descriptors = NDArray[np.float32]  # (N, 32): 16 numbers for `structure`, then 16 for `mse`
 
+VERSION = 1  # of what the numbers mean: stored descriptors of another one are made anew
 _NUMBERS = 16  # per measure, the last one being the length of all that is left
+NUMBERS = 2 * _NUMBERS
 _COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])  # orthonormal rows
 _MIDDLE = 127.5  # taken from every value: shorter vectors, smaller rounding errors
 _PICTURES_AT_ONCE = 1024  # 25 MB of float64 at 32 px
@@ -91,7 +93,13 @@ def describe(thumbnails: Thumbnails) -> Descriptors:
             thumbnails[start : start + _PICTURES_AT_ONCE] for start in range(0, len(thumbnails), _PICTURES_AT_ONCE)
         )
     ]
-    return np.concatenate(parts).astype(np.float32) if parts else np.empty((0, 2 * _NUMBERS), np.float32)
+    return np.concatenate(parts).astype(np.float32) if parts else np.empty((0, NUMBERS), np.float32)
+
+
+def alike(first: Descriptors, second: Descriptors) -> NDArray[np.bool_]:
+    """Which rows of (N, 32) are equal but for the rounding that another machine may do otherwise: (N,)."""
+    room = np.repeat(np.float32(1e-4) * np.array([1, _MIDDLE], np.float32), _NUMBERS)
+    return np.asarray((np.abs(first - second) <= room).all(axis=1))
 
 
 def turned(part: NDArray[np.float32], half: Half, quarters: int, *, mirrored: bool = False) -> NDArray[np.float32]:

@@ -1,13 +1,15 @@
 """Contents, pictures and their matches: what was decoded, what it looks like, what it resembles."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dupwatchd.db.connection import Database, Row
-from dupwatchd.model import Match, PictureId
+from dupwatchd.model import PictureId
 
 _CHUNK = 500  # bindings per statement; SQLite takes 32766, short statements stay in its cache
 
+MatchRow = tuple[int, int, int, float, float, float | None]  # a, b, mirrored, mse, structure, own
 
 ContentKey = tuple[bytes, int]  # digest of the bytes, way of reading
 
@@ -101,29 +103,68 @@ def add_content(database: Database, content: NewContent) -> int:
     )
 
 
-def add_matches(database: Database, matches: Iterable[Match]) -> None:
-    """Add matches between pictures that are there already."""
-    database.many(
-        "INSERT INTO match VALUES (?, ?, ?, ?, ?)",
-        [(m.a, m.b, int(m.mirrored), m.mse, m.structure) for m in matches],
-    )
+def add_matches(database: Database, matches: Iterable[MatchRow]) -> None:
+    """Add matches between pictures that are there already; one that is there too is replaced."""
+    database.many("INSERT OR REPLACE INTO match VALUES (?, ?, ?, ?, ?, ?)", matches)
 
 
-def remove_matches(database: Database) -> None:
+def remove_matches(database: Database, keys: Iterable[tuple[int, int, int]]) -> None:
+    """Remove the matches with these (a, b, mirrored)."""
+    database.many("DELETE FROM match WHERE a = ? AND b = ? AND mirrored = ?", keys)
+
+
+def remove_all_matches(database: Database) -> None:
     """Forget all matches, before everything is compared anew."""
     database.rows("DELETE FROM match")
+    database.rows("DELETE FROM rejoin")
 
 
-def remove_unused(database: Database) -> None:
-    """Remove contents no file has, pictures no content has, and their matches; their slots become free."""
+def matches_around(database: Database, picture_ids: Iterable[int]) -> list[MatchRow]:
+    """All matches of everything that is joined with these pictures, directly or through others."""
+    return database.rows(
+        "WITH RECURSIVE reached(id) AS (SELECT value FROM json_each(?) "
+        "UNION SELECT match.b FROM reached JOIN match ON match.a = reached.id "
+        "UNION SELECT match.a FROM reached JOIN match ON match.b = reached.id) "
+        "SELECT a, b, mirrored, mse, structure, own FROM reached JOIN match ON match.a = reached.id",
+        (json.dumps(list(picture_ids)),),
+    )
+
+
+def unused(database: Database) -> list[PictureId]:
+    """Remove contents no file has; returns the pictures that no content has then."""
     database.rows("DELETE FROM content WHERE NOT EXISTS (SELECT 1 FROM file WHERE content_id = content.id)")
-    gone = database.rows(
+    rows = database.rows(
         "SELECT id FROM picture WHERE NOT EXISTS (SELECT 1 FROM content WHERE picture_id = picture.id)"
     )
-    database.many("DELETE FROM match WHERE a = ?", gone)
-    database.many("DELETE FROM match WHERE b = ?", gone)
-    database.many("DELETE FROM picture WHERE id = ?", gone)
-    database.many("INSERT INTO free_slot VALUES (?)", gone)
+    return [PictureId(row[0]) for row in rows]
+
+
+def remove(database: Database, picture_ids: Iterable[PictureId]) -> None:
+    """Remove pictures and their matches; their slots become free."""
+    gone = [(picture_id,) for picture_id in picture_ids]
+    for sql in (
+        "DELETE FROM match WHERE a = ?",
+        "DELETE FROM match WHERE b = ?",
+        "DELETE FROM rejoin WHERE picture_id = ?",
+        "DELETE FROM picture WHERE id = ?",
+        "INSERT INTO free_slot VALUES (?)",
+    ):
+        database.many(sql, gone)
+
+
+def add_to_rejoin(database: Database, picture_ids: Iterable[int]) -> None:
+    """Note that all matches of these pictures must be found again: what held them to others is gone."""
+    database.many("INSERT OR IGNORE INTO rejoin VALUES (?)", [(picture_id,) for picture_id in picture_ids])
+
+
+def to_rejoin(database: Database) -> list[PictureId]:
+    """The pictures noted by `add_to_rejoin`."""
+    return [PictureId(row[0]) for row in database.rows("SELECT picture_id FROM rejoin ORDER BY 1")]
+
+
+def rejoined(database: Database, picture_ids: Iterable[PictureId]) -> None:
+    """The matches of these pictures have been found again."""
+    database.many("DELETE FROM rejoin WHERE picture_id = ?", [(picture_id,) for picture_id in picture_ids])
 
 
 def searchable(database: Database) -> list[PictureId]:

@@ -83,7 +83,13 @@ def _create(database: "Database") -> None:
             database.rows(statement)
 
 
-_STEPS: tuple[Callable[["Database"], None], ...] = (_create,)
+def _keep_forest(database: "Database") -> None:
+    """Of the matches only a spanning forest need be there; removing a picture may call for some to be found again."""
+    database.rows("ALTER TABLE match ADD COLUMN own REAL")  # the user's own measure
+    database.rows("CREATE TABLE rejoin (picture_id INTEGER PRIMARY KEY) STRICT")
+
+
+_STEPS: tuple[Callable[["Database"], None], ...] = (_create, _keep_forest)
 VERSION = len(_STEPS)
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
+from dupwatchd.db import pictures
 from dupwatchd.db.connection import Database
-from dupwatchd.model import Match, PictureId
+from dupwatchd.db.pictures import MatchRow
+from dupwatchd.model import PictureId
 
 _MOST_LINES = 20
 
@@ -39,15 +41,15 @@ def pictures_in_parts(database: Database, size: int) -> Iterator[list[tuple[Pict
         last = rows[-1][0]
 
 
-def matches_in_parts(database: Database, size: int) -> Iterator[list[Match]]:
+def matches_in_parts(database: Database, size: int) -> Iterator[list[MatchRow]]:
     """All matches, ``size`` at a time."""
     last = (-1, -1, -1)
     while rows := database.rows(
-        "SELECT a, b, mirrored, mse, structure FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
+        "SELECT a, b, mirrored, mse, structure, own FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
         "ORDER BY a, b, mirrored LIMIT ?",
         (*last, size),
     ):
-        yield [Match(PictureId(a), PictureId(b), bool(flip), mse, structure) for a, b, flip, mse, structure in rows]
+        yield rows
         last = rows[-1][:3]
 
 
@@ -71,27 +73,16 @@ def paths_of_picture(database: Database, picture_id: PictureId) -> list[bytes]:
     ]
 
 
-def forget_matches(database: Database) -> None:
-    """Remove all matches. Within the caller's transaction."""
-    database.rows("DELETE FROM match")
-
-
 def forget_pictures(database: Database, picture_ids: Iterable[PictureId]) -> None:
     """Remove pictures whose thumbnails are lost; their files become pending. Within the caller's transaction."""
-    gone = [(picture_id,) for picture_id in picture_ids]
-    database.many(
-        "UPDATE file SET pending = 1, content_id = NULL "
-        "WHERE content_id IN (SELECT id FROM content WHERE picture_id = ?)",
-        gone,
-    )
+    lost = list(picture_ids)
+    showing = "SELECT id FROM content WHERE picture_id = ?"
     for sql in (
+        f"UPDATE file SET pending = 1, content_id = NULL WHERE content_id IN ({showing})",
         "DELETE FROM content WHERE picture_id = ?",
-        "DELETE FROM match WHERE a = ?",
-        "DELETE FROM match WHERE b = ?",
-        "DELETE FROM picture WHERE id = ?",
-        "INSERT INTO free_slot VALUES (?)",
     ):
-        database.many(sql, gone)
+        database.many(sql, [(picture_id,) for picture_id in lost])
+    pictures.remove(database, lost)
 
 
 def drop_dangling(database: Database) -> int:
@@ -101,6 +92,7 @@ def drop_dangling(database: Database) -> int:
     again = "UPDATE file SET pending = 1, content_id = NULL WHERE content_id IS NOT NULL AND content_id"
     for sql in (
         "DELETE FROM match WHERE a NOT IN (SELECT id FROM picture) OR b NOT IN (SELECT id FROM picture)",
+        "DELETE FROM rejoin WHERE picture_id NOT IN (SELECT id FROM picture)",
         f"{again} IN ({lost})",
         f"DELETE FROM content WHERE id IN ({lost})",
         f"{again} NOT IN (SELECT id FROM content)",

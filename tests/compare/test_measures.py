@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dupwatchd.arrays import Thumbnails
 from dupwatchd.compare import measures
 from tests.compare import plain
 from tests.conftest import photo_like
@@ -127,3 +128,40 @@ def test_a_grid_gives_the_values_of_its_pairs_to_the_last_bit(mirrored: bool) ->
         assert (grid.structure[i] == pairs.structure).all()
         assert (grid.mse_turn[i] == pairs.mse_turn).all()
         assert (grid.structure_turn[i] == pairs.structure_turn).all()
+
+
+def hostile(side: int) -> Thumbnails:
+    """The largest sums there are: black, white, half and half, chequered, and photos."""
+    white = np.full((side, side, 3), 255, np.uint8)
+    half, chequered = white.copy(), white.copy()
+    half[: side // 2] = 0
+    chequered[::2, ::2] = chequered[1::2, 1::2] = 0
+    return np.stack([white * 0, white, half, np.rot90(half), chequered, *(thumbnail(seed, side) for seed in range(3))])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("side", [16, 32, 48, 64, 80, 96, 112, 128])
+def test_all_ways_of_measuring_are_exact_at_every_size(side: int, mirrored: bool) -> None:
+    pictures = hostile(side)
+    rows, columns = (axis.ravel() for axis in np.indices((len(pictures), len(pictures))))
+    pairs = measures.measure_pairs(pictures[rows], pictures[columns], mirrored=mirrored)
+    grid = measures.measure_grid(pictures, pictures, mirrored=mirrored)
+    few = np.array([5, 17, 40])
+    chosen = measures.measure_chosen(pictures, pictures, rows[few], columns[few], mirrored=mirrored)
+    for name in ("mse", "mse_turn", "structure", "structure_turn"):
+        assert (getattr(pairs, name) == getattr(grid, name).ravel()).all()
+        assert (getattr(pairs, name)[few] == getattr(chosen, name)).all()
+    for i in range(0, len(rows), 7):
+        assert pairs.mse[i] == plain.mse(pictures[rows[i]], pictures[columns[i]], mirrored)
+        expected = plain.structure(pictures[rows[i]], pictures[columns[i]], mirrored)
+        assert pairs.structure[i] == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize("count", [1, 30, 400])
+def test_chosen_pairs_have_the_values_of_pairs_be_they_few_or_many(count: int) -> None:
+    pictures = np.stack([thumbnail(seed, 32) for seed in range(40)])
+    rows, columns = np.random.default_rng(count).integers(0, 40, (2, count))
+    chosen = measures.measure_chosen(pictures, pictures, rows, columns, mirrored=True)
+    pairs = measures.measure_pairs(pictures[rows], pictures[columns], mirrored=True)
+    assert (chosen.mse == pairs.mse).all()
+    assert (chosen.structure == pairs.structure).all()

@@ -44,6 +44,8 @@ _EXACT_TERMS = 1024  # so many products of two numbers from -128 to 127 have a s
 FLAT_GREY_LEVELS = 2.0
 FLAT_SHARE_OF_DEVIATION = 0.15
 
+ReadThumbnails = Callable[[list[int]], Thumbnails]
+
 
 @dataclass(frozen=True, slots=True)
 class Values:
@@ -212,7 +214,7 @@ def _values(
 
 
 def measure_best(
-    read_thumbnails: Callable[[list[int]], Thumbnails], pairs: list[tuple[int, int]], measure: str, *, mirrored: bool
+    read_thumbnails: ReadThumbnails, pairs: list[tuple[int, int]], measure: str, *, mirrored: bool
 ) -> list[tuple[float, float, int, bool]]:
     """For pairs of pictures: mse, structure, and the turn and mirroring of the second that make ``measure`` smallest.
 

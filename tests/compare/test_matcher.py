@@ -97,7 +97,7 @@ def test_matches_equal_brute_force_in_any_order_and_batch_size(
     batch: int,
 ) -> None:
     monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
-    monkeypatch.setattr("dupwatchd.compare.matcher._DENSE", dense)
+    monkeypatch.setattr("dupwatchd.compare.measures._GRID_PAIRS", dense)
     thumbnails = library(seed, 4, 12)
     limits = Limits(keep_mse, keep_structure, mirrored)
     order = list(np.random.default_rng(seed).permutation(len(thumbnails)))

@@ -26,6 +26,7 @@ _KNOWN_AT_ONCE = 4096  # × _NEW_AT_ONCE × 4 bytes = 4 MB a product
 _NEW_AT_ONCE = 256
 _FIRST_CAPACITY = 4096
 _BLOCK = 1024  # new pictures looked up at once, by each thread
+_CROWDED = 16  # one of so many places taken: better a table of all places than a list of those taken
 _MOST_PAIRS = 1 << 22  # held at once; more are found with fewer new pictures at a time
 
 Rows = NDArray[np.int64]
@@ -141,7 +142,7 @@ class Candidates:
             held += len(codes[-1])
             if held > _MOST_PAIRS and len(described) > 1:
                 return None
-        distinct = np.unique(np.concatenate(codes)) if codes else np.empty(0, np.int64)
+        distinct = _distinct(codes, len(described) * self._count)
         return distinct // max(self._count, 1), distinct % max(self._count, 1)
 
     def _found(self, described: Descriptors, threads: int) -> Iterator[Pairs]:
@@ -170,6 +171,7 @@ class Candidates:
         return of_all[by_row], np.concatenate(parts)[by_row]
 
     def _in_product(self, described: Descriptors, new: slice, known: slice) -> Iterator[Pairs]:
+        hits: NDArray[np.bool_] | None = None  # (N, K)
         for half, bound in self._halves:
             of_new = descriptors.lengths(described[new, half.columns], half)  # (N, L)
             of_known = descriptors.lengths(self._known[known, half.columns], half)  # (K, L)
@@ -177,13 +179,30 @@ class Candidates:
             products = of_new @ of_known.T  # (N, K) float32
             products -= (of_known * of_known).sum(axis=1) / 2
             reach = ((of_new * of_new).sum(axis=1) - np.float32(bound)) / 2
-            rows, places = np.nonzero(products >= reach[:, None])
+            near = products >= reach[:, None]
+            rows, places = np.nonzero(near)
             if not len(rows):
                 continue
-            some = described[new, half.columns][rows]
-            others = self._known[known, half.columns][places]
-            for mirrored in self._mirrored:
-                for quarters in range(4):
-                    difference = descriptors.turned(some, half, quarters, mirrored=mirrored) - others
-                    near = (difference * difference).sum(axis=1) <= bound
-                    yield rows[near] + new.start, places[near] + known.start
+            if _CROWDED * len(rows) < near.size:  # else most would pass the closer look, too
+                near = np.zeros_like(near)
+                some = described[new, half.columns][rows]
+                others = self._known[known, half.columns][places]
+                for mirrored in self._mirrored:
+                    for quarters in range(4):
+                        difference = descriptors.turned(some, half, quarters, mirrored=mirrored) - others
+                        within = (difference * difference).sum(axis=1) <= bound
+                        near[rows[within], places[within]] = True
+            hits = near if hits is None else hits | near
+        if hits is not None:
+            rows, places = np.nonzero(hits)
+            yield rows + new.start, places + known.start
+
+
+def _distinct(codes: list[Rows], size: int) -> Rows:
+    """Numbers below ``size``, each once, ascending."""
+    every = np.concatenate([np.empty(0, np.int64), *codes])
+    if _CROWDED * len(every) < size:
+        return np.unique(every)
+    there = np.zeros(size, bool)
+    there[every] = True
+    return np.flatnonzero(there)

@@ -15,8 +15,8 @@ from dupwatchd.compare.candidates import Candidates, Pairs, Rows
 from dupwatchd.compare.descriptors import Descriptors
 from dupwatchd.model import Limits, PictureId
 
-_PAIRS_AT_ONCE = 2048  # 50 MB of float64 at 32 px, if every one is of another known picture
-_GRID = (256, 1024)  # pictures by pictures: 25 MB of float64 at 32 px
+_PAIRS_AT_ONCE = 2048  # 60 MB at 32 px, if all are of different pictures
+_GRID = (1024, 1024)  # pictures by pictures: 40 MB of values, 30 MB of pictures at 32 px
 _DENSE = 8  # a pair of a grid costs less than an eighth of one measured alone
 _CROWD = 32  # candidates of one picture
 
@@ -118,17 +118,13 @@ class Matcher:
         ids_of_others: Ids | None = None,
     ) -> Iterator[Matches]:
         """The matches among pairs of a new picture (a row) and another, by what ``read`` takes."""
-        for (some_new, some_others), dense in _portions(new, others):
+        for some_new, some_others in _portions(new, others):
             of_new, new_places = np.unique(some_new, return_inverse=True)
             of_others, other_places = np.unique(some_others, return_inverse=True)
             first, second = thumbnails[of_new], read(of_others)
             for mirrored in (False, True) if self._limits.mirrored else (False,):
-                if dense:
-                    grid = measures.measure_grid(first, second, mirrored=mirrored)
-                    mse, structure = grid.mse[new_places, other_places], grid.structure[new_places, other_places]
-                else:
-                    pairs = measures.measure_pairs(first[new_places], second[other_places], mirrored=mirrored)
-                    mse, structure = pairs.mse, pairs.structure
+                values = measures.measure_chosen(first, second, new_places, other_places, mirrored=mirrored)
+                mse, structure = values.mse, values.structure
                 within = np.flatnonzero((mse <= self._limits.keep_mse) | (structure <= self._limits.keep_structure))
                 if not len(within):
                     continue
@@ -144,11 +140,8 @@ class Matcher:
                 )
 
 
-def _portions(new: Rows, others: Ids) -> Iterator[tuple[Pairs, bool]]:
-    """Pairs in portions to be measured at once, and whether most pairs of the pictures in a portion are in it.
-
-    All pairs of a new picture come together.
-    """
+def _portions(new: Rows, others: Ids) -> Iterator[Pairs]:
+    """Pairs in portions to be measured at once, so that crowds become grids; all of one new picture come together."""
     starts = np.flatnonzero(np.diff(new, prepend=-1))
     counts = np.diff(np.append(starts, len(new)))
     # Pictures in one crowd (frames of a film, say) have nearly the same candidates, the first one above all.
@@ -165,11 +158,11 @@ def _portions(new: Rows, others: Ids) -> Iterator[tuple[Pairs, bool]]:
             alone.append(members)
             continue
         for tile in _tiles(new[members], others[members]):
-            yield (new[members[tile]], others[members[tile]]), True
+            yield new[members[tile]], others[members[tile]]
     rest = np.sort(np.concatenate(alone))
     for start in range(0, len(rest), _PAIRS_AT_ONCE):
         some = rest[start : start + _PAIRS_AT_ONCE]
-        yield (new[some], others[some]), False
+        yield new[some], others[some]
 
 
 def _tiles(new: Rows, others: Ids) -> Iterator[Rows]:

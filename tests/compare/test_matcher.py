@@ -81,8 +81,8 @@ def run(thumbnails: Thumbnails, limits: Limits, order: list[int], batch: int) ->
     tail=st.sampled_from([2, 1000]),
     dense=st.sampled_from([0, 8]),
     seed=st.integers(0, 999),
-    keep_mse=st.sampled_from([0.0, 1.0, 25.0, 60.0, 500.0, 65025.0]),
-    keep_structure=st.sampled_from([0.0, 0.02, 0.04, 0.3, 4.0]),
+    keep_mse=st.one_of(st.sampled_from([0.0, 1.0, 25.0, 60.0, 500.0, 65025.0]), st.floats(0, 65025)),
+    keep_structure=st.one_of(st.sampled_from([0.0, 0.02, 0.04, 0.3, 4.0]), st.floats(0, 4)),
     mirrored=st.booleans(),
     batch=st.integers(1, 30),
 )
@@ -124,6 +124,32 @@ def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int) -
     turned = np.rot90(flat.reshape(base.shape), int(random.integers(4))).astype(np.uint8)
     found = Matches.joined(run(np.stack([base, turned]), Limits(25.0, 0.0, False), [0, 1], 1))
     assert bool((found.mse <= 25.0).any()) == (step <= 0)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    tail=st.sampled_from([1, 1000]),
+    seed=st.integers(0, 999),
+    measure=st.sampled_from(["mse", "structure"]),
+    mirrored=st.booleans(),
+    data=st.data(),
+)
+def test_a_limit_at_the_very_value_of_a_pair_takes_it_in_and_one_step_below_leaves_it_out(
+    monkeypatch: pytest.MonkeyPatch, tail: int, seed: int, measure: str, mirrored: bool, data: st.DataObject
+) -> None:
+    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
+    thumbnails = library(seed, 3, 9)
+    first, second = data.draw(st.permutations(range(len(thumbnails))))[:2]
+    of_pair = measures.measure_pairs(thumbnails[[first]], thumbnails[[second]], mirrored=mirrored)
+    value = float(getattr(of_pair, measure)[0])
+    for limit in (value, float(np.nextafter(value, -1))):
+        if limit < 0:
+            continue
+        limits = Limits(limit, 0.0, mirrored) if measure == "mse" else Limits(0.0, limit, mirrored)
+        found = Matches.joined(run(thumbnails, limits, list(range(len(thumbnails))), 5))
+        low, high = sorted((first, second))
+        this = (found.a == low) & (found.b == high) & (found.mirrored == mirrored)
+        assert (getattr(found, measure)[this] <= limit).any() == (value <= limit)
 
 
 @settings(max_examples=60, deadline=None)

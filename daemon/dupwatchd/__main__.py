@@ -15,6 +15,7 @@ from dupwatchd import __version__
 from dupwatchd.errors import DupwatchError, UsageError
 
 _FOLDER = click.Path(path_type=bytes)
+_CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -27,6 +28,7 @@ def cli() -> None:
       dupwatchd scan ~/Photos                   look through a folder, show the groups of copies
       dupwatchd scan --json /srv/photos >a.json the same for a program
       dupwatchd check                           is the index sound?
+      dupwatchd config                          which settings are in force, and why?
 
     Photos are only ever read.
     """
@@ -34,6 +36,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("folders", nargs=-1, required=True, type=_FOLDER, metavar="DIR...")
+@_CONFIG
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
 @click.option(
     "--measure", type=click.Choice(["structure", "mse"]), help="How likeness is measured [default: structure]."
@@ -53,6 +56,7 @@ def cli() -> None:
 @click.option("--spare", is_flag=True, help="With --print0: only files within the threshold of the kept one.")
 def scan(
     folders: tuple[bytes, ...],
+    config: str | None,
     state: str | None,
     measure: str | None,
     threshold: float | None,
@@ -77,7 +81,7 @@ def scan(
     """
     from dupwatch import render
     from dupwatch.progress import progress
-    from dupwatchd import service, settings
+    from dupwatchd import service, settings, sources
 
     if spare and form != "print0":
         raise click.UsageError("--spare goes with --print0")
@@ -87,7 +91,7 @@ def scan(
         "index": {"workers": workers},
         "compare": {"measure": measure, "threshold": threshold, "mirrored": mirrored or None},
     }
-    chosen = settings.load(_given(flags))
+    chosen = settings.load(_given(flags), sources.find_file(config))
     with progress(sys.stderr) as bars:
         document = service.scan(chosen, folders, bars)
     if form == "json":
@@ -103,10 +107,11 @@ def scan(
 
 
 @cli.command()
+@_CONFIG
 @click.option("--state", metavar="DIR", help="The state directory [default: ~/.local/state/dupwatch].")
 @click.option("--repair", is_flag=True, help="Mend what can be mended, from the photos if need be.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def check(state: str | None, repair: bool, as_json: bool) -> None:
+def check(config: str | None, state: str | None, repair: bool, as_json: bool) -> None:
     r"""Verify the index: the database in itself, the thumbnails, and that both agree.
 
     Exit status 0: all is sound, or was mended. 1: something is wrong. Photos are only ever read, and a database
@@ -118,9 +123,9 @@ def check(state: str | None, repair: bool, as_json: bool) -> None:
       dupwatchd check --repair
     """
     from dupwatch.progress import progress
-    from dupwatchd import service, settings
+    from dupwatchd import service, settings, sources
 
-    chosen = settings.load(_given({"state": state}))
+    chosen = settings.load(_given({"state": state}), sources.find_file(config))
     with progress(sys.stderr) as bars:
         findings = service.check(chosen, repair=repair, progress=bars)
     if as_json:
@@ -137,6 +142,38 @@ def check(state: str | None, repair: bool, as_json: bool) -> None:
         if not findings.faults:
             click.echo(f"all is sound: {findings.pictures} pictures, {findings.matches} matches")
     sys.exit(1 if findings.left or (findings.faults and not findings.mended) else 0)
+
+
+@cli.command()
+@_CONFIG
+@click.option("--root", "roots", multiple=True, metavar="DIR", help="As for `dupwatchd run`; repeatable.")
+@click.option("--state", metavar="DIR", help="Likewise.")
+@click.option("--endpoint", metavar="EP", help="Likewise.")
+@click.option("--example", is_flag=True, help="Print a settings file that explains every setting, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def config(
+    config: str | None, roots: tuple[str, ...], state: str | None, endpoint: str | None, example: bool, as_json: bool
+) -> None:
+    r"""Print the settings that the service would run with, and where each value comes from.
+
+    What is printed is a settings file itself. The service reads --config, else $DUPWATCH_CONFIG, else
+    ~/.config/dupwatch/dupwatch.toml, else /etc/dupwatch/dupwatch.toml.
+
+    \b
+    Examples:
+      dupwatchd config
+      dupwatchd config --config new.toml        is this file right?
+      dupwatchd config --example >dupwatch.toml
+    """
+    from dupwatchd import config as text
+    from dupwatchd import settings, sources
+
+    if example:
+        click.echo(text.example(), nl=False)
+        return
+    flags = {"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint}
+    loaded = settings.load_with_origins(_given(flags), sources.find_file(config, service=True))
+    click.echo(json.dumps(text.as_document(loaded)) if as_json else text.in_force(loaded), nl=as_json)
 
 
 def _report_gaps(document: dict[str, Any]) -> int:

@@ -1,0 +1,73 @@
+"""Finds every match of new pictures by the user's own measure, among the known ones and among themselves.
+
+`load_own` makes the measure from its name in the settings. How it is searched depends on its kind: features in trees
+(`own_features`), hashes in a dictionary (`own_hashes`); a distance function is called for every pair (`own_distances`).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from dupwatchd.arrays import Thumbnails
+from dupwatchd.compare.device import Device
+from dupwatchd.compare.measures import ReadThumbnails
+from dupwatchd.compare.own_distances import DistanceSearch
+from dupwatchd.compare.own_hashes import HashSearch
+from dupwatchd.compare.own_measure import (
+    DistanceMeasure,
+    FeatureMeasure,
+    HashMeasure,
+    OwnMatches,
+    OwnMeasure,
+    load_own,
+)
+
+__all__ = ["OwnMatches", "OwnMeasure", "OwnSearch", "load_own"]
+
+
+class _Search(Protocol):
+    def add(self, ids: Sequence[int], thumbnails: Thumbnails) -> None: ...
+    def remove(self, ids: Sequence[int]) -> OwnMatches: ...
+    def match(self, ids: Sequence[int], thumbnails: Thumbnails) -> Iterator[OwnMatches]: ...
+
+
+class OwnSearch:
+    """All known pictures, as far as the user's own measure needs them; used by one thread.
+
+    Whatever the function does wrong is a UsageError.
+    """
+
+    def __init__(
+        self, own: OwnMeasure, keep: float, mirrored: bool, read_thumbnails: ReadThumbnails, device: Device
+    ) -> None:
+        self._search = _search_for(own, keep, mirrored, read_thumbnails, device)
+
+    def add(self, ids: Sequence[int], thumbnails: Thumbnails) -> None:
+        """Make pictures known, from their thumbnails (N, S, S, 3)."""
+        self._search.add(ids, thumbnails)
+
+    def remove(self, ids: Sequence[int]) -> OwnMatches:
+        """Forget pictures; gives matches that must be added, in place of what was linked through them.
+
+        There are such only of hashes: of n equal ones about n matches are given, not all n²/2.
+        """
+        return self._search.remove(ids)
+
+    def match(self, ids: Sequence[int], thumbnails: Thumbnails) -> Iterator[OwnMatches]:
+        """The matches of pictures with the known ones and with each other, each once, some at a time; adds nothing.
+
+        Some of them may be known already. Nothing may be added or removed before the last match was taken.
+        """
+        return self._search.match(ids, thumbnails)
+
+
+def _search_for(
+    own: OwnMeasure, keep: float, mirrored: bool, read_thumbnails: ReadThumbnails, device: Device
+) -> _Search:
+    if isinstance(own, FeatureMeasure):
+        from dupwatchd.compare.own_features import FeatureSearch  # numba takes 0.3 s to load
+
+        return FeatureSearch(own, keep, mirrored, read_thumbnails)
+    if isinstance(own, HashMeasure):
+        return HashSearch(own, mirrored)
+    assert isinstance(own, DistanceMeasure)
+    return DistanceSearch(own, keep, mirrored, read_thumbnails, device)

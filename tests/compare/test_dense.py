@@ -109,10 +109,17 @@ def test_values_are_those_of_the_cpu_to_the_last_bit(kind: str) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), step=st.sampled_from([-1, 0, 1]), kind=st.sampled_from(["cpu", "apart"]))
-def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int, kind: str) -> None:
+@given(
+    seed=st.integers(0, 10_000),
+    step=st.sampled_from([-1, 0, 1]),
+    hard=st.booleans(),
+    kind=st.sampled_from(["cpu", "apart"]),
+)
+def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int, hard: bool, kind: str) -> None:
     random = np.random.default_rng(seed)
     base = random.integers(30, 220, (32, 32, 3)).astype(np.uint8)
+    if hard:  # black and white: the largest products, which float32 does not hold exactly
+        base = np.asarray((base > 125) * 255, np.uint8)
     flat = base.astype(np.int64).ravel()
     left = 25 * base.size + step  # what the sum of squares is to be
     for place in random.permutation(base.size):

@@ -71,7 +71,8 @@ def cupy_that(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> Non
     """Make this the source of the cupy that is imported."""
     (folder / "cupy.py").write_text(source)
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setitem(sys.modules, "cupy", None)  # so that it is as it was when the test is over
+    monkeypatch.delitem(sys.modules, "cupy")
 
 
 def opened(wanted: str) -> tuple[Device, list[str]]:

@@ -17,7 +17,8 @@ from dupwatchd.blocks.store import Stores, thumbnail_digest
 from dupwatchd.compare import descriptors, measures
 from dupwatchd.compare.descriptors import Descriptors
 from dupwatchd.compare.gathering import Gathering
-from dupwatchd.compare.matcher import Matcher
+from dupwatchd.compare.measures import ReadThumbnails
+from dupwatchd.compare.search import Search
 from dupwatchd.db import facts, files, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import ContentKey, NewContent, NewPicture
@@ -31,6 +32,9 @@ _JOBS_AT_ONCE = 1000
 _COMPARE_AT_ONCE = 8192
 _READ_AT_ONCE = 65_536  # descriptors: 8 MB
 _PASSES = 3
+
+
+OpenSearch = Callable[[Limits, ReadThumbnails], Search]
 
 
 class Pool(Protocol):
@@ -50,48 +54,56 @@ class Intake:
     """Takes in pending files of one state directory; the caller holds its lock."""
 
     def __init__(
-        self, database: Database, stores: Stores, pool: Pool, limits: Limits, progress: Progress, threads: int
+        self,
+        database: Database,
+        stores: Stores,
+        pool: Pool,
+        limits: Limits,
+        open_search: OpenSearch,
+        progress: Progress,
+        threads: int,
     ) -> None:
         self._database = database
+        self._open_search = open_search
         self._stores = stores
         self._pool = pool
         self._threads = threads
         self._limits = limits
         self._progress = progress
-        self._matcher: Matcher | None = None
+        self._search: Search | None = None
 
     def take_in(self, roots: Sequence[bytes]) -> int:
         """Read all pending files under the roots; returns how many were still being written and stay pending."""
-        matcher = self._ready_matcher()
+        search = self._ready_search()
         self._progress.stage("indexing", sum(files.count_pending(self._database, root) for root in roots))
         for _ in range(_PASSES):
-            unsettled = self._pass_over(roots, matcher)
+            unsettled = self._pass_over(roots, search)
             if not unsettled.deferred:  # else who was to decode their content changed or vanished meanwhile
                 break
         return unsettled.changing + unsettled.deferred
 
     def compare_anew_if_needed(self) -> None:
         """Compare all pictures if the settings ask for more (thresholds, mirror images) than was compared."""
-        self._ready_matcher()
+        self._ready_search()
 
     def forget(self, gone: Sequence[PictureId]) -> None:
         """Pictures have been removed from the database."""
-        if self._matcher is not None:
-            self._matcher.remove(gone)
+        if self._search is not None:
+            self._search.remove(gone)
 
     def rejoin(self) -> None:
         """Find again the matches of pictures that were joined with others by one that is gone."""
-        matcher = self._ready_matcher()
+        search = self._ready_search()
         lost = pictures.to_rejoin(self._database)
         self._progress.stage("comparing", len(lost))
         for ids in _parts(lost, _COMPARE_AT_ONCE):
-            gathering = self._gathered(matcher.match_known(ids, threads=self._threads))
+            gathering = self._gathered(search.match_known(ids, self._threads))
             with self._database.transaction():
                 self._store(gathering)
                 pictures.rejoined(self._database, ids)
             self._progress.advance(len(ids))
 
-    def _pass_over(self, roots: Sequence[bytes], matcher: Matcher) -> _Unsettled:
+    def _pass_over(self, roots: Sequence[bytes], search: Search) -> _Unsettled:
         claimed: set[ContentKey] = set()  # contents that somebody decodes in this pass
         batch: list[Outcome] = []
         unsettled = _Unsettled()
@@ -114,12 +126,12 @@ class Intake:
                     self._progress.advance(1)
                     if decoded >= _BATCH_PICTURES or time.monotonic() >= deadline:
                         batch, taken = [], batch  # whatever ends this commit, nobody tries it again
-                        batch = self._commit(taken, matcher)
+                        batch = self._commit(taken, search)
                         decoded = 0
                         deadline = time.monotonic() + _BATCH_SECONDS
         finally:
             # also when interrupted: what has come in is kept
-            unsettled.deferred = len(self._commit(batch, matcher))
+            unsettled.deferred = len(self._commit(batch, search))
         return unsettled
 
     def _pending(self, roots: Sequence[bytes]) -> Iterator[Job]:
@@ -129,13 +141,13 @@ class Intake:
                 yield from jobs
                 last = jobs[-1].file_id
 
-    def _commit(self, outcomes: list[Outcome], matcher: Matcher) -> list[Outcome]:
+    def _commit(self, outcomes: list[Outcome], search: Search) -> list[Outcome]:
         """Make a batch durable; returns those outcomes whose content somebody else is still decoding."""
         new = [(outcome, outcome.decoded) for outcome in outcomes if outcome.decoded is not None]
         picture_of, fresh, thumbnails, described = self._place([decoded for _, decoded in new])
         searchable = np.array([not picture.flat for picture in fresh], bool)
         ids = [picture.picture_id for picture in fresh if not picture.flat]
-        gathering = self._gathered(matcher.match(ids, thumbnails[searchable], described[searchable]))
+        gathering = self._gathered(search.match(ids, thumbnails[searchable], described[searchable]))
         contents = {
             key: NewContent(key, picture_id, decoded.width, decoded.height, decoded.format, None)
             for (outcome, decoded), picture_id in zip(new, picture_of, strict=True)
@@ -151,7 +163,7 @@ class Intake:
             pictures.add_pictures(self._database, fresh)
             deferred = self._settle(outcomes, contents)
             self._store(gathering)
-        matcher.add(ids, described[searchable])
+        search.add(ids, described[searchable])
         return deferred
 
     def _gathered(self, matches: Iterable[Matches]) -> Gathering:
@@ -226,29 +238,29 @@ class Intake:
         compared = facts.compared_within(self._database)
         return self._limits.widened(compared) if compared else self._limits
 
-    def _ready_matcher(self) -> Matcher:
-        """The matcher with all known pictures; compares everything anew if more is asked for than was kept."""
-        if self._matcher is not None:
-            return self._matcher
+    def _ready_search(self) -> Search:
+        """The search among all known pictures; compares everything anew if more is asked for than was kept."""
+        if self._search is not None:
+            return self._search
         limits = self._ready_limits()
         known = pictures.searchable(self._database)
         if facts.read(self._database).get("descriptors") != descriptors.VERSION:
             self._describe_anew(known)
         try:
-            matcher = self._matcher_of(known, limits)
+            search = self._search_of(known, limits)
         except DamagedStateError:  # lost; the thumbnails still have it all
             self._describe_anew(known)
-            matcher = self._matcher_of(known, limits)
+            search = self._search_of(known, limits)
         if facts.compared_within(self._database) != limits:
-            self._compare_anew(matcher, limits)
-        self._matcher = matcher
-        return matcher
+            self._compare_anew(search, known, limits)
+        self._search = search
+        return search
 
-    def _matcher_of(self, known: list[PictureId], limits: Limits) -> Matcher:
-        matcher = Matcher(limits, self._stores.thumbnails.read)
+    def _search_of(self, known: list[PictureId], limits: Limits) -> Search:
+        search = self._open_search(limits, self._stores.thumbnails.read)
         for ids in _parts(known, _READ_AT_ONCE):
-            matcher.add(ids, self._stores.descriptors.read(ids))
-        return matcher
+            search.add(ids, self._stores.descriptors.read(ids))
+        return search
 
     def _describe_anew(self, known: list[PictureId]) -> None:
         for ids in _parts(known, _COMPARE_AT_ONCE):
@@ -256,16 +268,15 @@ class Intake:
         self._stores.descriptors.sync()
         facts.write(self._database, {"descriptors": descriptors.VERSION})
 
-    def _compare_anew(self, matcher: Matcher, limits: Limits) -> None:
-        known = matcher.known().tolist()
+    def _compare_anew(self, search: Search, known: list[PictureId], limits: Limits) -> None:
         if known:
             self._progress.stage("comparing", len(known))
         with self._database.transaction():
             pictures.remove_all_matches(self._database)
             facts.write_compared(self._database, limits)
-            for ids in _parts(known, _COMPARE_AT_ONCE):
-                self._store(self._gathered(matcher.match_known(ids, only_earlier=True, threads=self._threads)))
-                self._progress.advance(len(ids))
+            for count, matches in search.match_all(known, self._threads):
+                self._store(self._gathered(matches))
+                self._progress.advance(count)
 
 
 def _key(outcome: Outcome) -> ContentKey | None:

@@ -76,18 +76,25 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What counts as a match: either measure within its limit."""
+    """What counts as a match: any measure within its limit."""
 
     keep_mse: float
     keep_structure: float
     mirrored: bool  # also look for mirror images
+    own: str = ""  # the user's own measure, as package.module:name; empty: none
+    keep_own: float = 0.0
 
     def widened(self, other: Limits) -> Limits:
-        """What both ask for: matches that are kept are not forgotten because less is asked for today."""
+        """What both ask for: matches that are kept are not forgotten because less is asked for today.
+
+        But those of a measure that is the user's own are, unless it is still in use: new pictures would lack them.
+        """
         return Limits(
             max(self.keep_mse, other.keep_mse),
             max(self.keep_structure, other.keep_structure),
             self.mirrored or other.mirrored,
+            self.own,
+            max(self.keep_own, other.keep_own) if self.own == other.own else self.keep_own,
         )
 
 

@@ -5,6 +5,7 @@
 
 import errno
 import fcntl
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +30,10 @@ if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that 
     from dupwatchd.arrays import Thumbnail
     from dupwatchd.blocks.store import BlockStore, Stores
     from dupwatchd.check import Findings
+    from dupwatchd.compare.measures import ReadThumbnails
+    from dupwatchd.compare.search import Search
     from dupwatchd.index.pool import WorkerPool
-    from dupwatchd.intake import Intake
+    from dupwatchd.intake import Intake, OpenSearch
 
 _DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "simplejpeg", "dupwatch")
 
@@ -49,14 +52,16 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> di
         side = _thumbnail_px(database, settings)
         _retry_after_upgrade(database, settings)
         compare = settings.compare
-        limits = Limits(compare.keep_mse, compare.keep_structure, compare.mirrored)
+        own = (compare.measure, compare.kept or 0.0) if compare.is_own else ("", 0.0)
+        limits = Limits(compare.keep_mse, compare.keep_structure, compare.mirrored, *own)
 
         def open_intake() -> "Intake":
             from dupwatchd.intake import Intake
 
             facts.write(database, {"decoders": _decoders(settings)})
             pool = stack.enter_context(_worker_pool(settings, side))
-            return Intake(database, _stores(state, side), pool, limits, progress, _processors())
+            stores = _stores(state, side)
+            return Intake(database, stores, pool, limits, _search_opener(settings, side), progress, _processors())
 
         rules = _walk_rules(settings, state)
         survey, changing = bring_up_to_date(database, roots, rules, limits, open_intake, progress)
@@ -193,6 +198,29 @@ def _stores(state: str, side: int) -> "Stores":
     from dupwatchd.compare.descriptors import NUMBERS
 
     return Stores(_thumbnails(state, side), descriptor_store(os.path.join(state, "blocks"), NUMBERS))
+
+
+def _search_opener(settings: Settings, side: int) -> "OpenSearch":
+    """Makes what compares, as the settings say."""
+    compare = settings.compare
+
+    def open_search(limits: Limits, read_thumbnails: "ReadThumbnails") -> "Search":
+        from dupwatchd.compare.device import open_device
+        from dupwatchd.compare.own import load_own
+        from dupwatchd.compare.search import Search
+
+        own = load_own(limits.own, side) if limits.own else None
+        # for our own measures the index is faster than any GPU: it takes part when it is asked for, or for the user's
+        wanted = compare.device if own or compare.device == "cuda" else "cpu"
+        device = open_device(wanted, compare.device_memory_mb, _warn)
+        on_device = compare.device == "cuda" and device.name != "cpu"
+        return Search(limits, read_thumbnails, own, device, on_device=on_device)
+
+    return open_search
+
+
+def _warn(line: str) -> None:
+    logging.getLogger("dupwatchd").warning("%s", line)
 
 
 def _processors() -> int:

@@ -13,6 +13,7 @@ from dupwatchd.arrays import Matches, Thumbnails
 from dupwatchd.compare import measures
 from dupwatchd.compare.candidates import Candidates, Pairs, Rows
 from dupwatchd.compare.descriptors import Descriptors
+from dupwatchd.compare.measures import ReadThumbnails
 from dupwatchd.model import Limits, PictureId
 
 _PAIRS_AT_ONCE = 2048  # 60 MB at 32 px, if all are of different pictures
@@ -20,7 +21,6 @@ _GRID = (1024, 1024)  # pictures by pictures: 40 MB of values, 30 MB of pictures
 _DENSE = 8  # a pair of a grid costs less than an eighth of one measured alone
 _CROWD = 32  # candidates of one picture
 
-ReadThumbnails = Callable[[list[int]], Thumbnails]
 Ids = NDArray[np.int64]  # (N,) picture ids
 
 

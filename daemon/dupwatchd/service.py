@@ -10,16 +10,17 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from dupwatchd.db import facts, files, pictures
+from dupwatchd.db import answers, facts, files, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
 from dupwatchd.errors import DamagedStateError, Interrupted, StateError, UsageError
 from dupwatchd.model import FileId, Job, Limits, Progress, Stamp
 from dupwatchd.pipeline import bring_up_to_date
-from dupwatchd.serve.clusters import MeasurePairs, Question, find_clusters
+from dupwatchd.serve.clusters import Measured, Pair, Question, Witness
 from dupwatchd.settings import Settings
 from dupwatchd.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 from dupwatchd.survey import Survey
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that 
     from dupwatchd.blocks.store import BlockStore, Stores
     from dupwatchd.check import Findings
     from dupwatchd.compare.measures import ReadThumbnails
+    from dupwatchd.compare.own import OwnMeasure
     from dupwatchd.compare.search import Search
     from dupwatchd.index.pool import WorkerPool
     from dupwatchd.intake import Intake, OpenSearch
@@ -52,6 +54,10 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> di
         side = _thumbnail_px(database, settings)
         _retry_after_upgrade(database, settings)
         compare = settings.compare
+        if compare.is_own:
+            from dupwatchd.compare.own import load_own
+
+            load_own(compare.measure, side)  # whether it is any good is said before the work begins
         own = (compare.measure, compare.kept or 0.0) if compare.is_own else ("", 0.0)
         limits = Limits(compare.keep_mse, compare.keep_structure, compare.mirrored, *own)
 
@@ -65,7 +71,8 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> di
 
         rules = _walk_rules(settings, state)
         survey, changing = bring_up_to_date(database, roots, rules, limits, open_intake, progress)
-        return _answer(database, _measurer(settings, state, side), settings, roots, survey, changing)
+        witness = Witness(_measurer(settings, state, side), _presence(roots, survey.offline), _are_linked)
+        return _answer(database, witness, settings, roots, survey, changing)
 
 
 def check(settings: Settings, *, repair: bool, progress: Progress) -> "Findings":
@@ -321,35 +328,46 @@ def _are_linked(one: Copy, other: Copy) -> bool:
         return False
 
 
-def _measurer(settings: Settings, state: str, side: int) -> MeasurePairs:
+def _measurer(settings: Settings, state: str, side: int) -> Callable[[list[Pair], str, bool], list[Measured]]:
     """Measures pairs of pictures on their thumbnails, which are read for it."""
 
-    def measure(pairs: list[tuple[int, int]]) -> list[tuple[float, float, int, bool]]:
-        if not pairs:
-            return []
+    @cache
+    def blocks() -> "BlockStore":
+        return _thumbnails(state, side)
+
+    @cache
+    def own() -> "OwnMeasure":
+        from dupwatchd.compare.own import load_own
+
+        return load_own(settings.compare.measure, side)
+
+    def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool) -> list[Measured]:
         from dupwatchd.compare.measures import measure_best
+        from dupwatchd.compare.own import own_best
 
-        blocks, compare = _thumbnails(state, side), settings.compare
-        return measure_best(blocks.read, pairs, compare.measure, mirrored=compare.mirrored)
+        if measure == "own":
+            return [Measured(*one) for one in own_best(own(), blocks().read, pairs, mirrored=mirrored)]
+        return [Measured(*one) for one in measure_best(blocks().read, pairs, measure, mirrored=mirrored)]
 
-    return measure
+    return measure_pairs
 
 
 def _answer(
     database: Database,
-    measure_pairs: MeasurePairs,
+    witness: Witness,
     settings: Settings,
     roots: list[bytes],
     survey: Survey,
     changing: int,
 ) -> dict[str, Any]:
     compare = settings.compare
-    question = Question(compare.measure, settings.threshold, compare.mirrored, touching=roots)
-    clusters = find_clusters(database, question, measure_pairs, _presence(roots, survey.offline), _are_linked)
+    measure = "own" if compare.is_own else compare.measure
+    question = Question(measure, settings.threshold, compare.mirrored, touching=tuple(roots))
+    total, clusters = _all_clusters(database, question, witness)
     return {
         "measure": compare.measure,
         "threshold": settings.threshold,
-        "total_clusters": len(clusters),
+        "total_clusters": total,
         "clusters": clusters,
         "failed": _failures(database, roots),
         "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
@@ -357,3 +375,12 @@ def _answer(
         "files": sum(files.count(database, root) for root in roots),
         "changing": changing,
     }
+
+
+def _all_clusters(database: Database, question: Question, witness: Witness) -> tuple[int, list[dict[str, Any]]]:
+    """The clusters and how many they are; the array library is loaded only if there can be any."""
+    if not answers.any_copies(database, question.measure, question.threshold, mirrored=question.mirrored):
+        return 0, []
+    from dupwatchd.serve.library import Library
+
+    return Library.load(database).page(database, question, witness, limit=None)

@@ -113,6 +113,15 @@ def test_a_second_scan_reads_nothing_that_did_not_change(photos: Path, state: Pa
     assert scan(photos, state=state) == first
 
 
+def test_a_scan_without_news_and_copies_loads_no_array_library(photos: Path, state: Path) -> None:
+    scan(photos / "phone", state=state)
+    environment = {**os.environ, "DUPWATCH_STATE": str(state), "PYTHONPROFILEIMPORTTIME": "1"}
+    arguments = ["scan", "--json", str(photos / "phone")]
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, env=environment, check=True)
+    assert b"apsw" in done.stderr
+    assert b"numpy" not in done.stderr
+
+
 def test_changes_between_scans_are_taken_over(photos: Path, state: Path) -> None:
     scan(photos, state=state)
     (photos / "two turned.jpg").unlink()  # gone

@@ -7,9 +7,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from dupwatchd.arrays import Thumbnails
 from dupwatchd.compare.device import Device
-from dupwatchd.compare.measures import ReadThumbnails
+from dupwatchd.compare.measures import ReadThumbnails, measure_pairs
 from dupwatchd.compare.own_distances import DistanceSearch
 from dupwatchd.compare.own_hashes import HashSearch
 from dupwatchd.compare.own_measure import (
@@ -21,7 +23,9 @@ from dupwatchd.compare.own_measure import (
     load_own,
 )
 
-__all__ = ["OwnMatches", "OwnMeasure", "OwnSearch", "load_own"]
+__all__ = ["OwnMatches", "OwnMeasure", "OwnSearch", "load_own", "own_best"]
+
+_READ_AT_ONCE = 2048
 
 
 class _Search(Protocol):
@@ -71,3 +75,27 @@ def _search_for(
         return HashSearch(own, mirrored)
     assert isinstance(own, DistanceMeasure)
     return DistanceSearch(own, keep, mirrored, read_thumbnails, device)
+
+
+def own_best(
+    own: OwnMeasure, read_thumbnails: ReadThumbnails, pairs: list[tuple[int, int]], *, mirrored: bool
+) -> list[tuple[float, float, int, bool, float]]:
+    """As `measures.measure_best`, in the orientation that makes the own value smallest, which comes last."""
+    found: list[tuple[float, float, int, bool, float]] = []
+    for start in range(0, len(pairs), _READ_AT_ONCE):
+        some = pairs[start : start + _READ_AT_ONCE]
+        first, second = read_thumbnails([a for a, _ in some]), read_thumbnails([b for _, b in some])
+        values, turn = own.best(first, second, mirrored=False)
+        flipped, turn_flipped = own.best(first, second, mirrored=True) if mirrored else (values, turn)
+        better = flipped < values
+        upright = measure_pairs(first, second, mirrored=False)
+        of_flipped = measure_pairs(first, second, mirrored=True) if mirrored else upright
+        found += zip(
+            np.minimum(upright.mse, of_flipped.mse).tolist(),
+            np.minimum(upright.structure, of_flipped.structure).tolist(),
+            np.where(better, turn_flipped, turn).tolist(),
+            better.tolist(),
+            np.minimum(values, flipped).tolist(),
+            strict=True,
+        )
+    return found

@@ -1,11 +1,22 @@
 """What a question about copies reads from the database; nothing here writes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from dupwatchd.db.connection import Database
+from dupwatchd.db.connection import Database, Row
+from dupwatchd.db.files import under
 
 _CHUNK = 500
+_ROWS_AT_ONCE = 50_000  # 15 MB of rows as Python objects
+
+# Pictures of two contents, and of two files of one content; each reads one index only.
+_OF_SOME_CONTENTS = (
+    "SELECT picture_id FROM content WHERE picture_id IS NOT NULL GROUP BY picture_id HAVING count(*) > 1"
+)
+_OF_SOME_FILES = (
+    "SELECT picture_id FROM content WHERE picture_id IS NOT NULL AND id IN "
+    "(SELECT content_id FROM file WHERE content_id IS NOT NULL GROUP BY content_id HAVING count(*) > 1)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,49 +35,80 @@ class Copy:
     height: int
 
 
-def matched_pairs(database: Database, measure: str, threshold: float, *, mirrored: bool) -> list[tuple[int, int]]:
-    """Pairs of pictures within the threshold of a measure ("mse" or "structure")."""
-    if measure not in ("mse", "structure"):
+def any_copies(database: Database, measure: str, threshold: float, *, mirrored: bool) -> bool:
+    """Can there be any cluster: two pictures within the threshold of a measure, or two files of one picture?"""
+    if measure not in ("mse", "structure", "own"):
         raise ValueError(measure)
-    return database.rows(
-        f"SELECT a, b FROM match WHERE {measure} <= ? AND mirrored <= ?",
-        (threshold, int(mirrored)),
+    matched = f"SELECT 1 FROM match WHERE {measure} <= ? AND mirrored <= ? LIMIT 1"
+    return bool(
+        database.row(matched, (threshold, int(mirrored)))
+        or database.row(f"{_OF_SOME_CONTENTS} LIMIT 1")
+        or database.row(f"{_OF_SOME_FILES} LIMIT 1")
     )
+
+
+def matches_in_parts(database: Database) -> Iterator[list[Row]]:
+    """All matches, some at a time: the two pictures, whether mirrored, mse, structure, own."""
+    last = (-1, -1, -1)
+    while rows := database.rows(
+        "SELECT a, b, mirrored, mse, structure, own FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
+        "ORDER BY a, b, mirrored LIMIT ?",
+        (*last, _ROWS_AT_ONCE),
+    ):
+        yield rows
+        last = rows[-1][:3]
 
 
 def shared_pictures(database: Database) -> list[int]:
     """Pictures that more than one file shows, flat ones included."""
-    return [
-        row[0]
-        for row in database.rows(
-            # two contents of one picture, or two files of one content; each part reads one index only
-            "SELECT picture_id FROM content WHERE picture_id IS NOT NULL GROUP BY picture_id HAVING count(*) > 1 "
-            "UNION SELECT picture_id FROM content WHERE id IN "
-            "(SELECT content_id FROM file WHERE content_id IS NOT NULL GROUP BY content_id HAVING count(*) > 1) "
-            "AND picture_id IS NOT NULL"
-        )
-    ]
+    return [row[0] for row in database.rows(f"{_OF_SOME_CONTENTS} UNION {_OF_SOME_FILES}")]
 
 
-def flat_pictures(database: Database) -> set[int]:
+def flat_pictures(database: Database) -> list[int]:
     """Pictures with too little detail: only byte-equal files of them are copies."""
-    return {row[0] for row in database.rows("SELECT id FROM picture WHERE flat = 1")}
+    return [row[0] for row in database.rows("SELECT id FROM picture WHERE flat = 1")]
+
+
+def numbers_of_files(database: Database, picture_ids: Iterable[int]) -> Iterator[list[Row]]:
+    """The files that show one of these pictures, some at a time.
+
+    Of each: picture, content, pixels, bytes, folder, device, inode, first 8 bytes of the content's digest.
+    """
+    for chunk in _chunks(picture_ids):
+        yield database.rows(
+            "SELECT content.picture_id, content.id, content.width * content.height, file.size_bytes, file.folder_id, "
+            "file.device, file.inode, substr(content.digest, 1, 8) "
+            "FROM content JOIN file ON file.content_id = content.id "
+            f"WHERE content.picture_id IN ({','.join('?' * len(chunk))})",
+            chunk,
+        )
 
 
 def copies_of(database: Database, picture_ids: Iterable[int]) -> list[Copy]:
     """All files that show one of these pictures."""
+    return [
+        Copy(folder.rstrip(b"/") + b"/" + name, *rest)
+        for chunk in _chunks(picture_ids)
+        for folder, name, *rest in database.rows(
+            "SELECT folder.path, file.name, file.size_bytes, file.mtime_ns, file.device, file.inode, content.id, "
+            "content.digest, content.picture_id, content.width, content.height "
+            "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id "
+            f"WHERE content.picture_id IN ({','.join('?' * len(chunk))})",
+            chunk,
+        )
+    ]
+
+
+def folders_under(database: Database, paths: Iterable[bytes]) -> list[int]:
+    """The ids of these folders and of all below them."""
+    found: set[int] = set()
+    for path in paths:
+        where, bindings = under(path.rstrip(b"/") or b"/")
+        found.update(row[0] for row in database.rows(f"SELECT id FROM folder WHERE {where}", bindings))
+    return sorted(found)
+
+
+def _chunks(picture_ids: Iterable[int]) -> Iterator[list[int]]:
     wanted = list(picture_ids)
-    copies: list[Copy] = []
     for start in range(0, len(wanted), _CHUNK):
-        chunk = wanted[start : start + _CHUNK]
-        copies += [
-            Copy(folder.rstrip(b"/") + b"/" + name, *rest)
-            for folder, name, *rest in database.rows(
-                "SELECT folder.path, file.name, file.size_bytes, file.mtime_ns, file.device, file.inode, content.id, "
-                "content.digest, content.picture_id, content.width, content.height "
-                "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id "
-                f"WHERE content.picture_id IN ({','.join('?' * len(chunk))})",
-                chunk,
-            )
-        ]
-    return copies
+        yield wanted[start : start + _CHUNK]

@@ -58,6 +58,16 @@ class Database:
                 self._connection.execute("ROLLBACK")
             raise
 
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """All that is read inside was true at one time, whoever commits meanwhile; nothing is locked."""
+        self.rows("BEGIN")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
     def close(self) -> None:
         """Close the connection; calling it again does nothing."""
         with self._errors():

@@ -1,127 +1,153 @@
-"""Clusters: files joined by matches within a threshold; which one to keep, and how far the others are from it."""
+"""What a cluster is, exactly: which of its files are there, which one to keep, how far the others are from it.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+`library` knows from numbers alone which clusters there may be; here each one is looked at.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
-from dupwatchd.db import answers
 from dupwatchd.db.answers import Copy
-from dupwatchd.db.connection import Database
 from dupwatchd.serve import keep
 
-# pairs of pictures (kept, other) -> for each: mse, structure, turn in degrees, mirrored
-MeasurePairs = Callable[[list[tuple[int, int]]], list[tuple[float, float, int, bool]]]
+Pair = tuple[int, int]  # pictures
+
+
+class Measured(NamedTuple):
+    """How far two pictures are apart."""
+
+    mse: float
+    structure: float
+    turn: int  # degrees by which the second must be turned to show the first
+    mirrored: bool
+    own: float = 0.0  # by the user's own measure, if that is asked for
+
+
+_ITSELF = Measured(0.0, 0.0, 0, False)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """Which copies are asked for."""
 
-    measure: str  # "mse" or "structure"
+    measure: str  # "mse", "structure" or "own"
     threshold: float
     mirrored: bool
-    touching: Sequence[bytes]  # only clusters with a file under one of these folders
+    touching: tuple[bytes, ...] | None = None  # only clusters with a file under one of these folders; None: all
 
 
-def find_clusters(
-    database: Database,
-    question: Question,
-    measure_pairs: MeasurePairs,
-    is_there: Callable[[Copy], bool],
-    are_linked: Callable[[Copy, Copy], bool],
-) -> list[dict[str, Any]]:
-    """The clusters as in the JSON of `scan`, paths as bytes; the one that frees most bytes first.
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Who knows what the index does not: thumbnails, and how the files are at this moment."""
 
-    A file for which ``is_there`` says no is left out, and joins nothing. The files joined do not depend on the order
-    in which they were indexed, and neither does anything else here.
+    measure_pairs: Callable[[list[Pair], str, bool], list[Measured]]  # pairs, measure, mirrored allowed
+    is_there: Callable[[Copy], bool]
+    are_linked: Callable[[Copy, Copy], bool]  # only asked for files of equal device and inode
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Pictures joined by matches within a threshold, or one flat picture of one content; and their files."""
+
+    pictures: list[int]
+    copies: list[Copy]  # their files, as the index knows them
+    matches: Callable[[], list[Pair]]  # between them, enough to join them all; only asked if a file is missing
+
+
+def look_at(candidates: Sequence[Joined], question: Question, witness: Witness) -> list[list[dict[str, Any]]]:
+    """For each candidate the clusters that it is, as in the JSON of `scan`, paths as bytes.
+
+    A file that is not there is left out, and joins nothing: there may be several clusters, or none. The files joined
+    do not depend on the order in which they were indexed, and neither does anything else here.
     """
-    ordered = [keep.in_order(copies) for copies in _groups_of_copies(database, question, is_there)]
-    pairs = sorted({(files[0].picture_id, copy.picture_id) for files in ordered for copy in files[1:]})
-    values = dict(zip(pairs, measure_pairs(pairs), strict=True))
-    found = [_cluster(files, values, question, are_linked) for files in ordered]
-    return sorted(found, key=lambda cluster: (-cluster["reclaimable_bytes"], cluster["id"]))
+    parts = [
+        [keep.in_order(part) for part in _parts(joined, question, witness) if _counts(part, question)]
+        for joined in candidates
+    ]
+    pairs = sorted({(files[0].picture_id, copy.picture_id) for some in parts for files in some for copy in files[1:]})
+    values = dict(zip(pairs, _measured(pairs, question, witness), strict=True))
+    return [[_cluster(files, values, question, witness.are_linked) for files in some] for some in parts]
 
 
-def _groups_of_copies(database: Database, question: Question, is_there: Callable[[Copy], bool]) -> Iterator[list[Copy]]:
-    """The files of each cluster, in no order."""
-    pairs = answers.matched_pairs(database, question.measure, question.threshold, mirrored=question.mirrored)
-    flat = answers.flat_pictures(database)
-    shared = answers.shared_pictures(database)
-    copies = answers.copies_of(database, {*shared, *(picture for pair in pairs for picture in pair)})
-    touched = [group for group in _grouped(copies, pairs, flat) if _touches(group, question.touching)]
-    pairs_of = _by_member(pairs)
-    for group in touched:
-        present = [copy for copy in group if is_there(copy)]
-        if len(present) == len(group):
-            parts: Iterable[list[Copy]] = [group]
-        else:
-            # what only a missing file joined falls apart
-            alive = {copy.picture_id for copy in present}
-            inner = [(a, b) for a in alive for b in pairs_of.get(a, ()) if b in alive]
-            parts = _grouped(present, inner, flat)
-        yield from (part for part in parts if len(part) > 1 and _touches(part, question.touching))
+def _counts(files: list[Copy], question: Question) -> bool:
+    if question.touching is None:
+        return len(files) > 1
+    prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in question.touching)
+    return len(files) > 1 and any(copy.path.startswith(prefixes) for copy in files)
 
 
-def _grouped(copies: list[Copy], pairs: Iterable[tuple[int, int]], flat: set[int]) -> Iterable[list[Copy]]:
-    """Files by cluster, those that are alone included."""
-    leaders = _joined(pairs)
-    groups: dict[tuple[int, int], list[Copy]] = {}
-    for copy in copies:
-        # Two flat files may have one thumbnail and be no copies at all: only equal bytes join them.
-        part = copy.content_id if copy.picture_id in flat else -1
-        groups.setdefault((leaders.get(copy.picture_id, copy.picture_id), part), []).append(copy)
-    return groups.values()
+def _measured(pairs: list[Pair], question: Question, witness: Witness) -> list[Measured]:
+    """How far the pictures of each pair are apart; one picture is not far from itself, whatever it shows."""
+    apart = [(a, b) for a, b in pairs if a != b]
+    values = iter(witness.measure_pairs(apart, question.measure, question.mirrored) if apart else ())
+    return [next(values) if a != b else _ITSELF for a, b in pairs]
 
 
-def _by_member(pairs: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
-    members: dict[int, list[int]] = {}
-    for a, b in pairs:
-        members.setdefault(a, []).append(b)
-    return members
+def _near(measured: Measured, question: Question) -> bool:
+    return bool(getattr(measured, question.measure) <= question.threshold)
 
 
-def _touches(copies: list[Copy], folders: Sequence[bytes]) -> bool:
-    prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in folders)
-    return any(copy.path.startswith(prefixes) for copy in copies)
+def _parts(joined: Joined, question: Question, witness: Witness) -> list[list[Copy]]:
+    """The files that are there, in one part for each set of pictures that is still joined."""
+    present = [copy for copy in joined.copies if witness.is_there(copy)]
+    alive = {copy.picture_id for copy in present}
+    if len(alive) == len(joined.pictures):
+        return [present]
+    parts = _rejoined(alive, joined.matches(), question, witness)
+    return [[copy for copy in present if copy.picture_id in part] for part in parts]
 
 
-def _joined(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """Each picture of the pairs → one picture that stands for all that are joined with it (union-find)."""
-    leader: dict[int, int] = {}
+def _rejoined(alive: set[int], matches: list[Pair], question: Question, witness: Witness) -> Iterator[set[int]]:
+    """The pictures by what joins them when the others of the cluster are gone.
 
-    def find(member: int) -> int:
-        leader.setdefault(member, member)
-        while leader[member] != member:
-            leader[member] = leader[leader[member]]
-            member = leader[member]
-        return member
+    Two of them may match without a stored match, if those that are gone joined them as well. So what falls apart is
+    measured: each picture of a part with those of all other parts, until nothing more is within reach.
+    """
+    apart = _connected(alive, [(a, b) for a, b in matches if a in alive and b in alive])
+    while apart:
+        part, *apart = apart
+        reached = sorted(part)
+        while reached and apart:
+            picture = reached.pop()
+            pairs = [(picture, other) for others in apart for other in sorted(others)]
+            values = _measured(pairs, question, witness)
+            near = {other for (_, other), measured in zip(pairs, values, strict=True) if _near(measured, question)}
+            joining = set().union(*(others for others in apart if others & near))
+            apart = [others for others in apart if not others & near]
+            reached += sorted(joining)
+            part |= joining
+        yield part
 
-    for a, b in pairs:
-        first, second = find(a), find(b)
-        if first != second:
-            leader[max(first, second)] = min(first, second)
-    return {member: find(member) for member in leader}
+
+def _connected(pictures: set[int], matches: list[Pair]) -> list[set[int]]:
+    """Pictures by the part they are joined to."""
+    part_of = {picture: {picture} for picture in pictures}
+    for a, b in matches:
+        small, large = sorted((part_of[a], part_of[b]), key=len)
+        if small is not large:
+            large |= small
+            part_of.update(dict.fromkeys(small, large))
+    return list({id(part): part for part in part_of.values()}.values())
 
 
 def _cluster(
     files: list[Copy],
-    values: dict[tuple[int, int], tuple[float, float, int, bool]],
+    values: dict[Pair, Measured],
     question: Question,
     are_linked: Callable[[Copy, Copy], bool],
 ) -> dict[str, Any]:
     kept = files[0]
-    seen: list[Copy] = [kept]
+    staying: dict[tuple[int, int], list[Copy]] = {(kept.device, kept.inode): [kept]}
     reclaimable_bytes = 0
     rows = []
     for copy, reason in zip(files, keep.reasons(files), strict=True):
-        mse, structure, turn, mirrored = (
-            (0.0, 0.0, 0, False) if copy is kept else values[kept.picture_id, copy.picture_id]
-        )
+        measured = _ITSELF if copy is kept else values[kept.picture_id, copy.picture_id]
         if copy is not kept:
+            seen = staying.setdefault((copy.device, copy.inode), [])
             linked = [other for other in seen if are_linked(other, copy)]
             # Joined through others, a file may be far from the one that stays: then it cannot go.
-            near = (mse if question.measure == "mse" else structure) <= question.threshold
-            if near and not linked:
+            if _near(measured, question) and not linked:
                 reclaimable_bytes += copy.size_bytes
                 seen.append(copy)
             if kept in linked:
@@ -132,10 +158,11 @@ def _cluster(
                 "bytes": copy.size_bytes,
                 "width": copy.width,
                 "height": copy.height,
-                "mse": mse,
-                "structure": structure,
-                "turn": turn,
-                "mirrored": mirrored,
+                "mse": measured.mse,
+                "structure": measured.structure,
+                **({"own": measured.own if isfinite(measured.own) else None} if question.measure == "own" else {}),
+                "turn": measured.turn,
+                "mirrored": measured.mirrored,
                 "keep": copy is kept,
                 "reason": reason,
             }

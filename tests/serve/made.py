@@ -1,0 +1,172 @@
+"""Libraries made from nothing: what the index says of them, and what is true of their files and pictures."""
+
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from dupwatchd.db import files, pictures
+from dupwatchd.db.answers import Copy
+from dupwatchd.db.connection import Database, open_database
+from dupwatchd.db.pictures import NewContent, NewPicture
+from dupwatchd.model import FileId, PictureId, Stamp
+from dupwatchd.serve.clusters import Measured, Pair, Witness
+
+KEEP_MSE, KEEP_STRUCTURE = 6.0, 0.06  # the largest thresholds that can be asked for
+HALF = 20
+
+
+class Match(NamedTuple):
+    """A row as the database takes it."""
+
+    a: int
+    b: int
+    mirrored: int
+    mse: float
+    structure: float
+    own: float | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a picture shows, as two numbers; how far two of them are apart follows from these."""
+
+    mse: int = 0
+    structure: int = 0
+    flat: bool = False
+
+
+@dataclass(frozen=True)
+class Content:
+    digest: bytes
+    picture: int  # its place in the library, which is its id
+    width: int = 400
+    height: int = 300
+    size_bytes: int = 1000
+    way: int = 0
+
+
+@dataclass(frozen=True)
+class File:
+    folder: bytes
+    name: bytes
+    content: int  # its place in the library
+    mtime_ns: int = 0
+    inode: int | None = None  # None: one of its own
+    body: int = 0  # files of one inode are one file if this is the same, too; the index does not know
+    there: bool = True
+
+    @property
+    def path(self) -> bytes:
+        return self.folder.rstrip(b"/") + b"/" + self.name
+
+
+@dataclass(frozen=True)
+class Made:
+    pictures: list[Picture]
+    contents: list[Content]
+    files: list[File]
+
+    def measured(self, a: int, b: int, measure: str, mirrored: bool) -> Measured:
+        """As the thumbnails would be measured."""
+        upright, flipped = self._upright(a, b), self._flipped(a, b)
+        if not mirrored:
+            return Measured(*upright, 0, False)
+        better = flipped[measure == "structure"] < upright[measure == "structure"]
+        return Measured(min(upright[0], flipped[0]), min(upright[1], flipped[1]), 90 * better, better)
+
+    def _upright(self, a: int, b: int) -> tuple[float, float]:
+        one, other = self.pictures[a], self.pictures[b]
+        return float(abs(one.mse - other.mse)), abs(one.structure - other.structure) / 100
+
+    def _flipped(self, a: int, b: int) -> tuple[float, float]:
+        one, other = self.pictures[a], self.pictures[b]
+        return float(abs(one.mse + other.mse - HALF)), abs(one.structure + other.structure - HALF) / 100
+
+    def matches(self) -> list[Match]:
+        """All that are near enough to be kept."""
+        plain = [place for place, picture in enumerate(self.pictures) if not picture.flat]
+        return [
+            Match(a, b, int(mirrored), *values)
+            for a, b in itertools.combinations(plain, 2)
+            for mirrored, values in ((False, self._upright(a, b)), (True, self._flipped(a, b)))
+            if values[0] <= KEEP_MSE or values[1] <= KEEP_STRUCTURE
+        ]
+
+    def witness(self) -> Witness:
+        """Tells the truth."""
+        by_path = {file.path: file for file in self.files}
+
+        def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool) -> list[Measured]:
+            return [self.measured(a, b, measure, mirrored) for a, b in pairs]
+
+        def are_linked(one: Copy, other: Copy) -> bool:
+            return self.linked(by_path[one.path], by_path[other.path])
+
+        return Witness(measure_pairs, lambda copy: by_path[copy.path].there, are_linked)
+
+    def linked(self, one: File, other: File) -> bool:
+        """Are they names of one file?"""
+        return one.inode is not None and (one.inode, one.body, one.content) == (other.inode, other.body, other.content)
+
+
+def forest(matches: list[Match]) -> list[Match]:
+    """Those of the matches that join the same pictures at any threshold, with and without mirror images."""
+    needed = []
+    for measure, allowed in itertools.product(("mse", "structure"), (False, True)):
+        part: dict[int, int] = {}
+        for match in sorted(matches, key=lambda match: (getattr(match, measure), match.a, match.b)):
+            a, b = part.get(match.a, match.a), part.get(match.b, match.b)
+            if a != b and match.mirrored <= allowed:
+                part = {**part, match.a: a, match.b: b}
+                part = {picture: a if of == b else of for picture, of in part.items()}
+                needed.append(match)
+    return [match for match in matches if match in needed]
+
+
+def written(made: Made, state: Path, matches: list[Match] | None = None) -> Database:
+    """A database that holds the library; ``matches`` instead of all matches."""
+    (state / "blocks").mkdir(parents=True)
+    database = open_database(str(state))
+    database.rows("PRAGMA synchronous = OFF")
+    with database.transaction():
+        pictures.add_pictures(
+            database,
+            [NewPicture(PictureId(n), n.to_bytes(16, "big"), picture.flat) for n, picture in enumerate(made.pictures)],
+        )
+        pictures.add_matches(database, made.matches() if matches is None else matches)
+        content_ids = [
+            pictures.add_content(
+                database,
+                NewContent((c.digest, c.way), PictureId(c.picture), c.width, c.height, "JPEG", None),
+            )
+            for c in made.contents
+        ]
+        by_folder: dict[bytes, list[tuple[int, File]]] = defaultdict(list)
+        for number, file in enumerate(made.files):
+            by_folder[file.folder].append((number, file))
+        for folder, members in by_folder.items():
+            _add_folder(database, made, folder, members, content_ids)
+    return database
+
+
+def _add_folder(
+    database: Database, made: Made, folder: bytes, members: list[tuple[int, File]], content_ids: list[int]
+) -> None:
+    stamps = {
+        file.name: Stamp(
+            made.contents[file.content].size_bytes,
+            file.mtime_ns,
+            7,
+            1_000_000 + number if file.inode is None else file.inode,
+        )
+        for number, file in members
+    }
+    listed = [(name, s.size_bytes, s.mtime_ns, s.device, s.inode) for name, s in stamps.items()]
+    files.record_folder(database, folder, 7, None, listed, [])
+    folder_id = files.known_folders(database, folder)[folder].folder_id
+    known = files.files_of_folder(database, folder_id)
+    for _, file in members:
+        file_id = FileId(known[file.name].file_id)
+        files.settle(database, file_id, stamps[file.name], content_ids[file.content], None)

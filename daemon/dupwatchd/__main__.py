@@ -38,9 +38,7 @@ def cli() -> None:
 @click.argument("folders", nargs=-1, required=True, type=_FOLDER, metavar="DIR...")
 @_CONFIG
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
-@click.option(
-    "--measure", type=click.Choice(["structure", "mse"]), help="How likeness is measured [default: structure]."
-)
+@click.option("--measure", metavar="M", help="structure, mse, or your own as package.module:name [default: structure].")
 @click.option(
     "--threshold", type=float, metavar="T", help="How far copies may differ [default: 0.02 structure, 25 mse]."
 )

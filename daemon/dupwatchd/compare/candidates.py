@@ -25,7 +25,7 @@ _TAIL = 4096  # so many are compared one by one in 25 µs a picture
 _KNOWN_AT_ONCE = 4096  # × _NEW_AT_ONCE × 4 bytes = 4 MB a product
 _NEW_AT_ONCE = 256
 _FIRST_CAPACITY = 4096
-_BLOCK = 1024  # new pictures looked up at once, by each thread
+_BLOCK = 4096  # new pictures looked up at once, by each thread
 _CROWDED = 16  # one of so many places taken: better a table of all places than a list of those taken
 _MOST_PAIRS = 1 << 22  # held at once; more are found with fewer new pictures at a time
 

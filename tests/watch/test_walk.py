@@ -19,12 +19,12 @@ def touch(path: Path, data: bytes = b"x") -> Path:
 
 
 def found(root: Path, chosen: WalkRules | None = None) -> set[str]:
-    listings = list(walk([os.fsencode(root)], chosen or rules()))
+    listings = list(walk(os.fsencode(root), chosen or rules()))
     return {os.fsdecode(listing.path + b"/" + entry[0]) for listing in listings for entry in listing.entries()}
 
 
 def listing_of(root: Path) -> Listing:
-    return next(iter(walk([os.fsencode(root)], rules())))
+    return next(iter(walk(os.fsencode(root), rules())))
 
 
 def test_pictures_are_found_at_any_depth_and_other_files_are_not(tmp_path: Path) -> None:
@@ -100,15 +100,16 @@ def test_the_digest_changes_with_every_stamp_and_with_the_rules(tmp_path: Path) 
     digests.append(listing_of(tmp_path).digest)
     path.rename(tmp_path / "b.jpg")
     digests.append(listing_of(tmp_path).digest)
-    digests.append(next(iter(walk([os.fsencode(tmp_path)], rules("x*")))).digest)
+    digests.append(next(iter(walk(os.fsencode(tmp_path), rules("x*")))).digest)
     assert len(set(digests)) == len(digests) - 1
 
 
 def test_what_cannot_be_listed_is_reported_and_passed_over(tmp_path: Path) -> None:
     touch(tmp_path / "b" / "a.jpg")
-    listings = list(walk([os.fsencode(tmp_path / "gone"), os.fsencode(tmp_path)], rules()))
-    assert listings[0].error == "No such file or directory"
-    assert [listing.error for listing in listings[1:]] == [None, None]
+    gone = os.fsencode(tmp_path / "gone")
+    assert [listing.error for listing in walk(gone, rules())] == ["No such file or directory"]
+    below = [gone, os.fsencode(tmp_path / "b")]
+    assert [listing.path for listing in walk(os.fsencode(tmp_path), rules(), below)] == below[1:]
 
 
 def test_a_path_beyond_what_the_kernel_takes_is_reported(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_path_beyond_what_the_kernel_takes_is_reported(tmp_path: Path) -> None
         os.close(here)
         here = there
     os.close(here)
-    errors = [listing.error for listing in walk([os.fsencode(tmp_path)], rules()) if listing.error]
+    errors = [listing.error for listing in walk(os.fsencode(tmp_path), rules()) if listing.error]
     assert errors == ["File name too long"]
 
 

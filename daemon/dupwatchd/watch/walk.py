@@ -7,7 +7,8 @@ that of one folder and of the list of folders still to be visited.
 import hashlib
 import marshal
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -35,6 +36,11 @@ class WalkRules:
     def ignored(self) -> IgnoredNames:
         """The globs, compiled."""
         return IgnoredNames(self.ignore)
+
+    @cached_property
+    def suffixes_as_text(self) -> frozenset[str]:
+        """As a folder's entries are named."""
+        return frozenset(os.fsdecode(suffix) for suffix in self.suffixes)
 
     @cached_property
     def signature(self) -> bytes:
@@ -74,25 +80,71 @@ class Listing:
         return [entry for entry in entries if not covers(entry[0], (prefix + entry[0])[skip:])]
 
 
-def walk(roots: Sequence[bytes], rules: WalkRules) -> Iterator[Listing]:
-    """List each folder at and below the roots once; roots are absolute, resolved, none inside another."""
+def walk(root: bytes, rules: WalkRules, below: Sequence[bytes] | None = None) -> Iterator[Listing]:
+    """List each folder at and below the root once; the root is absolute and resolved.
+
+    Or only these folders ``below`` it, none inside another, and what is below them; one that is not there is passed
+    over, while a root that is not there is told.
+    """
     unstable = _devices_with_unstable_inodes()
-    suffixes = frozenset(os.fsdecode(suffix) for suffix in rules.suffixes)
-    for root in roots:
-        folders = [root]
-        while folders:
-            path = folders.pop()
+    folders = [root] if below is None else list(below)
+    while folders:
+        path = folders.pop()
+        listing = _listing(path, root, rules, unstable)
+        if listing is not None:
+            yield listing
+            folders += listing.folders
+
+
+def list_folder(path: bytes, root: bytes, rules: WalkRules) -> Listing | None:
+    """One folder at or below the root; None if it is not there, and not the root."""
+    return _listing(path, root, rules, _devices_with_unstable_inodes())
+
+
+def stamped_files(
+    folder: bytes, names: Iterable[bytes], root: bytes, rules: WalkRules
+) -> tuple[int, bool, list[Entry]] | None:
+    """Those of some names in a folder that are files to be taken up, with its device and whether inodes are stable.
+
+    None if the folder cannot be opened.
+    """
+    skip = len(root.rstrip(b"/")) + 1
+    prefix = folder.rstrip(b"/") + b"/"
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    entries: list[Entry] = []
+    try:
+        device = os.fstat(descriptor).st_dev
+        for name in names:
+            if _suffix(os.fsdecode(name)) not in rules.suffixes_as_text:
+                continue
+            if rules.ignored.covers(name, (prefix + name)[skip:]):
+                continue
             try:
-                device, seen, below, is_empty = _list_folder(path, suffixes)
-            except OSError as error:
-                if path == root or not isinstance(error, FileNotFoundError | NotADirectoryError):
-                    yield Listing(path, b"", True, error.strerror or str(error), 0, [], False, [], root, rules)
-                continue  # else it went since its parent was listed
-            stable = device not in unstable
-            wanted = _wanted_folders(path, root, below, rules)
-            digest = _digest(seen, stable, root, rules)
-            yield Listing(path, digest, stable, None, within_int64(device), wanted, is_empty, seen, root, rules)
-            folders += wanted
+                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except OSError:
+                continue  # gone
+            if stat.S_ISREG(found.st_mode):
+                device_of_file, inode = within_int64(device), within_int64(found.st_ino)
+                entries.append((name, found.st_size, within_int64(found.st_mtime_ns), device_of_file, inode))
+    finally:
+        os.close(descriptor)
+    return within_int64(device), device not in _devices_with_unstable_inodes(), entries
+
+
+def _listing(path: bytes, root: bytes, rules: WalkRules, unstable: frozenset[int]) -> Listing | None:
+    try:
+        device, seen, below, is_empty = _list_folder(path, rules.suffixes_as_text)
+    except OSError as error:
+        if path == root or not isinstance(error, FileNotFoundError | NotADirectoryError):
+            return Listing(path, b"", True, error.strerror or str(error), 0, [], False, [], root, rules)
+        return None  # it went since its parent was listed
+    stable = device not in unstable
+    wanted = _wanted_folders(path, root, below, rules)
+    digest = _digest(seen, stable, root, rules)
+    return Listing(path, digest, stable, None, within_int64(device), wanted, is_empty, seen, root, rules)
 
 
 def _list_folder(path: bytes, suffixes: frozenset[str]) -> tuple[int, list[_Seen], list[str], bool]:

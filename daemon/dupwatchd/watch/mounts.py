@@ -1,0 +1,64 @@
+"""What is mounted where, and which file systems do not tell of all changes."""
+
+import re
+from dataclasses import dataclass
+
+# Others change them behind the back of this machine. `fuse` and its kinds (sshfs, rclone, mergerfs ...) may.
+_REMOTE = frozenset([
+    "9p", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse",
+    "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs",
+    "prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
+])  # fmt: skip
+_LAYERED = frozenset(["overlay", "aufs"])  # what is written to a layer directly is not told of
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of the kernel's list."""
+
+    number: int  # another one after every mount
+    place: bytes
+    kind: str
+
+    @property
+    def is_remote(self) -> bool:
+        """May others change it, or may it hang?"""
+        return self.kind.partition(".")[0] in _REMOTE
+
+    @property
+    def is_layered(self) -> bool:
+        """Is it made of others, which may change by themselves?"""
+        return self.kind in _LAYERED
+
+
+def current_mounts() -> list[Mount]:
+    """All mounts, those that lie over others last; nothing where there is no /proc."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as lines:
+            return [_parsed(line) for line in lines]
+    except OSError:
+        return []
+
+
+def mount_of(path: bytes, mounts: list[Mount]) -> Mount | None:
+    """The mount a path lies on."""
+    above = [mount for mount in mounts if is_at_or_below(path, mount.place)]
+    longest = max((len(mount.place) for mount in above), default=0)
+    return next((mount for mount in reversed(above) if len(mount.place) == longest), None)
+
+
+def mounts_below(path: bytes, mounts: list[Mount]) -> list[Mount]:
+    """The mounts that lie below a path, not at it."""
+    return [mount for mount in mounts if mount.place != path and is_at_or_below(mount.place, path)]
+
+
+def is_at_or_below(path: bytes, folder: bytes) -> bool:
+    """Is a path a folder or something in it?"""
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def _parsed(line: bytes) -> Mount:
+    before, _, after = line.partition(b" - ")
+    fields = before.split(b" ")
+    place = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), fields[4])
+    return Mount(int(fields[0]), place, after.split(b" ", 1)[0].decode("ascii", "replace"))

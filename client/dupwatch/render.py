@@ -40,6 +40,11 @@ def write_json(document: Document, stream: TextIO) -> None:
     stream.write("}\n" if document else "{}\n")
 
 
+def json_line(document: Document) -> str:
+    """Return one JSON document in ASCII, in one line without its end; paths as in `write_json`."""
+    return json.dumps(document, allow_nan=False, default=_json_text)
+
+
 def write_csv(document: Document, stream: BinaryIO) -> None:
     """Write a header and one record per file (RFC 4180, UTF-8); the bytes of a path are kept as they are."""
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
@@ -80,6 +85,14 @@ def write_table(document: Document, stream: TextIO, width: int | None = None) ->
     _write_troubles("Files not readable", document.get("failed", ()), folder, page)
     _write_troubles("Folders not readable", document.get("unreadable_folders", ()), folder, page)
     page.write(_summary(document, question, page))
+
+
+def write_failures(failures: Sequence[Mapping[str, Any]], page: Page) -> None:
+    """Write a list of files that could not be read, all of them."""
+    folder = _common_folder(failure["path"] for failure in failures) if page.width else b""
+    if folder:
+        page.write(page.paint(line, "quiet") for line in fold(f"in {page.name(folder)}", page.width))
+    _write_troubles("Files not readable", failures, folder, page, rows=len(failures))
 
 
 def _json_text(value: object) -> str:
@@ -234,12 +247,13 @@ def _file_lines(file: File, mark: str, name: list[str], remark: str, figures: _F
         yield from (" " * (INDENT + len(beside)) + piece for piece in name[1:])
 
 
-def _write_troubles(title: str, troubles: Sequence[Mapping[str, Any]], folder: bytes, page: Page) -> None:
+def _write_troubles(
+    title: str, troubles: Sequence[Mapping[str, Any]], folder: bytes, page: Page, rows: int = TROUBLE_ROWS
+) -> None:
     if not troubles:
         return
     shown = [
-        (page.name(trouble["error"]), page.name(trouble["path"].removeprefix(folder)))
-        for trouble in troubles[:TROUBLE_ROWS]
+        (page.name(trouble["error"]), page.name(trouble["path"].removeprefix(folder))) for trouble in troubles[:rows]
     ]
     page.write([page.paint(f"{title}: {len(troubles):,}", "head")])
     if _stacked(page):

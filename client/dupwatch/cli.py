@@ -1,0 +1,508 @@
+"""The command line of dupwatch: reads the flags, asks the service, shows the answer, sets the exit status.
+
+Start-up counts here: what only some commands need is imported where it is used.
+"""
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from dupwatch.errors import ClientError, NoServiceError, RequestFailedError, WrongUsageError
+from dupwatch.output import Command, check_form, form_flags, paged, question_flags, run, write_copies
+
+if TYPE_CHECKING:
+    from dupwatch.client import Client
+
+PAGE_CLUSTERS = 1_000
+PAGE_FAILURES = 10_000
+REFRESH_SECONDS = 1.0
+WAIT_SLICE_SECONDS = 20.0  # of one request: a service that hangs is noticed soon after
+RESTART_SECONDS = 15.0  # how long `wait` bears with a service that is started anew
+ATTEMPTS = 3  # at a list that changes while it is read, page by page
+
+_BYTES = click.Path(path_type=bytes)
+_ENDPOINT_HELP = "Where the service listens: a socket file, or tcp://HOST:PORT."
+_KEYS_HELP = "Folder with client.key_secret and server.key, for a service that demands keys."
+
+
+def _connection_flags(command: Command) -> Command:
+    """Add ``--endpoint`` and ``--keys``, and hand the command a function that makes the client."""
+    keys = click.option("--keys", metavar="DIR", expose_value=False, callback=_remember, help=_KEYS_HELP)
+    endpoint = click.option("--endpoint", metavar="EP", expose_value=False, callback=_remember, help=_ENDPOINT_HELP)
+    return endpoint(keys(command))
+
+
+def _remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    """A flag counts before and after the command's name; the latter wins."""
+    if value is not None:
+        context.ensure_object(dict)[option.name] = value
+
+
+_json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(name="dupwatch", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, wanted: _show_version(context) if wanted else None,
+    help="Show the version and exit.",
+)
+@_connection_flags
+def cli() -> None:
+    """Ask the dupwatch service which pictures are copies of each other.
+
+    \b
+    Examples:
+      dupwatch status --watch            what the service is at
+      dupwatch clusters                  the groups of copies, as a table
+      dupwatch clusters --json           the same for a program
+      dupwatch find ~/Downloads/*.jpg    are these pictures known?
+      eval "$(dupwatch completion bash)" completes commands and flags with <Tab>
+
+    The service is sought at --endpoint, else at DUPWATCH_ENDPOINT, else at the user's socket
+    ($XDG_RUNTIME_DIR/dupwatch/query.sock), else at the system's (/run/dupwatch/query.sock). Long tables go through
+    $PAGER.
+
+    Exit status: 0 done, 1 failed or done in part, 2 wrong usage, 3 no service reachable, 4 `find` knows none of the
+    files.
+    """
+
+
+@cli.command()
+@click.option("--watch", is_flag=True, help="Show it anew every second, until Ctrl-C.")
+@_json_flag
+@_connection_flags
+def status(watch: bool, as_json: bool) -> None:
+    """Show what the service knows, and how far it is.
+
+    \b
+    Examples:
+      dupwatch status
+      dupwatch status --watch               until Ctrl-C
+      dupwatch status --json | jq .pending  for scripts; with --watch one line per second
+    """
+    with _client() as client:
+        if not watch:
+            _show_status(client.request("status"), as_json)
+            return
+        try:
+            _watch_status(client, as_json)
+        except KeyboardInterrupt:
+            pass  # that is how it ends
+
+
+@cli.command()
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after S seconds, with status 1.")
+@_json_flag
+@_connection_flags
+def wait(timeout: float | None, as_json: bool) -> None:
+    """Return once the start-up scan is over and nothing is pending.
+
+    \b
+    Examples:
+      dupwatch wait && dupwatch clusters
+      dupwatch wait --timeout 60 || echo "still busy"
+    """
+    with _client() as client:
+        result = _wait_until_idle(client, None if timeout is None else time.monotonic() + timeout)
+    if as_json:
+        _write_json(result)
+    elif not result["idle"]:
+        pending = f", {result['pending']:,} pending" if isinstance(result.get("pending"), int) else ""
+        click.echo(f"dupwatch: still busy after {timeout:g} s{pending}", err=True)
+    sys.exit(0 if result["idle"] else 1)
+
+
+@cli.command()
+@question_flags
+@click.option("--under", type=_BYTES, metavar="DIR", help="Only groups with a file under DIR.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N groups [default: all].")
+@click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip the first N groups.")
+@form_flags
+@_connection_flags
+def clusters(
+    measure: str | None,
+    threshold: float | None,
+    mirrored: bool,
+    under: bytes | None,
+    limit: int | None,
+    offset: int,
+    form: str | None,
+    spare: bool,
+) -> None:
+    """Show the groups of copies, the one that frees most bytes first.
+
+    \b
+    Examples:
+      dupwatch clusters
+      dupwatch clusters --under ~/Photos/2024 --threshold 0.01
+      dupwatch clusters --limit 20 --offset 40
+      dupwatch clusters --print0 --spare | xargs -0r ls -l
+    """
+    check_form(form, spare)
+    question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
+    with _client() as client:
+        folder = _full_path(client, under) if under is not None else None
+        document = _clusters(client, {**question, "under": folder}, limit, offset)
+        if form in (None, "json"):
+            inside = b"" if folder is None else folder.rstrip(b"/") + b"/"
+            document["failed"] = [one for one in _failures(client) if one["path"].startswith(inside)]
+    write_copies(document, form, spare)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=_BYTES, metavar="FILE...")
+@question_flags
+@_json_flag
+@_connection_flags
+def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None, mirrored: bool, as_json: bool) -> None:
+    """Tell whether pictures are known, and where their copies lie. Nothing is added to the index.
+
+    A file that the service may not read is sent to it. Exit status 4: none of the files is known.
+
+    \b
+    Examples:
+      dupwatch find IMG_1234.jpg
+      dupwatch find --mirrored /media/card/DCIM/*/*.JPG
+      dupwatch find --json new.heic | jq -r '.files[].copies[].path'
+    """
+    from dupwatch.show import found_lines
+
+    question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
+    found = []
+    with _client() as client:
+        for file in files:
+            found.append(_find(client, file, question))
+            if not as_json:
+                from dupwatch.terminal import page_on
+
+                page = page_on(sys.stdout)
+                page.write(found_lines(found[-1], page))
+                sys.stdout.flush()
+    if as_json:
+        _write_json({"files": found})
+    if any("error" in one for one in found):
+        sys.exit(1)
+    sys.exit(0 if any(one["known"] for one in found) else 4)
+
+
+@cli.command()
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N files [default: all].")
+@click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip the first N files.")
+@_json_flag
+@_connection_flags
+def failed(limit: int | None, offset: int, as_json: bool) -> None:
+    """List the files that could not be read, with the reason.
+
+    \b
+    Examples:
+      dupwatch failed
+      dupwatch failed --json | jq -r '.failed[].path'
+    """
+    from dupwatch import render
+    from dupwatch.terminal import page_on
+
+    with _client() as client:
+        found = list(_failures(client, limit, offset))
+    if as_json:
+        _write_json({"failed": found})
+    elif found:
+        paged(lambda stream: render.write_failures(found, page_on(stream)))
+    else:
+        click.echo("Every file could be read." if not offset and limit != 0 else "No more.")
+
+
+@cli.command()
+@click.option("--only", multiple=True, metavar="EVENT", help="indexed, removed, moved, matched or failed; repeatable.")
+@_json_flag
+@_connection_flags
+def events(only: tuple[str, ...], as_json: bool) -> None:
+    """Show what happens, as it happens, until Ctrl-C.
+
+    `resync` means that events were missed, `away` that the service is: whoever keeps a copy of the state asks anew.
+
+    \b
+    Examples:
+      dupwatch events
+      dupwatch events --only matched --only failed
+      dupwatch events --json | while read -r line; do echo "$line"; done
+    """
+    from dupwatch.gaps import Notice
+    from dupwatch.render import json_line
+    from dupwatch.show import event_line
+    from dupwatch.terminal import page_on
+    from dupwatch.wire import TOPICS
+
+    for topic in only:
+        if topic not in TOPICS:
+            raise click.UsageError(f"there is no event {topic!r}; choose from {', '.join(TOPICS)}")
+    page = page_on(sys.stdout)
+    with _client() as client:
+        try:
+            for event in client.events(only):
+                if as_json and isinstance(event, Notice):
+                    click.echo(json_line({"event": event.kind, "reason": event.reason}))
+                elif isinstance(event, Notice):
+                    click.echo(f"dupwatch: {event.kind}: {page.name(event.reason)}", err=True)
+                elif as_json:
+                    about = {"event": event.topic, "seq": event.seq, "time": event.time}
+                    click.echo(json_line({**event.fields, **about}))
+                else:
+                    click.echo(event_line(event.topic, event.time, event.fields, page))
+        except KeyboardInterrupt:
+            pass  # that is how it ends
+
+
+@cli.command()
+@click.argument("folder", required=False, type=_BYTES, metavar="[DIR]")
+@_json_flag
+@_connection_flags
+def rescan(folder: bytes | None, as_json: bool) -> None:
+    """Look through a folder again, or through all roots, without waiting for the next scan.
+
+    \b
+    Examples:
+      dupwatch rescan
+      dupwatch rescan /srv/photos/2024 && dupwatch wait
+    """
+    with _client() as client:
+        result = client.request("rescan", dir=None if folder is None else _full_path(client, folder))
+    _confirm(result, "the scan is under way; `dupwatch wait` waits for it", as_json)
+
+
+@cli.command()
+@_json_flag
+@_connection_flags
+def pause(as_json: bool) -> None:
+    """Let the service rest: changes are noted, nothing is read, questions are answered.
+
+    \b
+    Examples:
+      dupwatch pause
+    """
+    with _client() as client:
+        _confirm(client.request("pause"), "paused; `dupwatch resume` goes on", as_json)
+
+
+@cli.command()
+@_json_flag
+@_connection_flags
+def resume(as_json: bool) -> None:
+    """Go on after `pause`.
+
+    \b
+    Examples:
+      dupwatch resume
+    """
+    with _client() as client:
+        _confirm(client.request("resume"), "the service goes on", as_json)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands and flags.
+
+    \b
+    Examples:
+      eval "$(dupwatch completion bash)"            in ~/.bashrc
+      eval "$(dupwatch completion zsh)"             in ~/.zshrc
+      dupwatch completion fish >~/.config/fish/completions/dupwatch.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "dupwatch", "_DUPWATCH_COMPLETE").source())
+
+
+def main() -> NoReturn:
+    """Run the command; every error we know ends as one line on stderr and its exit status."""
+    run(cli, ClientError)
+
+
+def _client() -> "Client":
+    from dupwatch.client import Client
+
+    flags: dict[str, str] = {}
+    context = click.get_current_context()
+    for level in (context.parent, context):
+        flags |= (level.obj or {}) if level is not None else {}
+    return Client(flags.get("endpoint"), keys=flags.get("keys"))
+
+
+def _show_version(context: click.Context) -> None:
+    from importlib.metadata import version
+
+    click.echo(f"dupwatch, version {version('dupwatch')}")
+    context.exit()
+
+
+def _write_json(document: dict[str, Any]) -> None:
+    from dupwatch.render import write_json
+
+    write_json(document, sys.stdout)
+
+
+def _confirm(result: dict[str, Any], words: str, as_json: bool) -> None:
+    if as_json:
+        _write_json(result)
+    else:
+        click.echo(words)
+
+
+def _show_status(result: dict[str, Any], as_json: bool) -> None:
+    from dupwatch.show import status_lines
+    from dupwatch.terminal import page_on
+
+    if as_json:
+        _write_json(result)
+    else:
+        page = page_on(sys.stdout)
+        page.write(status_lines(result, page))
+
+
+def _watch_status(client: "Client", as_json: bool) -> None:
+    """Show the status every second; on a terminal in one place. A service that goes away is waited for."""
+    from dupwatch.render import json_line
+    from dupwatch.show import status_lines
+    from dupwatch.terminal import page_on
+
+    result = client.request("status")  # if nobody serves now, that is the answer
+    drawn = 0
+    while True:
+        page = page_on(sys.stdout)  # its width may have changed
+        if as_json:
+            page.write([json_line(result)])
+        else:
+            lines = list(status_lines(result, page))
+            back = f"\x1b[{drawn}A\x1b[J" if drawn and sys.stdout.isatty() else ""
+            sys.stdout.write(back)
+            page.write(lines)
+            drawn = len(lines)
+        sys.stdout.flush()
+        time.sleep(REFRESH_SECONDS)
+        try:
+            result = client.request("status")
+        except NoServiceError as error:
+            result = {"state": "away", "problems": [str(error)]}
+        except RequestFailedError as error:
+            if not error.is_passing:
+                raise
+            result = {"state": error.code, "problems": [str(error)]}
+
+
+def _wait_until_idle(client: "Client", deadline: float | None) -> dict[str, Any]:
+    """The last answer to `wait`: idle, or not yet when time is up."""
+    result: dict[str, Any] = {"idle": False}
+    heard_at: float | None = None
+    while True:
+        left = WAIT_SLICE_SECONDS if deadline is None else deadline - time.monotonic()
+        seconds = max(min(left, WAIT_SLICE_SECONDS), 0.0)
+        try:
+            result = client.request("wait", timeout_seconds=seconds + 10, timeout=seconds)
+            heard_at = time.monotonic()
+        except NoServiceError:
+            if heard_at is None or time.monotonic() - heard_at > RESTART_SECONDS + WAIT_SLICE_SECONDS:
+                raise
+            time.sleep(0.2)
+        except RequestFailedError as error:
+            if not error.is_passing:
+                raise
+            heard_at = time.monotonic()
+            time.sleep(0.2)
+        if not isinstance(result.get("idle"), bool):
+            raise ClientError("the service does not say whether it is idle")
+        if result["idle"] or (deadline is not None and time.monotonic() >= deadline):
+            return result
+
+
+def _clusters(client: "Client", question: dict[str, Any], limit: int | None, offset: int) -> dict[str, Any]:
+    """The clusters asked for, put together from pages of one revision of the index."""
+    for attempt in range(ATTEMPTS):
+        document: dict[str, Any] = {}
+        listed: list[dict[str, Any]] = []
+        while True:
+            count = PAGE_CLUSTERS if limit is None else min(limit - len(listed), PAGE_CLUSTERS)
+            page = client.request("clusters", limit=max(count, 1), offset=offset + len(listed), **question)
+            if document and page.get("revision") != document.get("revision") and attempt < ATTEMPTS - 1:
+                break  # what was on the first pages may have changed: read again
+            document = page
+            listed += page["clusters"][:count]
+            is_all = offset + len(listed) >= page["total_clusters"] or not page["clusters"]
+            if is_all or (limit is not None and len(listed) >= limit):
+                wanted = ("measure", "threshold", "total_clusters")
+                return {**{name: page[name] for name in wanted}, "clusters": listed}
+    raise AssertionError("the last attempt always returns")
+
+
+def _failures(client: "Client", limit: int | None = None, offset: int = 0) -> Iterator[dict[str, Any]]:
+    count = 0
+    while limit is None or count < limit:
+        size = PAGE_FAILURES if limit is None else min(limit - count, PAGE_FAILURES)
+        page = client.request("failed", limit=size, offset=offset + count)
+        yield from page["failed"]
+        count += len(page["failed"])
+        if not page["failed"] or offset + count >= page["total"]:
+            return
+
+
+def _find(client: "Client", file: bytes, question: dict[str, Any]) -> dict[str, Any]:
+    """What the service knows of one file; asked by path, or with its bytes where the service cannot read it."""
+    try:
+        if client.shares_paths:
+            try:
+                return {"path": file, **_found(client.request("find", path=os.path.abspath(file), **question))}
+            except RequestFailedError as error:
+                if error.code != "unreadable":
+                    raise
+        return {"path": file, **_found(client.request("find", data=_content(file), **question))}
+    except OSError as error:
+        return {"path": file, "known": False, "copies": [], "error": error.strerror or str(error)}
+    except RequestFailedError as error:
+        if error.code not in ("unreadable", "not_a_picture", "too_large"):
+            raise
+        return {"path": file, "known": False, "copies": [], "error": str(error)}
+
+
+def _found(result: dict[str, Any]) -> dict[str, Any]:
+    return {**result, "known": bool(result["copies"])}
+
+
+def _content(file: bytes) -> bytes:
+    """The bytes of a file, if they can be sent; raises OSError."""
+    from dupwatch.terminal import human_bytes
+    from dupwatch.wire import DATA_BYTES_MAX
+
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold us
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("not a file")
+        content = stream.read(DATA_BYTES_MAX + 1)
+    if len(content) > DATA_BYTES_MAX:
+        raise OSError(
+            f"the service cannot read it, and it is larger than the {human_bytes(DATA_BYTES_MAX)} that can be sent; "
+            "copy it to where the service may read"
+        )
+    return content
+
+
+def _full_path(client: "Client", path: bytes) -> bytes:
+    """A path as the service knows it: roots are kept without links."""
+    if client.shares_paths:
+        return os.path.realpath(path)
+    if not path.startswith(b"/"):
+        raise WrongUsageError("the service is on another machine: name the folder with its full path there")
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Shows what the service says about itself, about single files, and what happens: for people, line by line.
+
+In: results as in PROTOCOL.md, paths as bytes. Missing figures are left out: a newer service may tell more, an older
+one less. Clusters are shown by `render`.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from dupwatch.terminal import Page, human_bytes
+
+Result = Mapping[str, Any]
+
+_COUNTS = ("files", "pictures", "matches", "failed", "pending")
+
+
+def status_lines(status: Result, page: Page) -> Iterator[str]:
+    """Yield the state of the service, what it is at, its roots, and what is wrong."""
+    parts = [page.name(str(status.get("state", "?")))]
+    parts += [f"{status[name]:,} {name}" for name in _COUNTS if isinstance(status.get(name), int)]
+    yield from (page.paint(line, "head") for line in page.join(parts))
+    progress = status.get("progress")
+    if isinstance(progress, Mapping):
+        yield from page.join(_progress_parts(progress, page))
+    for root in status.get("roots", ()):
+        state = page.name(str(root["state"]))
+        room = (page.width or 0) - 11
+        style = "quiet" if state == "online" else "trouble"
+        yield f"  {page.paint(f'{state:<8}', style)} {page.shorten(page.name(root['path']), room)}"
+    for problem in status.get("problems", ()):
+        yield page.paint(f"! {page.name(problem)}", "trouble")
+
+
+def human_seconds(seconds: float) -> str:
+    """Return a time that is left, in its two largest units: ``45 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    whole = max(round(seconds), 0)
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    for (name, size), (next_name, next_size) in pairwise(units):
+        if whole >= size:
+            rest = whole % size // next_size
+            return f"{whole // size} {name}" + (f" {rest} {next_name}" if rest else "")
+    return f"{whole} s"
+
+
+def found_lines(found: Result, page: Page) -> Iterator[str]:
+    """Yield what is known of one file that was asked for."""
+    copies = found.get("copies", ())
+    name = page.name(found["path"])
+    if "error" in found:
+        yield f"{name}: {page.paint(page.name(found['error']), 'trouble')}"
+    elif not copies:
+        yield f"{name}: {page.paint('not known', 'quiet')}"
+    else:
+        yield page.paint(f"{name}: {len(copies):,} known", "head")
+        for copy in copies:
+            yield from page.join([f"  {page.name(copy['path'])}", *_figures(copy, found, page)])
+
+
+def event_line(topic: str, at: float, fields: Result, page: Page) -> str:
+    """Return one event as a line; it is not cut, for it may go to a file."""
+    clock = time.strftime("%H:%M:%S", time.localtime(at))
+    path = page.name(fields.get("path", b""))
+    if topic == "moved":
+        path = f"{page.name(fields.get('from', b''))} -> {path}"
+    elif topic == "matched":
+        values = [f"{name} {fields[name]:g}" for name in ("structure", "mse") if fields.get(name) is not None]
+        path = f"{path} = {page.name(fields.get('other', b''))}  {' '.join(values)}"
+    elif topic == "failed":
+        path = f"{path}: {page.name(str(fields.get('error', '')))}"
+    return f"{page.paint(clock, 'quiet')}  {page.name(topic):<8} {path}"
+
+
+def _progress_parts(progress: Result, page: Page) -> Iterator[str]:
+    done, total = progress.get("done", 0), progress.get("total")
+    unit = page.name(str(progress.get("unit", "files")))
+    stage = page.name(str(progress.get("stage", "working")))
+    if total:
+        yield f"{stage} {done:,}/{total:,} {unit} ({100 * done // total} %)"
+    else:
+        yield f"{stage} {done:,} {unit}"
+    if progress.get("rate"):
+        yield f"{progress['rate']:,.1f} {unit}/s" if progress["rate"] < 10 else f"{progress['rate']:,.0f} {unit}/s"
+    if progress.get("seconds_left") is not None:
+        yield f"{human_seconds(progress['seconds_left'])} left"
+
+
+def _figures(copy: Result, found: Result, page: Page) -> Iterator[str]:
+    if isinstance(copy.get("bytes"), int):
+        yield human_bytes(copy["bytes"])
+    if copy.get("width") and copy.get("height"):
+        yield page.own(f"{copy['width']}×{copy['height']}")
+    measure = str(found.get("measure", "structure"))
+    if copy.get(measure) is not None:
+        yield f"{page.name(measure)} {copy[measure]:g}"
+    if copy.get("turn"):
+        yield page.own(f"turned {copy['turn']}°")
+    if copy.get("mirrored"):
+        yield "mirrored"

@@ -1,0 +1,298 @@
+"""The socket side of the service: requests in, replies and events out, as PROTOCOL.md says.
+
+One thread owns all sockets; it never waits for a handler nor for a client. Handlers run on the threads of the
+`Desk`; what they return, and what `publish` is given, comes back to the socket thread through deques and an eventfd.
+Nothing a client sends or fails to read may stop the loop, and each queue has an end:
+
+- connections: see `door.py`
+- requests: see `desk.py`; beyond that the answer is "busy"
+- replies to one client that does not read: `REPLIES_MAX`, then they are dropped
+- events: `EVENTS_MAX` not yet sent, then the oldest are dropped; per slow listener `LISTENER_MAX`, then new ones are.
+  Either way numbers are missing, which the listener sees.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+from dupwatch import wire
+from dupwatch.endpoints import checked, events_endpoint, socket_path
+from dupwatch.errors import WrongUsageError
+from dupwatchd.errors import UsageError
+from dupwatchd.serve.binding import SocketFile, bind, demand_keys
+from dupwatchd.serve.desk import OPEN_PER_CONNECTION_MAX, Desk, Handler, Peer, RequestError, Result, Ticket
+from dupwatchd.serve.door import Door
+
+__all__ = ["Handler", "Peer", "RequestError", "Server"]
+
+log = logging.getLogger(__name__)
+
+REPLIES_MAX = OPEN_PER_CONNECTION_MAX  # a client that reads gets all it may have asked for
+EVENTS_MAX = 20_000
+LISTENER_MAX = 10_000
+TICK_SECONDS = 5.0
+TURN_MS = 1000  # the loop turns at least as often, for the watchdog
+BURST_MAX = 64  # requests taken in one turn: replies and events get theirs in between
+HANDSHAKE_MS = 5_000
+HEARTBEAT_MS = 5_000
+GOODBYE_SECONDS = 0.3  # for the last replies to leave
+ENVELOPE_FRAME_BYTES_MAX = 16
+SUBSCRIPTION_BYTES_MAX = 1024  # also bounds the handshake, whose largest message has about 400
+
+
+class Server:
+    """Serves one endpoint; ``start``, then ``stop``, both once, from one thread.
+
+    ``handlers`` maps commands to functions of (arguments, peer) that return the result, or a Future of it; they run
+    on ``threads`` threads (one more for quick commands), and raise RequestError for what cannot be. ``group`` may use
+    the socket file besides the owner. ``keys`` is the folder of `binding.demand_keys`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        handlers: Mapping[str, Handler],
+        *,
+        threads: int = 4,
+        group: str | None = None,
+        keys: str | None = None,
+    ) -> None:
+        try:
+            self.endpoint = checked(endpoint)
+        except WrongUsageError as error:
+            raise UsageError(str(error)) from error
+        self._group = group
+        self._keys = keys
+        self._desk = Desk(handlers, threads, self._finish)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._authenticator: ThreadAuthenticator | None = None
+        self._files: list[SocketFile] = []
+        self._thread = threading.Thread(target=self._run, name="serve", daemon=True)
+        self._waking = threading.Lock()
+        self._wake_fd = -1  # before start and after stop
+        self._stopping = False
+        self._replies: deque[tuple[list[bytes], bytes]] = deque()
+        self._publishing = threading.Lock()  # numbers are given in the order of the queue
+        self._events: deque[wire.Event] = deque(maxlen=EVENTS_MAX)
+        self._numbers: Counter[str] = Counter()  # given out, by topic
+        self._sent: Counter[str] = Counter()  # gone to the socket
+        self._run_id = os.urandom(8).hex()
+        self._tick_at = 0.0
+        self.last_turn_monotonic = time.monotonic()
+        """When the loop last went round without failing; older than some seconds means that it hangs."""
+
+    def start(self) -> None:
+        """Bind the sockets and serve; raises UsageError with one line."""
+        try:
+            self._requests = self._socket(zmq.ROUTER)
+            self._listeners = self._socket(zmq.XPUB)
+            sockets = [self._requests, self._listeners]
+            self._door = Door(sockets)
+            self._authenticator = demand_keys(self._context, sockets, self.endpoint, self._keys)
+            for zmq_socket, endpoint in zip(sockets, (self.endpoint, events_endpoint(self.endpoint)), strict=True):
+                file = bind(zmq_socket, endpoint, self._group)
+                self._files += [file] if file else []
+        except BaseException:
+            self._close()
+            raise
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._desk.open()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer what is open with `stopping`, and close; takes less than a second."""
+        if not self._thread.ident or self._stopping:
+            return
+        for file in self._files:
+            file.remove()  # whoever comes now is told at once that nobody serves
+        self._desk.close()
+        self._stopping = True
+        self._wake()
+        self._thread.join()
+        self._close()
+        with self._waking:
+            os.close(self._wake_fd)
+            self._wake_fd = -1
+
+    def publish(self, topic: str, event: Mapping[str, Any]) -> None:
+        """Tell all listeners of something; any thread may call, and nobody waits."""
+        with self._publishing:
+            self._numbers[topic] += 1
+            self._events.append(wire.Event(topic, self._run_id, self._numbers[topic], time.time(), dict(event)))
+        self._wake()
+
+    def _socket(self, kind: int) -> "zmq.Socket[bytes]":
+        made = self._context.socket(kind)
+        made.linger = int(GOODBYE_SECONDS * 1000)
+        made.sndtimeo = 0
+        made.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        if kind == zmq.ROUTER:
+            made.router_mandatory = 1  # a reply nobody takes is an error here, not a silent loss
+            made.maxmsgsize = wire.DATA_BYTES_MAX
+            made.sndhwm = REPLIES_MAX
+            made.rcvhwm = BURST_MAX
+        else:
+            made.xpub_verbose = 1  # tells of every new listener, who gets a tick at once
+            made.maxmsgsize = SUBSCRIPTION_BYTES_MAX
+            made.sndhwm = LISTENER_MAX
+        if socket_path(self.endpoint) is None:
+            made.heartbeat_ivl = HEARTBEAT_MS
+            made.heartbeat_timeout = 2 * HEARTBEAT_MS
+            made.ipv6 = True
+        return made
+
+    def _close(self) -> None:
+        for file in self._files:
+            file.remove()
+        if self._authenticator is not None:
+            self._authenticator.stop()
+        self._context.destroy(linger=int(GOODBYE_SECONDS * 1000))
+
+    def _wake(self) -> None:
+        with self._waking:  # or the number could be another file's by now
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
+
+    # ---- on the socket thread
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        for readable in (self._requests, self._listeners, self._wake_fd, *self._door.monitors):
+            poller.register(readable, zmq.POLLIN)
+        while not self._stopping:
+            try:
+                poller.poll(TURN_MS)
+                self._turn()
+            except Exception:
+                log.exception("the serving loop failed in one turn and goes on")
+                time.sleep(0.01)  # should every turn fail, the log must not fill the disk at once
+            else:
+                self.last_turn_monotonic = time.monotonic()
+        self._take_requests()  # what came meanwhile is answered with "stopping"
+        self._send_replies()
+
+    def _turn(self) -> None:
+        try:
+            os.eventfd_read(self._wake_fd)
+        except BlockingIOError:
+            pass
+        self._door.watch()
+        self._take_requests()
+        self._send_replies()
+        self._take_subscriptions()
+        self._send_events()
+
+    def _take_requests(self) -> None:
+        for _ in range(BURST_MAX):
+            try:
+                frames = self._requests.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            self._take_request(frames)
+
+    def _take_request(self, frames: list[zmq.Frame]) -> None:
+        envelope_length = _envelope_length(frames)
+        if not envelope_length:
+            return  # not from a client of ours: there is nobody to answer
+        envelope = [frame.bytes for frame in frames[:envelope_length]]
+        try:
+            request = wire.decode_request([frame.bytes for frame in frames[envelope_length : envelope_length + 3]])
+            ticket = Ticket(
+                envelope,
+                request.id,
+                request.do,
+                request.args,
+                _peer(envelope[0], frames[envelope_length]),
+                sum(map(len, frames)),
+            )
+        except wire.WireError as error:
+            self._replies.append((envelope, wire.encode_error(error.request_id, error.code, str(error))))
+            return
+        try:
+            self._desk.take(ticket)
+        except RequestError as error:
+            self._replies.append((envelope, wire.encode_error(ticket.request_id, error.code, str(error))))
+
+    def _send_replies(self) -> None:
+        while self._replies:
+            envelope, payload = self._replies.popleft()
+            try:
+                self._requests.send_multipart([*envelope, payload], zmq.NOBLOCK)
+            except zmq.ZMQError as error:
+                # EAGAIN: it does not read its replies; EHOSTUNREACH: it is gone
+                log.debug("a reply was dropped: %s", error)
+
+    def _take_subscriptions(self) -> None:
+        wants_tick = False
+        for _ in range(BURST_MAX):
+            try:
+                wants_tick |= self._listeners.recv(zmq.NOBLOCK) == b"\x01" + wire.TICK.encode()
+            except zmq.Again:
+                break
+        if wants_tick:
+            self._tick_at = 0.0
+
+    def _send_events(self) -> None:
+        while self._events:
+            event = self._events.popleft()
+            self._sent[event.topic] = event.seq
+            self._send_event(event)
+        now = time.monotonic()
+        if now >= self._tick_at:
+            self._tick_at = now + TICK_SECONDS
+            self._send_event(wire.Event(wire.TICK, self._run_id, 0, time.time(), dict(self._sent)))
+
+    def _send_event(self, event: wire.Event) -> None:
+        try:
+            self._listeners.send_multipart(wire.encode_event(event), zmq.NOBLOCK)
+        except (wire.WireError, ValueError, TypeError, OverflowError, zmq.ZMQError):
+            log.exception("an event could not be sent: %s", event.topic)  # its number is missing: listeners ask anew
+
+    # ---- on the threads of the desk
+
+    def _finish(self, ticket: Ticket, result: "Result | RequestError") -> None:
+        """Turn what came of a ticket into a reply."""
+        if isinstance(result, RequestError):
+            payload = wire.encode_error(ticket.request_id, result.code, str(result))
+        else:
+            try:
+                payload = wire.encode_result(ticket.request_id, result)
+            except wire.WireError as error:
+                payload = wire.encode_error(ticket.request_id, error.code, str(error))
+            except Exception:
+                log.exception("the result of %s cannot be sent", ticket.do)
+                payload = wire.encode_error(ticket.request_id, "internal", "the service failed; its log says why")
+        self._replies.append((ticket.envelope, payload))
+        self._wake()
+
+
+def _envelope_length(frames: list[zmq.Frame]) -> int:
+    """How many frames lead back to the client: its connection, at most one number of its own, an empty one; 0: none."""
+    for length in (2, 3):
+        if len(frames) > length and not len(frames[length - 1]) and len(frames[1]) <= ENVELOPE_FRAME_BYTES_MAX:
+            return length
+    return 0
+
+
+def _peer(connection: bytes, frame: zmq.Frame) -> Peer:
+    """Who sent a frame: the system tells of local processes, the handshake of keys."""
+    key = _property(frame, "User-Id")
+    parts = _property(frame, "Peer-Address").split(":")
+    if len(parts) == 4 and parts[0] == "localhost" and all(part.isdecimal() for part in parts[1:]):
+        uid, gid, pid = map(int, parts[1:])
+        return Peer(connection, uid, gid, pid, key)
+    return Peer(connection, key=key)
+
+
+def _property(frame: zmq.Frame, name: str) -> str:
+    try:
+        return str(frame.get(name))
+    except zmq.ZMQError:
+        return ""

@@ -1,0 +1,471 @@
+"""The real `dupwatch` command against a real server: what people and scripts see, and the exit status."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from rich.cells import cell_len
+
+from dupwatch.cli import cli
+from dupwatch.show import human_seconds
+from dupwatchd.serve.server import RequestError, Server
+from tests.client.small_service import KNOWN, ODD, SmallService, make_clusters
+
+COMMAND = [sys.executable, "-m", "dupwatch.cli"]
+ODD_TEXT = os.fsdecode(ODD)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="dw", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    running = Server(f"{folder}/query.sock", {})
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def service(server: Server) -> SmallService:
+    """Fresh answers behind the one server."""
+    fresh = SmallService()
+    server._desk._handlers = fresh.handlers()
+    return fresh
+
+
+@pytest.fixture
+def environment(server: Server) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUPWATCH", "XDG_", "COLUMNS"))}
+    return {**kept, "DUPWATCH_ENDPOINT": server.endpoint, "PYTHONUTF8": "1"}
+
+
+@pytest.fixture
+def dupwatch(service: SmallService, environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
+    def call(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+        words = [argument if isinstance(argument, bytes) else str(argument) for argument in arguments]
+        options.setdefault("env", environment)
+        return subprocess.run([*COMMAND, *words], capture_output=True, timeout=30, check=False, **options)
+
+    return call
+
+
+Dupwatch = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+def test_status_tells_everything_to_people_and_to_programs(dupwatch: Dupwatch) -> None:
+    shown = dupwatch("status")
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert shown.stdout.decode().splitlines() == [
+        "idle · 6 files · 5 pictures · 4 matches · 2 failed · 2 pending",
+        "indexing 250/1,000 files (25 %) · 12 files/s · 1 min left",
+        "  online   /srv/photos",
+        "  offline  /srv/caf\\xe9",
+        "! part of the folders is not watched",
+    ]
+    document = json.loads(dupwatch("status", "--json").stdout)
+    assert {"state", "files", "failed", "pending", "pictures", "matches", "roots"} <= set(document)
+    assert document["roots"][1] == {"path": "/srv/caf\udce9", "state": "offline"}
+
+
+def test_clusters_come_in_all_forms_of_scan(dupwatch: Dupwatch) -> None:
+    document = json.loads(dupwatch("clusters", "--json").stdout)
+    assert set(document) == {"measure", "threshold", "total_clusters", "clusters", "failed"}
+    assert (document["measure"], document["threshold"], document["total_clusters"]) == ("structure", 0.02, 3)
+    assert set(document["clusters"][0]) == {"id", "reclaimable_bytes", "files"}
+    assert document["clusters"][0]["files"][0]["path"] == ODD_TEXT
+    assert [one["path"] for one in document["failed"]] == ["/srv/photos/broken.jpg", ODD_TEXT]
+    table = dupwatch("clusters").stdout
+    assert b"3 clusters" in table
+    assert b"\x1b" not in table
+    assert ODD in dupwatch("clusters", "--print0").stdout.split(b"\0")
+    assert len(dupwatch("clusters", "--print0", "--spare").stdout.split(b"\0")) == 3 + 1
+    assert ODD in dupwatch("clusters", "--csv").stdout
+
+
+def test_the_question_is_handed_on(dupwatch: Dupwatch, service: SmallService, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/srv")
+    dupwatch(
+        "clusters", "--csv", "--measure", "mse", "--threshold", "0.5", "--mirrored", "--limit", "2", "--offset", "1",
+        "--under", tmp_path / "link" / "photos",
+    )  # fmt: skip
+    assert service.asked == [
+        (
+            "clusters",
+            {"measure": "mse", "threshold": 0.5, "mirrored": True, "limit": 2, "offset": 1, "under": b"/srv/photos"},
+        )
+    ]
+
+
+def test_under_keeps_failures_elsewhere_out(dupwatch: Dupwatch) -> None:
+    document = json.loads(dupwatch("clusters", "--json", "--under", "/srv/more").stdout)
+    assert (document["total_clusters"], document["failed"]) == (3, [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], range(2500)),
+        (["--limit", "0"], range(0)),
+        (["--limit", "7"], range(7)),
+        (["--limit", "1500", "--offset", "900"], range(900, 2400)),
+        (["--offset", "2490"], range(2490, 2500)),
+        (["--offset", "9999"], range(0)),
+    ],
+)
+def test_pages_are_put_together(dupwatch: Dupwatch, service: SmallService, flags: list[str], expected: range) -> None:
+    service.clusters = make_clusters(2500)
+    document = json.loads(dupwatch("clusters", "--json", *flags).stdout)
+    assert [cluster["id"] for cluster in document["clusters"]] == [f"{number:016x}" for number in expected]
+    assert document["total_clusters"] == 2500
+
+
+def test_a_list_that_changes_while_it_is_read_is_read_again(dupwatch: Dupwatch, service: SmallService) -> None:
+    service.clusters = make_clusters(1500)
+    plain = service.do_clusters
+
+    def changing(args: dict[str, Any]) -> dict[str, Any]:
+        if args["offset"] and service.revision == 1:
+            service.revision = 2
+            service.clusters = make_clusters(1600)[10:]
+        return plain(args)
+
+    service.do_clusters = changing  # type: ignore[method-assign]
+    document = json.loads(dupwatch("clusters", "--json").stdout)
+    assert [cluster["id"] for cluster in document["clusters"]] == [f"{number:016x}" for number in range(10, 1600)]
+
+
+def test_find_asks_by_path_and_sends_what_the_service_may_not_read(
+    dupwatch: Dupwatch, service: SmallService, tmp_path: Path
+) -> None:
+    known, private, other = tmp_path / "known.jpg", tmp_path / "private.jpg", tmp_path / "other.jpg"
+    known.write_bytes(KNOWN)
+    private.write_bytes(KNOWN)
+    other.write_bytes(b"something else")
+    done = dupwatch("find", "--json", "known.jpg", private, other, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    files = json.loads(done.stdout)["files"]
+    assert [(file["path"], file["known"]) for file in files] == [
+        ("known.jpg", True), (str(private), True), (str(other), False),
+    ]  # fmt: skip
+    assert files[0]["copies"][0]["path"] == ODD_TEXT
+    assert [set(args) for _, args in service.asked] == [{"path"}, {"path"}, {"data"}, {"path"}]
+    shown = dupwatch("find", known, other).stdout.decode()
+    assert "1 known" in shown
+    assert "other.jpg: not known" in shown
+    assert "\x1b" not in shown
+
+
+def test_find_that_knows_none_ends_with_4(dupwatch: Dupwatch, tmp_path: Path) -> None:
+    (tmp_path / "b.jpg").write_bytes(b"else")
+    assert dupwatch("find", tmp_path / "b.jpg").returncode == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("private gone.jpg", "No such file"), ("private", "Is a directory"), ("private pipe", "not a file"),
+     ("private.txt", "not a picture"), ("private large", "larger than")],
+)  # fmt: skip
+def test_a_file_that_cannot_be_looked_for_is_told_and_the_others_go_on(
+    dupwatch: Dupwatch, tmp_path: Path, name: str, error: str
+) -> None:
+    (tmp_path / "known.jpg").write_bytes(KNOWN)
+    (tmp_path / "private").mkdir()
+    os.mkfifo(tmp_path / "private pipe")
+    (tmp_path / "private.txt").write_bytes(b"text")
+    with open(tmp_path / "private large", "wb") as sparse:
+        sparse.truncate(64 * 1024 * 1024 + 1)
+    done = dupwatch("find", "--json", tmp_path / name, tmp_path / "known.jpg")
+    assert done.returncode == 1
+    first, second = json.loads(done.stdout)["files"]
+    assert error in first["error"]
+    assert second["known"]
+
+
+def test_failed_lists_all_with_reasons(dupwatch: Dupwatch, service: SmallService) -> None:
+    assert json.loads(dupwatch("failed", "--json").stdout)["failed"][1] == {"path": ODD_TEXT, "error": "empty"}
+    service.failures = [{"path": b"/srv/%05d.jpg" % number, "error": "truncated"} for number in range(10_500)]
+    done = dupwatch("failed")
+    assert len(re.findall(rb"/srv/\d{5}\.jpg", done.stdout)) == 10_500
+    assert len(json.loads(dupwatch("failed", "--json", "--offset", "10498").stdout)["failed"]) == 2
+    assert len(json.loads(dupwatch("failed", "--json", "--limit", "3").stdout)["failed"]) == 3
+    service.failures = []
+    assert dupwatch("failed").stdout == b"Every file could be read.\n"
+
+
+def test_rescan_pause_and_resume_are_confirmed(dupwatch: Dupwatch, service: SmallService) -> None:
+    assert dupwatch("rescan").returncode == 0
+    assert dupwatch("rescan", "/srv/photos/").returncode == 0
+    assert json.loads(dupwatch("rescan", "--json").stdout) == {}
+    assert [args for _, args in service.asked] == [{}, {"dir": b"/srv/photos"}, {}]
+    assert b"dupwatch resume" in dupwatch("pause").stdout
+    assert service.state == "paused"
+    assert json.loads(dupwatch("resume", "--json").stdout) == {"state": "idle"}
+
+
+def test_wait_returns_when_nothing_is_pending(dupwatch: Dupwatch, service: SmallService) -> None:
+    assert (dupwatch("wait").returncode, dupwatch("wait", "--timeout", "0").returncode) == (0, 0)
+    service.idle.clear()
+    threading.Timer(1, service.idle.set).start()
+    started = time.monotonic()
+    assert json.loads(dupwatch("wait", "--json").stdout) == {"idle": True, "pending": 0}
+    assert time.monotonic() - started > 0.5
+
+
+def test_wait_that_gives_up_ends_with_1(dupwatch: Dupwatch, service: SmallService) -> None:
+    service.idle.clear()
+    done = dupwatch("wait", "--timeout", "0.2")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, b"", b"dupwatch: still busy after 0.2 s, 2 pending\n",
+    )  # fmt: skip
+    assert json.loads(dupwatch("wait", "--timeout", "0.2", "--json").stdout) == {"idle": False, "pending": 2}
+    service.idle.set()
+
+
+def test_wait_bears_with_a_service_that_is_starting(dupwatch: Dupwatch, service: SmallService) -> None:
+    service.error = RequestError("starting", "not yet")
+    threading.Timer(1, setattr, [service, "error", None]).start()
+    assert dupwatch("wait", "--timeout", "20").returncode == 0
+
+
+def read_lines(arguments: list[str], environment: dict[str, str], count: int, act: Callable[[], object]) -> list[bytes]:
+    """The first lines of a command that goes on until Ctrl-C, which must then end well."""
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        acting = True
+
+        def keep_acting() -> None:
+            while acting:
+                act()
+                time.sleep(0.1)
+
+        thread = threading.Thread(target=keep_acting)
+        thread.start()
+        try:
+            lines = [process.stdout.readline() for _ in range(count)]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+        finally:
+            acting = False
+            thread.join()
+            process.kill()
+    return lines
+
+
+def test_events_are_lines_for_people_and_programs(
+    service: SmallService, server: Server, environment: dict[str, str]
+) -> None:
+    def act() -> None:
+        server.publish("matched", {"path": ODD, "other": b"/b.jpg", "structure": 0.001, "mse": 2.0})
+
+    [line] = read_lines(["events"], environment, 1, act)
+    assert re.fullmatch(
+        rb"\d\d:\d\d:\d\d  matched  /srv/photos/caf\\xe9\\n\\x1b\[31m\.jpg = /b\.jpg  structure 0\.001 mse 2\n", line
+    )
+    lines = read_lines(["events", "--json"], environment, 2, act)
+    first, second = map(json.loads, lines)
+    assert (first["event"], first["path"], first["other"]) == ("matched", ODD_TEXT, "/b.jpg")
+    assert second["seq"] == first["seq"] + 1
+
+
+def test_events_can_be_chosen(service: SmallService, server: Server, environment: dict[str, str]) -> None:
+    def act() -> None:
+        server.publish("indexed", {"path": b"/a"})
+        server.publish("failed", {"path": b"/b", "error": "truncated"})
+        server.publish("moved", {"path": b"/d", "from": b"/c"})
+
+    lines = read_lines(["events", "--only", "failed", "--only", "moved"], environment, 4, act)
+    assert {line.split(maxsplit=1)[1] for line in lines} == {b"failed   /b: truncated\n", b"moved    /c -> /d\n"}
+
+
+def test_status_is_watched_until_ctrl_c(service: SmallService, environment: dict[str, str]) -> None:
+    first, second = map(json.loads, read_lines(["status", "--watch", "--json"], environment, 2, lambda: None))
+    assert first == second
+    assert first["files"] == 6
+
+
+# ---- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["clusters", "--threshold", "2"], "above compare.keep_structure"),
+        (["clusters", "--threshold", "nan"], "threshold must be a number from 0"),
+        (["clusters", "--spare"], "--spare goes with --print0"),
+        (["clusters", "--limit", "-1"], "-1"),
+        (["rescan", "/elsewhere"], "it lies under no root"),
+        (["events", "--only", "indexd"], "there is no event 'indexd'"),
+        (["find"], "Missing argument"),
+        (["nosuch"], "No such command"),
+        (["status", "--endpoint", "http://x"], "is neither a path"),
+        (["status", "--endpoint", "/tmp/" + "x" * 120], "too long"),
+        (["status", "--endpoint", "tcp://127.0.0.1:9", "--keys", "/nowhere"], "cannot use the keys"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line_and_status_2(dupwatch: Dupwatch, arguments: list[str], line: str) -> None:
+    done = dupwatch(*arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert line in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", ["status", "wait", "clusters", "find", "failed", "events", "rescan", "pause"])
+def test_no_service_is_one_clear_line_and_status_3(dupwatch: Dupwatch, command: str, tmp_path: Path) -> None:
+    arguments = [command, *(["README.md"] if command == "find" else []), "--endpoint", tmp_path / "query.sock"]
+    done = dupwatch(*arguments)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr.decode() == (
+        f"dupwatch: no service: {tmp_path}/{'events' if command == 'events' else 'query'}.sock does not exist; "
+        "start `dupwatchd run`, or name another --endpoint\n"
+    )
+
+
+@pytest.mark.parametrize("code", ["busy", "starting", "internal"])
+def test_a_service_that_says_no_is_one_line_and_status_1(dupwatch: Dupwatch, service: SmallService, code: str) -> None:
+    service.error = RequestError(code, "not \x1b[31mnow")
+    done = dupwatch("status")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"dupwatch: not \\x1b[31mnow\n")
+
+
+def test_the_flag_goes_before_the_environment_before_the_command_or_after(
+    dupwatch: Dupwatch, environment: dict[str, str], server: Server
+) -> None:
+    wrong = {**environment, "DUPWATCH_ENDPOINT": "/nowhere/query.sock"}
+    assert dupwatch("status", env=wrong).returncode == 3
+    path = server.endpoint.removeprefix("ipc://")
+    for arguments in (["--endpoint", path, "status"], ["status", "--endpoint", path]):
+        assert dupwatch(*arguments, env=wrong).returncode == 0
+    assert dupwatch("--endpoint", "/nowhere/query.sock", "status", "--endpoint", path, env=wrong).returncode == 0
+
+
+def test_the_users_own_socket_is_found(
+    dupwatch: Dupwatch, environment: dict[str, str], folder: Path, service: SmallService
+) -> None:
+    del environment["DUPWATCH_ENDPOINT"]
+    own = Server(f"{folder}/dupwatch/query.sock", service.handlers())
+    own.start()
+    try:
+        assert dupwatch("status", env={**environment, "XDG_RUNTIME_DIR": str(folder)}).returncode == 0
+    finally:
+        own.stop()
+    done = dupwatch("status", env={**environment, "XDG_RUNTIME_DIR": str(folder)})
+    if not os.path.exists("/run/dupwatch"):
+        assert done.returncode == 3
+        assert f"{folder}/dupwatch/query.sock" in done.stderr.decode()
+
+
+def test_a_reader_that_has_seen_enough_is_no_trouble(service: SmallService, environment: dict[str, str]) -> None:
+    service.clusters = make_clusters(2000)
+    pipe = subprocess.Popen([*COMMAND, "clusters"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    with pipe:
+        assert pipe.stdout is not None
+        assert pipe.stderr is not None
+        pipe.stdout.readline()
+        pipe.stdout.close()
+        assert pipe.stderr.read() == b""
+
+
+# ---- terminals
+
+
+def on_terminal(arguments: list[str], environment: dict[str, str], width: int = 60, height: int = 20) -> list[str]:
+    """The lines that a command leaves on a terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+    child = subprocess.Popen(
+        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    received = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            received += chunk
+    except OSError:
+        pass  # that is how a pty ends
+    os.close(ours)
+    assert child.wait(10) == 0
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received.decode()).splitlines()
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["clusters", "--limit", "2"], ["failed"]])
+def test_what_is_shown_fits_the_terminal(
+    service: SmallService, environment: dict[str, str], arguments: list[str]
+) -> None:
+    service.failures = [{"path": b"/srv/" + b"long/" * 40 + b"%d.jpg" % n, "error": "truncated " * 9} for n in (1, 2)]
+    lines = on_terminal(arguments, {**environment, "PAGER": "cat"})
+    assert max(map(cell_len, lines)) <= 60
+    assert len(lines) > 2
+
+
+def test_long_tables_go_through_the_pager(service: SmallService, environment: dict[str, str]) -> None:
+    service.clusters = make_clusters(50)
+    paged = {**environment, "PAGER": "sed s/^/P/"}
+    assert all(line.startswith("P") for line in on_terminal(["clusters"], paged, height=20))
+    assert not any(line.startswith("P") for line in on_terminal(["clusters"], paged, height=2000))
+    assert not any(line.startswith("P") for line in on_terminal(["clusters", "--json"], paged, height=20))
+
+
+# ---- help
+
+
+def test_every_command_teaches_by_example_and_speaks_json() -> None:
+    for name, command in cli.commands.items():
+        context = click.Context(command, info_name=f"dupwatch {name}")
+        assert f"Examples:\n    {'eval' if name == 'completion' else 'dupwatch ' + name}" in command.get_help(context)
+        flags = {flag for parameter in command.params for flag in parameter.opts}
+        assert name == "completion" or {"--json", "--endpoint"} <= flags, name
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_and_knows_commands_and_flags(
+    dupwatch: Dupwatch, environment: dict[str, str], shell: str
+) -> None:
+    done = dupwatch("completion", shell)
+    assert done.returncode == 0
+    assert b"_DUPWATCH_COMPLETE" in done.stdout
+    asked = {"_DUPWATCH_COMPLETE": "bash_complete", "COMP_WORDS": "dupwatch clusters --th", "COMP_CWORD": "2"}
+    code = "import sys; sys.argv[0] = 'dupwatch'; from dupwatch.cli import main; main()"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env={**environment, **asked}, capture_output=True, check=False
+    )
+    assert b"--threshold" in answer.stdout
+
+
+def test_the_client_loads_nothing_heavy(service: SmallService, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "dupwatch.cli", "status"],
+        env=environment, capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "zmq" in loaded
+    assert not loaded & {"rich", "asyncio", "zmq.asyncio", "socket", "numpy", "pydantic", "dupwatchd", "email"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.4, "0 s"), (59.6, "1 min"), (185, "3 min 5 s"), (7_800, "2 h 10 min"), (90_000, "1 d 1 h"),
+     (-5, "0 s")],
+)  # fmt: skip
+def test_times_are_written_for_people(seconds: float, text: str) -> None:
+    assert human_seconds(seconds) == text

@@ -1,0 +1,732 @@
+"""The server on real sockets: everybody gets an answer, and nobody can spoil it for the others."""
+
+import contextlib
+import logging
+import os
+import random
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+import zmq
+import zmq.auth
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dupwatch import wire
+from dupwatch.client import Client
+from dupwatch.errors import NoServiceError, NotAllowedError, RequestFailedError, VersionError
+from dupwatch.gaps import Notice
+from dupwatchd.errors import UsageError
+from dupwatchd.serve import server as server_module
+from dupwatchd.serve.desk import OPEN_PER_CONNECTION_MAX, WAITING_MAX
+from dupwatchd.serve.server import Handler, Peer, RequestError, Server
+from tests.client.small_service import SmallService
+
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path: those of sockets have 107 bytes."""
+    path = Path(tempfile.mkdtemp(prefix="dw", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def endpoint(folder: Path) -> str:
+    return f"ipc://{folder}/query.sock"
+
+
+@pytest.fixture
+def service() -> SmallService:
+    return SmallService()
+
+
+@pytest.fixture
+def server(endpoint: str, service: SmallService) -> Iterator[Server]:
+    with serving(endpoint, service.handlers()) as running:
+        yield running
+    service.gate.set()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.endpoint, timeout_seconds=5) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def serving(endpoint: str, handlers: dict[str, Handler], **options: Any) -> Iterator[Server]:
+    running = Server(endpoint, handlers, **options)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@contextlib.contextmanager
+def raw_socket(endpoint: str, kind: int = zmq.DEALER) -> Iterator["zmq.Socket[bytes]"]:
+    with zmq.Context() as context, context.socket(kind) as made:
+        made.linger = 0
+        made.rcvtimeo = made.sndtimeo = 5000
+        made.connect(endpoint)
+        yield made
+
+
+def request(do: str, request_id: int = 1, **args: Any) -> bytes:
+    return bytes(msgpack.packb({"v": 1, "id": request_id, "do": do, **args}))
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def memory_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+# ---- answers
+
+
+def test_a_request_gets_the_result_of_its_handler_which_knows_who_asks(client: Client, service: SmallService) -> None:
+    assert client.request("status")["files"] == 6
+    assert client.request("clusters", limit=1, under=None)["total_clusters"] == 3
+    assert service.asked == [("status", {}), ("clusters", {"limit": 1})]
+    peer = service.peers[0]
+    assert (peer.uid, peer.gid, peer.pid) == (os.getuid(), os.getgid(), os.getpid())
+
+
+def test_bytes_and_odd_paths_arrive_as_they_are(client: Client, service: SmallService) -> None:
+    data = random.Random(1).randbytes(3_000_000)
+    client.request("find", data=data)
+    client.request("clusters", under=b"/caf\xe9\n")
+    assert service.asked == [("find", {"data": data}), ("clusters", {"under": b"/caf\xe9\n"})]
+
+
+def test_a_plain_req_socket_is_served_with_and_without_correlation(server: Server) -> None:
+    for correlate in (0, 1):
+        with raw_socket(server.endpoint, zmq.REQ) as req:
+            req.req_relaxed = req.req_correlate = correlate
+            for number in range(3):
+                req.send(request("version", number))
+                assert msgpack.unpackb(req.recv()) == {
+                    "v": 1, "id": number, "ok": True, "result": {"version": "0", "protocol": 1},
+                }  # fmt: skip
+
+
+def test_an_error_of_a_handler_is_told_and_a_bug_is_logged(
+    client: Client, service: SmallService, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(RequestFailedError, match=r"above compare\.keep_structure") as refused:
+        client.request("clusters", threshold=2.0)
+    assert (refused.value.code, refused.value.exit_status) == ("out_of_range", 2)
+    with caplog.at_level(logging.ERROR), pytest.raises(RequestFailedError) as failed:
+        client.request("clusters", under=b"/bug")
+    assert (failed.value.code, failed.value.exit_status) == ("internal", 1)
+    assert "KeyError: 'a bug'" in caplog.text
+    assert client.request("status")
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [({"a": object()}, "internal"), ({"a": 2**70}, "internal"), ({"a": b"\0" * wire.REPLY_BYTES_MAX}, "too_large")],
+)
+def test_a_result_that_cannot_be_sent_is_an_error(endpoint: str, result: dict[str, Any], code: str) -> None:
+    with serving(endpoint, {"status": lambda *_: result}), Client(endpoint) as client:
+        with pytest.raises(RequestFailedError) as failed:
+            client.request("status")
+        assert failed.value.code == code
+        with pytest.raises(RequestFailedError) as failed:
+            client.request("version")
+        assert failed.value.code == "unknown_command"
+
+
+def test_another_version_is_told_apart(server: Server, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_socket(server.endpoint) as dealer:
+        dealer.send_multipart([b"", request("status", v=2)])
+        reply = wire.decode_reply(dealer.recv_multipart()[1:])
+    assert (reply.id, reply.version, reply.code) == (1, 1, "version")
+    monkeypatch.setattr(wire, "encode_request", lambda *_: [request("status", v=2)])
+    with pytest.raises(VersionError, match="update the older"):
+        client.request("status")
+
+
+# ---- many at once
+
+
+def test_twenty_clients_get_their_own_answers(server: Server) -> None:
+    def ask(number: int) -> None:
+        with Client(server.endpoint) as client:
+            for offset in range(20):
+                found = client.request("clusters", offset=offset % 3, limit=1, threshold=number / 100)
+                assert found["threshold"] == number / 100
+                assert found["clusters"][0]["id"] == f"{offset % 3:016x}"
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(ask, range(20)))
+
+
+def test_a_slow_request_holds_nobody_back(server: Server, client: Client, service: SmallService) -> None:
+    with raw_socket(server.endpoint) as slow:
+        for number in range(OPEN_PER_CONNECTION_MAX):  # more than there are threads
+            slow.send_multipart([b"", request("clusters", number, under=b"/slow")])
+        until(lambda: len(service.asked) == 4)
+        assert client.request("status", timeout_seconds=2)["state"] == "idle"
+        service.gate.set()
+        answers = {wire.decode_reply(slow.recv_multipart()[1:]).id for _ in range(OPEN_PER_CONNECTION_MAX)}
+        assert answers == set(range(OPEN_PER_CONNECTION_MAX))
+
+
+def test_too_many_open_requests_are_answered_with_busy(server: Server, client: Client, service: SmallService) -> None:
+    with raw_socket(server.endpoint) as greedy:
+        for number in range(OPEN_PER_CONNECTION_MAX + 1):
+            greedy.send_multipart([b"", request("clusters", number, under=b"/slow")])
+        reply = wire.decode_reply(greedy.recv_multipart()[1:])
+        assert (reply.id, reply.code) == (OPEN_PER_CONNECTION_MAX, "busy")
+        with contextlib.ExitStack() as stack:
+            more = [stack.enter_context(raw_socket(server.endpoint)) for _ in range(9)]
+            for dealer in more:
+                for number in range(OPEN_PER_CONNECTION_MAX):
+                    dealer.send_multipart([b"", request("clusters", number, under=b"/slow")])
+            assert OPEN_PER_CONNECTION_MAX * 10 > WAITING_MAX
+            until(lambda: any(dealer.poll(0) for dealer in more))
+            with pytest.raises(RequestFailedError) as refused:
+                client.request("clusters")
+            assert (refused.value.code, refused.value.is_passing) == ("busy", True)
+            assert client.request("status")
+        service.gate.set()
+    until(lambda: not server._desk._open)  # nothing stays of those who are gone
+    assert not server._desk._of_connection
+    assert client.request("clusters")
+
+
+def test_an_answer_that_comes_later_holds_no_thread(server: Server, client: Client, service: SmallService) -> None:
+    service.idle.clear()
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(raw_socket(server.endpoint)) for _ in range(30)]
+        for dealer in waiting:
+            dealer.send_multipart([b"", request("wait", timeout=20)])
+        until(lambda: len(service.asked) == 30)
+        assert client.request("status")
+        assert client.request("wait", timeout=0.05) == {"idle": False, "pending": 2}
+        service.idle.set()
+        for dealer in waiting:
+            reply = wire.decode_reply(dealer.recv_multipart()[1:])
+            assert reply.result == {"idle": True, "pending": 0}
+
+
+@pytest.mark.parametrize("error", [RequestError("denied", "no"), ValueError("a bug")])
+def test_an_answer_that_fails_later_is_an_error(endpoint: str, error: Exception) -> None:
+    future: Future[dict[str, Any]] = Future()
+    with serving(endpoint, {"wait": lambda *_: future}), Client(endpoint) as client:
+        threading.Timer(0.1, future.set_exception, [error]).start()
+        with pytest.raises(RequestFailedError) as failed:
+            client.request("wait")
+    assert failed.value.code == ("denied" if isinstance(error, RequestError) else "internal")
+
+
+# ---- hostile and careless clients
+
+
+def hostile_streams() -> list[bytes]:
+    noise = random.Random(3)
+    greeting = b"\xff" + b"\0" * 8 + b"\x7f\x03\0NULL" + b"\0" * 48
+    return [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + noise.randbytes(500),
+        *(noise.randbytes(noise.randrange(1, 300)) for _ in range(300)),
+        # ZMTP/1.0: identity, then messages of several frames
+        *(b"\x01\x00" + b"\x02\x01x" * parts + b"\x06\x00hello" for parts in range(20)),
+        b"\x01\x00" + b"\x01\x01" * 3000 + b"\x01\x00",
+        greeting,
+        greeting + b"\x04\x29\x05READY" + noise.randbytes(40),
+        greeting + b"\x02" + b"\xff" * 8,
+        greeting + b"\x06" + b"\x7f" + b"\xff" * 7,
+    ]
+
+
+@pytest.mark.parametrize("name", ["query.sock", "events.sock"])
+def test_connections_without_end_do_not_end_the_service(endpoint: str, folder: Path, name: str) -> None:
+    with start_process(endpoint) as process, Client(endpoint, 5) as client, contextlib.ExitStack() as stack:
+        assert client.request("status")
+        for _ in range(800):  # no process may have more than 1024 without asking for it
+            peer = stack.enter_context(socket.socket(socket.AF_UNIX))
+            peer.connect(str(folder / name))
+        assert client.request("status")
+        until(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) < 600)
+        stack.close()
+        with Client(endpoint, 5) as other:
+            assert other.request("status")
+        assert process.poll() is None
+        process.terminate()
+
+
+@pytest.mark.parametrize("name", ["query.sock", "events.sock"])
+def test_garbage_on_a_socket_harms_nobody(server: Server, client: Client, folder: Path, name: str) -> None:
+    client.request("status")
+    before = memory_mb()
+    for stream in hostile_streams():
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(folder / name))
+            with contextlib.suppress(OSError):
+                peer.sendall(stream)
+    assert client.request("status")
+    with Client(server.endpoint) as other:
+        assert other.request("clusters")
+    assert memory_mb() - before < 50
+
+
+frames_of_peers = st.lists(st.one_of(st.just(b""), st.binary(max_size=40), st.just(request("status"))), max_size=6)
+
+
+@given(messages=st.lists(frames_of_peers, min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_frames_get_an_error_or_nothing_and_the_next_client_is_served(
+    server: Server, client: Client, messages: list[list[bytes]]
+) -> None:
+    with raw_socket(server.endpoint) as dealer:
+        for frames in messages:
+            if frames:
+                dealer.send_multipart(frames)
+        dealer.send_multipart([b"", request("version", 12345)])
+        while True:
+            reply = wire.decode_reply(dealer.recv_multipart()[-1:])
+            if reply.id == 12345:
+                break
+    assert client.request("version")
+
+
+def test_a_message_of_many_frames_is_refused(server: Server, client: Client) -> None:
+    with raw_socket(server.endpoint) as dealer:
+        dealer.send_multipart([b"", *[b"x" * 1000] * 5000])
+        assert wire.decode_reply(dealer.recv_multipart()[1:]).code == "bad_request"
+        dealer.send_multipart([b"no envelope"] * 5000)
+    assert client.request("status")
+
+
+def test_a_frame_beyond_the_limit_ends_its_connection_only(server: Server, client: Client) -> None:
+    with raw_socket(server.endpoint) as dealer:
+        dealer.rcvtimeo = 500
+        dealer.send_multipart([b"", request("find"), b"\0" * (wire.DATA_BYTES_MAX + 1)])
+        with pytest.raises(zmq.Again):
+            dealer.recv_multipart()
+    assert client.request("status")
+
+
+def test_a_client_that_reads_no_replies_costs_little(endpoint: str, service: SmallService) -> None:
+    big = {"data": b"x" * 1_000_000}
+    handlers = {**service.handlers(), "clusters": lambda *_: big}
+    with serving(endpoint, handlers) as server, raw_socket(endpoint) as deaf, Client(endpoint) as client:
+        deaf.rcvhwm = 1
+        deaf.disconnect(endpoint)
+        deaf.connect(endpoint)
+        before = memory_mb()
+        for number in range(300):
+            deaf.send_multipart([b"", request("clusters", number)])
+        started = time.monotonic()
+        assert client.request("status")
+        assert time.monotonic() - started < 1
+        until(lambda: not server._desk._open and not server._replies)
+        assert memory_mb() - before < 150
+        assert client.request("clusters") == big
+
+
+def test_a_client_that_vanishes_costs_nothing(server: Server, client: Client, service: SmallService) -> None:
+    service.idle.clear()
+    for number in range(40):
+        with raw_socket(server.endpoint) as dealer:
+            dealer.send_multipart([b"", request("wait", number, timeout=20)])
+            until(lambda number=number: len(service.asked) > number)  # type: ignore[misc]
+    service.idle.set()
+    until(lambda: not server._desk._open)
+    assert client.request("status")
+
+
+# ---- start and stop
+
+
+def test_stop_answers_what_is_open_and_does_not_wait_for_handlers(
+    server: Server, client: Client, service: SmallService
+) -> None:
+    service.idle.clear()
+    with raw_socket(server.endpoint) as dealer:
+        for number, do in enumerate(["clusters"] * 6 + ["wait"]):
+            args: dict[str, Any] = {"under": b"/slow"} if do == "clusters" else {"timeout": 20}
+            dealer.send_multipart([b"", request(do, number, **args)])
+        until(lambda: len(service.asked) == 5)
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 1
+        replies = [wire.decode_reply(dealer.recv_multipart()[1:]) for _ in range(7)]
+    assert {reply.id for reply in replies} == set(range(7))
+    assert {reply.code for reply in replies} == {"stopping"}
+    server.stop()  # twice is once
+
+
+def test_stop_is_quick_while_clients_read_nothing(endpoint: str) -> None:
+    with serving(endpoint, {"status": lambda *_: {"data": b"x" * 1_000_000}}) as server, raw_socket(endpoint) as deaf:
+        for number in range(100):
+            deaf.send_multipart([b"", request("status", number)])
+        time.sleep(0.2)
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 1
+
+
+def test_publishing_and_finishing_after_the_stop_do_nothing(endpoint: str, service: SmallService) -> None:
+    with serving(endpoint, service.handlers()) as server:
+        pass
+    server.publish("indexed", {})
+    assert not os.listdir(endpoint.removeprefix("ipc://").rpartition("/")[0])
+
+
+def test_one_client_is_served_across_a_restart(endpoint: str, service: SmallService) -> None:
+    with Client(endpoint, timeout_seconds=5) as client:
+        for _ in range(3):
+            with pytest.raises(NoServiceError, match="does not exist"):
+                client.request("status")
+            with serving(endpoint, service.handlers()):
+                assert client.request("status")
+                assert client.request("status")
+
+
+def start_process(endpoint: str) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen([sys.executable, "-m", "tests.client.small_service", endpoint], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_a_killed_service_is_noticed_at_once_and_its_socket_does_not_hinder_the_next(endpoint: str) -> None:
+    process = start_process(endpoint)
+    with process, Client(endpoint, timeout_seconds=30) as client:
+        assert client.request("status")
+        threading.Timer(0.3, process.kill).start()
+        started = time.monotonic()
+        with pytest.raises(NoServiceError, match="went away"):
+            client.request("clusters", under=b"/slow")
+        assert time.monotonic() - started < 5
+        process.wait()
+        assert os.path.exists(endpoint.removeprefix("ipc://"))
+        with pytest.raises(NoServiceError, match="no service listens"):
+            client.request("status")
+        with start_process(endpoint) as second:
+            assert client.request("status")
+            second.terminate()
+
+
+def test_a_frozen_service_is_given_up_after_the_timeout(endpoint: str) -> None:
+    with start_process(endpoint) as process, Client(endpoint, timeout_seconds=0.5) as client:
+        assert client.request("status")
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(NoServiceError, match="does not answer within"):
+            client.request("status")
+        process.send_signal(signal.SIGCONT)
+        assert client.request("clusters")["total_clusters"] == 3  # not the late answer to the other question
+        process.terminate()
+
+
+def test_the_loop_shows_that_it_turns(server: Server) -> None:
+    first = server.last_turn_monotonic
+    until(lambda: server.last_turn_monotonic > first, 3)
+
+
+def test_a_loop_that_fails_in_a_turn_goes_on(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug in the loop")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(server, "_take_request", fail)
+        with pytest.raises(NoServiceError):
+            client.request("status", timeout_seconds=0.3)
+    assert "a bug in the loop" in caplog.text
+    assert client.request("status")
+
+
+# ---- who may
+
+
+def test_socket_files_serve_owner_and_group_only(server: Server, folder: Path) -> None:
+    for name in ("query.sock", "events.sock"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o660
+    assert os.umask(0o022) != 0o117
+    os.umask(0o022)
+
+
+def test_the_folder_of_the_sockets_is_made_for_the_owner_only(folder: Path, service: SmallService) -> None:
+    with serving(f"{folder}/run/query.sock", service.handlers()) as server:
+        assert stat.S_IMODE((folder / "run").stat().st_mode) == 0o700
+        assert server.endpoint == f"ipc://{folder}/run/query.sock"
+
+
+def test_a_file_that_is_no_socket_is_left_alone(folder: Path) -> None:
+    (folder / "query.sock").write_text("a letter")
+    with pytest.raises(UsageError, match="is a file that is no socket"):
+        Server(f"{folder}/query.sock", {}).start()
+    assert (folder / "query.sock").read_text() == "a letter"
+
+
+def test_a_second_service_does_not_steal_the_socket(server: Server, client: Client) -> None:
+    with pytest.raises(UsageError, match="another service listens"):
+        Server(server.endpoint, {}).start()
+    assert client.request("status")
+
+
+def test_a_server_that_cannot_start_leaves_nothing_behind(folder: Path) -> None:
+    (folder / "events.sock").mkdir()
+    with pytest.raises(UsageError):
+        Server(f"{folder}/query.sock", {}).start()
+    assert os.listdir(folder) == ["events.sock"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        ("ipc:///tmp/" + "x" * 110, "too long"),
+        ("ipc:///proc/query.sock", "cannot listen"),
+        ("ipc:///nowhere\0/q", "neither a path"),
+        ("ipc://@abstract", "neither a path"),
+        ("ipc://*", "neither a path"),
+        ("inproc://x", "neither a path"),
+        ("tcp://127.0.0.1", "neither a path"),
+        ("tcp://127.0.0.1:*", "neither a path"),
+        ("tcp://127.0.0.1:65535", "neither a path"),
+        ("tcp://0.0.0.0:5555", "that needs keys"),
+        ("tcp://*:5555", "that needs keys"),
+        ("tcp://[::]:5555", "that needs keys"),
+        ("tcp://eth0:5555", "that needs keys"),
+        ("tcp://192.0.2.1:5555", "that needs keys"),
+        ("tcp://127.0.0.1.example.org:5555", "that needs keys"),
+    ],
+)
+def test_an_endpoint_that_will_not_do_is_one_clear_line(endpoint: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Server(endpoint, {}).start()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_group_is_one_clear_line(folder: Path) -> None:
+    with pytest.raises(UsageError, match="there is no group 'nosuch'"):
+        Server(f"{folder}/query.sock", {}, group="nosuch").start()
+    assert os.listdir(folder) == []
+
+
+ASK_AS_SOMEBODY = """
+import os, socket, sys  # this interpreter may lie where nobody else can read
+from dupwatch.client import Client
+from dupwatch.errors import ClientError
+os.setgroups([int(sys.argv[2])] if sys.argv[2] else [])
+os.setgid(65534)
+os.setuid(65534)
+try:
+    with Client(sys.argv[1], 3) as client:
+        print(client.request("status")["state"])
+except ClientError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def asked_as_somebody(endpoint: str, group: int | None = None) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_AS_SOMEBODY, endpoint, "" if group is None else str(group)],
+        capture_output=True, check=False, timeout=30,
+    )  # fmt: skip
+    return (done.stdout + done.stderr).decode()
+
+
+@is_root
+def test_another_user_is_refused_and_told_so_but_the_group_is_served(folder: Path, service: SmallService) -> None:
+    import grp
+
+    folder.chmod(0o755)
+    endpoint = f"{folder}/query.sock"
+    games = grp.getgrnam("games").gr_gid
+    with serving(endpoint, service.handlers(), group="games"):
+        assert (folder / "query.sock").stat().st_gid == games
+        assert asked_as_somebody(endpoint).startswith("NotAllowedError you may not use")
+        assert asked_as_somebody(endpoint, games) == "idle\n"
+    with serving(f"{folder}/own/query.sock", service.handlers()):
+        assert asked_as_somebody(f"{folder}/own/query.sock").startswith("NotAllowedError")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1]) & ~1  # the next one is for events
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_loopback_is_served_without_keys(host: str, service: SmallService) -> None:
+    endpoint = f"tcp://{host}:{free_port()}"
+    try:
+        running = serving(endpoint, service.handlers())
+        with running, Client(endpoint, 5) as client:
+            assert client.request("status")
+            assert client.shares_paths
+            assert service.peers[0].uid is None
+    except UsageError:
+        if host == "127.0.0.1":
+            raise
+        pytest.skip(f"{host} cannot be bound here")
+    with Client(endpoint, 5) as client, pytest.raises(NoServiceError, match="no service listens"):
+        client.request("status")
+
+
+@pytest.fixture
+def keys(folder: Path) -> Path:
+    """Keys of a server, of a client it knows (``known``), of a ``stranger``, and one with the key of another server."""
+    (folder / "server" / "clients").mkdir(parents=True)
+    zmq.auth.create_certificates(folder / "server", "server")
+    (folder / "server" / "server.key_secret").chmod(0o600)
+    zmq.auth.create_certificates(folder, "server")  # another one
+    for name in ("known", "stranger", "misled"):
+        (folder / name).mkdir()
+        zmq.auth.create_certificates(folder / name, "client")
+        shutil.copy(folder / "server.key" if name == "misled" else folder / "server" / "server.key", folder / name)
+    for name in ("known", "misled"):
+        shutil.copy(folder / name / "client.key", folder / "server" / "clients" / f"{name}.key")
+    return folder
+
+
+def test_with_keys_only_known_clients_are_served(keys: Path, service: SmallService) -> None:
+    endpoint = f"tcp://0.0.0.0:{free_port()}"
+    with serving(endpoint, service.handlers(), keys=str(keys / "server")) as server:
+        near = server.endpoint.replace("0.0.0.0", "127.0.0.1")
+        with Client(near, 5, str(keys / "known")) as client:
+            assert client.request("status")
+            events = client.events()
+            threading.Timer(0.2, server.publish, ["indexed", {"path": b"/a"}]).start()
+            assert isinstance(next(events), wire.Event)
+        public, _ = zmq.auth.load_certificate(keys / "known" / "client.key")
+        assert service.peers[0].key == public.decode()
+        for name in ("stranger", "misled", None):
+            with Client(near, 2, name and str(keys / name)) as client, pytest.raises(NoServiceError) as refused:
+                client.request("status")
+            if name != "misled":
+                assert isinstance(refused.value, NotAllowedError), name
+        assert len(service.peers) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda keys: (keys / "server.key_secret").chmod(0o644), "others may read"),
+        (lambda keys: (keys / "server.key_secret").unlink(), "cannot use the keys"),
+        (lambda keys: (keys / "server.key_secret").write_text("metadata"), "cannot use the keys"),
+        (lambda keys: shutil.copyfile(keys / "server.key", keys / "server.key_secret"), "secret key"),
+        (lambda keys: shutil.rmtree(keys / "clients"), "cannot use the keys"),
+        (lambda keys: [file.unlink() for file in (keys / "clients").iterdir()], "clients/"),
+    ],
+)
+def test_keys_that_will_not_do_are_one_clear_line(keys: Path, damage: Callable[[Path], object], message: str) -> None:
+    damage(keys / "server")
+    with pytest.raises(UsageError, match=message):
+        Server(f"tcp://0.0.0.0:{free_port()}", {}, keys=str(keys / "server")).start()
+
+
+# ---- events
+
+
+def test_events_of_all_threads_arrive_in_the_order_of_their_numbers(server: Server, client: Client) -> None:
+    events = client.events(["indexed"])
+    heard: list[wire.Event | Notice] = []
+
+    def publish() -> None:
+        for number in range(250):
+            server.publish("indexed", {"path": b"/%d" % number})
+            server.publish("removed", {"path": b"/x"})
+
+    listener = threading.Thread(target=lambda: heard.extend(next(events) for _ in range(1000)))
+    listener.start()
+    until(lambda: server._tick_at > 0)
+    time.sleep(0.3)
+    publishers = [threading.Thread(target=publish) for _ in range(4)]
+    for thread in publishers:
+        thread.start()
+    listener.join(20)
+    assert [event.seq for event in heard if isinstance(event, wire.Event)] == list(range(1, 1001))
+
+
+def test_a_slow_listener_is_told_that_it_missed_events_and_holds_nobody_up(
+    endpoint: str, service: SmallService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "LISTENER_MAX", 100)
+    monkeypatch.setattr("dupwatch.client.EVENTS_WAITING_MAX", 100)
+    monkeypatch.setattr(server_module, "TICK_SECONDS", 0.2)
+    with serving(endpoint, service.handlers()) as server, Client(endpoint) as client:
+        events = client.events()
+        threading.Timer(0.3, server.publish, ["indexed", {}]).start()
+        next(events)
+        for _ in range(5_000):
+            server.publish("indexed", {"path": b"x" * 1000})
+        assert client.request("status")
+        heard: list[wire.Event | Notice] = []
+        while not heard or not isinstance(heard[-1], Notice):
+            heard.append(next(events))
+        assert len(heard) < 5_000
+        notice = heard[-1]
+        assert isinstance(notice, Notice)
+        assert (notice.kind, notice.reason[-6:]) == ("resync", "missed")
+
+
+def test_listening_goes_on_across_a_restart(endpoint: str, service: SmallService) -> None:
+    with Client(endpoint) as client:
+        with serving(endpoint, service.handlers()) as server:
+            events = client.events()
+            threading.Timer(0.3, server.publish, ["indexed", {"path": b"/a"}]).start()
+            first = next(events)
+        assert (first[0], next(events)[0]) == ("indexed", "away")
+        with serving(endpoint, service.handlers()) as server:
+            threading.Timer(1.5, server.publish, ["removed", {"path": b"/a"}]).start()
+            assert next(events)[:2] == ("resync", "the service was started anew")
+            assert next(events)[0] == "removed"
+
+
+def test_an_event_that_cannot_be_sent_leaves_a_gap(server: Server, client: Client) -> None:
+    events = client.events()
+    threading.Timer(0.2, server.publish, ["indexed", {}]).start()
+    next(events)
+    server.publish("indexed", {"path": b"x" * wire.EVENT_BYTES_MAX})
+    server.publish("indexed", {"path": object()})
+    server.publish("indexed", {"path": b"/c"})
+    assert next(events) == Notice("resync", "2 events missed")
+    last = next(events)
+    assert isinstance(last, wire.Event)
+    assert last.fields == {"path": b"/c"}
+
+
+def test_listening_where_nobody_publishes(endpoint: str) -> None:
+    with Client(endpoint, 1) as client, pytest.raises(NoServiceError, match="does not exist"):
+        next(client.events())
+
+
+def test_subscribing_without_end_harms_nobody(server: Server, client: Client) -> None:
+    with raw_socket(server.endpoint.replace("query", "events"), zmq.SUB) as listener:
+        for number in range(2000):
+            listener.subscribe(b"tick%d" % number)
+            listener.subscribe(wire.TICK)
+            listener.unsubscribe(wire.TICK)
+    assert client.request("status")
+
+
+def test_a_peer_is_not_taken_for_a_local_process_over_tcp() -> None:
+    assert Peer(b"x").uid is None

@@ -11,17 +11,18 @@ from typing import Any, NoReturn
 
 import click
 
+from dupwatch.output import check_form, form_flags, question_flags, run, write_copies
 from dupwatchd import __version__
-from dupwatchd.errors import DupwatchError, UsageError
+from dupwatchd.errors import DupwatchError
 
 _FOLDER = click.Path(path_type=bytes)
 _CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(name="dupwatchd", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="dupwatchd")
 def cli() -> None:
-    r"""Find pictures that are copies of each other: re-encoded, resized, rotated, retouched a little.
+    """Find pictures that are copies of each other: re-encoded, resized, rotated, retouched a little.
 
     \b
     Examples:
@@ -38,20 +39,11 @@ def cli() -> None:
 @click.argument("folders", nargs=-1, required=True, type=_FOLDER, metavar="DIR...")
 @_CONFIG
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
-@click.option("--measure", metavar="M", help="structure, mse, or your own as package.module:name [default: structure].")
-@click.option(
-    "--threshold", type=float, metavar="T", help="How far copies may differ [default: 0.02 structure, 25 mse]."
-)
-@click.option("--mirrored", is_flag=True, help="Count mirror images as copies.")
+@question_flags
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave alone files and folders of this name; repeatable.")
 @click.option("--suffix", multiple=True, metavar="EXT", help="Take up only files with this suffix; repeatable.")
 @click.option("--workers", type=int, metavar="N", help="Worker processes [default: one per processor].")
-@click.option("--json", "form", flag_value="json", help="Print one JSON document.")
-@click.option("--csv", "form", flag_value="csv", help="Print one line per file, with a header.")
-@click.option(
-    "--print0", "form", flag_value="print0", help="Print raw paths, each ended by a NUL byte, kept file first."
-)
-@click.option("--spare", is_flag=True, help="With --print0: only files within the threshold of the kept one.")
+@form_flags
 def scan(
     folders: tuple[bytes, ...],
     config: str | None,
@@ -65,7 +57,7 @@ def scan(
     form: str | None,
     spare: bool,
 ) -> None:
-    r"""Index and compare the pictures under DIR..., then print the groups of copies.
+    """Index and compare the pictures under DIR..., then print the groups of copies.
 
     A second run only does what is new. Ctrl-C keeps what is done; the next run goes on from there. Nothing under DIR
     is ever written. What --ignore or --suffix leave out is no longer in the index; without them it is read again.
@@ -77,12 +69,10 @@ def scan(
       dupwatchd scan ~/Photos --ignore 'export-*'         leave some folders out
       dupwatchd scan ~/Photos --print0 --spare | xargs -0r ls -l
     """
-    from dupwatch import render
     from dupwatch.progress import progress
-    from dupwatchd import service, settings, sources
+    from dupwatchd import oneshot, settings, sources
 
-    if spare and form != "print0":
-        raise click.UsageError("--spare goes with --print0")
+    check_form(form, spare)
     flags: dict[str, Any] = {
         "state": state,
         "watch": {"ignore": ignore or None, "suffixes": suffix or None},
@@ -91,16 +81,8 @@ def scan(
     }
     chosen = settings.load(_given(flags), sources.find_file(config))
     with progress(sys.stderr) as bars:
-        document = service.scan(chosen, folders, bars)
-    if form == "json":
-        render.write_json(document, sys.stdout)
-    elif form == "csv":
-        render.write_csv(document, sys.stdout.buffer)
-    elif form == "print0":
-        render.write_paths0(document, sys.stdout.buffer, spare_only=spare)
-    else:
-        render.write_table(document, sys.stdout)
-    sys.stdout.flush()
+        document = oneshot.scan(chosen, folders, bars)
+    write_copies(document, form, spare)
     sys.exit(_report_gaps(document))
 
 
@@ -110,7 +92,7 @@ def scan(
 @click.option("--repair", is_flag=True, help="Mend what can be mended, from the photos if need be.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def check(config: str | None, state: str | None, repair: bool, as_json: bool) -> None:
-    r"""Verify the index: the database in itself, the thumbnails, and that both agree.
+    """Verify the index: the database in itself, the thumbnails, and that both agree.
 
     Exit status 0: all is sound, or was mended. 1: something is wrong. Photos are only ever read, and a database
     beyond help is set aside, not deleted.
@@ -121,11 +103,11 @@ def check(config: str | None, state: str | None, repair: bool, as_json: bool) ->
       dupwatchd check --repair
     """
     from dupwatch.progress import progress
-    from dupwatchd import service, settings, sources
+    from dupwatchd import oneshot, settings, sources
 
     chosen = settings.load(_given({"state": state}), sources.find_file(config))
     with progress(sys.stderr) as bars:
-        findings = service.check(chosen, repair=repair, progress=bars)
+        findings = oneshot.check(chosen, repair=repair, progress=bars)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(findings)))
     else:
@@ -142,6 +124,28 @@ def check(config: str | None, state: str | None, repair: bool, as_json: bool) ->
     sys.exit(1 if findings.left or (findings.faults and not findings.mended) else 0)
 
 
+@cli.command(name="run")
+@_CONFIG
+@click.option("--root", "roots", multiple=True, metavar="DIR", help="A folder to watch with all below it; repeatable.")
+@click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
+@click.option("--endpoint", metavar="EP", help="Where to listen: ipc:///path or tcp://address:port.")
+def serve(config: str | None, roots: tuple[str, ...], state: str | None, endpoint: str | None) -> None:
+    """Watch folders, keep the index current, and answer questions until told to stop.
+
+    SIGTERM or Ctrl-C stops it cleanly, SIGHUP reads the settings file again. Ask it with `dupwatch`. The settings come
+    from flags, the environment and a file; `dupwatchd config` shows them.
+
+    
+    Examples:
+      dupwatchd run --root ~/Photos
+      dupwatchd run --config /etc/dupwatch/dupwatch.toml
+    """
+    from dupwatchd import service, settings, sources
+
+    flags = _given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
+    service.run(settings.load_with_origins(flags, sources.find_file(config, service=True)), flags)
+
+
 @cli.command()
 @_CONFIG
 @click.option("--root", "roots", multiple=True, metavar="DIR", help="As for `dupwatchd run`; repeatable.")
@@ -152,7 +156,7 @@ def check(config: str | None, state: str | None, repair: bool, as_json: bool) ->
 def config(
     config: str | None, roots: tuple[str, ...], state: str | None, endpoint: str | None, example: bool, as_json: bool
 ) -> None:
-    r"""Print the settings that the service would run with, and where each value comes from.
+    """Print the settings that the service would run with, and where each value comes from.
 
     What is printed is a settings file itself. The service reads --config, else $DUPWATCH_CONFIG, else
     ~/.config/dupwatch/dupwatch.toml, else /etc/dupwatch/dupwatch.toml.
@@ -202,46 +206,13 @@ def _say(line: str) -> None:
     click.echo(f"dupwatchd: {printable(line)}", err=True)
 
 
-def _open_missing_streams() -> None:
-    """Who closed our standard streams gets no words, but no file of ours may take their numbers."""
-    for number, mode in ((0, "r"), (1, "w"), (2, "w")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-        name = ("stdin", "stdout", "stderr")[number]
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - it lives as long as we do
-
-
 def main() -> NoReturn:
     """Run the command; every error we know ends as one line on stderr and its exit status."""
     # The workers have the processors; a second thread of the matrix library would only spin against them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # pydantic would look through all installed packages for plug-ins at every start
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    has_output = sys.stdout is not None
-    _open_missing_streams()
-    try:
-        if not has_output:
-            raise UsageError("standard output is closed: there is nowhere to print the answer")
-        cli.main(standalone_mode=False)
-        sys.stdout.flush()
-    except DupwatchError as error:
-        _say(str(error))
-        sys.exit(error.exit_status)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(1)
-    except OSError as error:
-        # only output can get here; what is still unwritten must not fail a second time at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # then whoever read our output has seen enough
-            _say(f"cannot write the output: {error.strerror or error}")
-        sys.exit(1)
-    sys.exit(0)
+    run(cli, DupwatchError)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Order of a batch: thumbnails are written and synced, then one transaction names 
 matches. Without that transaction nothing of a batch counts.
 """
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -12,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dupwatchd.arrays import Matches, Thumbnails
+from dupwatchd.arrays import Matches, Thumbnail, Thumbnails
 from dupwatchd.blocks.store import Stores, thumbnail_digest
 from dupwatchd.compare import descriptors, measures
 from dupwatchd.compare.descriptors import Descriptors
@@ -44,6 +45,14 @@ class Pool(Protocol):
         """What came of each job, in any order."""
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A batch of files that has become durable."""
+
+    outcomes: list[Outcome]
+    picture_of: dict[FileId, PictureId]  # of the files that show one
+
+
 @dataclass
 class _Unsettled:
     changing: int = 0  # files that changed while they were read
@@ -62,12 +71,15 @@ class Intake:
         open_search: OpenSearch,
         progress: Progress,
         threads: int,
+        announce: Callable[[Taken], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._open_search = open_search
         self._stores = stores
         self._pool = pool
         self._threads = threads
+        self._announce = announce
+        self._lock = threading.RLock()  # around what changes the matcher, and who else uses it
         self._limits = limits
         self._progress = progress
         self._search: Search | None = None
@@ -89,7 +101,16 @@ class Intake:
     def forget(self, gone: Sequence[PictureId]) -> None:
         """Pictures have been removed from the database."""
         if self._search is not None:
-            self._search.remove(gone)
+            with self._lock:
+                self._search.remove(gone)
+
+    def find(self, thumbnail: Thumbnail) -> Matches:
+        """The matches of a picture that need not be known; it is number -1 in them. From any thread."""
+        if self._search is None or measures.flat(thumbnail[None])[0]:
+            return Matches.none()
+        described = descriptors.describe(thumbnail[None])
+        with self._lock:
+            return Matches.joined(self._search.match([PictureId(-1)], thumbnail[None], described))
 
     def rejoin(self) -> None:
         """Find again the matches of pictures that were joined with others by one that is gone."""
@@ -97,7 +118,8 @@ class Intake:
         lost = pictures.to_rejoin(self._database)
         self._progress.stage("comparing", len(lost))
         for ids in _parts(lost, _COMPARE_AT_ONCE):
-            gathering = self._gathered(search.match_known(ids, self._threads))
+            with self._lock:
+                gathering = self._gathered(search.match_known(ids, self._threads))
             with self._database.transaction():
                 self._store(gathering)
                 pictures.rejoined(self._database, ids)
@@ -147,7 +169,8 @@ class Intake:
         picture_of, fresh, thumbnails, described = self._place([decoded for _, decoded in new])
         searchable = np.array([not picture.flat for picture in fresh], bool)
         ids = [picture.picture_id for picture in fresh if not picture.flat]
-        gathering = self._gathered(search.match(ids, thumbnails[searchable], described[searchable]))
+        with self._lock:
+            gathering = self._gathered(search.match(ids, thumbnails[searchable], described[searchable]))
         contents = {
             key: NewContent(key, picture_id, decoded.width, decoded.height, decoded.format, None)
             for (outcome, decoded), picture_id in zip(new, picture_of, strict=True)
@@ -163,8 +186,16 @@ class Intake:
             pictures.add_pictures(self._database, fresh)
             deferred = self._settle(outcomes, contents)
             self._store(gathering)
-        search.add(ids, described[searchable])
+        with self._lock:
+            search.add(ids, described[searchable])
+        self._tell(outcomes, deferred)
         return deferred
+
+    def _tell(self, outcomes: list[Outcome], deferred: list[Outcome]) -> None:
+        waiting = {id(outcome) for outcome in deferred}
+        settled = [outcome for outcome in outcomes if id(outcome) not in waiting]
+        if settled:
+            self._announce(Taken(settled, pictures.of_files(self._database, [one.job.file_id for one in settled])))
 
     def _gathered(self, matches: Iterable[Matches]) -> Gathering:
         gathering = Gathering(self._ready_limits(), self._stored_around)

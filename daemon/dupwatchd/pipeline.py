@@ -22,36 +22,50 @@ if TYPE_CHECKING:
     from dupwatchd.intake import Intake
 
 
+class IntakeOnDemand:
+    """Opened when there is something to read or to compare.
+
+    A run that finds nothing new starts no process and loads no array library.
+    """
+
+    def __init__(self, open_intake: Callable[[], "Intake"]) -> None:
+        self._open_intake = open_intake
+        self.opened: Intake | None = None
+
+    def __call__(self) -> "Intake":
+        """The one intake there is."""
+        if self.opened is None:
+            self.opened = self._open_intake()
+        return self.opened
+
+
 def bring_up_to_date(
     database: Database,
     roots: Sequence[bytes],
     rules: WalkRules,
     limits: Limits,
-    open_intake: Callable[[], "Intake"],
+    intake: IntakeOnDemand,
     progress: Progress,
 ) -> tuple[Survey, int]:
-    """Make the index agree with what is under the roots; returns the survey and how many files are still changing.
-
-    ``open_intake`` is called only if there is something to read or to compare: a run that finds nothing new starts no
-    process and loads no array library.
-    """
+    """Make the index agree with what is under the roots; returns the survey and how many files are still changing."""
     found = survey(database, roots, rules, progress)
+    return found, catch_up(database, roots, limits, intake)
+
+
+def catch_up(database: Database, roots: Sequence[bytes], limits: Limits, intake: IntakeOnDemand) -> int:
+    """Do all that a look at the roots has left to do; returns how many files are still changing."""
     changing = 0
-    intake: Intake | None = None
     if any(files.count_pending(database, root) for root in roots):
-        intake = open_intake()
-        changing = intake.take_in(roots)
+        changing = intake().take_in(roots)
     gone = _tidy(database, limits)
-    if intake is not None:
-        intake.forget(gone)
+    if intake.opened is not None:
+        intake.opened.forget(gone)
     compared = facts.compared_within(database)
     if (compared is None or compared != limits.widened(compared)) and pictures.exist(database):
-        intake = intake or open_intake()
-        intake.compare_anew_if_needed()
+        intake().compare_anew_if_needed()
     if pictures.to_rejoin(database):
-        intake = intake or open_intake()
-        intake.rejoin()
-    return found, changing
+        intake().rejoin()
+    return changing
 
 
 def _tidy(database: Database, limits: Limits) -> list[PictureId]:

@@ -1,386 +1,429 @@
-"""Starts and stops everything: the lock, the stores, the worker processes; in order, and in reverse.
+"""`dupwatchd run`: starts the threads that watch, keep and serve, looks after them, and ends them in order.
 
-`scan` is the one-shot form. Nothing else in the program creates processes, threads or sockets.
+watch     events of the file system become hints (watch.watcher)
+keeper    looks where hints point, takes in what changed; alone it writes to the database (keeper)
+serve     the sockets, and a few threads that answer from what was committed (serve.server, serve.questions)
+main      signals, the service manager; says that all is well only while the others turn
 """
 
-import errno
-import fcntl
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import cache
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import datetime
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dupwatchd.db import answers, facts, files, pictures
+from dupwatchd import __version__, systemd
+from dupwatchd.compare import measures
+from dupwatchd.db import answers, facts
 from dupwatchd.db.answers import Copy
-from dupwatchd.db.connection import FILE_NAME, Database, open_database
-from dupwatchd.errors import DamagedStateError, Interrupted, StateError, UsageError
-from dupwatchd.model import FileId, Job, Limits, Progress, Stamp
-from dupwatchd.pipeline import bring_up_to_date
-from dupwatchd.serve.clusters import Measured, Pair, Question, Witness
-from dupwatchd.settings import Settings
-from dupwatchd.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
-from dupwatchd.survey import Survey
-from dupwatchd.watch.ignore import DEFAULT_IGNORE
-from dupwatchd.watch.walk import WalkRules
+from dupwatchd.db.connection import Database, open_database, open_for_reading
+from dupwatchd.errors import DupwatchError, StateError, UsageError
+from dupwatchd.intake import Intake
+from dupwatchd.keeper import Keeper, Work
+from dupwatchd.model import FileId, Job, Stamp
+from dupwatchd.parts import (
+    are_linked,
+    decoders,
+    limits_of,
+    locked_state,
+    measurer,
+    processors,
+    retry_after_upgrade,
+    search_opener,
+    stores_of,
+    thumbnail_px_of,
+    walk_rules,
+    worker_pool,
+)
+from dupwatchd.pipeline import IntakeOnDemand
+from dupwatchd.serve.binding import default_endpoint
+from dupwatchd.serve.clusters import Question, Witness
+from dupwatchd.serve.questions import Asked, Questions
+from dupwatchd.serve.server import Peer, RequestError, Server
+from dupwatchd.settings import DEFAULT_THRESHOLDS, Loaded, Settings, reload
+from dupwatchd.watch.hints import Hints
+from dupwatchd.watch.watcher import Watcher
 
-if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that finds nothing new does without
-    from dupwatchd.arrays import Thumbnail
-    from dupwatchd.blocks.store import BlockStore, Stores
-    from dupwatchd.check import Findings
-    from dupwatchd.compare.measures import ReadThumbnails
-    from dupwatchd.compare.own import OwnMeasure
-    from dupwatchd.compare.search import Search
-    from dupwatchd.index.pool import WorkerPool
-    from dupwatchd.intake import Intake, OpenSearch
-
-_DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "simplejpeg", "dupwatch")
+_log = logging.getLogger("dupwatchd")
+_MOST_FILES_PER_FOLDER = 200  # unsettled at once; beyond it the folder is listed as a whole
+_TURN_SECONDS = 1.0
+_CHECK_SECONDS = 10.0
+_STUCK_KEEPER_SECONDS = 120.0  # the longest piece of work between two signs of life, on a slow disk
+_STUCK_SERVER_SECONDS = 15.0
+_STOP_SECONDS = 4.0
+_FIND_BYTES = 64 << 20
 
 
-def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> dict[str, Any]:
-    """Index and compare what is new under the folders; returns the answer document, paths as bytes.
+class Service:
+    """The running service of one state directory."""
 
-    Raises UsageError, StateError or Interrupted; whatever was committed before stays.
-    """
-    roots = resolve_roots(folders)
-    with ExitStack() as stack:
-        stack.enter_context(_stoppable())
-        state = stack.enter_context(locked_state(settings.state))
-        database = open_database(state)
-        stack.callback(database.close)
-        side = _thumbnail_px(database, settings)
-        _retry_after_upgrade(database, settings)
-        compare = settings.compare
+    def __init__(self, settings: Settings, flags: dict[str, Any], file: str | None, stack: ExitStack) -> None:
+        self._settings = settings
+        self._flags, self._file = flags, file
+        self._stack = stack
+        self._wake = threading.Event()
+        self._stop = False
+        self._failed = False
+        self._reload = False
+        self._state = stack.enter_context(locked_state(settings.state))
+        self._database = open_database(self._state)
+        stack.callback(self._database.close)
+        self._side = thumbnail_px_of(self._database, settings)
+        retry_after_upgrade(self._database, settings)
+        self._hints = self._new_hints()
+        self._roots = _resolved(settings.roots)
+        self._keeper = Keeper(self._database, self._work(), self._hints, self._publish, self._may_work)
+        self._watcher = self._new_watcher()
+        self._finder = worker_pool(settings, self._side, workers=1)
+        stack.callback(self._finder.close)
+        self._finding = threading.Lock()
+        self._questions = Questions(
+            lambda: open_for_reading(self._state),
+            self,
+            lambda: self._roots,
+            self._asked(),
+            self._witness,
+            self._find,
+            __version__,
+        )
+        self._server = Server(
+            settings.endpoint or default_endpoint(),
+            self._questions.handlers(),
+            threads=settings.serve.threads,
+            group=settings.socket_group,
+            keys=settings.serve.curve_keys,
+        )
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        thread = threading.Thread(target=self._keep, name="keeper")
+        try:
+            self._server.start()
+            self._watcher.start()
+            thread.start()
+            _log.info("serving %s", self._server.endpoint)
+            systemd.ready(self._status_line())
+            self._look_after(thread)
+        finally:
+            systemd.stopping("stopping")
+            self._keeper.stop()
+            self._watcher.stop()
+            self._server.stop()
+            self._questions.close()
+            if thread.ident:
+                thread.join(_STOP_SECONDS)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if thread.is_alive():
+                _log.warning("stopped in the middle of work; the next start goes on from what is committed")
+                os._exit(0)
+        if self._failed:
+            raise StateError("the service failed; the line above says where")
+
+    # what `Questions` asks of us, on any thread
+
+    @property
+    def changes(self) -> int:
+        """Another number whenever the index has changed."""
+        return self._keeper.changes
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is pending."""
+        return self._keeper.is_quiet
+
+    def status(self) -> dict[str, Any]:
+        """The result of the command `status`."""
+        keeper, progress = self._keeper, self._keeper.progress
+        offline = {*keeper.survey.offline}
+        states = self._watcher.states()
+        result: dict[str, Any] = {
+            "state": keeper.state,
+            **{name: keeper.counts.get(name, 0) for name in ("files", "failed", "pictures", "matches")},
+            "pending": keeper.pending,
+            "roots": [
+                {
+                    "path": root,
+                    "state": "online" if root not in offline and states[root].online else "offline",
+                    "watched": states[root].mode,
+                }
+                for root in self._roots
+                if root in states
+            ],
+            "problems": [states[root].line for root in self._roots if root in states and states[root].mode == "polled"]
+            + [f"{os.fsdecode(path)}: {error}" for path, error in keeper.survey.unreadable[:20]],
+        }
+        if keeper.state not in ("idle", "paused", "stopping"):
+            elapsed = time.monotonic() - progress.began
+            rate = progress.done / elapsed if progress.done and elapsed > 0 else None
+            left = None if progress.total is None or not rate else max(0.0, progress.total - progress.done) / rate
+            result["progress"] = {
+                "stage": progress.stage_name,
+                "done": progress.done,
+                "total": progress.total,
+                "unit": "pictures" if progress.stage_name == "comparing" else "files",
+                "rate": rate,
+                "seconds_left": left,
+            }
+        return result
+
+    def rescan(self, folders: Sequence[bytes]) -> None:
+        """Look through these folders soon."""
+        self._keeper.rescan(folders)
+
+    def pause(self) -> None:
+        """Read no more files."""
+        self._keeper.pause()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._keeper.resume()
+
+    # the threads
+
+    def _keep(self) -> None:
+        settings = self._settings
+        pool = worker_pool(settings, self._side, self._keeper.attend)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), settings.index.nice)
+
+        def open_intake() -> Intake:
+            facts.write(self._database, {"decoders": decoders(settings)})
+            return Intake(
+                self._database,
+                stores_of(self._state, self._side),
+                pool,
+                limits_of(settings),
+                search_opener(settings, self._side),
+                self._keeper.progress,
+                processors(),
+                self._keeper.announce,
+            )
+
+        try:
+            self._keeper.run(IntakeOnDemand(open_intake))
+        except Exception:  # noqa: BLE001 - a thread that is gone must not go unnoticed
+            _log.exception("the thread that keeps the index failed; this is a bug")
+            self._failed = self._stop = True
+            self._wake.set()
+        finally:
+            pool.close()
+
+    def _look_after(self, keeper: threading.Thread) -> None:
+        """Until told to stop: tell the service manager how things are, while they are well."""
+        watchdog_seconds = systemd.watchdog_seconds()
+        turn_seconds = min(_TURN_SECONDS, watchdog_seconds / 3) if watchdog_seconds else _TURN_SECONDS
+        next_check, last_line = 0.0, ""
+        while not self._stop:
+            self._wake.wait(turn_seconds)
+            self._wake.clear()
+            if self._reload:
+                self._reload = False
+                self._take_up_settings()
+            now = time.monotonic()
+            if now >= next_check:
+                next_check = now + _CHECK_SECONDS
+                self._watcher.check()
+            well = (
+                keeper.is_alive()
+                and now - self._keeper.last_sign < _STUCK_KEEPER_SECONDS
+                and now - self._server.last_turn_monotonic < _STUCK_SERVER_SECONDS
+                and self._watcher.healthy()
+            )
+            if well:
+                systemd.alive()
+            if (line := self._status_line()) != last_line:
+                last_line = line
+                systemd.status(line)
+
+    def _status_line(self) -> str:
+        counts = self._keeper.counts
+        return f"{self._keeper.state}; {counts.get('files', 0):,} files, {self._keeper.pending:,} pending"
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._reload = True
+        else:
+            self._stop = True
+        self._wake.set()
+
+    def _take_up_settings(self) -> None:
+        systemd.reloading()
+        try:
+            taken = reload(self._settings, self._flags, self._file)
+        except DupwatchError as error:
+            _log.error("settings are left as they were: %s", error)
+        else:
+            if taken.need_restart:
+                _log.warning("only a restart takes up: %s", ", ".join(taken.need_restart))
+            if taken.applied:
+                _log.info("taken up: %s", ", ".join(taken.applied))
+                self._settings = taken.settings
+                self._roots = _resolved(taken.settings.roots)
+                self._watcher.stop()
+                self._hints = self._new_hints()
+                self._keeper.change(self._work(), self._hints)
+                self._watcher = self._new_watcher()
+                self._watcher.start()
+        systemd.ready(self._status_line())
+
+    # parts
+
+    def _work(self) -> Work:
+        settings = self._settings
+        return Work(
+            self._roots,
+            walk_rules(settings, self._state),
+            limits_of(settings),
+            settings.watch.hold_back_share,
+            settings.watch.rescan_hours * 3600,
+        )
+
+    def _new_hints(self) -> Hints:
+        watch = self._settings.watch
+        return Hints(watch.settle_seconds, watch.longest_wait_seconds, _MOST_FILES_PER_FOLDER)
+
+    def _new_watcher(self) -> Watcher:
+        rules = walk_rules(self._settings, self._state)
+        poll_seconds = self._settings.watch.poll_seconds
+        return Watcher(self._roots, rules, self._hints, lambda line: _log.warning("%s", line), poll_seconds)
+
+    def _publish(self, topic: str, event: dict[str, Any]) -> None:
+        self._server.publish(topic, event)
+
+    def _may_work(self) -> bool:
+        return self._settings.index.may_run_at(datetime.now().time())
+
+    def _asked(self) -> Asked:
+        compare = self._settings.compare
+        kept = {"mse": compare.keep_mse, "structure": compare.keep_structure}
         if compare.is_own:
-            from dupwatchd.compare.own import load_own
+            kept["own"] = compare.kept or 0.0
+        return Asked(
+            "own" if compare.is_own else compare.measure,
+            self._settings.threshold,
+            compare.mirrored,
+            kept,
+            dict(DEFAULT_THRESHOLDS),
+            compare.measure if compare.is_own else "",
+        )
 
-            load_own(compare.measure, side)  # whether it is any good is said before the work begins
-        own = (compare.measure, compare.kept or 0.0) if compare.is_own else ("", 0.0)
-        limits = Limits(compare.keep_mse, compare.keep_structure, compare.mirrored, *own)
+    def _witness(self, _reader: Database) -> Witness:
+        away = tuple(
+            root.rstrip(b"/") + b"/" for root, state in self._watcher.states().items() if not state.online
+        ) + tuple(folder.rstrip(b"/") + b"/" for folder in self._keeper.survey.offline)
 
-        def open_intake() -> "Intake":
-            from dupwatchd.intake import Intake
+        def is_there(copy: Copy) -> bool:
+            if copy.path.startswith(away):
+                return False
+            try:
+                status = os.lstat(copy.path)
+            except OSError:
+                return False
+            return (status.st_size, status.st_mtime_ns) == (copy.size_bytes, copy.mtime_ns)
 
-            facts.write(database, {"decoders": _decoders(settings)})
-            pool = stack.enter_context(_worker_pool(settings, side))
-            stores = _stores(state, side)
-            return Intake(database, stores, pool, limits, _search_opener(settings, side), progress, _processors())
+        return Witness(measurer(self._settings, self._state, self._side), is_there, are_linked)
 
-        rules = _walk_rules(settings, state)
-        survey, changing = bring_up_to_date(database, roots, rules, limits, open_intake, progress)
-        witness = Witness(_measurer(settings, state, side), _presence(roots, survey.offline), _are_linked)
-        return _answer(database, witness, settings, roots, survey, changing)
+    def _find(
+        self, reader: Database, path: bytes | None, data: bytes | None, question: Question, peer: Peer
+    ) -> list[dict[str, Any]]:
+        """The files that show what this one does; raises RequestError if it cannot be read or decoded."""
+        if data is not None:
+            with tempfile.NamedTemporaryFile(dir=self._state, prefix="asked-") as file:
+                file.write(data)
+                file.flush()
+                outcome = self._decoded(os.fsencode(file.name))
+        else:
+            assert path is not None
+            if not _may_read(path, peer):
+                raise RequestError("unreadable", "the service may not read it for you")
+            outcome = self._decoded(path)
+        if outcome.digest is None:
+            raise RequestError("unreadable", outcome.error or "it cannot be read")
+        if outcome.decoded is None:
+            raise RequestError("not_a_picture", outcome.error or "it is no picture")
+        thumbnail = outcome.decoded.thumbnail[None]
+        same = answers.copies_of_digest(reader, outcome.digest)
+        if measures.flat(thumbnail)[0]:
+            return [_row(copy, 0.0, 0.0, 0, False) for copy in same]
+        found = self._keeper.find(outcome.decoded.thumbnail)
+        near = getattr(found, question.measure) <= question.threshold
+        if not question.mirrored:
+            near &= ~found.mirrored
+        others = sorted({int(max(a, b)) for a, b in zip(found.a[near], found.b[near], strict=True)})
+        read = stores_of(self._state, self._side).thumbnails.read
+        rows: list[dict[str, Any]] = []
+        copies = answers.copies_of(reader, others)
+        values = measures.measure_best(
+            lambda ids: thumbnail.repeat(len(ids), axis=0) if ids and ids[0] == -1 else read(ids),
+            [(-1, copy.picture_id) for copy in copies],
+            "structure" if question.measure == "own" else question.measure,
+            mirrored=question.mirrored,
+        )
+        for copy, (mse, structure, turn, mirrored) in zip(copies, values, strict=True):
+            rows.append(_row(copy, mse, structure, turn, mirrored))
+        return sorted(rows, key=lambda row: (row["structure"], row["path"]))
 
-
-def check(settings: Settings, *, repair: bool, progress: Progress) -> "Findings":
-    """Verify a state directory, and mend it if asked; raises UsageError if there is none."""
-    if not os.path.exists(os.path.join(settings.state, FILE_NAME)):
-        raise UsageError(f"no index in {settings.state}; name its directory with --state")
-    from dupwatchd.check import Findings, mend, set_aside, verify
-
-    findings = Findings()
-    with ExitStack() as stack:
-        stack.enter_context(_stoppable())
-        state = stack.enter_context(locked_state(settings.state))
-        progress.stage("checking", None)
-        try:
-            database = open_database(state)
-        except DamagedStateError as error:
-            findings.faults.append(str(error))
-            if repair:
-                findings.mended.append(f"set aside as {set_aside(state)}; the next scan starts anew from the photos")
-            return findings
-        stack.callback(database.close)
-        try:
-            side = int(facts.read(database).get("thumbnail_px", settings.index.thumbnail_px))
-            stores = _stores(state, side)
-            bad = verify(database, stores, findings)
-            if repair and findings.faults:
-                pool = stack.enter_context(_worker_pool(settings, side))
-                mend(database, stores.thumbnails, bad, _thumbnail_maker(pool), findings)
-                after = Findings()
-                verify(database, stores, after)
-                findings.left = after.faults
-        except (DamagedStateError, ValueError) as error:
-            findings.faults.append(str(error))
-            if repair:
-                database.close()
-                findings.mended.append(f"set aside as {set_aside(state)}; the next scan starts anew from the photos")
-    return findings
-
-
-def _thumbnail_maker(pool: "WorkerPool") -> "Callable[[bytes], Thumbnail | None]":
-    """Decode one file at a time in a worker process, as a scan would."""
-
-    def make(path: bytes) -> "Thumbnail | None":
+    def _decoded(self, path: bytes) -> Any:
         try:
             status = os.stat(path)
-        except OSError:
-            return None
+        except OSError as error:
+            raise RequestError("unreadable", f"cannot read it: {error.strerror}") from error
+        if status.st_size > _FIND_BYTES * 16:
+            raise RequestError("too_large", "the file is too large")
         job = Job(FileId(0), path, Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
-        [outcome] = list(pool.index([job], lambda *_: False))
-        return outcome.decoded.thumbnail if outcome.decoded else None
-
-    return make
-
-
-def resolve_roots(folders: Sequence[bytes]) -> list[bytes]:
-    """Absolute, resolved roots, without those inside another; raises UsageError for what is no folder."""
-    for folder in folders:
-        if not os.path.lexists(folder):
-            raise UsageError(f"no such folder: {os.fsdecode(folder)}")
-        if not os.path.isdir(folder):
-            what = "a file" if os.path.isfile(folder) else "no folder"
-            raise UsageError(f"{os.fsdecode(folder)} is {what}; name the folder it lies in")
-    resolved = sorted({os.path.realpath(folder) for folder in folders})
-    roots: list[bytes] = []
-    for path in resolved:
-        if not any(path.startswith(root.rstrip(b"/") + b"/") for root in roots):
-            roots.append(path)
-    return roots
+        with self._finding:
+            [outcome] = list(self._finder.index([job], lambda *_: False))
+        return outcome
 
 
-@contextmanager
-def locked_state(path: str) -> Iterator[str]:
-    """Make the state directory if need be and hold its lock; gives its resolved path.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-    The lock goes with the process, however it ends.
-    """
-    state = os.path.realpath(path)
+
+def run(loaded: Loaded, flags: dict[str, Any]) -> None:
+    """Run the service until it is told to stop; raises UsageError or StateError if it cannot start."""
+    settings = loaded.settings
+    if not settings.roots:
+        raise UsageError("there is nothing to watch: name folders with --root DIR, or as roots in the settings file")
+    systemd.set_up_logging()
+    with ExitStack() as stack:
+        Service(settings, flags, loaded.file, stack).run()
+
+
+def _resolved(roots: Sequence[str]) -> list[bytes]:
+    """Without links, and without those inside another; one that is not there now is watched for."""
+    found: list[bytes] = []
+    for path in sorted({os.path.realpath(os.fsencode(root)) for root in roots}):
+        if not any(path.startswith(root.rstrip(b"/") + b"/") for root in found):
+            found.append(path)
+    return found
+
+
+def _may_read(path: bytes, peer: Peer) -> bool:
+    """Whether the asking user could read the file without us, as far as its rights tell without being that user."""
+    if peer.uid in (os.geteuid(), 0):
+        return True
     try:
-        os.makedirs(state, mode=0o700, exist_ok=True)
-        os.makedirs(os.path.join(state, "blocks"), mode=0o700, exist_ok=True)
-        lock = os.open(os.path.join(state, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StateError(f"no space left for the state directory {state}; make room and run again") from error
-        raise UsageError(
-            f"cannot use the state directory {state}: {error.strerror}; name another with --state"
-        ) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = bytes(byte for byte in os.pread(lock, 20, 0) if byte in b"0123456789").decode()
-            raise StateError(
-                f"the state directory {state} is in use by process {owner or '?'}; "
-                "wait for it, or name another with --state"
-            ) from None
-        try:
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        except OSError:
-            pass  # the number is a courtesy; a full disk is reported by who needs the room
-        yield state
-    finally:
-        os.close(lock)
-
-
-def _thumbnail_px(database: Database, settings: Settings) -> int:
-    """The side of the thumbnails of a state directory, which its first picture fixed."""
-    wanted = settings.index.thumbnail_px
-    side = facts.read(database).get("thumbnail_px")
-    if side is None or (side != wanted and not pictures.exist(database)):
-        facts.write(database, {"thumbnail_px": wanted})
-        return wanted
-    if side != wanted:
-        raise UsageError(
-            f"setting index.thumbnail_px is {wanted}, but {database.path} is made with thumbnails of {side} px; "
-            "set it back, or name another --state"
-        )
-    return int(side)
-
-
-def _thumbnails(state: str, side: int) -> "BlockStore":
-    from dupwatchd.blocks.store import thumbnail_store
-
-    return thumbnail_store(os.path.join(state, "blocks"), side)
-
-
-def _stores(state: str, side: int) -> "Stores":
-    from dupwatchd.blocks.store import Stores, descriptor_store
-    from dupwatchd.compare.descriptors import NUMBERS
-
-    return Stores(_thumbnails(state, side), descriptor_store(os.path.join(state, "blocks"), NUMBERS))
-
-
-def _search_opener(settings: Settings, side: int) -> "OpenSearch":
-    """Makes what compares, as the settings say."""
-    compare = settings.compare
-
-    def open_search(limits: Limits, read_thumbnails: "ReadThumbnails") -> "Search":
-        from dupwatchd.compare.device import open_device
-        from dupwatchd.compare.own import load_own
-        from dupwatchd.compare.search import Search
-
-        own = load_own(limits.own, side) if limits.own else None
-        # for our own measures the index is faster than any GPU: it takes part when it is asked for, or for the user's
-        wanted = compare.device if own or compare.device == "cuda" else "cpu"
-        device = open_device(wanted, compare.device_memory_mb, _warn)
-        on_device = compare.device == "cuda" and device.name != "cpu"
-        return Search(limits, read_thumbnails, own, device, on_device=on_device)
-
-    return open_search
-
-
-def _warn(line: str) -> None:
-    logging.getLogger("dupwatchd").warning("%s", line)
-
-
-def _processors() -> int:
-    """How many processors this program may use."""
-    return len(os.sched_getaffinity(0))
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGINT and SIGTERM raise Interrupted in the main thread; everything is safe against being cut off anywhere."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise Interrupted("interrupted: what is done is kept; run the same command again to go on")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _worker_pool(settings: Settings, thumbnail_px: int) -> "WorkerPool":
-    from dupwatchd.index.pool import DecodeLimits, WorkerPool
-
-    index = settings.index
-    limits = DecodeLimits(
-        decode_seconds=index.decode_seconds,
-        memory_mb=index.memory_mb,
-        max_pixels=index.max_pixels,
-        max_file_mb=index.max_file_mb,
-    )
-    return WorkerPool(index.workers or _processors(), thumbnail_px, limits)
-
-
-def _walk_rules(settings: Settings, state: str) -> WalkRules:
-    watch = settings.watch
-    wanted = frozenset(os.fsencode(suffix) for suffix in watch.suffixes)
-    return WalkRules(
-        suffixes=wanted or IMAGE_SUFFIXES | RAW_SUFFIXES | {b""},
-        ignore=(*watch.ignore, *(DEFAULT_IGNORE if watch.ignore_junk else ())),
-        left_out=frozenset([os.fsencode(state)]),
-    )
-
-
-def _retry_after_upgrade(database: Database, settings: Settings) -> None:
-    """Another version of a decoder, or more generous limits, may read what could not be read last time."""
-    if files.any_undecodable(database) and facts.read(database).get("decoders") != _decoders(settings):
-        with database.transaction():
-            files.retry_undecodable(database)
-
-
-def _decoders(settings: Settings) -> str:
-    """Everything that decides whether a file can be decoded, as one line."""
-    index = settings.index
-    limits = (index.decode_seconds, index.memory_mb, index.max_pixels)
-    return " ".join([*(f"{name}={_version(name)}" for name in _DECODERS), *map(str, limits)])
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
-
-
-def _failures(database: Database, roots: Sequence[bytes]) -> list[dict[str, Any]]:
-    found = [failure for root in roots for failure in files.failures(database, root)]
-    return [{"path": failure.path, "error": failure.error} for failure in sorted(found, key=lambda one: one.path)]
-
-
-def _presence(roots: Sequence[bytes], offline: Sequence[bytes]) -> Callable[[Copy], bool]:
-    """Tells whether a file of the index exists; the walk has just seen those under the roots, others are checked."""
-    online = tuple(root.rstrip(b"/") + b"/" for root in roots)
-    away = tuple(folder.rstrip(b"/") + b"/" for folder in offline)
-
-    def is_there(copy: Copy) -> bool:
-        if copy.path.startswith(online) and not copy.path.startswith(away):
-            return True
-        try:
-            status = os.lstat(copy.path)
-        except OSError:
-            return False
-        return (status.st_size, status.st_mtime_ns) == (copy.size_bytes, copy.mtime_ns)
-
-    return is_there
-
-
-def _are_linked(one: Copy, other: Copy) -> bool:
-    """Are they names of one file, now? The index only says that they were: numbers of devices are used again."""
-    if (one.device, one.inode) != (other.device, other.inode):
-        return False
-    try:
-        return os.path.samestat(os.lstat(one.path), os.lstat(other.path))
+        status = os.stat(path)
     except OSError:
         return False
+    return bool(status.st_mode & 0o004) or (status.st_uid == peer.uid and bool(status.st_mode & 0o400))
 
 
-def _measurer(settings: Settings, state: str, side: int) -> Callable[[list[Pair], str, bool], list[Measured]]:
-    """Measures pairs of pictures on their thumbnails, which are read for it."""
-
-    @cache
-    def blocks() -> "BlockStore":
-        return _thumbnails(state, side)
-
-    @cache
-    def own() -> "OwnMeasure":
-        from dupwatchd.compare.own import load_own
-
-        return load_own(settings.compare.measure, side)
-
-    def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool) -> list[Measured]:
-        from dupwatchd.compare.measures import measure_best
-        from dupwatchd.compare.own import own_best
-
-        if measure == "own":
-            return [Measured(*one) for one in own_best(own(), blocks().read, pairs, mirrored=mirrored)]
-        return [Measured(*one) for one in measure_best(blocks().read, pairs, measure, mirrored=mirrored)]
-
-    return measure_pairs
-
-
-def _answer(
-    database: Database,
-    witness: Witness,
-    settings: Settings,
-    roots: list[bytes],
-    survey: Survey,
-    changing: int,
-) -> dict[str, Any]:
-    compare = settings.compare
-    measure = "own" if compare.is_own else compare.measure
-    question = Question(measure, settings.threshold, compare.mirrored, touching=tuple(roots))
-    total, clusters = _all_clusters(database, question, witness)
+def _row(copy: Copy, mse: float, structure: float, turn: int, mirrored: bool) -> dict[str, Any]:
     return {
-        "measure": compare.measure,
-        "threshold": settings.threshold,
-        "total_clusters": total,
-        "clusters": clusters,
-        "failed": _failures(database, roots),
-        "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
-        "offline": list(survey.offline),
-        "files": sum(files.count(database, root) for root in roots),
-        "changing": changing,
+        "path": copy.path,
+        "bytes": copy.size_bytes,
+        "width": copy.width,
+        "height": copy.height,
+        "mse": mse,
+        "structure": structure,
+        "turn": turn,
+        "mirrored": mirrored,
     }
-
-
-def _all_clusters(database: Database, question: Question, witness: Witness) -> tuple[int, list[dict[str, Any]]]:
-    """The clusters and how many they are; the array library is loaded only if there can be any."""
-    if not answers.any_copies(database, question.measure, question.threshold, mirrored=question.mirrored):
-        return 0, []
-    from dupwatchd.serve.library import Library
-
-    return Library.load(database).page(database, question, witness, limit=None)

@@ -125,10 +125,11 @@ class _Sampler:
 
     def _sample(self) -> None:
         while not self._stopped.wait(_SAMPLE_SECONDS):
-            self._peak_kib = max(self._peak_kib, sum(map(_pss_kib, tree(self._root))))
+            self._peak_kib = max(self._peak_kib, sum(map(pss_kib, tree(self._root))))
 
 
-def _pss_kib(pid: int) -> int:
+def pss_kib(pid: int) -> int:
+    """What a process holds, its share of what it shares with others; 0 once it has ended."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             for line in file:

@@ -112,3 +112,39 @@ def _chunks(picture_ids: Iterable[int]) -> Iterator[list[int]]:
     wanted = list(picture_ids)
     for start in range(0, len(wanted), _CHUNK):
         yield wanted[start : start + _CHUNK]
+
+
+def count_files(database: Database) -> int:
+    """How many files are in the index, read or not."""
+    return int(database.value("SELECT count(*) FROM file"))
+
+
+def count_pending(database: Database) -> int:
+    """How many files are still to be read."""
+    return int(database.value("SELECT count(*) FROM file WHERE pending = 1"))
+
+
+def count_pictures(database: Database) -> int:
+    """How many distinct pictures there are."""
+    return int(database.value("SELECT count(*) FROM picture"))
+
+
+def count_matches(database: Database) -> int:
+    """How many matches are stored."""
+    return int(database.value("SELECT count(*) FROM match"))
+
+
+def nearest_match(database: Database, picture_id: int) -> tuple[int, float, float, bool] | None:
+    """The stored match of a picture that lies nearest in structure: the other one, mse, structure, mirrored."""
+    rows = database.rows(
+        "SELECT b, mse, structure, mirrored FROM match WHERE a = ? "
+        "UNION ALL SELECT a, mse, structure, mirrored FROM match WHERE b = ? ORDER BY 3 LIMIT 1",
+        (picture_id, picture_id),
+    )
+    return (rows[0][0], rows[0][1], rows[0][2], bool(rows[0][3])) if rows else None
+
+
+def copies_of_digest(database: Database, digest: bytes) -> list[Copy]:
+    """All files with these very bytes that show a picture."""
+    found = database.rows("SELECT DISTINCT picture_id FROM content WHERE digest = ? AND picture_id NOT NULL", (digest,))
+    return [copy for copy in copies_of(database, [row[0] for row in found]) if copy.content_digest == digest]

@@ -61,6 +61,9 @@ class Database:
     @contextmanager
     def one_moment(self) -> Iterator[None]:
         """All that is read inside was true at one time, whoever commits meanwhile; nothing is locked."""
+        if self._connection.in_transaction:
+            yield
+            return
         self.rows("BEGIN")
         try:
             yield
@@ -123,6 +126,21 @@ def open_database(state: str) -> Database:
     except BaseException:
         connection.close()
         raise
+    return database
+
+
+def open_for_reading(state: str) -> Database:
+    """Another connection to a database that is open and up to date already; it sees what is committed.
+
+    It may be used by one thread at a time.
+    """
+    path = os.path.join(state, FILE_NAME)
+    try:
+        database = Database(apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY), path)
+    except apsw.Error as error:
+        raise StateError(f"cannot open {path}: {error}") from error
+    database.rows(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    database.rows("PRAGMA cache_size = -16000")
     return database
 
 

@@ -52,14 +52,32 @@ def known_folders(database: Database, root: bytes) -> dict[bytes, KnownFolder]:
     }
 
 
-def files_of_folder(database: Database, folder_id: int) -> dict[bytes, KnownFile]:
-    """The files of one folder (not of those below it), by name."""
+def known_folder(database: Database, path: bytes) -> KnownFolder | None:
+    """One known folder."""
+    row = database.row("SELECT id, device, listing FROM folder WHERE path = ?", (path,))
+    return None if row is None else KnownFolder(*row)
+
+
+def files_of_folder(database: Database, folder_id: int, names: Iterable[bytes] | None = None) -> dict[bytes, KnownFile]:
+    """The files of one folder (not of those below it), or those of them that have one of these names, by name."""
+    columns = "SELECT name, id, size_bytes, mtime_ns, inode FROM file WHERE folder_id = ?"
+    if names is None:
+        rows = database.rows(columns, (folder_id,))
+    else:
+        rows = [row for name in names for row in database.rows(columns + " AND name = ?", (folder_id, name))]
     return {
-        name: KnownFile(file_id, size_bytes, mtime_ns, inode)
-        for name, file_id, size_bytes, mtime_ns, inode in database.rows(
-            "SELECT name, id, size_bytes, mtime_ns, inode FROM file WHERE folder_id = ?", (folder_id,)
-        )
+        name: KnownFile(file_id, size_bytes, mtime_ns, inode) for name, file_id, size_bytes, mtime_ns, inode in rows
     }
+
+
+def has_at_most(database: Database, root: bytes, most: int) -> bool:
+    """Are no more than so many files known under the root?"""
+    where, bindings = under(root)
+    found = database.value(
+        f"SELECT count(*) FROM (SELECT 1 FROM file JOIN folder ON folder.id = file.folder_id WHERE {where} LIMIT ?)",
+        (*bindings, most + 1),
+    )
+    return int(found) <= most
 
 
 def record_folder(

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dupwatchd.db.connection import Database, Row
-from dupwatchd.model import PictureId
+from dupwatchd.model import FileId, PictureId
+
+T = TypeVar("T")
 
 _CHUNK = 500  # bindings per statement; SQLite takes 32766, short statements stay in its cache
 
@@ -58,9 +61,24 @@ def _by_digest(database: Database, what: str, digests: Iterable[bytes]) -> list[
     return found
 
 
-def _chunks(items: list[bytes]) -> Iterator[list[bytes]]:
+def _chunks(items: list[T]) -> Iterator[list[T]]:
     for start in range(0, len(items), _CHUNK):
         yield items[start : start + _CHUNK]
+
+
+def of_files(database: Database, file_ids: Iterable[int]) -> dict[FileId, PictureId]:
+    """The picture that each of these files shows, if it shows one."""
+    found: dict[FileId, PictureId] = {}
+    for chunk in _chunks(list(file_ids)):
+        found |= {
+            FileId(file_id): PictureId(picture_id)
+            for file_id, picture_id in database.rows(
+                "SELECT file.id, content.picture_id FROM file JOIN content ON content.id = file.content_id "
+                f"WHERE content.picture_id IS NOT NULL AND file.id IN ({','.join('?' * len(chunk))})",
+                chunk,
+            )
+        }
+    return found
 
 
 def next_slots(database: Database, wanted: int) -> list[PictureId]:

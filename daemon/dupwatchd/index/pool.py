@@ -28,13 +28,17 @@ Known = Callable[[Job, bytes], bool]
 # A process that waits in the kernel for a dead disk or network share cannot be killed; so many of them are borne with.
 MAX_STUCK_WORKERS = 8
 MAX_FAILED_STARTS = 3
+_ATTEND_SECONDS = 0.5
 
 
 class WorkerPool:
     """A few processes that read and decode; started by the first job, kept until `close`."""
 
-    def __init__(self, workers: int, thumbnail_px: int, limits: DecodeLimits) -> None:
+    def __init__(
+        self, workers: int, thumbnail_px: int, limits: DecodeLimits, attend: Callable[[], None] = lambda: None
+    ) -> None:
         self._workers = workers
+        self._attend = attend  # called twice a second at least while indexing; what it raises ends that
         self._thumbnail_px = thumbnail_px
         self._limits = limits
         self._nursery: Nursery | None = None
@@ -117,7 +121,8 @@ class WorkerPool:
         """Wait until a worker says something or has had its time, and act on it."""
         deadlines = [link.deadline for link in self._links if link.owed]
         timeout = max(0.0, min(deadlines, default=0.0) - time.monotonic())
-        for key, _ in self._selector.select(timeout):
+        self._attend()
+        for key, _ in self._selector.select(min(timeout, _ATTEND_SECONDS)):
             link: WorkerLink = key.data
             try:
                 for header, raw in link.receive():

@@ -1,0 +1,237 @@
+"""What the service answers: each method takes the arguments of one command of PROTOCOL.md and returns its result.
+
+Everything is read from what was committed, over connections of its own, so that no question waits for the indexing.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dupwatchd.db import files
+from dupwatchd.db.connection import Database
+from dupwatchd.serve.clusters import Question, Witness
+from dupwatchd.serve.library import Library
+from dupwatchd.serve.server import Handler, Peer, RequestError
+
+_log = logging.getLogger(__name__)
+_LIMIT = 100
+_POLL_SECONDS = 0.05
+
+Args = dict[str, Any]
+Result = dict[str, Any]
+
+
+class Working(Protocol):
+    """The part of the service that keeps the index current."""
+
+    @property
+    def changes(self) -> int:
+        """Another number whenever the index has changed."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is pending."""
+
+    def status(self) -> Result:
+        """The result of `status`."""
+
+    def rescan(self, folders: Sequence[bytes]) -> None:
+        """Look through these folders soon."""
+
+    def pause(self) -> None:
+        """Read no more files."""
+
+    def resume(self) -> None:
+        """Go on."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What holds if a question does not say."""
+
+    measure: str
+    threshold: float
+    mirrored: bool
+    kept: dict[str, float]  # the largest threshold of each measure
+    default_thresholds: dict[str, float]
+    own: str  # what the user calls the measure that is "own" here
+
+
+class Questions:
+    """Answers on any thread."""
+
+    def __init__(
+        self,
+        open_reader: Callable[[], Database],
+        working: Working,
+        roots: Callable[[], Sequence[bytes]],
+        asked: Asked,
+        witness: Callable[[Database], Witness],
+        find: Callable[[Database, bytes | None, bytes | None, Question, Peer], list[dict[str, Any]]],
+        version: str,
+    ) -> None:
+        self._open_reader = open_reader
+        self._working = working
+        self._roots = roots
+        self._asked = asked
+        self._witness = witness
+        self._find = find
+        self._version = version
+        self._readers: list[Database] = []  # those that nobody uses now
+        self._lock = threading.Lock()
+        self._library: tuple[int, Library] | None = None
+        self._library_lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def handlers(self) -> dict[str, Handler]:
+        """By command."""
+        return {
+            "status": self.status,
+            "version": lambda _args, _peer: {"version": self._version, "protocol": 1},
+            "wait": self.wait,
+            "clusters": self.clusters,
+            "find": self.find,
+            "failed": self.failed,
+            "rescan": self.rescan,
+            "pause": self.pause,
+            "resume": self.resume,
+        }
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+        self._closed.set()
+        for reader in self._readers:
+            reader.close()
+
+    def status(self, _args: Args, _peer: Peer) -> Result:
+        """How things stand."""
+        return self._working.status()
+
+    def wait(self, args: Args, _peer: Peer) -> "Result | Future[Result]":
+        """A result once nothing is pending, or time is up."""
+        future: Future[Result] = Future()
+        timeout = args.get("timeout")
+        deadline = None if timeout is None else time.monotonic() + timeout
+
+        def watch() -> None:
+            quiet_since: float | None = None
+            while not self._closed.is_set() and not future.cancelled():
+                now = time.monotonic()
+                if not self._working.is_quiet:
+                    quiet_since = None
+                elif quiet_since is None:
+                    quiet_since = now  # what has just changed on disk may not have been heard of yet
+                elif now - quiet_since >= 6 * _POLL_SECONDS:
+                    break
+                if deadline is not None and now >= deadline:
+                    break
+                time.sleep(_POLL_SECONDS)
+            if future.set_running_or_notify_cancel():
+                status = self._working.status()
+                future.set_result({"idle": self._working.is_quiet, "pending": status["pending"]})
+
+        threading.Thread(target=watch, name="wait", daemon=True).start()
+        return future
+
+    def clusters(self, args: Args, _peer: Peer) -> Result:
+        """A page of clusters."""
+        under = args.get("under")
+        question = self._question(args, None if under is None else (under,))
+        with self._reader() as reader:
+            revision, library = self._current(reader)
+            total, found = library.page(
+                reader, question, self._witness(reader), args.get("limit", _LIMIT), args.get("offset", 0)
+            )
+        return {
+            "measure": self._named(question.measure),
+            "threshold": question.threshold,
+            "total_clusters": total,
+            "clusters": found,
+            "revision": revision,
+        }
+
+    def find(self, args: Args, peer: Peer) -> Result:
+        """The copies of a picture."""
+        question = self._question(args, None)
+        with self._reader() as reader:
+            copies = self._find(reader, args.get("path"), args.get("data"), question, peer)
+        return {"measure": self._named(question.measure), "threshold": question.threshold, "copies": copies}
+
+    def failed(self, args: Args, _peer: Peer) -> Result:
+        """Files that could not be read."""
+        with self._reader() as reader:
+            every = [failure for root in self._roots() for failure in files.failures(reader, root)]
+        every.sort(key=lambda failure: failure.path)
+        start = args.get("offset", 0)
+        page = every[start : start + args.get("limit", _LIMIT)]
+        return {"total": len(every), "failed": [{"path": one.path, "error": one.error} for one in page]}
+
+    def rescan(self, args: Args, _peer: Peer) -> Result:
+        """Look through a folder, or all roots, soon."""
+        folder = args.get("dir")
+        roots = self._roots()
+        if folder is not None and not any(_at_or_below(folder, root) for root in roots):
+            raise RequestError("unknown_folder", "the folder lies under no root")
+        self._working.rescan(list(roots) if folder is None else [folder])
+        return {}
+
+    def pause(self, _args: Args, _peer: Peer) -> Result:
+        """Read no more files."""
+        self._working.pause()
+        return {"state": self._working.status()["state"]}
+
+    def resume(self, _args: Args, _peer: Peer) -> Result:
+        """Go on."""
+        self._working.resume()
+        return {"state": self._working.status()["state"]}
+
+    def _question(self, args: Args, touching: tuple[bytes, ...] | None) -> Question:
+        asked = self._asked
+        measure = args.get("measure", asked.measure)
+        measure = "own" if measure == asked.own else measure
+        if measure not in asked.kept:
+            raise RequestError(
+                "out_of_range", f"nothing is kept of a measure {measure}; there is {', '.join(asked.kept)}"
+            )
+        default = asked.threshold if measure == asked.measure else asked.default_thresholds[measure]
+        threshold = args.get("threshold", default)
+        if threshold > asked.kept[measure]:
+            raise RequestError(
+                "out_of_range", f"the threshold {threshold:g} is above {asked.kept[measure]:g}, the largest one kept"
+            )
+        mirrored = bool(args.get("mirrored", asked.mirrored))
+        if mirrored and not asked.mirrored:
+            raise RequestError("out_of_range", "mirror images are not compared: set compare.mirrored")
+        return Question(measure, float(threshold), mirrored, touching)
+
+    def _named(self, measure: str) -> str:
+        return self._asked.own if measure == "own" else measure
+
+    def _current(self, reader: Database) -> tuple[int, Library]:
+        """The library as it is, loaded again if the index has changed."""
+        with self._library_lock:
+            revision = self._working.changes
+            if self._library is None or self._library[0] != revision:
+                self._library = (revision, Library.load(reader))
+            return self._library
+
+    @contextmanager
+    def _reader(self) -> Any:
+        with self._lock:
+            reader = self._readers.pop() if self._readers else None
+        reader = reader or self._open_reader()
+        try:
+            with reader.one_moment():
+                yield reader
+        finally:
+            with self._lock:
+                self._readers.append(reader)
+
+
+def _at_or_below(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")

@@ -1,0 +1,79 @@
+"""What does the service cost while nothing happens: processor time and memory of its whole process tree?
+
+    python -m tests.bench.idle [--sizes N...] [--seconds N]
+
+Makes a library of small distinct JPEG files, scans it, starts the service on it, puts one photo into it so that all
+that is opened on demand is open, waits until nothing is left to do, and counts.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+
+from tests.bench import processes
+from tests.bench.report import Report
+from tests.bench.running import Running, made_library, running, write_copy
+
+from dupwatch.client import Client
+
+_SETTLE_SECONDS = 0.1
+_CALM_SECONDS = 5.0
+
+
+def main() -> None:
+    arguments = _arguments()
+    report = Report("What the idle service costs")
+    report.say(
+        f"{len(os.sched_getaffinity(0))} cores; all processes of the service over {arguments.seconds:g} s; "
+        "memory is the proportional set size"
+    )
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="dw") as scratch:
+        for size in arguments.sizes:
+            library = made_library(arguments.keep or scratch, size, arguments.dupwatchd)
+            new = os.path.join(library.folder, "new.jpg")
+            with running(library, arguments.dupwatchd, _SETTLE_SECONDS) as service:
+                write_copy(library.path(0), new)
+                time.sleep(_CALM_SECONDS)
+                _wait(service)
+                before = _cpu_seconds(service.pid)
+                time.sleep(arguments.seconds)
+                spent = _cpu_seconds(service.pid) - before
+                tree = processes.tree(service.pid)
+                memory_mib = sum(map(processes.pss_kib, tree)) / 1024
+            os.unlink(new)
+            share = spent / arguments.seconds
+            rows.append([f"{size:,}", f"{spent:.2f}", f"{share:.3%}", f"{len(tree)}", f"{memory_mib:.0f}"])
+    report.table(["pictures in the library", "CPU s", "of a core", "processes", "MiB"], rows)
+    report.write(arguments.out)
+
+
+def _wait(service: Running) -> None:
+    with Client(service.endpoint, timeout_seconds=70) as client:
+        client.request("wait", timeout=60)
+
+
+def _cpu_seconds(root: int) -> float:
+    """User and system time of a process tree so far, children that have ended included."""
+    ticks = 0
+    for pid in processes.tree(root):
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            ticks += sum(map(int, file.read().rpartition(b")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[1000, 100_000], metavar="N", help="pictures [default: 1000 100000]"
+    )
+    parser.add_argument("--seconds", type=float, default=600, help="how long to count [default: 600]")
+    parser.add_argument("--keep", metavar="DIR", help="make the libraries here and keep them for the next run")
+    parser.add_argument("--dupwatchd", default=processes.default_command(), help="the command to run")
+    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""A real service on real files: started, asked, listened to and stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dupwatch import wire
+from dupwatch.client import Client
+from dupwatch.errors import ClientError
+from tests.system.test_scan import COMMAND, scan
+
+PATIENCE_SECONDS = 20.0
+
+
+class Service:
+    """`dupwatchd run` as a process of its own, with its own state and socket."""
+
+    def __init__(self, place: Path, *roots: Path | bytes, config: Path | None = None, **environment: str) -> None:
+        place.mkdir(exist_ok=True)
+        self.state = place / "state"
+        self.endpoint = f"ipc://{place}/s"
+        self.log = place / "log"
+        self.roots = roots
+        self._config = config
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client = Client(self.endpoint)
+
+    def start(self) -> Self:
+        """Start it, and return at once."""
+        arguments = [argument for root in self.roots for argument in (b"--root", os.fsencode(root))]
+        if self._config is not None:
+            arguments += [b"--config", os.fsencode(self._config)]
+        environment = {
+            **os.environ,
+            "DUPWATCH_STATE": str(self.state),
+            "DUPWATCH_WATCH__SETTLE_SECONDS": "0.1",
+            **self._environment,
+        }
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*COMMAND, "run", "--endpoint", self.endpoint, *arguments],
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+        return self
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until it answers."""
+        self.start()
+        until(self.answers)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            try:
+                self.stop()
+            finally:
+                self.kill()
+        if kind is not None:
+            sys.stderr.write(self.lines())
+        self._client.close()
+
+    def answers(self) -> bool:
+        """Does it answer?"""
+        assert self.process.poll() is None, self.lines()
+        try:
+            self.ask("version", timeout_seconds=1)
+        except ClientError:
+            return False
+        return True
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None
+        return self._process
+
+    def stop(self, number: int = signal.SIGTERM, within_seconds: float = 5.0) -> None:
+        """Tell it to stop, which takes no more than so long and succeeds."""
+        self.process.send_signal(number)
+        assert self.process.wait(within_seconds) == 0, self.lines()
+
+    def kill(self) -> None:
+        """End it as it is."""
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, do: str, **args: Any) -> dict[str, Any]:
+        """The result of a command."""
+        return self._client.request(do, **args)
+
+    def settled(self) -> None:
+        """Wait until it says that nothing is pending."""
+        assert self.ask("wait", timeout=PATIENCE_SECONDS * 2, timeout_seconds=PATIENCE_SECONDS * 2 + 5)["idle"]
+
+    def clusters(self, **args: Any) -> list[dict[str, Any]]:
+        """All clusters."""
+        return list(self.ask("clusters", limit=10_000, **args)["clusters"])
+
+    def shown(self) -> set[str]:
+        """The names of all files in answers."""
+        return {os.path.basename(os.fsdecode(file["path"])) for one in self.clusters() for file in one["files"]}
+
+    def root_states(self) -> list[str]:
+        """Of the roots, in their order."""
+        return [root["state"] for root in self.ask("status")["roots"]]
+
+    def lines(self) -> str:
+        """The log."""
+        return self.log.read_text(errors="replace")
+
+
+class Listener:
+    """Collects the events of a service in a thread of its own."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self._client = Client(endpoint)
+        self._first = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+        assert self._first.wait(PATIENCE_SECONDS)
+
+    def _listen(self) -> None:
+        for event in self._client.events([*wire.TOPICS, wire.TICK]):
+            self._first.set()
+            if isinstance(event, wire.Event) and event.topic != wire.TICK:
+                self.events.append((event.topic, event.event))
+
+    def has(self, topic: str, **wanted: Any) -> bool:
+        """Has there been such an event?"""
+        return any(
+            told == topic and all(event.get(name) == value for name, value in wanted.items())
+            for told, event in list(self.events)
+        )
+
+    def count(self, topic: str) -> int:
+        """How many events of a topic there were."""
+        return sum(told == topic for told, _ in list(self.events))
+
+
+def until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.03)
+
+
+def as_scanned(clusters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers of the service as those of `scan`: paths as text, in an order of their own."""
+    found = [{**one, "files": [{**file, "path": _as_text(file["path"])} for file in one["files"]]} for one in clusters]
+    return sorted(found, key=lambda one: sorted(file["path"] for file in one["files"]))
+
+
+def scanned(state: Path, *roots: Path) -> list[dict[str, Any]]:
+    """The clusters of a scan without any history."""
+    return as_scanned(scan(*roots, state=state)["clusters"])
+
+
+def _as_text(path: bytes | str) -> str:
+    return os.fsdecode(path)

@@ -6,6 +6,7 @@ serve     the sockets, and a few threads that answer from what was committed (se
 main      signals, the service manager; says that all is well only while the others turn
 """
 
+import ctypes
 import logging
 import os
 import signal
@@ -191,7 +192,7 @@ class Service:
     def _keep(self) -> None:
         settings = self._settings
         pool = worker_pool(settings, self._side, self._keeper.attend)
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), settings.index.nice)
+        _stand_back(settings.index.nice, settings.index.io_class)
 
         def open_intake() -> Intake:
             facts.write(self._database, {"decoders": decoders(settings)})
@@ -383,6 +384,8 @@ class Service:
         return outcome
 
 
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}  # no library of Python's own knows the call
+_IO_CLASSES = {"best-effort": 2, "idle": 3}
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -394,6 +397,15 @@ def run(loaded: Loaded, flags: dict[str, Any]) -> None:
     systemd.set_up_logging()
     with ExitStack() as stack:
         Service(settings, flags, loaded.file, stack).run()
+
+
+def _stand_back(nice: int, io_class: str) -> None:
+    """Let others go before this thread, and before the processes that it starts; as far as the system allows it."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    number = _IOPRIO_SET.get(os.uname().machine)
+    if io_class != "none" and number is not None:
+        value = _IO_CLASSES[io_class] << 13 | (7 if io_class == "best-effort" else 0)
+        ctypes.CDLL(None).syscall(number, 1, 0, value)  # ioprio_set(2), of this thread
 
 
 def _resolved(roots: Sequence[str]) -> list[bytes]:

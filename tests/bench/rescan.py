@@ -73,13 +73,13 @@ def _checked(command: list[str]) -> Run:
     return run
 
 
-def make_files(tree: str, numbers: Iterable[int], per_folder: int) -> None:
-    """Small, distinct JPEG files of about 1 kB; the same ones for the same numbers."""
+def make_files(tree: str, numbers: Iterable[int], per_folder: int, side_px: int = _SIDE_PX) -> None:
+    """Small, distinct JPEG files, of about 1 kB unless they are larger; the same ones for the same numbers."""
     for number in numbers:
         folder = os.path.join(tree, f"{number // per_folder:04d}")
         os.makedirs(folder, exist_ok=True)
         patches = np.random.default_rng(number).integers(0, 256, (_PATCHES, _PATCHES, 3), np.uint8)
-        picture = Image.fromarray(patches).resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BILINEAR)
+        picture = Image.fromarray(patches).resize((side_px, side_px), Image.Resampling.BILINEAR)
         encoded = io.BytesIO()
         picture.save(encoded, "JPEG", quality=40 + number % 40)
         with open(os.path.join(folder, f"{number:07d}.jpg"), "wb") as file:

@@ -24,6 +24,7 @@ from dupwatchd.watch.walk import WalkRules
 _log = logging.getLogger("dupwatchd")
 _STATES = {"starting": "starting", "looking for photos": "scanning", "looking at changes": "scanning"}
 _COUNT_SECONDS = 1.0  # between two counts of what is in the index, while it changes
+_LONG_SECONDS = 2.0  # work that takes longer is a batch of many photos, not the one that somebody waits for
 _AFTER_ERROR_SECONDS = 30.0  # until what failed is tried again
 
 Publish = Callable[[str, dict[str, Any]], None]
@@ -90,6 +91,7 @@ class Keeper:
         self._asked: set[bytes] = set()  # roots, or folders below them, to be looked through
         self._unfinished = True  # something pending may be in the database
         self._busy = True
+        self._busy_since = time.monotonic()
         self._held_back: set[bytes] = set()
         self._next: tuple[Work, Hints] | None = None
 
@@ -140,6 +142,11 @@ class Keeper:
     def is_quiet(self) -> bool:
         """Nothing is pending and nothing in work."""
         return self.started.is_set() and not self._busy and not self._hints.pending() and not self._asked
+
+    @property
+    def is_long_at_it(self) -> bool:
+        """The work has gone on for a while, with one commit after the other."""
+        return self._busy and time.monotonic() - self._busy_since > _LONG_SECONDS
 
     def find(self, thumbnail: Any) -> Any:
         """See `Intake.find`."""
@@ -215,6 +222,8 @@ class Keeper:
         if not self._may_go_on():
             self._rest()
             return
+        if not self._busy:
+            self._busy_since = time.monotonic()
         self._busy = True
         due = self._hints.due()
         asked, self._asked = self._asked, set()

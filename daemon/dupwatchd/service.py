@@ -140,6 +140,11 @@ class Service:
         """Nothing is pending."""
         return self._keeper.is_quiet
 
+    @property
+    def is_long_at_it(self) -> bool:
+        """The index changes all the time."""
+        return self._keeper.is_long_at_it
+
     def status(self) -> dict[str, Any]:
         """The result of the command `status`."""
         keeper, progress = self._keeper, self._keeper.progress
@@ -231,6 +236,7 @@ class Service:
             if now >= next_check:
                 next_check = now + _CHECK_SECONDS
                 self._watcher.check()
+            self._questions.let_go()
             well = (
                 keeper.is_alive()
                 and now - self._keeper.last_sign < _STUCK_KEEPER_SECONDS

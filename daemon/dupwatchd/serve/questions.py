@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dupwatchd.db import files
 from dupwatchd.db.connection import Database
+from dupwatchd.errors import DupwatchError
 from dupwatchd.serve.clusters import Question, Witness
 from dupwatchd.serve.library import Library
 from dupwatchd.serve.server import Handler, Peer, RequestError
@@ -21,6 +22,9 @@ from dupwatchd.serve.server import Handler, Peer, RequestError
 _log = logging.getLogger(__name__)
 _LIMIT = 100
 _POLL_SECONDS = 0.05
+_RENEW_SECONDS = 1.0  # while the index changes all the time, pages of clusters are of a moment not much longer ago
+_RENEW_SHARE = 10  # and so many times what loading takes
+_KEPT_SECONDS = 5.0  # longer ago only if nobody asks
 
 Args = dict[str, Any]
 Result = dict[str, Any]
@@ -36,6 +40,10 @@ class Working(Protocol):
     @property
     def is_quiet(self) -> bool:
         """Nothing is pending."""
+
+    @property
+    def is_long_at_it(self) -> bool:
+        """The index changes all the time: answers may be of a moment ago."""
 
     def status(self) -> Result:
         """The result of `status`."""
@@ -62,6 +70,17 @@ class Asked:
     own: str  # what the user calls the measure that is "own" here
 
 
+@dataclass
+class _Held:
+    """A library, and the connection that still sees what it was loaded from."""
+
+    revision: int
+    library: Library
+    moment: ExitStack  # closes that connection
+    reader: Database
+    renew_at: float
+
+
 class Questions:
     """Answers on any thread."""
 
@@ -84,8 +103,9 @@ class Questions:
         self._version = version
         self._readers: list[Database] = []  # those that nobody uses now
         self._lock = threading.Lock()
-        self._library: tuple[int, Library] | None = None
-        self._library_lock = threading.Lock()
+        self._held: _Held | None = None
+        self._library_lock = threading.Lock()  # around `_held`: a library is for one thread at a time
+        self._renewing = False
         self._closed = threading.Event()
 
     def handlers(self) -> dict[str, Handler]:
@@ -105,6 +125,8 @@ class Questions:
     def close(self) -> None:
         """Nobody asks any more."""
         self._closed.set()
+        with self._library_lock:
+            self._replace(None)
         for reader in self._readers:
             reader.close()
 
@@ -142,10 +164,11 @@ class Questions:
         """A page of clusters."""
         under = args.get("under")
         question = self._question(args, None if under is None else (under,))
-        with self._reader() as reader:
-            revision, library = self._current(reader)
-            total, found = library.page(
-                reader, question, self._witness(reader), args.get("limit", _LIMIT), args.get("offset", 0)
+        with self._library_lock:
+            held = self._up_to_date()
+            revision = held.revision
+            total, found = held.library.page(
+                held.reader, question, self._witness(held.reader), args.get("limit", _LIMIT), args.get("offset", 0)
             )
         return {
             "measure": self._named(question.measure),
@@ -212,13 +235,57 @@ class Questions:
     def _named(self, measure: str) -> str:
         return self._asked.own if measure == "own" else measure
 
-    def _current(self, reader: Database) -> tuple[int, Library]:
-        """The library as it is, loaded again if the index has changed."""
+    def let_go(self) -> None:
+        """Call now and then: no connection is left in the past, or the log of the database could only grow."""
         with self._library_lock:
+            held = self._held
+            if held is None or held.revision == self._working.changes:
+                return
+            if not self._working.is_long_at_it or time.monotonic() >= held.renew_at + _KEPT_SECONDS:
+                self._replace(None)
+
+    def _up_to_date(self) -> _Held:
+        """The library as it is; while the index changes all the time, as it was a moment ago. Holding the lock."""
+        held = self._held
+        if held is None or (held.revision != self._working.changes and not self._working.is_long_at_it):
+            held = self._load()
+            self._replace(held)
+        elif held.revision != self._working.changes and time.monotonic() >= held.renew_at and not self._renewing:
+            self._renewing = True
+            threading.Thread(target=self._renew, name="renew", daemon=True).start()
+        return held
+
+    def _renew(self) -> None:
+        """Load the library anew; the last one serves meanwhile."""
+        loaded = None
+        try:
+            loaded = self._load()
+        except DupwatchError as error:
+            _log.error("the clusters cannot be loaded anew: %s", error)
+        finally:
+            with self._library_lock:
+                self._renewing = False
+                if loaded is not None and self._closed.is_set():
+                    loaded.moment.close()
+                elif loaded is not None:
+                    self._replace(loaded)
+
+    def _load(self) -> _Held:
+        began = time.monotonic()
+        with ExitStack() as stack:
+            reader = self._open_reader()
+            stack.callback(reader.close)
             revision = self._working.changes
-            if self._library is None or self._library[0] != revision:
-                self._library = (revision, Library.load(reader))
-            return self._library
+            stack.enter_context(reader.one_moment())
+            library = Library.load(reader)
+            now = time.monotonic()
+            renew_at = now + max(_RENEW_SECONDS, _RENEW_SHARE * (now - began))
+            return _Held(revision, library, stack.pop_all(), reader, renew_at)
+
+    def _replace(self, held: _Held | None) -> None:
+        if self._held is not None:
+            self._held.moment.close()
+        self._held = held
 
     @contextmanager
     def _reader(self) -> Any:

@@ -98,6 +98,14 @@ class Intake:
         """Compare all pictures if the settings ask for more (thresholds, mirror images) than was compared."""
         self._ready_search()
 
+    def be_ready(self) -> None:
+        """Likewise, and do once what makes the first comparison slow: with many pictures that takes half a second."""
+        search = self._ready_search()
+        some = self._stores.thumbnails.read(pictures.searchable(self._database)[-1:])
+        if len(some):
+            with self._lock:
+                Matches.joined(search.match([PictureId(-1)], some, descriptors.describe(some)))
+
     def forget(self, gone: Sequence[PictureId]) -> None:
         """Pictures have been removed from the database."""
         if self._search is not None:

@@ -271,7 +271,7 @@ class Keeper:
         assert self._intake is not None
         changing = catch_up(self._database, self._work.roots, self._work.limits, self._intake)
         if not self.started.is_set():
-            self._intake().compare_anew_if_needed()  # whoever asks `find` shall not wait for it
+            self._intake().be_ready()  # the first new photo, or whoever asks `find` first, shall not wait for it
         self._changed()
         self._unfinished = changing > 0
         self.started.set()

@@ -142,14 +142,11 @@ def _ask(
     answers: list[Answer] = []
     with Client(endpoint) as client:
         over.wait(chance.uniform(0, pause_seconds))
-        client.request("version")  # the connection stands
+        for question in _QUESTIONS:  # what is opened on demand is open
+            client.request(question, **_given(question, library, chance))
         while not over.wait(pause_seconds):
             question = chance.choice(_QUESTIONS)
-            given: dict[str, Any] = {}
-            if question == "find":
-                given = {"path": os.fsencode(library.path(chance.randrange(library.files)))}
-            elif question == "clusters":
-                given = {"limit": 20}
+            given = _given(question, library, chance)
             began = time.monotonic()
             try:
                 client.request(question, **given)
@@ -159,6 +156,12 @@ def _ask(
             else:
                 answers.append((question, time.monotonic() - began))
     queue.put(answers)
+
+
+def _given(question: str, library: Library, chance: random.Random) -> dict[str, Any]:
+    if question == "find":
+        return {"path": os.fsencode(library.path(chance.randrange(library.files)))}
+    return {"limit": 20} if question == "clusters" else {}
 
 
 def _row(question: str, idle: Sequence[Answer], loaded: Sequence[Answer]) -> list[str]:

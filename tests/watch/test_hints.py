@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 
 from dupwatchd.watch.hints import Due, Hints
 
@@ -198,3 +199,12 @@ def test_memory_stays_bounded_in_a_storm_without_end() -> None:
         rig.clock.now += 0.0001
     assert rig.hints.pending() == 1
     assert len(rig.hints._queue) <= 2
+
+
+def test_a_wake_is_not_lost_to_who_asks_how_long_to_wait() -> None:
+    hints = Rig().hints
+    hints.wake()
+    assert hints.seconds_until_due() is None
+    began = time.monotonic()
+    hints.wait(10)
+    assert time.monotonic() - began < 5

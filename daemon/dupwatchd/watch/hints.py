@@ -68,6 +68,7 @@ class Hints:
         self._clock = clock
         self._changed = threading.Condition()
         self._is_sooner = False  # something is due sooner than `seconds_until_due` last said
+        self._is_woken = False  # by `wake`, for the `wait` to come
         self._files: dict[bytes, _Kind] = {}  # by folder, then by path
         self._folders: _Kind = {}
         self._trees: _Kind = {}
@@ -146,14 +147,14 @@ class Hints:
     def wait(self, timeout: float | None) -> None:
         """Return after ``timeout`` seconds, or as soon as the last answer of `seconds_until_due` is too long."""
         with self._changed:
-            if not self._is_sooner:
+            if not self._is_sooner and not self._is_woken:
                 self._changed.wait(timeout)
-            self._is_sooner = False
+            self._is_sooner = self._is_woken = False
 
     def wake(self) -> None:
         """End a `wait`, or the next one."""
         with self._changed:
-            self._is_sooner = True
+            self._is_woken = True
             self._changed.notify_all()
 
     def pending(self) -> int:

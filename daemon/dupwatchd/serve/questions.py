@@ -4,6 +4,7 @@ Everything is read from what was committed, over connections of its own, so that
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from dupwatchd.db.connection import Database
 from dupwatchd.errors import DupwatchError
 from dupwatchd.serve.clusters import Question, Witness
 from dupwatchd.serve.library import Library
+from dupwatchd.serve.ranking import Cluster
 from dupwatchd.serve.server import Handler, Peer, RequestError
 
 _log = logging.getLogger(__name__)
@@ -142,6 +144,7 @@ class Questions:
 
         def watch() -> None:
             quiet_since: float | None = None
+            idle = False
             while not self._closed.is_set() and not future.cancelled():
                 now = time.monotonic()
                 if not self._working.is_quiet:
@@ -149,13 +152,13 @@ class Questions:
                 elif quiet_since is None:
                     quiet_since = now  # what has just changed on disk may not have been heard of yet
                 elif now - quiet_since >= 6 * _POLL_SECONDS:
+                    idle = True
                     break
                 if deadline is not None and now >= deadline:
                     break
                 time.sleep(_POLL_SECONDS)
             if future.set_running_or_notify_cancel():
-                status = self._working.status()
-                future.set_result({"idle": self._working.is_quiet, "pending": status["pending"]})
+                future.set_result({"idle": idle, "pending": self._working.status()["pending"]})
 
         threading.Thread(target=watch, name="wait", daemon=True).start()
         return future
@@ -164,12 +167,15 @@ class Questions:
         """A page of clusters."""
         under = args.get("under")
         question = self._question(args, None if under is None else (under,))
+        limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
         with self._library_lock:
-            held = self._up_to_date()
-            revision = held.revision
-            total, found = held.library.page(
-                held.reader, question, self._witness(held.reader), args.get("limit", _LIMIT), args.get("offset", 0)
-            )
+            for _ in range(2):
+                held = self._up_to_date()
+                revision = held.revision
+                total, found = held.library.page(held.reader, question, self._witness(held.reader), limit, offset)
+                if _are_there(found):
+                    break
+                self._replace(None)  # it remembers files that have gone since
         return {
             "measure": self._named(question.measure),
             "threshold": question.threshold,
@@ -196,7 +202,7 @@ class Questions:
 
     def rescan(self, args: Args, _peer: Peer) -> Result:
         """Look through a folder, or all roots, soon."""
-        folder = args.get("dir")
+        folder = None if args.get("dir") is None else os.path.realpath(args["dir"])
         roots = self._roots()
         if folder is not None and not any(_at_or_below(folder, root) for root in roots):
             raise RequestError("unknown_folder", "the folder lies under no root")
@@ -298,6 +304,14 @@ class Questions:
         finally:
             with self._lock:
                 self._readers.append(reader)
+
+
+def _are_there(clusters: Sequence[Cluster]) -> bool:
+    """Are the files of these clusters still what they were when somebody last looked?"""
+    try:
+        return all(os.lstat(file["path"]).st_size == file["bytes"] for one in clusters for file in one["files"])
+    except OSError:
+        return False
 
 
 def _at_or_below(path: bytes, folder: bytes) -> bool:

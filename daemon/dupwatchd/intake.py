@@ -106,6 +106,11 @@ class Intake:
             with self._lock:
                 Matches.joined(search.match([PictureId(-1)], some, descriptors.describe(some)))
 
+    @property
+    def can_find(self) -> bool:
+        """Does `find` look among all pictures? Until the search is made it knows none."""
+        return self._search is not None
+
     def forget(self, gone: Sequence[PictureId]) -> None:
         """Pictures have been removed from the database."""
         if self._search is not None:
@@ -119,6 +124,11 @@ class Intake:
         described = descriptors.describe(thumbnail[None])
         with self._lock:
             return Matches.joined(self._search.match([PictureId(-1)], thumbnail[None], described))
+
+    def measure(self, a: int, b: int, *, mirrored: bool) -> tuple[float, float, int, bool]:
+        """How far two pictures are apart, see `measure_best`."""
+        [found] = measures.measure_best(self._stores.thumbnails.read, [(a, b)], "structure", mirrored=mirrored)
+        return found
 
     def rejoin(self) -> None:
         """Find again the matches of pictures that were joined with others by one that is gone."""
@@ -255,6 +265,7 @@ class Intake:
             file_id, listed, key = outcome.job.file_id, outcome.job.stamp, keys[id(outcome)]
             stamp = outcome.stamp or listed
             if outcome.verdict is Verdict.VANISHED:
+                files.look_again(database, file_id)  # its disk may come back, with a folder as it was listed
                 files.remove(database, file_id)
             elif outcome.verdict is Verdict.CHANGED:
                 pass  # stays pending

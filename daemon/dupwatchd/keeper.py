@@ -11,20 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dupwatchd.db import answers, files
+from dupwatchd.db import answers, files, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.errors import DupwatchError, Interrupted
 from dupwatchd.intake import Taken
-from dupwatchd.model import Limits, Verdict
+from dupwatchd.model import FileId, Limits, Verdict
 from dupwatchd.pipeline import IntakeOnDemand, catch_up
 from dupwatchd.survey import Survey, look, survey
 from dupwatchd.watch.hints import Due, Hints
 from dupwatchd.watch.walk import WalkRules
 
 _log = logging.getLogger("dupwatchd")
-_STATES = {"starting": "starting", "looking for photos": "scanning", "looking at changes": "scanning"}
+_STATES = {"idle": "idle", "starting": "starting", "looking for photos": "scanning", "looking at changes": "scanning"}
 _COUNT_SECONDS = 1.0  # between two counts of what is in the index, while it changes
 _LONG_SECONDS = 2.0  # work that takes longer is a batch of many photos, not the one that somebody waits for
+_TOGETHER_SECONDS = 0.05  # both halves of a move are looked at in one go, or it would be told as a loss and a find
 _AFTER_ERROR_SECONDS = 30.0  # until what failed is tried again
 
 Publish = Callable[[str, dict[str, Any]], None]
@@ -76,7 +77,7 @@ class Keeper:
         self.progress = Progress(self.attend)
         self.last_sign = time.monotonic()  # of life, for the watchdog
         self.started = threading.Event()  # the scan at the start is over
-        self.survey = Survey()
+        self.survey = Survey()  # what could not be looked at
         self.counts: dict[str, int] = {}
         self._counted_at, self._counted = 0.0, -1
         self.changes = 0  # counts commits: whoever caches what is in the database looks at it
@@ -89,10 +90,10 @@ class Keeper:
         self._stopping = False
         self._paused = False
         self._asked: set[bytes] = set()  # roots, or folders below them, to be looked through
+        self._asking = threading.Lock()  # around `_asked`
         self._unfinished = True  # something pending may be in the database
         self._busy = True
         self._busy_since = time.monotonic()
-        self._held_back: set[bytes] = set()
         self._next: tuple[Work, Hints] | None = None
 
     # what other threads may call
@@ -119,7 +120,8 @@ class Keeper:
 
     def rescan(self, folders: Sequence[bytes]) -> None:
         """Look through these folders with all below them, soon."""
-        self._asked.update(folders)
+        with self._asking:
+            self._asked.update(folders)
         self._wake()
 
     @property
@@ -140,8 +142,9 @@ class Keeper:
 
     @property
     def is_quiet(self) -> bool:
-        """Nothing is pending and nothing in work."""
-        return self.started.is_set() and not self._busy and not self._hints.pending() and not self._asked
+        """Nothing is in work and nothing is pending, not even for a pause."""
+        waiting = self._unfinished or self._asked or self._next is not None or self._hints.pending()
+        return self.started.is_set() and not self._busy and not waiting
 
     @property
     def is_long_at_it(self) -> bool:
@@ -149,13 +152,9 @@ class Keeper:
         return self._busy and time.monotonic() - self._busy_since > _LONG_SECONDS
 
     def find(self, thumbnail: Any) -> Any:
-        """See `Intake.find`."""
+        """See `Intake.find`; None while it knows no pictures yet."""
         opened = self._intake.opened if self._intake else None
-        if opened is None:
-            from dupwatchd.arrays import Matches
-
-            return Matches.none()
-        return opened.find(thumbnail)
+        return opened.find(thumbnail) if opened is not None and opened.can_find else None
 
     # the thread
 
@@ -167,10 +166,13 @@ class Keeper:
             self.last_sign = time.monotonic()
             if self._next is not None:
                 (self._work, self._hints), self._next = self._next, None
+                self.survey = Survey()
                 next_rescan = 0.0
             try:
+                if intake.opened is None and pictures.exist(self._database):
+                    intake().compare_anew_if_needed()  # whoever asks `find` shall not wait for photos to be read
                 if time.monotonic() >= next_rescan:
-                    self._asked.update(self._work.roots)
+                    self.rescan(self._work.roots)
                     next_rescan = time.monotonic() + self._work.rescan_seconds
                 self._turn()
             except Interrupted:
@@ -190,32 +192,35 @@ class Keeper:
         """A batch is durable."""
         self._changed()
         for outcome in taken.outcomes:
-            path = outcome.job.path
-            if outcome.verdict in (Verdict.FAILED, Verdict.UNREADABLE):
-                self._publish("failed", {"path": path, "error": outcome.error or ""})
-            picture = taken.picture_of.get(outcome.job.file_id)
-            if picture is None:
-                continue
-            decoded = outcome.decoded
-            stamp = outcome.stamp or outcome.job.stamp
-            size = {"width": decoded.width, "height": decoded.height} if decoded else {}
-            self._publish("indexed", {"path": path, "bytes": stamp.size_bytes, **size})
-            self._announce_match(path, picture)
+            if outcome.verdict not in (Verdict.VANISHED, Verdict.CHANGED):
+                self._announce_file(outcome.job.file_id, outcome.job.path)
 
-    def _announce_match(self, path: bytes, picture: int) -> None:
-        """Tell of one file that shows the same, or of one that shows what is nearest."""
-        same = [copy for copy in answers.copies_of(self._database, [picture]) if copy.path != path]
-        if same:
-            self._publish_match(path, same[0].path, 0.0, 0.0, False)
-        elif (nearest := answers.nearest_match(self._database, picture)) is not None:
-            other, mse, structure, mirrored = nearest
-            of_other = answers.copies_of(self._database, [other])
-            if of_other:
-                self._publish_match(path, of_other[0].path, mse, structure, mirrored)
+    def _announce_file(self, file_id: FileId, path: bytes) -> None:
+        database = self._database
+        copy = answers.copy_of_file(database, file_id)
+        if copy is None:
+            error = files.why_failed(database, file_id)
+            if error is not None:
+                self._publish("failed", {"path": path, "error": error})
+            return
+        size = {"bytes": copy.size_bytes, "width": copy.width, "height": copy.height}
+        self._publish("indexed", {"path": path, **size})
+        # of one file that shows the same, or of one that shows what is nearest
+        same = answers.another_copy(database, copy, file_id)
+        if same is not None:
+            self._publish_match(path, same.path, 0.0, 0.0, 0, False)
+        elif (nearest := answers.nearest_match(database, copy.picture_id)) is not None:
+            other, mirrored = nearest
+            assert self._intake is not None
+            distance = self._intake().measure(other, copy.picture_id, mirrored=mirrored)
+            for of_other in answers.copies_of(database, [other])[:1]:
+                self._publish_match(path, of_other.path, *distance)
 
-    def _publish_match(self, path: bytes, other: bytes, mse: float, structure: float, mirrored: bool) -> None:
-        event = {"path": path, "other": other, "mse": mse, "structure": structure, "mirrored": mirrored}
-        self._publish("matched", event)
+    def _publish_match(
+        self, path: bytes, other: bytes, mse: float, structure: float, turn: int, mirrored: bool
+    ) -> None:
+        distance = {"mse": mse, "structure": structure, "turn": turn, "mirrored": mirrored}
+        self._publish("matched", {"path": path, "other": other, **distance})
 
     def _turn(self) -> None:
         """Do what is to be done, or wait for it."""
@@ -226,7 +231,8 @@ class Keeper:
             self._busy_since = time.monotonic()
         self._busy = True
         due = self._hints.due()
-        asked, self._asked = self._asked, set()
+        with self._asking:
+            asked, self._asked = self._asked, set()
         roots = {root for root in self._work.roots if root in asked} | {*due.roots}
         try:
             if roots or asked or due.files or due.folders or due.trees:
@@ -235,7 +241,7 @@ class Keeper:
                 self._catch_up()
         except BaseException:
             # Nothing seen is forgotten: what was looked at already is looked at again.
-            self._asked |= asked | roots
+            self.rescan([*(asked | roots)])
             self._hints.put_back(Due(due.files, due.folders, due.trees, []))
             raise
         if not self._asked and self._hints.seconds_until_due() != 0:
@@ -243,24 +249,25 @@ class Keeper:
 
     def _look(self, due: Due, roots: set[bytes], folders: set[bytes]) -> None:
         work = self._work
-        found = Survey()
-        if roots:
-            found = survey(self._database, sorted(roots), work.rules, self.progress, tell=True)
-            self._held_back -= roots
-            everywhere = roots >= set(work.roots)
-            self.survey = found if everywhere else self.survey
+        self._unfinished = True
+        for root in sorted(roots):  # one by one, so that an interruption leaves little untold
+            found = survey(self._database, [root], work.rules, self.progress, tell=True)
             for path, reason in found.unreadable:
                 _log.warning("cannot list %r: %s", path, reason)
+            self._tell(found)
         rest = Due(due.files, due.folders, [*due.trees, *folders], [])
-        if rest.files or rest.folders or rest.trees:
+        if rest:
             self.progress.stage("looking at changes", None)
-            seen = look(self._database, work.roots, work.rules, rest, work.hold_back_share)
-            found.removed += seen.removed
-            found.moved += seen.moved
-            for root in seen.held_back:
+            found = look(self._database, work.roots, work.rules, rest, work.hold_back_share)
+            for root in found.held_back:
                 _log.warning("much of %r is gone at once: looking again before it is forgotten", root)
                 self._hints.everything(root)
-        self._unfinished = True
+            for root in {*found.listed}.intersection(self.survey.offline):
+                self._hints.everything(root)  # while it was away, nothing that was said of it counted
+            self._tell(found)
+
+    def _tell(self, found: Survey) -> None:
+        self.survey = self.survey.gaps_after(found)
         self._changed()
         for path in found.removed:
             self._publish("removed", {"path": path})
@@ -284,9 +291,9 @@ class Keeper:
         self.progress.stage_name = "idle"
         self._count(at_once=True)
         self._busy = False
-        wait = self._hints.seconds_until_due()
+        wait = self._hints.seconds_until_due() if self._may_go_on() else None  # in a pause what is due stays so
         limit = 1.0 if self._unfinished or not self._may_go_on() else 5.0
-        self._hints.wait(limit if wait is None else min(wait, limit))
+        self._hints.wait(limit if wait is None else min(wait + _TOGETHER_SECONDS, limit))
 
     def _changed(self) -> None:
         """Something was committed."""

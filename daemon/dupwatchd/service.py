@@ -21,7 +21,7 @@ from typing import Any
 
 from dupwatchd import __version__, systemd
 from dupwatchd.compare import measures
-from dupwatchd.db import answers, facts
+from dupwatchd.db import answers, facts, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, open_database, open_for_reading
 from dupwatchd.errors import DupwatchError, StateError, UsageError
@@ -72,6 +72,8 @@ class Service:
         self._stop = False
         self._failed = False
         self._reload = False
+        for number in _SIGNALS:
+            stack.callback(signal.signal, number, signal.signal(number, self._on_signal))
         self._state = stack.enter_context(locked_state(settings.state))
         self._database = open_database(self._state)
         stack.callback(self._database.close)
@@ -102,8 +104,7 @@ class Service:
         )
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
-        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        """Serve until SIGTERM or SIGINT; raises DupwatchError if the service ends for another reason."""
         thread = threading.Thread(target=self._keep, name="keeper")
         try:
             self._server.start()
@@ -120,8 +121,6 @@ class Service:
             self._questions.close()
             if thread.ident:
                 thread.join(_STOP_SECONDS)
-            for number, handler in before.items():
-                signal.signal(number, handler)
             if thread.is_alive():
                 _log.warning("stopped in the middle of work; the next start goes on from what is committed")
                 os._exit(0)
@@ -264,6 +263,7 @@ class Service:
         systemd.reloading()
         try:
             taken = reload(self._settings, self._flags, self._file)
+            _check_roots(taken.settings)
         except DupwatchError as error:
             _log.error("settings are left as they were: %s", error)
         else:
@@ -360,6 +360,10 @@ class Service:
         if measures.flat(thumbnail)[0]:
             return [_row(copy, 0.0, 0.0, 0, False) for copy in same]
         found = self._keeper.find(outcome.decoded.thumbnail)
+        if found is None:
+            if pictures.exist(reader):
+                raise RequestError("starting", "what is known is still being loaded; ask again")
+            return []
         near = getattr(found, question.measure) <= question.threshold
         if not question.mirrored:
             near &= ~found.mirrored
@@ -398,8 +402,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def run(loaded: Loaded, flags: dict[str, Any]) -> None:
     """Run the service until it is told to stop; raises UsageError or StateError if it cannot start."""
     settings = loaded.settings
-    if not settings.roots:
-        raise UsageError("there is nothing to watch: name folders with --root DIR, or as roots in the settings file")
+    _check_roots(settings)
     systemd.set_up_logging()
     with ExitStack() as stack:
         Service(settings, flags, loaded.file, stack).run()

@@ -30,6 +30,18 @@ class Survey:
     removed: list[bytes] = field(default_factory=list)  # files that are gone; only if they are asked for
     moved: list[tuple[bytes, bytes]] = field(default_factory=list)  # likewise: from, to
     held_back: list[bytes] = field(default_factory=list)  # roots of which so much is gone that a survey must tell
+    walked: list[bytes] = field(default_factory=list)  # folders that were walked with all below them
+    listed: list[bytes] = field(default_factory=list)  # folders that are there and can be listed, beside those
+
+    def gaps_after(self, later: "Survey") -> "Survey":
+        """What could not be looked at, now that some of it has been looked at again; with nothing else in it."""
+
+        def holds(path: bytes) -> bool:
+            return path not in later.listed and not any(_at_or_below(path, top) for top in later.walked)
+
+        unreadable = [(path, why) for path, why in self.unreadable if holds(path)] + later.unreadable
+        offline = [path for path in self.offline if holds(path)] + later.offline
+        return Survey(unreadable=unreadable, offline=list(dict.fromkeys(offline)))
 
 
 @dataclass(frozen=True)
@@ -67,10 +79,13 @@ def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Du
     found = Survey()
     changes = _Changes(database, found, tell=True)
     for root in roots:
+        if not any(_at_or_below(path, root) for path in (*hints.files, *hints.folders, *hints.trees)):
+            continue
         if _root_is_offline(database, root, rules):
             found.offline.append(root)
             continue
-        trees = [path for path in hints.trees if _at_or_below(path, root)]
+        found.listed.append(root)
+        trees = [path for path in hints.trees if _at_or_below(path, root) and not rules.leaves_out(path, root)]
         for folder, names in _by_folder(path for path in hints.files if path != root and _at_or_below(path, root)):
             known = files.known_folder(database, folder)
             if known is None:
@@ -85,6 +100,7 @@ def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Du
             if known is None or listing is None or listing.error is not None:
                 trees.append(folder)
                 continue
+            found.listed.append(folder)
             changes.add(_difference(database, listing, known))
             below = {path for path in files.known_folders(database, folder) if os.path.dirname(path) == folder}
             trees += below.symmetric_difference(listing.folders)
@@ -125,8 +141,12 @@ class _Changes:
         return sum(len(difference.changed) for difference in self._differences) >= _FILES_AT_ONCE
 
     def count_gone(self) -> int:
-        missing = sum(len(files.files_of_folder(self._database, known.folder_id)) for known in self._missing.values())
-        return missing + sum(len(difference.gone) for difference in self._differences)
+        """How many files are gone, without those that have only moved."""
+        appeared = {(size, time, inode) for one in self._differences for _, size, time, _, inode in one.changed}
+        gone = [row for one in self._differences for row in one.gone.values()]
+        for known in self._missing.values():
+            gone += files.files_of_folder(self._database, known.folder_id).values()
+        return sum((row.size_bytes, row.mtime_ns, row.inode) not in appeared for row in gone)
 
     def drop_gone(self) -> None:
         """Take nothing away; folders that lose files are not taken for known as they are now."""
@@ -187,6 +207,7 @@ def _walked(
     known = {path: folder for start in starts for path, folder in files.known_folders(database, start).items()}
     missing = set(known)
     found = changes.found
+    found.walked += starts
     for listing in walk(root, rules, starts):
         if listing.error is not None or _is_offline(database, listing, root, known.get(listing.path), set(known)):
             if listing.error is not None:

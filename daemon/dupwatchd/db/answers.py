@@ -18,6 +18,12 @@ _OF_SOME_FILES = (
     "(SELECT content_id FROM file WHERE content_id IS NOT NULL GROUP BY content_id HAVING count(*) > 1)"
 )
 
+_COPY = (
+    "SELECT folder.path, file.name, file.size_bytes, file.mtime_ns, file.device, file.inode, content.id, "
+    "content.digest, content.picture_id, content.width, content.height "
+    "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -87,16 +93,31 @@ def numbers_of_files(database: Database, picture_ids: Iterable[int]) -> Iterator
 def copies_of(database: Database, picture_ids: Iterable[int]) -> list[Copy]:
     """All files that show one of these pictures."""
     return [
-        Copy(folder.rstrip(b"/") + b"/" + name, *rest)
+        _copy(row)
         for chunk in _chunks(picture_ids)
-        for folder, name, *rest in database.rows(
-            "SELECT folder.path, file.name, file.size_bytes, file.mtime_ns, file.device, file.inode, content.id, "
-            "content.digest, content.picture_id, content.width, content.height "
-            "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id "
-            f"WHERE content.picture_id IN ({','.join('?' * len(chunk))})",
-            chunk,
-        )
+        for row in database.rows(f"{_COPY} WHERE content.picture_id IN ({','.join('?' * len(chunk))})", chunk)
     ]
+
+
+def copy_of_file(database: Database, file_id: int) -> Copy | None:
+    """A file that shows a picture; None if it shows none."""
+    row = database.row(f"{_COPY} WHERE file.id = ? AND content.picture_id IS NOT NULL", (file_id,))
+    return None if row is None else _copy(row)
+
+
+def another_copy(database: Database, copy: Copy, file_id: int) -> Copy | None:
+    """Some other file that shows the same picture; if that is flat, one of the same content."""
+    row = database.row(
+        f"{_COPY} JOIN picture ON picture.id = content.picture_id "
+        "WHERE content.picture_id = ? AND file.id != ? AND (NOT picture.flat OR content.id = ?) LIMIT 1",
+        (copy.picture_id, file_id, copy.content_id),
+    )
+    return None if row is None else _copy(row)
+
+
+def _copy(row: Row) -> Copy:
+    folder, name, *rest = row
+    return Copy(folder.rstrip(b"/") + b"/" + name, *rest)
 
 
 def folders_under(database: Database, paths: Iterable[bytes]) -> list[int]:
@@ -134,14 +155,14 @@ def count_matches(database: Database) -> int:
     return int(database.value("SELECT count(*) FROM match"))
 
 
-def nearest_match(database: Database, picture_id: int) -> tuple[int, float, float, bool] | None:
-    """The stored match of a picture that lies nearest in structure: the other one, mse, structure, mirrored."""
+def nearest_match(database: Database, picture_id: int) -> tuple[int, bool] | None:
+    """The stored match of a picture that lies nearest in structure: the other one, and whether it is mirrored."""
     rows = database.rows(
-        "SELECT b, mse, structure, mirrored FROM match WHERE a = ? "
-        "UNION ALL SELECT a, mse, structure, mirrored FROM match WHERE b = ? ORDER BY 3 LIMIT 1",
+        "SELECT b, structure, mirrored FROM match WHERE a = ? "
+        "UNION ALL SELECT a, structure, mirrored FROM match WHERE b = ? ORDER BY 2 LIMIT 1",
         (picture_id, picture_id),
     )
-    return (rows[0][0], rows[0][1], rows[0][2], bool(rows[0][3])) if rows else None
+    return (rows[0][0], bool(rows[0][2])) if rows else None
 
 
 def copies_of_digest(database: Database, digest: bytes) -> list[Copy]:

@@ -196,6 +196,22 @@ def failures(database: Database, root: bytes) -> list[Failure]:
     ]
 
 
+def why_failed(database: Database, file_id: FileId) -> str | None:
+    """Why a file could not be read or decoded; None if it could, or never claimed to be a picture."""
+    row = database.row(
+        "SELECT name, file.error, content.error, foreign_kind FROM file "
+        "LEFT JOIN content ON content.id = file.content_id WHERE file.id = ?",
+        (file_id,),
+    )
+    if row is None:
+        return None
+    name, of_file, of_content, foreign = row
+    if of_file is None and foreign and not claims_to_be_a_picture(name):
+        return None
+    error: str | None = of_content if of_file is None else of_file
+    return error
+
+
 def count(database: Database, root: bytes) -> int:
     """How many files under the root are in the index, read or not."""
     where, bindings = under(root)

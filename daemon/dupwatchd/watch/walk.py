@@ -42,6 +42,15 @@ class WalkRules:
         """As a folder's entries are named."""
         return frozenset(os.fsdecode(suffix) for suffix in self.suffixes)
 
+    def leaves_out(self, path: bytes, root: bytes) -> bool:
+        """Is a folder below the root one that is never entered, or does it lie in such a one?"""
+        skip = len(root.rstrip(b"/")) + 1
+        while len(path) > len(root):
+            if path in self.left_out or self.ignored.covers(os.path.basename(path), path[skip:]):
+                return True
+            path = os.path.dirname(path)
+        return False
+
     @cached_property
     def signature(self) -> bytes:
         """Changes when other files would be taken up."""

@@ -11,8 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import zmq
+
 from dupwatch import wire
 from dupwatch.client import Client
+from dupwatch.endpoints import events_endpoint
 from dupwatch.errors import ClientError
 from tests.system.test_scan import COMMAND, scan
 
@@ -31,7 +34,7 @@ class Service:
         self._config = config
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self._client = Client(self.endpoint)
+        self._client: Client | None = None
 
     def start(self) -> Self:
         """Start it, and return at once."""
@@ -57,7 +60,11 @@ class Service:
     def __enter__(self) -> Self:
         """Start it, and wait until it answers."""
         self.start()
-        until(self.answers)
+        try:
+            until(self.answers)
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
     def __exit__(
@@ -70,7 +77,9 @@ class Service:
                 self.kill()
         if kind is not None:
             sys.stderr.write(self.lines())
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def answers(self) -> bool:
         """Does it answer?"""
@@ -98,6 +107,8 @@ class Service:
 
     def ask(self, do: str, **args: Any) -> dict[str, Any]:
         """The result of a command."""
+        if self._client is None:
+            self._client = Client(self.endpoint)
         return self._client.request(do, **args)
 
     def settled(self) -> None:
@@ -126,17 +137,20 @@ class Listener:
 
     def __init__(self, endpoint: str) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self._client = Client(endpoint)
         self._first = threading.Event()
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.subscribe(b"")
+        self._socket.connect(events_endpoint(endpoint))
+        threading.Thread(target=self._listen, daemon=True).start()
         assert self._first.wait(PATIENCE_SECONDS)
 
     def _listen(self) -> None:
-        for event in self._client.events([*wire.TOPICS, wire.TICK]):
-            self._first.set()
-            if isinstance(event, wire.Event) and event.topic != wire.TICK:
-                self.events.append((event.topic, event.event))
+        while True:
+            event = wire.decode_event(self._socket.recv_multipart())
+            if event.topic != wire.TICK:
+                self.events.append((event.topic, event.fields))
+            self._first.set()  # whoever begins to listen gets a tick at once
 
     def has(self, topic: str, **wanted: Any) -> bool:
         """Has there been such an event?"""

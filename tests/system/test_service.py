@@ -2,16 +2,24 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dupwatch.client import Client
+from dupwatch.errors import RequestFailedError
 from tests.conftest import encoded, photo_like
 from tests.system.service import Listener, Service, as_scanned, scanned, until
+from tests.system.test_scan import run
 
 
 def picture(seed: int, width: int = 160, height: int = 120) -> bytes:
@@ -105,6 +113,11 @@ def swap(root: Path) -> None:
     (root / "x.jpg").rename(root / "1.jpg")
 
 
+def move_deeper(root: Path) -> None:
+    (root / "x").mkdir()
+    (root / "phone").rename(root / "x" / "phone")
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "copy": lambda root: shutil.copy(root / "9.jpg", root / "phone" / "9 again.jpg"),
     "overwrite": lambda root: (root / "8.jpg").write_bytes(picture(9)),
@@ -114,7 +127,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "move a tree in": come_in,
     "move a tree out": go_out,
     "move a tree": lambda root: (root / "phone").rename(root / "fax"),
-    "move a tree deeper": lambda root: ((root / "x").mkdir(), (root / "phone").rename(root / "x" / "phone")),
+    "move a tree deeper": move_deeper,
     "delete": lambda root: (root / "phone" / "0 small.jpg").unlink(),
     "delete a tree": lambda root: shutil.rmtree(root / "phone"),
     "replace by rename": replace_by_rename,
@@ -133,3 +146,399 @@ def test_answers_are_those_of_a_fresh_scan_after(change: str, service: Service, 
     CHANGES[change](root)
     service.settled()
     assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)
+
+
+# ---- events
+
+
+def test_events_tell_what_happened(service: Service, root: Path, tmp_path: Path) -> None:
+    service.settled()
+    listener = Listener(service.endpoint)
+    new, moved = (os.fsencode(root / name) for name in ("new.jpg", "moved.jpg"))
+    zero = os.fsencode(root / "0.jpg")
+    turned = np.rot90(np.asarray(Image.fromarray(photo_like(77, 160, 120)).resize((120, 90)))).copy()
+    (root / "new.jpg").write_bytes(picture(77))
+    until(lambda: listener.has("indexed", path=new, bytes=os.path.getsize(new), width=160, height=120))
+    (root / "turned.jpg").write_bytes(encoded(turned))
+    turned_path = os.fsencode(root / "turned.jpg")
+    until(lambda: listener.has("matched", path=turned_path, other=new, turn=90, mirrored=False))
+    shutil.copy(root / "new.jpg", root / "same.jpg")
+    same = os.fsencode(root / "same.jpg")
+    until(lambda: listener.has("matched", path=same, mse=0.0, structure=0.0, turn=0))
+    assert listener.has("indexed", path=same, width=160, height=120)
+    (root / "0.jpg").rename(root / "moved.jpg")
+    until(lambda: listener.has("moved", path=moved, **{"from": zero}))
+    (root / "moved.jpg").unlink()
+    until(lambda: listener.has("removed", path=moved))
+    for name in ("broken.jpg", "broken too.jpg", "no picture.jpg"):
+        (root / name).write_bytes(b"only text" if name.startswith("no") else b"\xff\xd8\xff broken")
+        until(lambda name=name: listener.has("failed", path=os.fsencode(root / name)))  # type: ignore[misc]
+    failed = {one["path"] for one in service.ask("failed")["failed"]}
+    assert failed == {event["path"] for topic, event in listener.events if topic == "failed"}
+    assert not listener.has("removed", path=zero)
+    (root / "phone").rename(root / "fax")
+    for seed in range(4):
+        there, back = (os.fsencode(root / name / f"{seed} small.jpg") for name in ("fax", "phone"))
+        until(lambda there=there, back=back: listener.has("moved", path=there, **{"from": back}))  # type: ignore[misc]
+
+
+def test_black_pictures_are_no_match(service: Service, root: Path) -> None:
+    service.settled()
+    listener = Listener(service.endpoint)
+    for side in (100, 120):
+        (root / f"black {side}.png").write_bytes(encoded(np.zeros((side, side, 3), np.uint8), "PNG"))
+        service.settled()
+    shutil.copy(root / "black 100.png", root / "black again.png")
+    until(lambda: listener.has("matched", path=os.fsencode(root / "black again.png")))
+    assert listener.count("matched") == 1
+    assert listener.count("indexed") == 3
+
+
+# ---- roots that come and go
+
+
+def test_a_root_that_vanishes_is_not_forgotten_and_not_shown(tmp_path: Path) -> None:
+    here, away = library(tmp_path / "here"), library(tmp_path / "away")
+    hidden = tmp_path / "hidden"
+    with Service(tmp_path / "s", here, away) as service:
+        service.settled()
+        before = as_scanned(service.clusters())
+        listener = Listener(service.endpoint)
+        away.rename(hidden)
+        assert not any(b"/away/" in file["path"] for one in service.clusters() for file in one["files"])
+        until(lambda: sorted(service.root_states()) == ["offline", "online"])
+        service.settled()
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "state", here)
+        assert service.ask("status")["files"] == 28
+        hidden.rename(away)
+        until(lambda: service.root_states() == ["online", "online"])
+        service.settled()
+        assert as_scanned(service.clusters()) == before
+        # nothing of it is read again
+        assert (listener.count("removed"), listener.count("indexed")) == (0, 0)
+
+
+def test_a_root_that_is_away_at_the_start_comes_by_itself(tmp_path: Path) -> None:
+    here, away = library(tmp_path / "here"), library(tmp_path / "away")
+    with Service(tmp_path / "s", here, away) as service:
+        service.settled()
+        before = as_scanned(service.clusters())
+        service.stop()
+        away.rename(tmp_path / "hidden")
+        away.mkdir()  # as an empty mount point
+        service.start()
+        until(service.answers)
+        service.settled()
+        assert sorted(service.root_states()) == ["offline", "online"]
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "state", here)
+        away.rmdir()
+        (tmp_path / "hidden").rename(away)
+        until(lambda: service.root_states() == ["online", "online"])
+        service.settled()
+        assert as_scanned(service.clusters()) == before
+
+
+def test_files_not_read_when_their_disk_went_are_read_when_it_is_back(tmp_path: Path) -> None:
+    here, away = library(tmp_path / "here"), library(tmp_path / "away")
+    with Service(tmp_path / "s", here, away) as service:
+        service.settled()
+        service.ask("pause")
+        service.stop()
+    (away / "new.jpg").write_bytes(picture(3))
+    # the walk sees a file, and when it is to be read its disk is gone
+    import apsw
+
+    database = apsw.Connection(str(service.state / "dupwatch.sqlite"))
+    database.execute("UPDATE file SET pending = 1, content_id = NULL")
+    database.close()
+    away.rename(tmp_path / "hidden")
+    with Service(tmp_path / "s", here, away) as service:
+        service.settled()
+        (tmp_path / "hidden").rename(away)
+        until(lambda: service.root_states() == ["online", "online"])
+        service.settled()
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "state", here, away)
+
+
+def test_a_root_that_was_emptied_and_is_used_again_holds_what_lies_in_it(tmp_path: Path) -> None:
+    root = library(tmp_path / "root")
+    with Service(tmp_path / "s", root) as service:
+        service.settled()
+        for path in root.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        until(lambda: service.root_states() == ["offline"])
+        service.settled()
+        assert service.clusters() == []
+        (root / "one.jpg").write_bytes(picture(1))
+        (root / "same.jpg").write_bytes(picture(1))
+        until(lambda: service.ask("status")["files"] == 2)
+        service.settled()
+        assert service.root_states() == ["online"]
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)
+
+
+def test_half_of_a_root_is_forgotten_only_after_a_second_look(tmp_path: Path) -> None:
+    root = library(tmp_path / "root")
+    with Service(tmp_path / "s", root) as service:
+        service.settled()
+        gone = [root / f"{seed}.jpg" for seed in range(10)]
+        for path in gone:
+            path.unlink()
+        assert not service.shown() & {path.name for path in gone}
+        service.settled()
+        assert "much of" in service.lines()
+        assert service.ask("status")["files"] == 4
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)
+
+
+def test_files_that_go_in_a_pause_are_not_shown(service: Service, root: Path) -> None:
+    service.settled()
+    assert "0 small.jpg" in service.shown()
+    service.ask("pause")
+    try:
+        (root / "phone" / "0 small.jpg").unlink()
+        assert "0.jpg" not in service.shown()
+    finally:
+        service.ask("resume")
+
+
+def test_pictures_joined_through_one_that_is_gone_find_each_other(service: Service, root: Path, tmp_path: Path) -> None:
+    wide = photo_like(99, 1200, 300)
+    for place in range(12):
+        (root / f"chain {place:02d}.png").write_bytes(encoded(wide[:, place * 4 : place * 4 + 400].copy(), "PNG"))
+    service.settled()
+    for place in (5, 6, 2, 9):
+        (root / f"chain {place:02d}.png").unlink()
+    service.settled()
+    assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)
+
+
+# ---- stopped and started
+
+
+def many(root: Path, count: int = 300) -> Path:
+    root.mkdir()
+    for place in range(count):
+        (root / f"{place}.jpg").write_bytes(encoded(photo_like(place % (count * 2 // 3), 160, 120)))
+    return root
+
+
+def ends_in(service: Service, expected: list[dict[str, object]]) -> None:
+    with service:
+        service.settled()
+        assert as_scanned(service.clusters()) == expected
+        service.stop()
+
+
+def test_ended_at_any_moment_the_next_start_ends_in_the_same_answer(tmp_path: Path) -> None:
+    root = many(tmp_path / "root")
+    expected = scanned(tmp_path / "undisturbed", root)
+    random = np.random.default_rng()
+    for attempt in range(8):
+        service = Service(tmp_path / f"s{attempt}", root).start()
+        until(lambda service=service: service.log.exists() and "serving" in service.lines())  # type: ignore[misc]
+        time.sleep(random.uniform(0, 2))
+        if attempt % 2:
+            service.kill()
+        else:
+            service.stop()
+            assert "Traceback" not in service.lines()
+        if attempt % 3 == 0:
+            ends_in(service, expected)
+        else:
+            assert scanned(service.state, root) == expected
+
+
+def test_a_stop_while_it_rests_or_is_paused_is_prompt(tmp_path: Path) -> None:
+    service = Service(tmp_path / "s", library(tmp_path / "root"))
+    for pause in (False, True):
+        with service:
+            service.settled()
+            if pause:
+                service.ask("pause")
+                assert service.ask("status")["state"] == "paused"
+            service.stop(signal.SIGINT if pause else signal.SIGTERM, within_seconds=2)
+    assert "middle" not in service.lines()
+
+
+# ---- told what to do
+
+
+def used_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_in_a_pause_nothing_is_read_and_nothing_is_forgotten(service: Service, root: Path, tmp_path: Path) -> None:
+    service.settled()
+    assert service.ask("pause")["state"] == "paused"
+    shutil.copy(root / "9.jpg", root / "9 again.jpg")
+    until(lambda: service.ask("status")["pending"] > 0)
+    time.sleep(0.3)
+    before = used_seconds(service.process.pid)
+    waited = service.ask("wait", timeout=1)
+    assert used_seconds(service.process.pid) - before < 0.5
+    assert (waited["idle"], waited["pending"]) == (False, 1)
+    assert "9 again.jpg" not in service.shown()
+    service.ask("resume")
+    service.settled()
+    assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)
+
+
+def test_a_pause_in_the_middle_of_the_work_stops_it(tmp_path: Path) -> None:
+    root = many(tmp_path / "root", 400)
+    with Service(tmp_path / "s", root, DUPWATCH_INDEX__WORKERS="1") as service:
+        until(lambda: service.ask("status")["state"] == "indexing")
+        service.ask("pause")
+        time.sleep(0.3)
+        pending = service.ask("status")["pending"]
+        assert pending > 0
+        assert not service.ask("wait", timeout=1)["idle"]
+        assert service.ask("status")["pending"] == pending
+        service.ask("resume")
+        service.settled()
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)
+
+
+def test_a_folder_is_looked_through_when_asked(service: Service, root: Path, tmp_path: Path) -> None:
+    service.settled()
+    listener = Listener(service.endpoint)
+    (root / ".thumbnails").mkdir()
+    (root / ".thumbnails" / "0.jpg").write_bytes(picture(0))
+    outside = tmp_path / "outside"
+    library(outside)
+    (root / "link").symlink_to(outside)
+    for folder in (root / "link", root.parent / ".." / outside.name, tmp_path):
+        with pytest.raises(RequestFailedError, match="no root"):
+            service.ask("rescan", dir=os.fsencode(folder))
+    for asked in (root / "phone", root / ".thumbnails", root / "not there", root / "0.jpg"):
+        service.ask("rescan", dir=os.fsencode(asked))
+    service.ask("rescan")
+    service.settled()
+    assert listener.events == []
+    assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)
+
+
+def test_settings_are_taken_up_and_wrong_ones_are_not(tmp_path: Path) -> None:
+    one, two = library(tmp_path / "one"), library(tmp_path / "two")
+    config = tmp_path / "dupwatch.toml"
+    config.write_text(f'roots = ["{one}"]')
+    with Service(tmp_path / "s", config=config) as service:
+        service.settled()
+        for wrong in ("roots = [", "roots = []", "nonsense = 1"):
+            before = len(service.lines().splitlines())
+            config.write_text(wrong)
+            service.process.send_signal(signal.SIGHUP)
+            until(lambda before=before: len(service.lines().splitlines()) > before)  # type: ignore[misc]
+            time.sleep(0.1)
+            [line] = service.lines().splitlines()[before:]
+            assert "settings are left as they were" in line
+        assert service.root_states() == ["online"]
+        config.write_text(f'roots = ["{one}", "{two}"]\n[index]\nworkers = 1')
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: "only a restart takes up: index.workers" in service.lines())
+        until(lambda: service.root_states() == ["online", "online"])
+        service.settled()
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "state", one, two)
+        shutil.copy(one / "9.jpg", two / "9 again.jpg")
+        service.settled()
+        assert "9 again.jpg" in service.shown()
+
+
+def test_outside_its_hours_it_answers_and_reads_nothing(tmp_path: Path) -> None:
+    root = library(tmp_path / "root")
+    with Service(tmp_path / "s", root) as service:
+        service.settled()
+        before = as_scanned(service.clusters())
+        service.stop()
+    now = datetime.now()
+    window = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"
+    with Service(tmp_path / "s", root, DUPWATCH_INDEX__LOAD_WINDOW=window) as service:
+        until(lambda: service.ask("status")["state"] == "paused")
+        assert as_scanned(service.clusters()) == before
+        found = service.ask("find", path=os.fsencode(root / "0.jpg"))["copies"]
+        assert [os.path.basename(copy["path"]) for copy in found] == [b"0 small.jpg"]
+
+
+def refused(*arguments: object, state: Path) -> tuple[int, str]:
+    done = run("run", *arguments, state=state)
+    [line] = done.stderr.decode().splitlines()
+    return done.returncode, line
+
+
+def test_what_cannot_start_says_so_in_one_line(service: Service, tmp_path: Path) -> None:
+    root, endpoint = tmp_path, f"ipc://{tmp_path}/s"
+    config = tmp_path / "dupwatch.toml"
+    config.write_text("[watch]\nsettle_second = 1")
+    status, line = refused("--config", config, "--root", root, state=tmp_path / "state")
+    assert (status, "watch.settle_seconds" in line) == (2, True)
+    status, line = refused("--endpoint", endpoint, "--root", root, state=service.state)
+    assert (status, "is in use by process" in line) == (1, True)
+    status, line = refused("--endpoint", service.endpoint, "--root", root, state=tmp_path / "state")
+    assert status in (1, 2)
+    status, line = refused(state=tmp_path / "state")
+    assert (status, "nothing to watch" in line) == (2, True)
+
+
+# ---- many clients, strange files
+
+
+def test_all_are_answered_while_photos_are_read(tmp_path: Path) -> None:
+    root = many(tmp_path / "root", 400)
+    asked = os.fsencode(root / "3.jpg")
+
+    started = Service(tmp_path / "s", root)
+
+    def ask(number: int) -> int:
+        with Client(started.endpoint, timeout_seconds=30) as client:
+            for _ in range(5):
+                client.request("status")
+                client.request("clusters", limit=50)
+                if number % 4 == 0:
+                    client.request("find", path=asked)
+        return number
+
+    with started as service, ThreadPoolExecutor(20) as clients:
+        assert list(clients.map(ask, range(20))) == list(range(20))
+        service.settled()
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)
+        assert "Traceback" not in service.lines()
+
+
+def test_names_that_are_no_text_come_back_as_they_are(service: Service, root: Path) -> None:
+    service.settled()
+    listener = Listener(service.endpoint)
+    folder = os.path.join(os.fsencode(root), b"\xff\x1b[31m")
+    os.mkdir(folder)
+    strange = [os.path.join(folder, name) for name in (b"a\nb.jpg", b"\xfe\x1b]0;x\x07.jpg")]
+    for path in strange:
+        Path(os.fsdecode(path)).write_bytes(picture(50))
+    service.settled()
+    assert {file["path"] for one in service.clusters(under=folder) for file in one["files"]} == set(strange)
+    until(lambda: all(listener.has("indexed", path=path) for path in strange))
+    assert service.ask("rescan", dir=folder) == {}
+    for command in (["status"], ["clusters"], ["clusters", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "dupwatch.cli", "--endpoint", service.endpoint, *command], capture_output=True
+        )
+        assert (done.returncode, b"\x1b" in done.stdout) == (0, False), done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount")
+def test_a_disk_that_cannot_be_written_and_goes_away(tmp_path: Path) -> None:
+    root = tmp_path / "disk"
+    root.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", root], capture_output=True).returncode:
+        pytest.skip("may not mount")
+    try:
+        library(root / "photos")
+        subprocess.run(["mount", "-o", "remount,ro", root], check=True)
+        with Service(tmp_path / "s", root) as service:
+            service.settled()
+            assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)
+            subprocess.run(["umount", root], check=True)
+            until(lambda: service.root_states() == ["offline"])
+            service.settled()
+            assert (service.clusters(), service.ask("status")["files"]) == ([], 14)
+    finally:
+        subprocess.run(["umount", root], capture_output=True)

@@ -408,6 +408,11 @@ def run(loaded: Loaded, flags: dict[str, Any]) -> None:
         Service(settings, flags, loaded.file, stack).run()
 
 
+def _check_roots(settings: Settings) -> None:
+    if not settings.roots:
+        raise UsageError("there is nothing to watch: name folders with --root DIR, or as roots in the settings file")
+
+
 def _stand_back(nice: int, io_class: str) -> None:
     """Let others go before this thread, and before the processes that it starts; as far as the system allows it."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(nice, os.getpriority(os.PRIO_PROCESS, 0)))

@@ -192,7 +192,9 @@ class Keeper:
         """A batch is durable."""
         self._changed()
         for outcome in taken.outcomes:
-            if outcome.verdict not in (Verdict.VANISHED, Verdict.CHANGED):
+            if outcome.verdict is Verdict.VANISHED:  # it may have been known before it changed and went
+                self._publish("removed", {"path": outcome.job.path})
+            elif outcome.verdict is not Verdict.CHANGED:
                 self._announce_file(outcome.job.file_id, outcome.job.path)
 
     def _announce_file(self, file_id: FileId, path: bytes) -> None:

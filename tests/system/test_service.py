@@ -56,7 +56,6 @@ def root(service: Service, tmp_path: Path) -> Iterator[Path]:
     for path in (tmp_path / "state", *top.iterdir()):
         shutil.rmtree(path, ignore_errors=True)
     (top / "something").write_text("so that the root is not empty, as the place of a missing disk is")
-    service.settled()
 
 
 # ---- answers are those of a fresh scan, whatever happened

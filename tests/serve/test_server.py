@@ -65,7 +65,7 @@ def server(endpoint: str, service: SmallService) -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
-    with Client(server.endpoint, timeout_seconds=5) as one:
+    with Client(server.endpoint, timeout_seconds=20) as one:
         yield one
 
 
@@ -83,7 +83,7 @@ def serving(endpoint: str, handlers: dict[str, Handler], **options: Any) -> Iter
 def raw_socket(endpoint: str, kind: int = zmq.DEALER) -> Iterator["zmq.Socket[bytes]"]:
     with zmq.Context() as context, context.socket(kind) as made:
         made.linger = 0
-        made.rcvtimeo = made.sndtimeo = 5000
+        made.rcvtimeo = made.sndtimeo = 20_000
         made.connect(endpoint)
         yield made
 
@@ -92,7 +92,7 @@ def request(do: str, request_id: int = 1, **args: Any) -> bytes:
     return bytes(msgpack.packb({"v": 1, "id": request_id, "do": do, **args}))
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -265,7 +265,7 @@ def hostile_streams() -> list[bytes]:
 
 @pytest.mark.parametrize("name", ["query.sock", "events.sock"])
 def test_connections_without_end_do_not_end_the_service(endpoint: str, folder: Path, name: str) -> None:
-    with start_process(endpoint) as process, Client(endpoint, 5) as client, contextlib.ExitStack() as stack:
+    with start_process(endpoint) as process, Client(endpoint, 20) as client, contextlib.ExitStack() as stack:
         assert client.request("status")
         for _ in range(800):  # no process may have more than 1024 without asking for it
             peer = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -273,7 +273,7 @@ def test_connections_without_end_do_not_end_the_service(endpoint: str, folder: P
         assert client.request("status")
         until(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) < 600)
         stack.close()
-        with Client(endpoint, 5) as other:
+        with Client(endpoint, 20) as other:
             assert other.request("status")
         assert process.poll() is None
         process.terminate()
@@ -399,7 +399,7 @@ def test_publishing_and_finishing_after_the_stop_do_nothing(endpoint: str, servi
 
 
 def test_one_client_is_served_across_a_restart(endpoint: str, service: SmallService) -> None:
-    with Client(endpoint, timeout_seconds=5) as client:
+    with Client(endpoint, timeout_seconds=20) as client:
         for _ in range(3):
             with pytest.raises(NoServiceError, match="does not exist"):
                 client.request("status")
@@ -579,7 +579,7 @@ def test_loopback_is_served_without_keys(host: str, service: SmallService) -> No
     endpoint = f"tcp://{host}:{free_port()}"
     try:
         running = serving(endpoint, service.handlers())
-        with running, Client(endpoint, 5) as client:
+        with running, Client(endpoint, 20) as client:
             assert client.request("status")
             assert client.shares_paths
             assert service.peers[0].uid is None
@@ -587,7 +587,7 @@ def test_loopback_is_served_without_keys(host: str, service: SmallService) -> No
         if host == "127.0.0.1":
             raise
         pytest.skip(f"{host} cannot be bound here")
-    with Client(endpoint, 5) as client, pytest.raises(NoServiceError, match="no service listens"):
+    with Client(endpoint, 20) as client, pytest.raises(NoServiceError, match="no service listens"):
         client.request("status")
 
 

@@ -44,7 +44,8 @@ class BoxTree:
         rows = np.zeros((1 << halvings, _WIDTH), np.int64)
         rows[:, :leaf_size] = order.reshape(-1, leaf_size)
         leaves[:, :, :leaf_size] = points.reshape(-1, leaf_size, NUMBERS).swapaxes(1, 2)
-        low, high = leaves[:, :, :leaf_size].min(axis=2), leaves[:, :, :leaf_size].max(axis=2)
+        in_leaves = points.reshape(-1, leaf_size, NUMBERS)
+        low, high = in_leaves.min(axis=1), in_leaves.max(axis=1)
         _, first_places = np.unique(order, return_index=True)
         twice = np.ones(total, bool)
         twice[first_places] = False

@@ -122,11 +122,11 @@ def canonical(part: NDArray[np.float32], half: Half) -> NDArray[np.float32]:
     return part
 
 
-def distance_from_canonical(part: NDArray[np.float32], half: Half) -> NDArray[np.float64]:
-    """How far rows of (N, 16) are at least from any canonical one: (N,)."""
+def distance_from_canonical(part: NDArray[np.float32], half: Half) -> NDArray[np.float32]:
+    """How far rows of (N, 16) are at least from any canonical one: (N,); negative for canonical ones."""
     across, down = half.slopes
-    a, b = part[:, across].astype(np.float64), np.abs(part[:, down].astype(np.float64))
-    return np.where(a >= b, 0.0, np.where(a <= -b, np.hypot(a, b), (b - a) / np.sqrt(2)))
+    # from the nearer of the two lines that bound them; beyond their crossing it is more
+    return np.asarray((np.abs(part[:, down]) - part[:, across]) * np.float32(1 / np.sqrt(2)))
 
 
 def lengths(part: NDArray[np.float32], half: Half) -> NDArray[np.float32]:

@@ -67,7 +67,6 @@ class Service:
     def __init__(self, settings: Settings, flags: dict[str, Any], file: str | None, stack: ExitStack) -> None:
         self._settings = settings
         self._flags, self._file = flags, file
-        self._stack = stack
         self._wake = threading.Event()
         self._stop = False
         self._failed = False

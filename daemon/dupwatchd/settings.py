@@ -146,8 +146,6 @@ class ServeSettings(_Section):
 
     threads: Annotated[int, Field(ge=1, le=64)] = 4
     """So many questions are answered at once."""
-    max_request_mb: Annotated[int, Field(ge=1, le=1024)] = 64
-    """Larger messages are refused; a picture to be found is sent as a whole."""
     curve_keys: Annotated[str | None, Field(examples=["/etc/dupwatch/keys"])] = None
     """Folder with the keys of this server and of its clients; needed for an endpoint beyond this machine."""
 

@@ -14,6 +14,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.errors import StateError, UsageError
 from dupwatchd.model import Limits
+from dupwatchd.paths import outermost
 from dupwatchd.serve.clusters import Measured, Pair
 from dupwatchd.settings import Settings
 from dupwatchd.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
@@ -46,12 +47,7 @@ def resolve_roots(folders: Sequence[bytes]) -> list[bytes]:
         if not os.path.isdir(folder):
             what = "a file" if os.path.isfile(folder) else "no folder"
             raise UsageError(f"{os.fsdecode(folder)} is {what}; name the folder it lies in")
-    resolved = sorted({os.path.realpath(folder) for folder in folders})
-    roots: list[bytes] = []
-    for path in resolved:
-        if not any(path.startswith(root.rstrip(b"/") + b"/") for root in roots):
-            roots.append(path)
-    return roots
+    return outermost(os.path.realpath(folder) for folder in folders)
 
 
 @contextmanager

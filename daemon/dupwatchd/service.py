@@ -42,6 +42,7 @@ from dupwatchd.parts import (
     walk_rules,
     worker_pool,
 )
+from dupwatchd.paths import outermost
 from dupwatchd.pipeline import IntakeOnDemand
 from dupwatchd.serve.binding import default_endpoint
 from dupwatchd.serve.clusters import Question, Witness
@@ -423,11 +424,7 @@ def _stand_back(nice: int, io_class: str) -> None:
 
 def _resolved(roots: Sequence[str]) -> list[bytes]:
     """Without links, and without those inside another; one that is not there now is watched for."""
-    found: list[bytes] = []
-    for path in sorted({os.path.realpath(os.fsencode(root)) for root in roots}):
-        if not any(path.startswith(root.rstrip(b"/") + b"/") for root in found):
-            found.append(path)
-    return found
+    return outermost(os.path.realpath(os.fsencode(root)) for root in roots)
 
 
 def _may_read(path: bytes, peer: Peer) -> bool:

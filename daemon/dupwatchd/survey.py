@@ -12,6 +12,7 @@ from dupwatchd.db import facts, files
 from dupwatchd.db.connection import Database
 from dupwatchd.db.files import KnownFile, KnownFolder
 from dupwatchd.model import Progress
+from dupwatchd.paths import at_or_below, outermost
 from dupwatchd.watch.hints import Due
 from dupwatchd.watch.walk import Entry, Listing, WalkRules, list_folder, stamped_files, walk
 
@@ -37,7 +38,7 @@ class Survey:
         """What could not be looked at, now that some of it has been looked at again; with nothing else in it."""
 
         def holds(path: bytes) -> bool:
-            return path not in later.listed and not any(_at_or_below(path, top) for top in later.walked)
+            return path not in later.listed and not any(at_or_below(path, top) for top in later.walked)
 
         unreadable = [(path, why) for path, why in self.unreadable if holds(path)] + later.unreadable
         offline = [path for path in self.offline if holds(path)] + later.offline
@@ -79,14 +80,14 @@ def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Du
     found = Survey()
     changes = _Changes(database, found, tell=True)
     for root in roots:
-        if not any(_at_or_below(path, root) for path in (*hints.files, *hints.folders, *hints.trees)):
+        if not any(at_or_below(path, root) for path in (*hints.files, *hints.folders, *hints.trees)):
             continue
         if _root_is_offline(database, root, rules):
             found.offline.append(root)
             continue
         found.listed.append(root)
-        trees = [path for path in hints.trees if _at_or_below(path, root) and not rules.leaves_out(path, root)]
-        for folder, names in _by_folder(path for path in hints.files if path != root and _at_or_below(path, root)):
+        trees = [path for path in hints.trees if at_or_below(path, root) and not rules.leaves_out(path, root)]
+        for folder, names in _by_folder(path for path in hints.files if path != root and at_or_below(path, root)):
             known = files.known_folder(database, folder)
             if known is None:
                 trees.append(folder)
@@ -94,7 +95,7 @@ def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Du
                 changes.add(difference)
             else:
                 trees.append(folder)
-        for folder in (path for path in hints.folders if _at_or_below(path, root)):
+        for folder in (path for path in hints.folders if at_or_below(path, root)):
             known = files.known_folder(database, folder)
             listing = list_folder(folder, root, rules) if known else None
             if known is None or listing is None or listing.error is not None:
@@ -104,7 +105,7 @@ def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Du
             changes.add(_difference(database, listing, known))
             below = {path for path in files.known_folders(database, folder) if os.path.dirname(path) == folder}
             trees += below.symmetric_difference(listing.folders)
-        _walked(database, root, _outermost(trees), rules, changes, None)
+        _walked(database, root, outermost(trees), rules, changes, None)
         gone = changes.count_gone()
         if gone > 1 and files.has_at_most(database, root, int(gone / hold_back_share)):
             found.held_back.append(root)
@@ -214,7 +215,7 @@ def _walked(
                 found.unreadable.append((listing.path, listing.error))
             else:
                 found.offline.append(listing.path)
-            missing = {path for path in missing if not _at_or_below(path, listing.path)}
+            missing = {path for path in missing if not at_or_below(path, listing.path)}
             continue
         missing.discard(listing.path)
         found.files += listing.seen_files
@@ -304,16 +305,3 @@ def _by_folder(paths: Iterable[bytes]) -> list[tuple[bytes, set[bytes]]]:
         folder, name = os.path.split(path)
         folders.setdefault(folder, set()).add(name)
     return sorted(folders.items())
-
-
-def _outermost(paths: Iterable[bytes]) -> list[bytes]:
-    """Without those inside another."""
-    kept: list[bytes] = []
-    for path in sorted(set(paths)):
-        if not any(_at_or_below(path, other) for other in kept):
-            kept.append(path)
-    return kept
-
-
-def _at_or_below(path: bytes, folder: bytes) -> bool:
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from dupwatchd.db import files
 from dupwatchd.db.connection import Database
 from dupwatchd.errors import DupwatchError
+from dupwatchd.paths import at_or_below
 from dupwatchd.serve.clusters import Question, Witness
 from dupwatchd.serve.library import Library
 from dupwatchd.serve.ranking import Cluster
@@ -204,7 +205,7 @@ class Questions:
         """Look through a folder, or all roots, soon."""
         folder = None if args.get("dir") is None else os.path.realpath(args["dir"])
         roots = self._roots()
-        if folder is not None and not any(_at_or_below(folder, root) for root in roots):
+        if folder is not None and not any(at_or_below(folder, root) for root in roots):
             raise RequestError("unknown_folder", "the folder lies under no root")
         self._working.rescan(list(roots) if folder is None else [folder])
         return {}
@@ -312,7 +313,3 @@ def _are_there(clusters: Sequence[Cluster]) -> bool:
         return all(os.lstat(file["path"]).st_size == file["bytes"] for one in clusters for file in one["files"])
     except OSError:
         return False
-
-
-def _at_or_below(path: bytes, folder: bytes) -> bool:
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from dupwatchd.__main__ import cli
+from dupwatchd.cli import cli
 from dupwatchd.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dupwatchd import config, systemd
+from dupwatchd import systemd
+from dupwatchd.settings import printing
 
 ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "systemd"
@@ -147,7 +148,7 @@ def test_who_is_ended_by_the_watchdog_shows_where_it_hung() -> None:
 
 
 def test_the_example_shipped_is_the_one_that_the_program_prints() -> None:
-    assert (UNITS / "dupwatch.toml").read_text() == config.example()
+    assert (UNITS / "dupwatch.toml").read_text() == printing.example()
 
 
 @pytest.fixture(params=["dupwatchd.service", "user/dupwatchd.service"])

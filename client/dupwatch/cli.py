@@ -235,7 +235,7 @@ def events(only: tuple[str, ...], as_json: bool) -> None:
       dupwatch events --only matched --only failed
       dupwatch events --json | while read -r line; do echo "$line"; done
     """
-    from dupwatch.gaps import Notice
+    from dupwatch.missed_events import Notice
     from dupwatch.render import json_line
     from dupwatch.show import event_line
     from dupwatch.terminal import page_on

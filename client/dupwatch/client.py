@@ -24,7 +24,7 @@ from dupwatch.errors import (
     VersionError,
     WrongUsageError,
 )
-from dupwatch.gaps import GapFinder, Notice
+from dupwatch.missed_events import MissedEventFinder, Notice
 
 TIMEOUT_SECONDS = 10.0
 RECONNECT_MS = 50
@@ -99,7 +99,7 @@ class Client:
         line.socket.maxmsgsize = wire.EVENT_BYTES_MAX
         for topic in {*(topics or wire.TOPICS), wire.TICK}:
             line.socket.subscribe(topic)
-        finder = GapFinder(topics or wire.TOPICS)
+        finder = MissedEventFinder(topics or wire.TOPICS)
         deadline = time.monotonic() + self._timeout_seconds
         try:
             while True:

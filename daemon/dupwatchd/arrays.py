@@ -23,7 +23,7 @@ class Matches:
     mirrored: NDArray[np.bool_]
     mse: NDArray[np.float64]  # 0 ... 65025
     structure: NDArray[np.float64]  # 0 ... 4
-    own: NDArray[np.float64]  # the user's own measure; NaN where there is none, or it is beyond what is kept
+    custom: NDArray[np.float64]  # the user's own measure; NaN where there is none, or it is beyond what is kept
 
     @classmethod
     def none(cls) -> "Matches":
@@ -32,15 +32,15 @@ class Matches:
 
     @classmethod
     def from_rows(cls, rows: Sequence[tuple[Any, ...]]) -> "Matches":
-        """From (a, b, mirrored, mse, structure, own) each, own None where there is none."""
-        a, b, mirrored, mse, structure, own = zip(*rows, strict=True) if rows else ((),) * 6
+        """From (a, b, mirrored, mse, structure, custom) each, custom None where there is none."""
+        a, b, mirrored, mse, structure, custom = zip(*rows, strict=True) if rows else ((),) * 6
         return cls(
             np.array(a, np.int64),
             np.array(b, np.int64),
             np.array(mirrored, bool),
             np.array(mse, np.float64),
             np.array(structure, np.float64),
-            np.array(own, np.float64),  # None becomes NaN
+            np.array(custom, np.float64),  # None becomes NaN
         )
 
     @classmethod
@@ -58,6 +58,6 @@ class Matches:
 
     def rows(self) -> list[tuple[int, int, int, float, float, float | None]]:
         """As `from_rows` takes them, in plain Python numbers."""
-        own: Any = np.where(np.isnan(self.own), None, self.own)  # type: ignore[call-overload]
-        columns = (self.a, self.b, self.mirrored.astype(np.int64), self.mse, self.structure, own)
+        custom: Any = np.where(np.isnan(self.custom), None, self.custom)  # type: ignore[call-overload]
+        columns = (self.a, self.b, self.mirrored.astype(np.int64), self.mse, self.structure, custom)
         return list(zip(*(column.tolist() for column in columns), strict=True))

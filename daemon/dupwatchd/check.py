@@ -1,4 +1,4 @@
-"""Verifies a state directory and mends what can be mended, from the photos if need be.
+"""`dupwatchd check`: verifies a state directory and mends what can be mended, from the photos if need be.
 
 Three circles, from the inside out: is the database sound in itself; is every thumbnail in the blocks the one the
 database means (by digest); do the stored matches say what the thumbnails say. Repair never touches a photo and throws
@@ -8,17 +8,23 @@ nothing away: a database beyond help is set aside under another name.
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from dupwatchd.arrays import Thumbnail
+from dupwatchd.assembly import worker_pool
 from dupwatchd.blocks.store import BlockStore, Stores, thumbnail_digest
-from dupwatchd.compare import descriptors, measures
+from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.db import facts, pictures, upkeep
-from dupwatchd.db.connection import FILE_NAME, Database
-from dupwatchd.errors import DamagedStateError
-from dupwatchd.model import PictureId
+from dupwatchd.db.connection import FILE_NAME, Database, open_database
+from dupwatchd.errors import DamagedStateError, UsageError
+from dupwatchd.index.pool import WorkerPool
+from dupwatchd.interruption import stoppable
+from dupwatchd.model import FileId, Job, PictureId, Progress, Stamp
+from dupwatchd.settings import Settings
+from dupwatchd.state import locked_state, stores_of
 
 _AT_ONCE = 1024
 
@@ -35,6 +41,41 @@ class Findings:
     left: list[str] = field(default_factory=list)  # what is wrong even after repair
     pictures: int = 0
     matches: int = 0
+
+
+def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
+    """Verify a state directory, and mend it if asked; raises UsageError if there is none."""
+    if not os.path.exists(os.path.join(settings.state, FILE_NAME)):
+        raise UsageError(f"no index in {settings.state}; name its directory with --state")
+    findings = Findings()
+    with ExitStack() as stack:
+        stack.enter_context(stoppable())
+        state = stack.enter_context(locked_state(settings.state))
+        progress.stage("checking", None)
+        try:
+            database = open_database(state)
+        except DamagedStateError as error:
+            findings.faults.append(str(error))
+            if repair:
+                findings.mended.append(f"set aside as {set_aside(state)}; the next scan starts anew from the photos")
+            return findings
+        stack.callback(database.close)
+        try:
+            side = int(facts.read(database).get("thumbnail_px", settings.index.thumbnail_px))
+            stores = stores_of(state, side)
+            bad = verify(database, stores, findings)
+            if repair and findings.faults:
+                pool = stack.enter_context(worker_pool(settings, side))
+                mend(database, stores.thumbnails, bad, _thumbnail_maker(pool), findings)
+                after = Findings()
+                verify(database, stores, after)
+                findings.left = after.faults
+        except (DamagedStateError, ValueError) as error:
+            findings.faults.append(str(error))
+            if repair:
+                database.close()
+                findings.mended.append(f"set aside as {set_aside(state)}; the next scan starts anew from the photos")
+    return findings
 
 
 def verify(database: Database, stores: Stores, findings: Findings) -> list[PictureId]:
@@ -140,7 +181,7 @@ def _wrong_matches(database: Database, blocks: BlockStore, bad: set[PictureId], 
                 for a, b, flip, mse, structure, _ in matches
                 if flip == mirrored and {a, b} <= there and not {a, b} & bad
             ]
-            values = measures.measure_pairs(
+            values = exact.measure_pairs(
                 blocks.read([a for a, *_ in some]), blocks.read([b for _, b, *_ in some]), mirrored=mirrored
             )
             stored = np.array([row[2:] for row in some]).reshape(-1, 2)
@@ -155,3 +196,18 @@ def _thumbnails_with(digest: bytes, paths: list[bytes], make_thumbnail: MakeThum
         thumbnail = make_thumbnail(path)
         if thumbnail is not None and thumbnail_digest(thumbnail) == digest:
             yield thumbnail
+
+
+def _thumbnail_maker(pool: WorkerPool) -> MakeThumbnail:
+    """Decode one file at a time in a worker process, as a scan would."""
+
+    def make(path: bytes) -> Thumbnail | None:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        job = Job(FileId(0), path, Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
+        [outcome] = list(pool.index([job], lambda *_: False))
+        return outcome.decoded.thumbnail if outcome.decoded else None
+
+    return make

@@ -40,7 +40,7 @@ class Job:
     stamp: Stamp  # as the walk saw it
 
 
-class Verdict(Enum):
+class ReadStatus(Enum):
     """What came of reading one file."""
 
     DECODED = "decoded"  # a content not seen before, with its thumbnail
@@ -67,7 +67,7 @@ class Outcome:
     """What came of one `Job`."""
 
     job: Job
-    verdict: Verdict
+    status: ReadStatus
     stamp: Stamp | None = None  # of the bytes that were read; None if nothing was read
     digest: bytes | None = None  # BLAKE3, 32 bytes, of the whole file
     decoded: Decoded | None = None
@@ -81,8 +81,8 @@ class Limits:
     keep_mse: float
     keep_structure: float
     mirrored: bool  # also look for mirror images
-    own: str = ""  # the user's own measure, as package.module:name; empty: none
-    keep_own: float = 0.0
+    custom: str = ""  # the user's own measure, as package.module:name; empty: none
+    keep_custom: float = 0.0
 
     def widened(self, other: Limits) -> Limits:
         """What both ask for: matches that are kept are not forgotten because less is asked for today.
@@ -93,8 +93,8 @@ class Limits:
             max(self.keep_mse, other.keep_mse),
             max(self.keep_structure, other.keep_structure),
             self.mirrored or other.mirrored,
-            self.own,
-            max(self.keep_own, other.keep_own) if self.own == other.own else self.keep_own,
+            self.custom,
+            max(self.keep_custom, other.keep_custom) if self.custom == other.custom else self.keep_custom,
         )
 
 

@@ -25,10 +25,11 @@ from tests.bench import thumbnails
 from tests.bench.report import Report
 
 from dupwatchd.arrays import Matches, Thumbnails
-from dupwatchd.compare import boxtree, descriptors, measures
-from dupwatchd.compare.dense import DenseMatcher
-from dupwatchd.compare.device import open_device
-from dupwatchd.compare.matcher import Matcher
+from dupwatchd.compare.dense.device import open_device
+from dupwatchd.compare.dense.matcher import DenseMatcher
+from dupwatchd.compare.measures import descriptors, exact
+from dupwatchd.compare.tree import boxtree
+from dupwatchd.compare.tree.matcher import Matcher
 from dupwatchd.model import Limits, PictureId
 
 Found = dict[tuple[int, int], float]
@@ -151,7 +152,7 @@ def _mse_vectors(some: Thumbnails) -> "np.ndarray":
 
 
 def _structure_vectors(some: Thumbnails) -> "np.ndarray":
-    return np.asarray(measures.normalised_luma(some).reshape(len(some), -1) / 16, np.float32)
+    return np.asarray(exact.normalised_luma(some).reshape(len(some), -1) / 16, np.float32)
 
 
 def _arguments() -> argparse.Namespace:

@@ -27,8 +27,9 @@ from tests.bench import thumbnails
 from tests.bench.report import Report
 
 from dupwatchd.arrays import Matches
-from dupwatchd.compare import boxtree, descriptors, measures
-from dupwatchd.compare.matcher import Matcher
+from dupwatchd.compare.measures import descriptors, exact
+from dupwatchd.compare.tree import boxtree
+from dupwatchd.compare.tree.matcher import Matcher
 from dupwatchd.model import Limits, PictureId
 
 _SINGLES = 300
@@ -173,7 +174,7 @@ def _how_alike(some: "np.ndarray") -> str:
     """How near the nearest other picture is, the copies apart: told by all distances among some of them."""
     rows = [number for number in range(min(_ALIKE_AMONG, len(some))) if not thumbnails.is_copy(number)]
     rows = [row for row in rows if not thumbnails.is_copy(row + 1)]
-    vectors = (measures.normalised_luma(np.asarray(some[rows])).reshape(len(rows), -1) / 16).astype(np.float32)
+    vectors = (exact.normalised_luma(np.asarray(some[rows])).reshape(len(rows), -1) / 16).astype(np.float32)
     asked = vectors[:: max(1, len(rows) // _ALIKE_SAMPLE)]
     squares = (asked @ vectors.T) * -2 + (vectors * vectors).sum(axis=1)
     squares += (asked * asked).sum(axis=1)[:, None]

@@ -26,13 +26,13 @@ from tests.bench.report import Report
 
 from dupwatchd.arrays import Thumbnails
 from dupwatchd.blocks.store import SLOTS_PER_BLOCK, BlockStore, thumbnail_store
-from dupwatchd.compare.measures import measure_best, measure_pairs
+from dupwatchd.compare.measures.exact import measure_best, measure_pairs
 from dupwatchd.db import files, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
 from dupwatchd.db.pictures import NewContent, NewPicture
 from dupwatchd.model import FileId, PictureId, Stamp
-from dupwatchd.serve.clusters import Measured, Pair, Question, Witness
+from dupwatchd.serve.clusters import LiveChecks, Measured, Pair, Question
 from dupwatchd.serve.library import Library
 
 SIDE_PX = 32
@@ -81,15 +81,15 @@ def main() -> None:
 
 
 def _row(library: Library, database: Database, state: str, question: Question, limit: int) -> list[str]:
-    witness = _witness(state)
+    live_checks = _live_checks(state)
     with _timed() as cold:
-        total, page = library.page(database, question, witness, limit)
+        total, page = library.page(database, question, live_checks, limit)
     with _timed() as warm:
-        library.page(database, question, witness, limit)
+        library.page(database, question, live_checks, limit)
     following = []
     for number in range(1, NEXT_PAGES + 1):
         with _timed() as one:
-            library.page(database, question, witness, limit, number * limit)
+            library.page(database, question, live_checks, limit, number * limit)
         following.append(one())
     return [
         f"{question.measure} ≤ {question.threshold:g}",
@@ -102,7 +102,7 @@ def _row(library: Library, database: Database, state: str, question: Question, l
     ]
 
 
-def _witness(state: str) -> Witness:
+def _live_checks(state: str) -> LiveChecks:
     """As that of the program, but that all files are taken to be there."""
     blocks = thumbnail_store(os.path.join(state, "blocks"), SIDE_PX)
 
@@ -112,7 +112,7 @@ def _witness(state: str) -> Witness:
     def is_there(copy: Copy) -> bool:
         return not os.path.lexists(copy.path)
 
-    return Witness(measure, is_there, lambda one, other: False)
+    return LiveChecks(measure, is_there, lambda one, other: False)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from tests.bench.report import Report
 
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
 from dupwatchd.index.thumbnail import average, power_of_two_reduction, to_bytes
-from dupwatchd.model import FileId, Job, Stamp, Verdict
+from dupwatchd.model import FileId, Job, ReadStatus, Stamp
 
 _WARM_UP_FILES = 32
 _FILES_AT_ONCE = 16
@@ -91,7 +91,7 @@ def by_pool(paths: list[str], workers: int, thumbnail_px: int) -> Cost:
         list(pool.index(jobs[:warm_up], _never_known))
         before = _cpu_of_tree_s()
         started = time.monotonic()
-        decoded = sum(outcome.verdict is Verdict.DECODED for outcome in pool.index(jobs[warm_up:], _never_known))
+        decoded = sum(outcome.status is ReadStatus.DECODED for outcome in pool.index(jobs[warm_up:], _never_known))
         wall_s = time.monotonic() - started
         cpu_s = _cpu_of_tree_s() - before
     if decoded != len(paths) - warm_up:

@@ -20,7 +20,7 @@ from tests.bench.report import Report
 from tests.bench.running import Library, Running, made_library, percentile, running, write_copy
 
 from dupwatch.client import Client
-from dupwatch.gaps import Notice
+from dupwatch.missed_events import Notice
 
 _SETTLE_SECONDS = 0.05
 _LOST_SECONDS = 10.0

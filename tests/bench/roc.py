@@ -24,10 +24,10 @@ from tests.bench.roc_curves import CLOSEST_KEPT, DEFAULT_PX, MEASURES, Curve, Fl
 from tests.bench.roc_report import draw, write_csv, write_report
 from tests.bench.truth import Label, LabelledSet
 
-from dupwatchd.compare import measures
+from dupwatchd.compare.measures import exact
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
 from dupwatchd.model import FileId, Job, Stamp
-from dupwatchd.settings import Measure
+from dupwatchd.settings.model import Measure
 
 _QUERIES_AT_ONCE = 256
 
@@ -44,7 +44,7 @@ class Pictures:
     failed: list[str]
 
     def __post_init__(self) -> None:
-        self.flat = measures.flat(self.thumbnails)  # (N,) bool
+        self.flat = exact.flat(self.thumbnails)  # (N,) bool
 
 
 def main() -> None:
@@ -129,8 +129,8 @@ def _values(
     thumbnails: Thumbnails, first: NDArray[np.intp], second: NDArray[np.intp]
 ) -> dict[tuple[Measure, bool], Floats]:
     """Exact values of pairs, each (M,), over four turns and (True) over mirror images as well."""
-    plain = measures.measure_pairs(thumbnails[first], thumbnails[second], mirrored=False)
-    mirror = measures.measure_pairs(thumbnails[first], thumbnails[second], mirrored=True)
+    plain = exact.measure_pairs(thumbnails[first], thumbnails[second], mirrored=False)
+    mirror = exact.measure_pairs(thumbnails[first], thumbnails[second], mirrored=True)
     return {
         ("mse", False): plain.mse,
         ("mse", True): np.minimum(plain.mse, mirror.mse),
@@ -201,9 +201,9 @@ def _distances(pictures: Pictures, turned: Curve, mirrored: Curve) -> Iterator[t
         queries = vectors[first : first + _QUERIES_AT_ONCE]
         best = np.full((len(queries), len(vectors)), -np.inf, np.float32)
         for curve in (turned, mirrored):
-            for turn in measures.TURNS:
+            for turn in exact.TURNS:
                 # All turns of the query, or of the other one: the same set of values.
-                moved = queries[:, measures.orientation(side, turn, curve.mirrored)].reshape(len(queries), -1)
+                moved = queries[:, exact.orientation(side, turn, curve.mirrored)].reshape(len(queries), -1)
                 np.maximum(best, moved @ flat_vectors.T, out=best)
             yield curve, _Distances(first, squares[first : first + len(queries), None] + squares - 2 * best)
 
@@ -211,8 +211,8 @@ def _distances(pictures: Pictures, turned: Curve, mirrored: Curve) -> Iterator[t
 def _vectors(thumbnails: Thumbnails, measure: Measure) -> tuple[NDArray[np.float32], int]:
     """(N, cells, channels) float32 whose squared distance is the measure, and the cells along a side."""
     if measure == "structure":
-        cells = measures.normalised_luma(thumbnails).reshape(len(thumbnails), measures.CELLS, 1)
-        return (cells / np.sqrt(measures.CELLS)).astype(np.float32), measures.CELLS_PX
+        cells = exact.normalised_luma(thumbnails).reshape(len(thumbnails), exact.CELLS, 1)
+        return (cells / np.sqrt(exact.CELLS)).astype(np.float32), exact.CELLS_PX
     side = thumbnails.shape[1]
     values = (thumbnails.reshape(len(thumbnails), side * side, 3) - np.float32(127.5)) / np.float32(side * np.sqrt(3))
     return np.asarray(values, np.float32), side

@@ -8,7 +8,7 @@ import numpy as np
 from tests.bench import evaluate
 from tests.bench.truth import Label
 
-from dupwatchd.settings import CompareSettings, IndexSettings, Measure
+from dupwatchd.settings.model import CompareSettings, IndexSettings, Measure
 
 TONE_KINDS = ("bright", "contrast", "grey")  # mse is not made for them
 MEASURES: tuple[Measure, ...] = ("structure", "mse")

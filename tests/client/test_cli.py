@@ -50,7 +50,7 @@ def server(folder: Path) -> Iterator[Server]:
 def service(server: Server) -> SmallService:
     """Fresh answers behind the one server."""
     fresh = SmallService()
-    server._desk._handlers = fresh.handlers()
+    server._request_queue._handlers = fresh.handlers()
     return fresh
 
 

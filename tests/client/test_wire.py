@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dupwatch import wire
-from dupwatch.gaps import GapFinder, Notice
+from dupwatch.missed_events import MissedEventFinder, Notice
 from dupwatch.wire import Event, WireError
 
 PROTOCOL = (Path(__file__).parents[2] / "client" / "PROTOCOL.md").read_text()
@@ -223,7 +223,7 @@ def test_an_event_arrives_as_it_was() -> None:
 
 def told(*events: Event, topics: tuple[str, ...] = ("indexed", "removed")) -> list[str]:
     """The topics handed on and the notices, in their order."""
-    finder = GapFinder(topics)
+    finder = MissedEventFinder(topics)
     heard = [one for event in events for one in finder.take(event)]
     return [one.kind if isinstance(one, Notice) else f"{one.topic} {one.seq}" for one in heard]
 
@@ -257,7 +257,7 @@ def test_another_run_of_the_service_means_that_events_were_missed() -> None:
 
 
 def test_a_silent_service_is_told_once() -> None:
-    finder = GapFinder(["indexed"])
+    finder = MissedEventFinder(["indexed"])
     list(finder.take(event("tick", 0)))
     assert [len(list(finder.lost("gone"))) for _ in range(3)] == [1, 0, 0]
     assert list(finder.take(event("tick", 0))) == []

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupwatchd.compare import boxtree
-from dupwatchd.compare.boxtree import BoxTree, Points
+from dupwatchd.compare.tree import boxtree
+from dupwatchd.compare.tree.boxtree import BoxTree, Points
 
 SIZES = [1, 2, 15, 16, 17, 31, 33, 100, 255, 257, 1000, 4097]
 

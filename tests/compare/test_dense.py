@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.arrays import Matches, Thumbnails
-from dupwatchd.compare import dense, turns
-from dupwatchd.compare.dense import DenseMatcher
-from dupwatchd.compare.device import Device
+from dupwatchd.compare.dense import matcher
+from dupwatchd.compare.dense.device import Device
+from dupwatchd.compare.dense.matcher import DenseMatcher
+from dupwatchd.compare.measures import turns
 from dupwatchd.model import Limits, PictureId
 from tests.compare import plain
 from tests.compare.test_device import KINDS, ApartModule, make_device
@@ -51,7 +52,7 @@ def as_set(parts: list[Matches]) -> Found:
     rows = Matches.joined(parts).rows()
     found: Found = {(a, b, bool(mirrored), mse, round(structure, 12)) for a, b, mirrored, mse, structure, _ in rows}
     assert len(found) == len(rows), "a match was given twice"
-    assert all(own is None for *_, own in rows)
+    assert all(custom is None for *_, custom in rows)
     return found
 
 
@@ -137,9 +138,9 @@ def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int, h
 def test_little_memory_makes_many_small_pieces_that_lose_nothing(
     monkeypatch: pytest.MonkeyPatch, kind: str, memory_bytes: int
 ) -> None:
-    monkeypatch.setattr(dense, "_READ_BYTES", 5 * 3072)
-    monkeypatch.setattr(dense, "_NEW_AT_ONCE", 4)
-    monkeypatch.setattr(dense, "_CELL", (2, 3))
+    monkeypatch.setattr(matcher, "_READ_BYTES", 5 * 3072)
+    monkeypatch.setattr(matcher, "_NEW_AT_ONCE", 4)
+    monkeypatch.setattr(matcher, "_CELL", (2, 3))
     thumbnails, limits = library(5), Limits(500.0, 0.2, True)
     expected = brute(thumbnails, limits)
     for batch in (1, 7, 1000):

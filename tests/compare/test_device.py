@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dupwatchd.compare.device import Device, open_device
+from dupwatchd.compare.dense.device import Device, open_device
 
 KINDS = ["cpu", "apart", "cuda"]
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dupwatchd.arrays import Matches
-from dupwatchd.compare import forest
+from dupwatchd.compare.forest import spanning
 from dupwatchd.model import Limits
 
 LIMITS = Limits(keep_mse=50.0, keep_structure=0.04, mirrored=True)
-MEASURES = {"mse": 50.0, "structure": 0.04, "own": math.inf}
+MEASURES = {"mse": 50.0, "structure": 0.04, "custom": math.inf}
 SHAPES = ["random", "clustered", "path", "star", "complete", "grid"]
 
 Row = tuple[int, int, bool, float, float, float]  # as the fields of Matches, own NaN where there is none
@@ -52,18 +52,18 @@ def some_matches(seed: int, shape: str, count: int = 14, steps: int = 8) -> Matc
     flipped = edges[random.random(len(edges)) < 0.3]
     mirrored = np.repeat([False, True], [len(edges), len(flipped)])
     edges = np.concatenate([edges, flipped])
-    own = values(random, len(edges), 1.0, steps)
-    own[random.random(len(edges)) < random.choice([0, 0.5, 1])] = np.nan
+    custom = values(random, len(edges), 1.0, steps)
+    custom[random.random(len(edges)) < random.choice([0, 0.5, 1])] = np.nan
     made = Matches(
         edges[:, 0],
         edges[:, 1],
         mirrored,
         values(random, len(edges), LIMITS.keep_mse, steps),
         values(random, len(edges), LIMITS.keep_structure, steps),
-        own,
+        custom,
     )
     again = made[random.random(len(made)) < 0.3]  # found twice, one time without the own measure
-    again.own[:] = np.nan
+    again.custom[:] = np.nan
     made = Matches.joined([made, again])
     return made[random.permutation(len(made))]
 
@@ -74,7 +74,7 @@ def rows(matches: Matches) -> list[Row]:
 
 
 def as_set(matches: Matches) -> set[tuple[int, int, bool, float, float, float | None]]:
-    found = {(a, b, bool(m), mse, structure, own) for a, b, m, mse, structure, own in matches.rows()}
+    found = {(a, b, bool(m), mse, structure, custom) for a, b, m, mse, structure, custom in matches.rows()}
     assert len(found) == len(matches), "a match was kept twice"
     return found
 
@@ -121,7 +121,7 @@ def kruskal(edges: list[Edge]) -> set[tuple[int, int, bool]]:
 
 
 def reduced(matches: Matches) -> Matches:
-    return matches[forest.spanning(matches, LIMITS)]
+    return matches[spanning.spanning(matches, LIMITS)]
 
 
 ANY_MATCHES = {
@@ -143,14 +143,14 @@ def test_what_is_kept_joins_the_same_pictures_at_every_threshold(seed: int, shap
 def test_the_forests_are_kept_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, seed: int, shape: str, steps: int, count: int, light_edges: int
 ) -> None:
-    monkeypatch.setattr(forest, "_LIGHT_EDGES", light_edges)
+    monkeypatch.setattr(spanning, "_LIGHT_EDGES", light_edges)
     matches = some_matches(seed, shape, min(count, 20), steps)
     forests = [kruskal(edges) for edges in graphs(matches)]
     kept = reduced(matches)
     assert {(a, b, mirrored) for a, b, mirrored, *_ in rows(kept)} == set().union(*forests)
     pictures = {*matches.a.tolist(), *matches.b.tolist()}
     assert len(kept) <= len(forests) * max(0, len(pictures) - 1)
-    assert as_set(kept) <= as_set(forest.merged(matches))
+    assert as_set(kept) <= as_set(spanning.merged(matches))
 
 
 @settings(max_examples=60, deadline=None)
@@ -178,7 +178,7 @@ def test_a_match_found_twice_is_kept_once_and_with_its_own_value() -> None:
     for found in ([once, twice, mirrored], [twice, mirrored, once, once]):
         kept = reduced(Matches.from_rows(found))
         assert as_set(kept) == {twice}  # its mirror image joins nothing that is not joined already
-        assert as_set(forest.merged(Matches.from_rows(found))) == {twice, mirrored}
+        assert as_set(spanning.merged(Matches.from_rows(found))) == {twice, mirrored}
 
 
 def test_identical_frames_leave_a_star() -> None:
@@ -196,13 +196,13 @@ def test_a_path_is_kept_whole_however_long_and_whatever_its_values() -> None:
         ascending = np.linspace(0, 50, count - 1)
         absent = np.full(count - 1, np.nan)
         matches = Matches(ends[0], ends[1], np.zeros(count - 1, bool), ascending, random.random(count - 1), absent)
-        assert forest.spanning(matches, LIMITS).all()
+        assert spanning.spanning(matches, LIMITS).all()
 
 
 def test_nothing_is_kept_of_nothing() -> None:
     assert len(reduced(Matches.none())) == 0
-    assert len(forest.merged(Matches.none())) == 0
-    assert forest.to_rejoin(Matches.none(), np.array([1]), LIMITS).tolist() == []
+    assert len(spanning.merged(Matches.none())) == 0
+    assert spanning.to_rejoin(Matches.none(), np.array([1]), LIMITS).tolist() == []
 
 
 def touching(matches: Matches, pictures: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -230,7 +230,7 @@ def test_after_a_removal_a_search_for_the_parts_cut_off_is_enough(
     for _ in range(3):  # what was restored serves the next removal
         pictures = np.union1d(left.a, left.b)
         gone = pictures[random.random(len(pictures)) < share]
-        again = forest.to_rejoin(of_their_clusters(stored, gone), gone, LIMITS)
+        again = spanning.to_rejoin(of_their_clusters(stored, gone), gone, LIMITS)
         assert not np.isin(again, gone).any()
         assert again.tolist() == sorted(set(again.tolist()))
         left = left[~touching(left, gone)]
@@ -240,34 +240,34 @@ def test_after_a_removal_a_search_for_the_parts_cut_off_is_enough(
         assert_joined_alike(stored, left)
 
 
-def path(order: list[int], own: float | None = None) -> Matches:
+def path(order: list[int], custom: float | None = None) -> Matches:
     """Each picture with the next one; a forest as it stands."""
     ends = [sorted(pair) for pair in pairwise(order)]
-    return Matches.from_rows([(a, b, False, 3.0, 0.01, own) for a, b in ends])
+    return Matches.from_rows([(a, b, False, 3.0, 0.01, custom) for a, b in ends])
 
 
 def test_what_only_hangs_on_leaves_nothing_to_search() -> None:
     star = Matches.from_rows([(0, leaf, leaf % 2, 1.0, 0.0, None) for leaf in range(1, 9)])
-    assert forest.to_rejoin(star, np.arange(2, 9), LIMITS).tolist() == []
-    assert forest.to_rejoin(path([3, 1, 4, 5, 9]), np.array([3, 9]), LIMITS).tolist() == []
+    assert spanning.to_rejoin(star, np.arange(2, 9), LIMITS).tolist() == []
+    assert spanning.to_rejoin(path([3, 1, 4, 5, 9]), np.array([3, 9]), LIMITS).tolist() == []
 
 
 def test_the_hub_of_a_star_leaves_all_but_one_to_search() -> None:
     star = Matches.from_rows([(0, leaf, False, 1.0, 0.0, None) for leaf in range(1, 9)])
-    assert forest.to_rejoin(star, np.array([0]), LIMITS).tolist() == [2, 3, 4, 5, 6, 7, 8]
+    assert spanning.to_rejoin(star, np.array([0]), LIMITS).tolist() == [2, 3, 4, 5, 6, 7, 8]
 
 
-@pytest.mark.parametrize("own", [None, 0.5])
-def test_of_a_path_only_the_smaller_part_is_searched(own: float | None) -> None:
+@pytest.mark.parametrize("custom", [None, 0.5])
+def test_of_a_path_only_the_smaller_part_is_searched(custom: float | None) -> None:
     order = [7, 100, 3, 55, 20, 41, 8, 60]
     for gone, expected in ((100, [7]), (55, [3, 7, 100]), (41, [8, 60]), (8, [60])):
-        assert forest.to_rejoin(path(order, own), np.array([gone]), LIMITS).tolist() == expected
+        assert spanning.to_rejoin(path(order, custom), np.array([gone]), LIMITS).tolist() == expected
 
 
 def test_of_two_parts_of_one_size_the_one_with_the_first_picture_stays() -> None:
     stored = path([9, 2, 5, 1, 6])
     for some in (stored, stored[::-1]):
-        assert forest.to_rejoin(some, np.array([5]), LIMITS).tolist() == [2, 9]
+        assert spanning.to_rejoin(some, np.array([5]), LIMITS).tolist() == [2, 9]
 
 
 def test_a_part_searched_for_one_measure_counts_for_nothing_in_the_next() -> None:
@@ -277,9 +277,9 @@ def test_a_part_searched_for_one_measure_counts_for_nothing_in_the_next() -> Non
     by_structure = [(0, 2, False, 60.0, 0.01, None), (3, 4, False, 60.0, 0.01, None)]
     stored = Matches.from_rows([*shared, *by_mse, *by_structure])
     assert as_set(reduced(stored)) == as_set(stored)
-    assert forest.to_rejoin(stored, np.array([0]), LIMITS).tolist() == [3, 4, 5]
+    assert spanning.to_rejoin(stored, np.array([0]), LIMITS).tolist() == [3, 4, 5]
 
 
 def test_other_clusters_are_not_searched() -> None:
     stored = Matches.joined([path([1, 2, 3, 4, 5]), path([11, 12, 13, 14, 15])])
-    assert forest.to_rejoin(stored, np.array([4, 77]), LIMITS).tolist() == [5]
+    assert spanning.to_rejoin(stored, np.array([4, 77]), LIMITS).tolist() == [5]

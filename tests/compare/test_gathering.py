@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.arrays import Matches
-from dupwatchd.compare import gathering
-from dupwatchd.compare.forest import spanning
-from dupwatchd.compare.gathering import Gathering
+from dupwatchd.compare.forest import gathering
+from dupwatchd.compare.forest.gathering import Gathering
+from dupwatchd.compare.forest.spanning import spanning
 from dupwatchd.model import Limits
 
 LIMITS = Limits(50.0, 0.04, mirrored=True)

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.arrays import Matches, Thumbnails
-from dupwatchd.compare import descriptors, measures
-from dupwatchd.compare.matcher import Matcher
+from dupwatchd.compare.measures import descriptors, exact
+from dupwatchd.compare.tree.matcher import Matcher
 from dupwatchd.model import Limits, PictureId
 from tests.compare import plain
 from tests.compare.test_measures import EXTREMES, extreme, thumbnail
@@ -96,7 +96,7 @@ def test_matches_equal_brute_force_in_any_order_and_batch_size(
     mirrored: bool,
     batch: int,
 ) -> None:
-    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", tail)
     monkeypatch.setattr("dupwatchd.compare.measures._GRID_PAIRS", dense)
     thumbnails = library(seed, 4, 12)
     limits = Limits(keep_mse, keep_structure, mirrored)
@@ -137,10 +137,10 @@ def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int) -
 def test_a_limit_at_the_very_value_of_a_pair_takes_it_in_and_one_step_below_leaves_it_out(
     monkeypatch: pytest.MonkeyPatch, tail: int, seed: int, measure: str, mirrored: bool, data: st.DataObject
 ) -> None:
-    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", tail)
     thumbnails = library(seed, 3, 9)
     first, second = data.draw(st.permutations(range(len(thumbnails))))[:2]
-    of_pair = measures.measure_pairs(thumbnails[[first]], thumbnails[[second]], mirrored=mirrored)
+    of_pair = exact.measure_pairs(thumbnails[[first]], thumbnails[[second]], mirrored=mirrored)
     value = float(getattr(of_pair, measure)[0])
     for limit in (value, float(np.nextafter(value, -1))):
         if limit < 0:
@@ -169,7 +169,7 @@ def test_descriptors_never_exceed_the_measures(seed: int, side: int) -> None:
             turns = [descriptors.turned(part, half, quarters, mirrored=mirrored) for quarters in range(4)]
             for a in range(len(thumbnails)):
                 for b in range(len(thumbnails)):
-                    values = measures.measure_pairs(thumbnails[a][None], thumbnails[b][None], mirrored=mirrored)
+                    values = exact.measure_pairs(thumbnails[a][None], thumbnails[b][None], mirrored=mirrored)
                     bound = getattr(values, measure)[0] + half.slack
                     assert min(((part[a] - turn[b]) ** 2).sum() for turn in turns) <= bound
                     assert ((same_for_all[a] - same_for_all[b]) ** 2).sum() <= bound
@@ -206,7 +206,7 @@ def test_canonical_descriptors_are_one_for_all_turns_and_the_distance_from_them_
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("tail", [1, 10, 40])
 def test_trees_and_products_give_the_same_matches(monkeypatch: pytest.MonkeyPatch, tail: int, mirrored: bool) -> None:
-    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", tail)
     thumbnails = library(7, 8, 40)
     for limits in (Limits(60.0, 0.04, mirrored), Limits(900.0, 0.3, mirrored)):
         order = list(range(len(thumbnails)))
@@ -216,14 +216,14 @@ def test_trees_and_products_give_the_same_matches(monkeypatch: pytest.MonkeyPatc
 
 
 def test_more_pictures_than_one_tile_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dupwatchd.compare.candidates._KNOWN_AT_ONCE", 7)
-    monkeypatch.setattr("dupwatchd.compare.candidates._NEW_AT_ONCE", 3)
-    monkeypatch.setattr("dupwatchd.compare.matcher._PAIRS_AT_ONCE", 5)
-    monkeypatch.setattr("dupwatchd.compare.matcher._GRID", (2, 3))
-    monkeypatch.setattr("dupwatchd.compare.matcher._CROWD", 3)
-    monkeypatch.setattr("dupwatchd.compare.candidates._FIRST_CAPACITY", 2)
-    monkeypatch.setattr("dupwatchd.compare.candidates._BLOCK", 4)
-    monkeypatch.setattr("dupwatchd.compare.candidates._MOST_PAIRS", 9)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._KNOWN_AT_ONCE", 7)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._NEW_AT_ONCE", 3)
+    monkeypatch.setattr("dupwatchd.compare.tree.matcher._PAIRS_AT_ONCE", 5)
+    monkeypatch.setattr("dupwatchd.compare.tree.matcher._GRID", (2, 3))
+    monkeypatch.setattr("dupwatchd.compare.tree.matcher._CROWD", 3)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._FIRST_CAPACITY", 2)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._BLOCK", 4)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._MOST_PAIRS", 9)
     thumbnails = library(1, 5, 30)
     limits = Limits(60.0, 0.04, True)
     assert as_set(run(thumbnails, limits, list(range(len(thumbnails))), 11)) == brute(thumbnails, limits)
@@ -249,8 +249,8 @@ def test_additions_and_removals_in_any_order_leave_what_is_known(
     mirrored: bool,
     data: st.DataObject,
 ) -> None:
-    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", tail)
-    monkeypatch.setattr("dupwatchd.compare.matcher._CROWD", crowd)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.tree.matcher._CROWD", crowd)
     thumbnails = library(seed, 3, 9)
     limits = Limits(keep_mse, keep_structure, mirrored)
     everything = brute(thumbnails, limits)
@@ -278,8 +278,8 @@ def test_additions_and_removals_in_any_order_leave_what_is_known(
 
 
 def test_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dupwatchd.compare.candidates._TAIL", 50)
-    monkeypatch.setattr("dupwatchd.compare.boxtree._QUERIES_PER_TASK", 10)
+    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", 50)
+    monkeypatch.setattr("dupwatchd.compare.tree.boxtree._QUERIES_PER_TASK", 10)
     thumbnails = library(3, 20, 100)
     limits = Limits(60.0, 0.04, True)
     matcher = Matcher(limits, lambda ids: thumbnails[ids])

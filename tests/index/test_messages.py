@@ -11,7 +11,7 @@ from dupwatchd.index import messages
 from dupwatchd.index.link import WorkerGone, WorkerLink
 from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
 from dupwatchd.index.plan import Chunk, File
-from dupwatchd.model import Decoded, FileId, Job, Stamp, Verdict
+from dupwatchd.model import Decoded, FileId, Job, ReadStatus, Stamp
 
 STAMP = Stamp(1, 2, 3, 4)
 THUMBNAIL = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
@@ -23,7 +23,7 @@ anything = st.recursive(
 )
 # Entries that are nearly right find more than pure noise does.
 entry = st.dictionaries(
-    st.sampled_from(["index", "width", "height", "format", "error", "picture", "stamp", "digest", "verdict"]), anything
+    st.sampled_from(["index", "width", "height", "format", "error", "picture", "stamp", "digest", "status"]), anything
 )
 
 
@@ -42,8 +42,8 @@ def test_paths_need_not_be_text(paths: list[bytes]) -> None:
 
 def test_read_reply_arrives_as_sent() -> None:
     results: list[ReadFile | NotRead] = [
-        ReadFile(STAMP, bytes(32)), NotRead(Verdict.VANISHED, None), NotRead(Verdict.UNREADABLE, "permission denied"),
-        NotRead(Verdict.NOT_A_PICTURE, None, STAMP),
+        ReadFile(STAMP, bytes(32)), NotRead(ReadStatus.VANISHED, None),
+        NotRead(ReadStatus.UNREADABLE, "permission denied"), NotRead(ReadStatus.NOT_A_PICTURE, None, STAMP),
     ]  # fmt: skip
     header, _ = split(messages.read_reply(results))
     assert messages.parse_read_reply(header, 4) == results

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from dupwatchd.index.plan import CHUNK_FILES
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
-from dupwatchd.model import FileId, Job, Stamp, Verdict
+from dupwatchd.model import FileId, Job, ReadStatus, Stamp
 from tests.conftest import encoded, photo_like
 from tests.index.files import Claims, index, job, jobs, png_of_zeros
 
@@ -35,7 +35,7 @@ def test_a_photo_is_read_hashed_and_decoded(pool: WorkerPool, tmp_path: Path) ->
     (outcome,) = pool.index([job(path, 7)], Claims())
     status = path.stat()
     assert outcome.job == job(path, 7)
-    assert outcome.verdict is Verdict.DECODED
+    assert outcome.status is ReadStatus.DECODED
     assert outcome.stamp == Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
     assert outcome.digest == blake3(path.read_bytes()).digest()
     assert outcome.decoded is not None
@@ -51,7 +51,7 @@ def test_a_copy_is_not_decoded(pool: WorkerPool, tmp_path: Path) -> None:
         path.write_bytes(content)
     claims = Claims()
     outcomes = index(pool, paths, claims)
-    assert sorted(o.verdict.name for o in outcomes.values()) == ["DECODED"] + ["KNOWN"] * 49
+    assert sorted(o.status.name for o in outcomes.values()) == ["DECODED"] + ["KNOWN"] * 49
     assert all(o.digest == blake3(content).digest() and o.stamp for o in outcomes.values())
     assert len(claims.asked) == 50
 
@@ -59,7 +59,7 @@ def test_a_copy_is_not_decoded(pool: WorkerPool, tmp_path: Path) -> None:
 def test_nothing_is_decoded_that_is_known(pool: WorkerPool, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xffbroken")
     outcomes = index(pool, [*write_photos(tmp_path, 40), tmp_path / "broken.jpg"], lambda job, digest: True)
-    assert {o.verdict for o in outcomes.values()} == {Verdict.KNOWN}
+    assert {o.status for o in outcomes.values()} == {ReadStatus.KNOWN}
 
 
 def test_outcomes_do_not_depend_on_order_or_number_of_workers(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_outcomes_do_not_depend_on_order_or_number_of_workers(tmp_path: Path) ->
             outcomes = index(pool, paths)
         seen.append(
             {
-                name: (o.verdict, o.digest, o.error, o.decoded and o.decoded.thumbnail.tobytes())
+                name: (o.status, o.digest, o.error, o.decoded and o.decoded.thumbnail.tobytes())
                 for name, o in outcomes.items()
             }
         )
@@ -85,14 +85,14 @@ def test_outcomes_do_not_depend_on_order_or_number_of_workers(tmp_path: Path) ->
 def test_a_pool_without_work_starts_no_process() -> None:
     with WorkerPool(2, 16, DecodeLimits()) as pool:
         assert list(pool.index([], Claims())) == []
-        assert pool._nursery is None
+        assert pool._fork_server is None
 
 
 def test_a_pool_serves_many_runs_and_closes_twice(tmp_path: Path) -> None:
     paths = write_photos(tmp_path, 3)
     pool = WorkerPool(2, 16, DecodeLimits())
     for _ in range(3):
-        assert {o.verdict for o in index(pool, paths).values()} == {Verdict.DECODED}
+        assert {o.status for o in index(pool, paths).values()} == {ReadStatus.DECODED}
     pool.close()
     pool.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -150,7 +150,7 @@ def test_names_need_not_be_text(pool: WorkerPool, tmp_path: Path, name: bytes) -
     path = os.path.join(os.fsencode(tmp_path), name)
     with open(path, "wb") as file:
         file.write(encoded(photo_like(1, 60, 40)))
-    assert index(pool, [path])[name].verdict is Verdict.DECODED
+    assert index(pool, [path])[name].status is ReadStatus.DECODED
 
 
 def test_files_that_are_no_photos(pool: WorkerPool, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_files_that_are_no_photos(pool: WorkerPool, tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "cut").write_bytes(encoded(photo_like(1, 60, 40))[:500])
     outcomes = index(pool, tmp_path.iterdir())
-    told = {name: (o.verdict.name, o.error) for name, o in outcomes.items()}
+    told = {name: (o.status.name, o.error) for name, o in outcomes.items()}
     assert told == {
         b"notes.txt": ("NOT_A_PICTURE", "not an image (text)"),
         b"page.jpg": ("NOT_A_PICTURE", "not an image (HTML text)"),
@@ -178,7 +178,7 @@ def test_what_is_not_a_regular_file_is_not_read(pool: WorkerPool, tmp_path: Path
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere")
     (tmp_path / "folder.jpg").mkdir()
     os.mkfifo(tmp_path / "fifo.jpg")
-    told = {name: (o.verdict.name, o.error) for name, o in index(pool, tmp_path.iterdir()).items()}
+    told = {name: (o.status.name, o.error) for name, o in index(pool, tmp_path.iterdir()).items()}
     assert told == {
         b"photo.jpg": ("DECODED", None),
         b"link.jpg": ("UNREADABLE", "a symbolic link"),
@@ -194,9 +194,9 @@ def test_a_file_that_is_gone_has_vanished(pool: WorkerPool, tmp_path: Path) -> N
     todo = [*jobs(paths), below]
     paths[0].unlink()
     outcomes = {o.job.path: o for o in pool.index(todo, Claims())}
-    assert outcomes[os.fsencode(paths[0])].verdict is Verdict.VANISHED
-    assert outcomes[below.path].verdict is Verdict.VANISHED
-    assert outcomes[os.fsencode(paths[2])].verdict is Verdict.DECODED
+    assert outcomes[os.fsencode(paths[0])].status is ReadStatus.VANISHED
+    assert outcomes[below.path].status is ReadStatus.VANISHED
+    assert outcomes[os.fsencode(paths[2])].status is ReadStatus.DECODED
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -204,7 +204,7 @@ def test_a_file_without_permission_is_unreadable(pool: WorkerPool, tmp_path: Pat
     (path,) = write_photos(tmp_path, 1)
     path.chmod(0)
     outcome = index(pool, [path])[b"0.jpg"]
-    assert (outcome.verdict, outcome.error) == (Verdict.UNREADABLE, "permission denied")
+    assert (outcome.status, outcome.error) == (ReadStatus.UNREADABLE, "permission denied")
 
 
 def test_a_file_that_is_too_big_is_not_read(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_a_file_that_is_too_big_is_not_read(tmp_path: Path) -> None:
     with WorkerPool(1, 16, DecodeLimits(max_file_mb=1)) as pool:
         outcomes = index(pool, tmp_path.iterdir(), claims)
     photo, film = outcomes[b"photo.tif"], outcomes[b"film.mp4"]
-    assert (photo.verdict, photo.error) == (Verdict.UNREADABLE, "larger than max_file_mb = 1")
-    assert film.verdict is Verdict.NOT_A_PICTURE
+    assert (photo.status, photo.error) == (ReadStatus.UNREADABLE, "larger than max_file_mb = 1")
+    assert film.status is ReadStatus.NOT_A_PICTURE
     assert photo.stamp is not None
     assert claims.asked == []
 
@@ -239,8 +239,8 @@ def test_a_file_replaced_while_it_is_read_gives_one_content_or_the_other(pool: W
     writer.start()
     try:
         for outcome in pool.index((job(path, n) for n in range(150)), lambda job, digest: True):
-            assert outcome.verdict in (Verdict.KNOWN, Verdict.CHANGED)
-            if outcome.verdict is Verdict.KNOWN:
+            assert outcome.status in (ReadStatus.KNOWN, ReadStatus.CHANGED)
+            if outcome.status is ReadStatus.KNOWN:
                 assert outcome.digest is not None
                 assert outcome.stamp is not None
                 assert outcome.stamp.size_bytes == digests[outcome.digest]
@@ -267,13 +267,13 @@ def test_a_file_that_grows_all_the_time_has_changed_or_was_whole_for_a_moment(po
         stop.set()
         writer.join()
     for outcome in outcomes:
-        if outcome.verdict is Verdict.KNOWN:
+        if outcome.status is ReadStatus.KNOWN:
             assert outcome.stamp is not None
             assert outcome.digest == blake3(b"x" * outcome.stamp.size_bytes).digest()
         else:
-            assert outcome.verdict is Verdict.CHANGED
+            assert outcome.status is ReadStatus.CHANGED
             assert outcome.digest is None
-    assert any(outcome.verdict is Verdict.CHANGED for outcome in outcomes)
+    assert any(outcome.status is ReadStatus.CHANGED for outcome in outcomes)
 
 
 def test_a_big_file_is_read_in_pieces(pool: WorkerPool, tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_big_file_is_read_in_pieces(pool: WorkerPool, tmp_path: Path) -> None:
     (tmp_path / "big.bin").write_bytes(content)
     outcome = index(pool, [tmp_path / "big.bin"])[b"big.bin"]
     assert outcome.digest == blake3(content).digest()
-    assert outcome.verdict is Verdict.NOT_A_PICTURE
+    assert outcome.status is ReadStatus.NOT_A_PICTURE
 
 
 def test_big_and_small_files_go_together(pool: WorkerPool, tmp_path: Path) -> None:
@@ -295,4 +295,4 @@ def test_big_and_small_files_go_together(pool: WorkerPool, tmp_path: Path) -> No
 def test_a_photo_within_the_memory_limit_is_decoded(pool: WorkerPool, tmp_path: Path) -> None:
     (tmp_path / "black.png").write_bytes(png_of_zeros(4000, 3000))
     outcome = index(pool, [tmp_path / "black.png"])[b"black.png"]
-    assert outcome.verdict is Verdict.DECODED
+    assert outcome.status is ReadStatus.DECODED

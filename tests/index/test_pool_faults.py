@@ -14,7 +14,7 @@ import pytest
 
 from dupwatchd.index import link
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
-from dupwatchd.model import Job, Verdict
+from dupwatchd.model import Job, ReadStatus
 from tests.conftest import encoded, photo_like
 from tests.index.files import Claims, apng_crasher, index, jobs, png_of_zeros
 
@@ -87,7 +87,7 @@ def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path, number: int, when
     with WorkerPool(2, 16, DecodeLimits()) as pool:
         known = Strike(pool, number, when)
         outcomes = index(pool, paths, known)
-    assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+    assert {o.status for o in outcomes.values()} == {ReadStatus.DECODED}
     assert len(outcomes) == 60
     assert len(known.asked) == 60  # a claim holds although its file is read again
 
@@ -99,7 +99,7 @@ def test_copies_stay_known_although_their_worker_dies(tmp_path: Path) -> None:
     with WorkerPool(1, 16, DecodeLimits()) as pool:
         known = Strike(pool, signal.SIGSEGV, 10)
         outcomes = index(pool, tmp_path.iterdir(), known)
-    assert sorted(o.verdict.name for o in outcomes.values()) == ["DECODED"] + ["KNOWN"] * 29
+    assert sorted(o.status.name for o in outcomes.values()) == ["DECODED"] + ["KNOWN"] * 29
     assert len(known.asked) == 30
 
 
@@ -116,7 +116,7 @@ def test_a_file_whose_decoder_always_fails_is_failed_with_the_reason(tmp_path: P
     claims = Claims()
     with WorkerPool(2, 16, DecodeLimits(decode_seconds=0.7)) as pool, every_worker_gets(pool, number, decoding=True):
         outcome = index(pool, [tmp_path / "slow.png"], claims)[b"slow.png"]
-    assert (outcome.verdict, outcome.error) == (Verdict.FAILED, reason)
+    assert (outcome.status, outcome.error) == (ReadStatus.FAILED, reason)
     assert outcome.digest == claims.asked[0]
     assert outcome.stamp is not None
     assert len(claims.asked) == 1
@@ -126,7 +126,7 @@ def test_a_hanging_decoder_is_replaced(tmp_path: Path) -> None:
     paths = photos(tmp_path, 40)
     with WorkerPool(2, 16, DecodeLimits(decode_seconds=0.5)) as pool:
         outcomes = index(pool, paths, Strike(pool, signal.SIGSTOP))
-    assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+    assert {o.status for o in outcomes.values()} == {ReadStatus.DECODED}
 
 
 def test_a_hanging_reader_is_replaced(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_hanging_reader_is_replaced(tmp_path: Path) -> None:
         index(pool, paths)
         os.kill(pool._links[0].pid, signal.SIGSTOP)
         outcomes = index(pool, paths)
-    assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+    assert {o.status for o in outcomes.values()} == {ReadStatus.DECODED}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_read_in_time_is_unreadable(tmp_path: Path, number
     claims = Claims()
     with WorkerPool(2, 16, DecodeLimits(decode_seconds=0.7)) as pool, every_worker_gets(pool, number, decoding=False):
         outcome = index(pool, [tmp_path / "slow.jpg"], claims)[b"slow.jpg"]
-    assert (outcome.verdict, outcome.error) == (Verdict.UNREADABLE, reason)
+    assert (outcome.status, outcome.error) == (ReadStatus.UNREADABLE, reason)
     assert (outcome.digest, outcome.stamp, claims.asked) == (None, None, [])
 
 
@@ -173,9 +173,9 @@ def test_a_picture_that_needs_too_much_memory_fails_alone(tmp_path: Path) -> Non
     with WorkerPool(1, 16, DecodeLimits(memory_mb=60)) as pool:
         outcomes = index(pool, tmp_path.iterdir())
     bomb = outcomes.pop(b"bomb.png")
-    assert (bomb.verdict, bomb.error) == (Verdict.FAILED, "decoding needs more than 60 MB")
+    assert (bomb.status, bomb.error) == (ReadStatus.FAILED, "decoding needs more than 60 MB")
     assert bomb.digest is not None
-    assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+    assert {o.status for o in outcomes.values()} == {ReadStatus.DECODED}
 
 
 def test_a_file_that_does_not_fit_into_memory_is_unreadable(tmp_path: Path) -> None:
@@ -183,14 +183,14 @@ def test_a_file_that_does_not_fit_into_memory_is_unreadable(tmp_path: Path) -> N
         file.truncate(200 << 20)
     with WorkerPool(1, 16, DecodeLimits(memory_mb=60)) as pool:
         outcome = index(pool, [tmp_path / "huge.jpg"])[b"huge.jpg"]
-    assert (outcome.verdict, outcome.error) == (Verdict.UNREADABLE, "reading needs more than 60 MB")
+    assert (outcome.status, outcome.error) == (ReadStatus.UNREADABLE, "reading needs more than 60 MB")
 
 
 def test_the_apng_that_kills_opencv_disturbs_nobody(tmp_path: Path) -> None:
     photos(tmp_path, 20)
     (tmp_path / "crash.png").write_bytes(apng_crasher())
     with WorkerPool(2, 16, DecodeLimits()) as pool:
-        assert {o.verdict for o in index(pool, tmp_path.iterdir()).values()} == {Verdict.DECODED}
+        assert {o.status for o in index(pool, tmp_path.iterdir()).values()} == {ReadStatus.DECODED}
 
 
 def test_a_claim_is_void_if_the_file_changes_before_the_second_try(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_claim_is_void_if_the_file_changes_before_the_second_try(tmp_path: Pat
 
         outcome = index(pool, [path], known)[b"0.jpg"]
     assert len(set(asked)) == 2
-    assert outcome.verdict is Verdict.DECODED
+    assert outcome.status is ReadStatus.DECODED
     assert outcome.digest == asked[1]
 
 
@@ -218,12 +218,12 @@ def test_a_nursery_that_dies_is_replaced(tmp_path: Path) -> None:
 
         def known(job: Job, digest: bytes) -> bool:
             if len(claims.asked) == 20:
-                assert pool._nursery is not None
-                os.kill(pool._nursery._process.pid, signal.SIGKILL)
+                assert pool._fork_server is not None
+                os.kill(pool._fork_server._process.pid, signal.SIGKILL)
             return claims(job, digest)
 
         outcomes = index(pool, paths, known)
-        assert {o.verdict for o in outcomes.values()} == {Verdict.DECODED}
+        assert {o.status for o in outcomes.values()} == {ReadStatus.DECODED}
         assert len(index(pool, paths)) == 60
 
 
@@ -241,9 +241,9 @@ def test_workers_hear_no_signals_that_are_meant_for_the_service(tmp_path: Path) 
     paths = photos(tmp_path, 30)
     with WorkerPool(2, 16, DecodeLimits()) as pool:
         index(pool, paths)
-        assert pool._nursery is not None
+        assert pool._fork_server is not None
         before = [worker.pid for worker in pool._links]
-        for pid in [*before, pool._nursery._process.pid]:
+        for pid in [*before, pool._fork_server._process.pid]:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 os.kill(pid, number)
         assert len(index(pool, paths)) == 30
@@ -253,8 +253,8 @@ def test_workers_hear_no_signals_that_are_meant_for_the_service(tmp_path: Path) 
 def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
     pool = WorkerPool(3, 16, DecodeLimits())
     index(pool, photos(tmp_path, 60))
-    assert pool._nursery is not None
-    pids = [worker.pid for worker in pool._links] + [pool._nursery._process.pid]
+    assert pool._fork_server is not None
+    pids = [worker.pid for worker in pool._links] + [pool._fork_server._process.pid]
     assert len(pids) == 4
     pool.close()
     wait_until(lambda: not any(map(is_alive, pids)))
@@ -267,7 +267,7 @@ from dupwatchd.model import FileId, Job, Stamp
 pool = WorkerPool(2, 16, DecodeLimits())
 def known(job, digest):
     if len(pool._links) == 2 and all(link.owed and link.owed[0].chunk for link in pool._links):
-        print(pool._nursery._process.pid, *(worker.pid for worker in pool._links), flush=True)
+        print(pool._fork_server._process.pid, *(worker.pid for worker in pool._links), flush=True)
         time.sleep(100)
     return False
 list(pool.index((Job(FileId(n), sys.argv[1].encode(), Stamp(1, 1, 1, 1)) for n in range(100)), known))

@@ -11,7 +11,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.db.pictures import NewContent, NewPicture
 from dupwatchd.model import FileId, PictureId, Stamp
-from dupwatchd.serve.clusters import Measured, Pair, Witness
+from dupwatchd.serve.clusters import LiveChecks, Measured, Pair
 
 KEEP_MSE, KEEP_STRUCTURE = 6.0, 0.06  # the largest thresholds that can be asked for
 HALF = 20
@@ -25,7 +25,7 @@ class Match(NamedTuple):
     mirrored: int
     mse: float
     structure: float
-    own: float | None = None
+    custom: float | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Made:
             if values[0] <= KEEP_MSE or values[1] <= KEEP_STRUCTURE
         ]
 
-    def witness(self) -> Witness:
+    def live_checks(self) -> LiveChecks:
         """Tells the truth."""
         by_path = {file.path: file for file in self.files}
 
@@ -104,7 +104,7 @@ class Made:
         def are_linked(one: Copy, other: Copy) -> bool:
             return self.linked(by_path[one.path], by_path[other.path])
 
-        return Witness(measure_pairs, lambda copy: by_path[copy.path].there, are_linked)
+        return LiveChecks(measure_pairs, lambda copy: by_path[copy.path].there, are_linked)
 
     def linked(self, one: File, other: File) -> bool:
         """Are they names of one file?"""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.serve import ranking
-from dupwatchd.serve.clusters import Question, Witness
+from dupwatchd.serve.clusters import LiveChecks, Question
 from dupwatchd.serve.library import Library
 from tests.serve import plain
 from tests.serve.made import KEEP_MSE, KEEP_STRUCTURE, Content, File, Made, Picture, forest, written
@@ -86,33 +86,33 @@ def test_pages_hold_what_looking_at_everything_finds(
     made: Made, asked: list[Question], places: list[tuple[int, int]], forest_only: bool, look_at_links: bool
 ) -> None:
     matches = forest(made.matches()) if forest_only else made.matches()
-    witness = made.witness()
+    live_checks = made.live_checks()
     with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state", matches)) as database:
-        library = Library.load(database, witness.are_linked if look_at_links else None)
+        library = Library.load(database, live_checks.are_linked if look_at_links else None)
         for question in asked:
             expected = plain.clusters(made, question)
             for offset, limit in places:
-                _, found = library.page(database, question, witness, limit, offset)
+                _, found = library.page(database, question, live_checks, limit, offset)
                 assert found == expected[offset : offset + limit]
             paged: list[dict[str, Any]] = []
-            while page := library.page(database, question, witness, 1, len(paged))[1]:
+            while page := library.page(database, question, live_checks, 1, len(paged))[1]:
                 paged += page
             assert paged == expected
-            assert library.page(database, question, witness, None) == (len(expected), expected)
+            assert library.page(database, question, live_checks, None) == (len(expected), expected)
 
 
 class Counting:
-    """A witness that knows how many files it was asked about."""
+    """A live_checks that knows how many files it was asked about."""
 
     def __init__(self, made: Made) -> None:
-        honest = made.witness()
+        honest = made.live_checks()
         self.looked_at = 0
 
         def is_there(copy: Copy) -> bool:
             self.looked_at += 1
             return honest.is_there(copy)
 
-        self.witness = Witness(honest.measure_pairs, is_there, honest.are_linked)
+        self.live_checks = LiveChecks(honest.measure_pairs, is_there, honest.are_linked)
 
 
 def pairs_of_files(sizes_bytes: list[int], **options: Any) -> Made:
@@ -135,7 +135,7 @@ def test_clusters_that_free_the_same_come_in_the_order_of_ids_and_few_are_looked
     made = pairs_of_files([1000] * 500)
     counting = Counting(made)
     with closing(written(made, tmp_path)) as database:
-        total, found = Library.load(database).page(database, EVERYTHING, counting.witness, 20, 100)
+        total, found = Library.load(database).page(database, EVERYTHING, counting.live_checks, 20, 100)
     assert total == 500
     assert found == plain.clusters(made, EVERYTHING)[100:120]
     assert counting.looked_at <= 2 * (120 + 60)
@@ -145,10 +145,10 @@ def test_a_page_asked_for_again_looks_at_nothing(tmp_path: Path) -> None:
     counting = Counting(made := pairs_of_files(list(range(100))))
     with closing(written(made, tmp_path)) as database:
         library = Library.load(database)
-        first = library.page(database, EVERYTHING, counting.witness, 10, 5)
+        first = library.page(database, EVERYTHING, counting.live_checks, 10, 5)
         looked_at = counting.looked_at
-        assert library.page(database, EVERYTHING, counting.witness, 10, 5) == first
-        assert library.page(database, EVERYTHING, counting.witness, 5, 0)[1] == plain.clusters(made, EVERYTHING)[:5]
+        assert library.page(database, EVERYTHING, counting.live_checks, 10, 5) == first
+        assert library.page(database, EVERYTHING, counting.live_checks, 5, 0)[1] == plain.clusters(made, EVERYTHING)[:5]
     assert counting.looked_at == looked_at
 
 
@@ -162,10 +162,10 @@ def test_hard_links_that_were_looked_at_once_are_not_looked_at_for_every_page(tm
     )
     expected = plain.clusters(made, EVERYTHING)
     with closing(written(made, tmp_path)) as database:
-        for are_linked, at_most in ((None, 2 * 110), (made.witness().are_linked, 2 * 16)):
+        for are_linked, at_most in ((None, 2 * 110), (made.live_checks().are_linked, 2 * 16)):
             counting = Counting(made)
             library = Library.load(database, are_linked)
-            assert library.page(database, EVERYTHING, counting.witness, 5) == (110, expected[:5])
+            assert library.page(database, EVERYTHING, counting.live_checks, 5) == (110, expected[:5])
             assert counting.looked_at <= at_most
 
 
@@ -173,9 +173,9 @@ def test_the_number_of_clusters_is_that_of_the_index_where_nobody_looked(tmp_pat
     made = pairs_of_files([1000] * 100, there=False)
     with closing(written(made, tmp_path)) as database:
         library = Library.load(database)
-        total, found = library.page(database, EVERYTHING, made.witness(), 0)
+        total, found = library.page(database, EVERYTHING, made.live_checks(), 0)
         assert (total, found) == (100, [])
-        assert library.page(database, EVERYTHING, made.witness(), 10) == (0, [])
+        assert library.page(database, EVERYTHING, made.live_checks(), 10) == (0, [])
 
 
 def test_what_is_near_stays_together_when_the_one_between_is_missing(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_what_is_near_stays_together_when_the_one_between_is_missing(tmp_path: P
     with closing(written(made, tmp_path, stored)) as database:
         for threshold, expected in ((0.01, []), (0.02, [{b"/p/left", b"/p/right", b"/p/far right"}])):
             question = Question("structure", threshold, mirrored=False)
-            _, found = Library.load(database).page(database, question, made.witness(), None)
+            _, found = Library.load(database).page(database, question, made.live_checks(), None)
             assert [{file["path"] for file in cluster["files"]} for cluster in found] == expected
 
 
@@ -201,7 +201,7 @@ def test_a_picture_that_no_file_shows_joins_nothing(tmp_path: Path) -> None:
         [File(b"/p", b"left", 0), File(b"/p", b"right", 1)],
     )
     with closing(written(made, tmp_path)) as database:
-        assert Library.load(database).page(database, EVERYTHING, made.witness(), None) == (0, [])
+        assert Library.load(database).page(database, EVERYTHING, made.live_checks(), None) == (0, [])
 
 
 def test_a_library_takes_at_most_100_bytes_a_file(tmp_path: Path) -> None:
@@ -217,4 +217,4 @@ def test_a_library_takes_at_most_100_bytes_a_file(tmp_path: Path) -> None:
 def test_an_unknown_measure_is_our_own_mistake(tmp_path: Path) -> None:
     made = pairs_of_files([1000])
     with closing(written(made, tmp_path)) as database, pytest.raises(ValueError, match="beauty"):
-        Library.load(database).page(database, Question("beauty", 1, mirrored=False), made.witness(), 1)
+        Library.load(database).page(database, Question("beauty", 1, mirrored=False), made.live_checks(), 1)

@@ -9,9 +9,9 @@ import pytest
 
 from dupwatchd.db.connection import open_database, open_for_reading
 from dupwatchd.serve import questions
-from dupwatchd.serve.clusters import Witness
-from dupwatchd.serve.desk import Peer
-from dupwatchd.serve.questions import Asked, Questions
+from dupwatchd.serve.clusters import LiveChecks
+from dupwatchd.serve.questions import QuestionDefaults, Questions
+from dupwatchd.serve.request_queue import Peer
 
 _PEER = Peer(b"")
 
@@ -21,7 +21,7 @@ class Working:
 
     changes = 1
     is_quiet = True
-    is_long_at_it = False
+    is_busy_for_long = False
 
     def status(self) -> dict[str, Any]:
         return {"pending": 0, "state": "idle"}
@@ -42,14 +42,14 @@ def working() -> Working:
 def asked(tmp_path: Path, working: Working) -> Iterator[Questions]:
     (tmp_path / "blocks").mkdir()
     database = open_database(str(tmp_path))
-    witness = Witness(lambda *_: [], lambda _: True, lambda *_: False)
+    live_checks = LiveChecks(lambda *_: [], lambda _: True, lambda *_: False)
     kept = {"structure": 0.04}
     made = Questions(
         lambda: open_for_reading(str(tmp_path)),
         working,
         lambda: [b"/photos"],
-        Asked("structure", 0.02, False, kept, kept, ""),
-        lambda _: witness,
+        QuestionDefaults("structure", 0.02, False, kept, kept, ""),
+        lambda _: live_checks,
         lambda *_: [],
         "1",
     )
@@ -73,12 +73,12 @@ def test_while_the_index_changes_for_long_the_last_page_serves_until_the_next_is
 ) -> None:
     monkeypatch.setattr(questions, "_RENEW_SECONDS", 0.0)
     assert revision(asked) == 1
-    working.changes, working.is_long_at_it = 2, True
+    working.changes, working.is_busy_for_long = 2, True
     end = time.monotonic() + 10
     while revision(asked) != 2:
         assert time.monotonic() < end
         time.sleep(0.01)
-    working.changes, working.is_long_at_it = 3, False
+    working.changes, working.is_busy_for_long = 3, False
     assert revision(asked) == 3
 
 
@@ -89,6 +89,6 @@ def test_a_page_of_the_past_is_let_go_if_nobody_asks(
     monkeypatch.setattr(questions, "_RENEW_SHARE", 0.0)
     monkeypatch.setattr(questions, "_KEPT_SECONDS", 0.0)
     assert revision(asked) == 1
-    working.changes, working.is_long_at_it = 2, True
-    asked.let_go()
+    working.changes, working.is_busy_for_long = 2, True
+    asked.drop_stale_library()
     assert revision(asked) == 2

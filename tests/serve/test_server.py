@@ -28,10 +28,10 @@ from hypothesis import strategies as st
 from dupwatch import wire
 from dupwatch.client import Client
 from dupwatch.errors import NoServiceError, NotAllowedError, RequestFailedError, VersionError
-from dupwatch.gaps import Notice
+from dupwatch.missed_events import Notice
 from dupwatchd.errors import UsageError
 from dupwatchd.serve import server as server_module
-from dupwatchd.serve.desk import OPEN_PER_CONNECTION_MAX, WAITING_MAX
+from dupwatchd.serve.request_queue import OPEN_PER_CONNECTION_MAX, WAITING_MAX
 from dupwatchd.serve.server import Handler, Peer, RequestError, Server
 from tests.client.small_service import SmallService
 
@@ -213,8 +213,8 @@ def test_too_many_open_requests_are_answered_with_busy(server: Server, client: C
             assert (refused.value.code, refused.value.is_passing) == ("busy", True)
             assert client.request("status")
         service.gate.set()
-    until(lambda: not server._desk._open)  # nothing stays of those who are gone
-    assert not server._desk._of_connection
+    until(lambda: not server._request_queue._open)  # nothing stays of those who are gone
+    assert not server._request_queue._of_connection
     assert client.request("clusters")
 
 
@@ -344,7 +344,7 @@ def test_a_client_that_reads_no_replies_costs_little(endpoint: str, service: Sma
         started = time.monotonic()
         assert client.request("status")
         assert time.monotonic() - started < 1
-        until(lambda: not server._desk._open and not server._replies)
+        until(lambda: not server._request_queue._open and not server._replies)
         assert memory_mb() - before < 150
         assert client.request("clusters") == big
 
@@ -356,7 +356,7 @@ def test_a_client_that_vanishes_costs_nothing(server: Server, client: Client, se
             dealer.send_multipart([b"", request("wait", number, timeout=20)])
             until(lambda number=number: len(service.asked) > number)  # type: ignore[misc]
     service.idle.set()
-    until(lambda: not server._desk._open)
+    until(lambda: not server._request_queue._open)
     assert client.request("status")
 
 

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from dupwatchd import settings, systemd
+from dupwatchd import systemd
+from dupwatchd.settings.model import default_state
 
-STATE = settings.default_state()
+STATE = default_state()
 RUNTIME, CACHE = os.environ["RUNTIME_DIRECTORY"], os.environ["CACHE_DIRECTORY"]
 
 
@@ -28,7 +29,7 @@ def compiles() -> None:
     """numba compiles, and keeps what it compiled."""
     import numpy as np
 
-    from dupwatchd.compare import boxtree  # noqa: F401 - it is here that numba is at home
+    from dupwatchd.compare.tree import boxtree  # noqa: F401 - it is here that numba is at home
 
     sys.path.insert(0, STATE)
     Path(STATE, "compiled.py").write_text(

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupwatchd import config
-from dupwatchd.settings import Settings, fields, load, load_with_origins, values
+from dupwatchd.settings import Settings, fields, load, load_with_origins, printing, values
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -63,17 +62,17 @@ def test_the_json_document_holds_every_setting(tmp_path: Path) -> None:
 @given(st.lists(st.text(st.characters(codec="utf-8"))))
 def test_any_text_survives_being_printed(ignore: list[str]) -> None:
     loaded = load_with_origins({"state": "/x", "watch": {"ignore": ignore}})
-    assert tomllib.loads(config.in_force(loaded))["watch"]["ignore"] == ignore
+    assert tomllib.loads(printing.in_force(loaded))["watch"]["ignore"] == ignore
 
 
 def test_a_path_that_toml_cannot_hold_is_shown_in_a_comment() -> None:
-    text = config.in_force(load_with_origins({"state": os.fsdecode(b"/\xff")}))
+    text = printing.in_force(load_with_origins({"state": os.fsdecode(b"/\xff")}))
     assert "#state = " in text
     assert "state" not in tomllib.loads(text)
 
 
 def test_the_example_sets_nothing_and_each_of_its_lines_could(tmp_path: Path) -> None:
-    text = config.example()
+    text = printing.example()
     assert all(values == {} for values in tomllib.loads(text).values())
     uncommented = tmp_path / "all.toml"
     uncommented.write_text(re.sub(r"^#(?=\w)", "", text, flags=re.MULTILINE))

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from dupwatchd.arrays import Matches, Thumbnails
-from dupwatchd.compare import measures
-from dupwatchd.compare.dense import DenseMatcher
-from dupwatchd.compare.descriptors import Descriptors
-from dupwatchd.compare.device import Device
-from dupwatchd.compare.matcher import Matcher
-from dupwatchd.compare.measures import ReadThumbnails
-from dupwatchd.compare.own import OwnMatches, OwnMeasure, OwnSearch
+from dupwatchd.compare.custom.search import CustomMatches, CustomMeasure, CustomSearch
+from dupwatchd.compare.dense.device import Device
+from dupwatchd.compare.dense.matcher import DenseMatcher
+from dupwatchd.compare.measures import exact
+from dupwatchd.compare.measures.descriptors import Descriptors
+from dupwatchd.compare.measures.exact import ReadThumbnails
+from dupwatchd.compare.tree.matcher import Matcher
 from dupwatchd.model import Limits, PictureId
 
 _AT_ONCE = 8192
@@ -28,7 +28,7 @@ class Search:
         self,
         limits: Limits,
         read_thumbnails: ReadThumbnails,
-        own: OwnMeasure | None,
+        custom: CustomMeasure | None,
         device: Device,
         *,
         on_device: bool,
@@ -38,7 +38,9 @@ class Search:
         self._read_thumbnails = read_thumbnails
         self._indexed = None if on_device else Matcher(limits, read_thumbnails)
         self._dense = DenseMatcher(limits, read_thumbnails, device) if on_device else None
-        self._own = OwnSearch(own, limits.keep_own, limits.mirrored, read_thumbnails, device) if own else None
+        self._custom = (
+            CustomSearch(custom, limits.keep_custom, limits.mirrored, read_thumbnails, device) if custom else None
+        )
         self._ids: dict[PictureId, None] = {}  # of those known, in order; only if not all is in the index
 
     def add(self, ids: Sequence[PictureId], described: Descriptors) -> None:
@@ -66,7 +68,7 @@ class Search:
         """All matches of known pictures with all known ones; what is not known (any more) is passed over."""
         if self._indexed is not None:
             yield from self._indexed.match_known(ids, threads=threads)
-        if self._dense is not None or self._own is not None:
+        if self._dense is not None or self._custom is not None:
             again = [one for one in ids if one in self._ids]
             self._remove_elsewhere(again)
             yield from self._match_elsewhere(again, self._read_thumbnails(list(again)))
@@ -78,7 +80,7 @@ class Search:
             in_order: list[PictureId] = self._indexed.known().tolist()
             for some in _parts(in_order):
                 yield len(some), self._indexed.match_known(some, only_earlier=True, threads=threads)
-        if self._dense is None and self._own is None:
+        if self._dense is None and self._custom is None:
             return
         self._remove_elsewhere(ids)
         for some in _parts(ids):
@@ -86,29 +88,29 @@ class Search:
             self._add_elsewhere(some)
 
     def _add_elsewhere(self, ids: Sequence[PictureId]) -> None:
-        if self._dense is None and self._own is None:
+        if self._dense is None and self._custom is None:
             return
         self._ids.update(dict.fromkeys(ids))
         if self._dense is not None:
             self._dense.add(ids)
-        if self._own is not None:
+        if self._custom is not None:
             for some in _parts(ids):
-                self._own.add(some, self._read_thumbnails(list(some)))
+                self._custom.add(some, self._read_thumbnails(list(some)))
 
     def _remove_elsewhere(self, ids: Sequence[PictureId]) -> None:
         for one in ids:
             self._ids.pop(one, None)
         if self._dense is not None:
             self._dense.remove(ids)
-        if self._own is not None:
-            self._own.remove(ids)  # what only they linked is searched again, as for every measure
+        if self._custom is not None:
+            self._custom.remove(ids)  # what only they linked is searched again, as for every measure
 
     def _match_elsewhere(self, ids: Sequence[PictureId], thumbnails: Thumbnails) -> Iterator[Matches]:
         if self._dense is not None:
             yield from self._dense.match(ids, thumbnails)
-        if self._own is not None:
+        if self._custom is not None:
             new = dict(zip(ids, thumbnails, strict=True))
-            for found in self._own.match(ids, thumbnails):
+            for found in self._custom.match(ids, thumbnails):
                 yield from self._with_all_values(found, lambda asked: self._read(asked, new))
 
     def _read(self, ids: Sequence[int], new: dict[PictureId, "np.ndarray"]) -> Thumbnails:
@@ -117,14 +119,14 @@ class Search:
         stored = dict(zip(known, self._read_thumbnails(known), strict=True))
         return np.stack([new[PictureId(one)] if one in new else stored[one] for one in ids])
 
-    def _with_all_values(self, found: OwnMatches, read: Callable[[Sequence[int]], Thumbnails]) -> Iterator[Matches]:
+    def _with_all_values(self, found: CustomMatches, read: Callable[[Sequence[int]], Thumbnails]) -> Iterator[Matches]:
         for mirrored in (False, True):
             which = np.flatnonzero(found.mirrored == mirrored)
             for start in range(0, len(which), _MEASURED_AT_ONCE):
                 rows = which[start : start + _MEASURED_AT_ONCE]
                 a, b = found.a[rows], found.b[rows]
                 (of_a, a_places), (of_b, b_places) = (np.unique(one, return_inverse=True) for one in (a, b))
-                values = measures.measure_chosen(
+                values = exact.measure_chosen(
                     read(of_a.tolist()), read(of_b.tolist()), a_places, b_places, mirrored=mirrored
                 )
                 kept = np.full(len(rows), mirrored)

@@ -43,7 +43,7 @@ class Copy:
 
 def any_copies(database: Database, measure: str, threshold: float, *, mirrored: bool) -> bool:
     """Can there be any cluster: two pictures within the threshold of a measure, or two files of one picture?"""
-    if measure not in ("mse", "structure", "own"):
+    if measure not in ("mse", "structure", "custom"):
         raise ValueError(measure)
     matched = f"SELECT 1 FROM match WHERE {measure} <= ? AND mirrored <= ? LIMIT 1"
     return bool(
@@ -54,10 +54,10 @@ def any_copies(database: Database, measure: str, threshold: float, *, mirrored: 
 
 
 def matches_in_parts(database: Database) -> Iterator[list[Row]]:
-    """All matches, some at a time: the two pictures, whether mirrored, mse, structure, own."""
+    """All matches, some at a time: the two pictures, whether mirrored, mse, structure, custom."""
     last = (-1, -1, -1)
     while rows := database.rows(
-        "SELECT a, b, mirrored, mse, structure, own FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
+        "SELECT a, b, mirrored, mse, structure, custom FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
         "ORDER BY a, b, mirrored LIMIT ?",
         (*last, _ROWS_AT_ONCE),
     ):

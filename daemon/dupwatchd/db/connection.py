@@ -59,7 +59,7 @@ class Database:
             raise
 
     @contextmanager
-    def one_moment(self) -> Iterator[None]:
+    def snapshot(self) -> Iterator[None]:
         """All that is read inside was true at one time, whoever commits meanwhile; nothing is locked."""
         if self._connection.in_transaction:
             yield

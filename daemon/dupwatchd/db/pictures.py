@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 _CHUNK = 500  # bindings per statement; SQLite takes 32766, short statements stay in its cache
 
-MatchRow = tuple[int, int, int, float, float, float | None]  # a, b, mirrored, mse, structure, own
+MatchRow = tuple[int, int, int, float, float, float | None]  # a, b, mirrored, mse, structure, custom
 
 ContentKey = tuple[bytes, int]  # digest of the bytes, way of reading
 
@@ -143,7 +143,7 @@ def matches_around(database: Database, picture_ids: Iterable[int]) -> list[Match
         "WITH RECURSIVE reached(id) AS (SELECT value FROM json_each(?) "
         "UNION SELECT match.b FROM reached JOIN match ON match.a = reached.id "
         "UNION SELECT match.a FROM reached JOIN match ON match.b = reached.id) "
-        "SELECT a, b, mirrored, mse, structure, own FROM reached JOIN match ON match.a = reached.id",
+        "SELECT a, b, mirrored, mse, structure, custom FROM reached JOIN match ON match.a = reached.id",
         (json.dumps(list(picture_ids)),),
     )
 

@@ -89,7 +89,16 @@ def _keep_forest(database: "Database") -> None:
     database.rows("CREATE TABLE rejoin (picture_id INTEGER PRIMARY KEY) STRICT")
 
 
-_STEPS: tuple[Callable[["Database"], None], ...] = (_create, _keep_forest)
+def _call_it_custom(database: "Database") -> None:
+    """The user's measure has the same name here as in the settings."""
+    database.rows("ALTER TABLE match RENAME COLUMN own TO custom")
+    database.rows(
+        """UPDATE fact SET value = replace(replace(value, '"own"', '"custom"'), '"keep_own"', '"keep_custom"') """
+        "WHERE name = 'compared'"
+    )
+
+
+_STEPS: tuple[Callable[["Database"], None], ...] = (_create, _keep_forest, _call_it_custom)
 VERSION = len(_STEPS)
 
 

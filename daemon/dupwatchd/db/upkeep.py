@@ -45,7 +45,7 @@ def matches_in_parts(database: Database, size: int) -> Iterator[list[MatchRow]]:
     """All matches, ``size`` at a time."""
     last = (-1, -1, -1)
     while rows := database.rows(
-        "SELECT a, b, mirrored, mse, structure, own FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
+        "SELECT a, b, mirrored, mse, structure, custom FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
         "ORDER BY a, b, mirrored LIMIT ?",
         (*last, size),
     ):

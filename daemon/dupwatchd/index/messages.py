@@ -7,7 +7,7 @@ A frame is two 4-byte big-endian lengths, a JSON header of the first length and 
 
     worker: {"ready": true}
     pool:   {"read": [path, …]}                 paths as text with surrogate escapes
-    worker: {"read": [entry, …]}                one per path: {"error", "verdict"} or {"stamp", "digest"}
+    worker: {"read": [entry, …]}                one per path: {"error", "status"} or {"stamp", "digest"}
     pool:   {"decode": [index, …]}              into the files of the oldest chunk not yet decoded; [] drops it
     worker: {"decoded": [entry, …]}             {"index", "width", "height", "format"} with a thumbnail in the raw
                                                 bytes, or {"index", "error", "picture"}; as many frames as it likes
@@ -22,13 +22,15 @@ from typing import Any
 import numpy as np
 
 from dupwatchd.index.reasons import one_line
-from dupwatchd.model import Decoded, Stamp, Verdict
+from dupwatchd.model import Decoded, ReadStatus, Stamp
 
 LENGTHS_BYTES = 8
 # A header holds one line per file at most; more is not a reply but an attack on the pool's memory.
 MAX_HEADER_BYTES = 256 * 1024
 
-_READ_VERDICTS = {v.value: v for v in (Verdict.UNREADABLE, Verdict.VANISHED, Verdict.CHANGED, Verdict.NOT_A_PICTURE)}
+_NOT_READ = {
+    v.value: v for v in (ReadStatus.UNREADABLE, ReadStatus.VANISHED, ReadStatus.CHANGED, ReadStatus.NOT_A_PICTURE)
+}
 
 
 class BadReply(Exception):  # noqa: N818 - it names what came, as the other outcomes do
@@ -47,7 +49,7 @@ class ReadFile:
 class NotRead:
     """A file could not be read."""
 
-    verdict: Verdict
+    status: ReadStatus
     error: str | None
     stamp: Stamp | None = None
 
@@ -95,7 +97,7 @@ def read_reply(results: Sequence[ReadFile | NotRead]) -> bytes:
         if isinstance(result, ReadFile):
             entries.append({"stamp": stamp, "digest": result.digest.hex()})
         else:
-            entries.append({"verdict": result.verdict.value, "error": result.error, "stamp": stamp})
+            entries.append({"status": result.status.value, "error": result.error, "stamp": stamp})
     return frame({"read": entries})
 
 
@@ -168,7 +170,7 @@ def _read_entry(entry: dict[str, Any]) -> ReadFile | NotRead:
             raise ValueError
         return ReadFile(stamp, digest)
     error = entry["error"]
-    return NotRead(_READ_VERDICTS[entry["verdict"]], error and _text(error), stamp)
+    return NotRead(_NOT_READ[entry["status"]], error and _text(error), stamp)
 
 
 def _stamp_fields(stamp: Stamp) -> list[int]:

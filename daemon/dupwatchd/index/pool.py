@@ -13,13 +13,13 @@ from typing import Any, Self
 
 from dupwatchd.errors import DupwatchError
 from dupwatchd.index import messages
+from dupwatchd.index.fork_server import ForkServer, ForkServerLost
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.link import WorkerGone, WorkerLink
 from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
-from dupwatchd.index.nursery import Nursery, NurseryLost
 from dupwatchd.index.plan import CHUNK_FILES, Chunk, File, Plan
 from dupwatchd.index.reasons import why_died, why_too_slow
-from dupwatchd.model import Decoded, Job, Outcome, Verdict
+from dupwatchd.model import Decoded, Job, Outcome, ReadStatus
 
 __all__ = ["DecodeLimits", "WorkerPool"]
 
@@ -41,7 +41,7 @@ class WorkerPool:
         self._attend = attend  # called twice a second at least while indexing; what it raises ends that
         self._thumbnail_px = thumbnail_px
         self._limits = limits
-        self._nursery: Nursery | None = None
+        self._fork_server: ForkServer | None = None
         self._links: list[WorkerLink] = []
         self._selector = selectors.PollSelector()
         self._stuck_workers = 0
@@ -63,9 +63,9 @@ class WorkerPool:
             link.connection.close()
         self._links.clear()
         self._selector.close()
-        if self._nursery is not None:
-            self._nursery.close()
-            self._nursery = None
+        if self._fork_server is not None:
+            self._fork_server.close()
+            self._fork_server = None
 
     def index(self, jobs: Iterable[Job], known: Known) -> Generator[Outcome, None, None]:
         """One outcome per job, in any order; looks only a few chunks ahead in ``jobs``.
@@ -166,9 +166,9 @@ class WorkerPool:
         for index, (file, result) in enumerate(zip(chunk.files, results, strict=True)):
             file.stamp = result.stamp
             if isinstance(result, NotRead):
-                self._settle(file, result.verdict, error=result.error)
+                self._settle(file, result.status, error=result.error)
             elif file.claimed != result.digest and known(file.job, result.digest):
-                self._settle(file, Verdict.KNOWN, digest=result.digest)
+                self._settle(file, ReadStatus.KNOWN, digest=result.digest)
             else:
                 file.claimed = result.digest
                 wanted.append(index)
@@ -190,29 +190,29 @@ class WorkerPool:
         reason = reason or why_died(status, decoding, self._limits.memory_mb)
         for file in plan.retry(blamed.chunk):
             if decoding:
-                self._settle(file, Verdict.FAILED, digest=file.claimed, error=reason)
+                self._settle(file, ReadStatus.FAILED, digest=file.claimed, error=reason)
             else:
                 file.stamp = None
-                self._settle(file, Verdict.UNREADABLE, error=reason)
+                self._settle(file, ReadStatus.UNREADABLE, error=reason)
 
     def _settle_decoded(self, file: File, result: Decoded | NotDecoded) -> None:
         if isinstance(result, Decoded):
-            self._settle(file, Verdict.DECODED, digest=file.claimed, decoded=result)
+            self._settle(file, ReadStatus.DECODED, digest=file.claimed, decoded=result)
         else:
-            verdict = Verdict.FAILED if result.picture else Verdict.NOT_A_PICTURE
-            self._settle(file, verdict, digest=file.claimed, error=result.error)
+            status = ReadStatus.FAILED if result.picture else ReadStatus.NOT_A_PICTURE
+            self._settle(file, status, digest=file.claimed, error=result.error)
 
     def _settle(
         self,
         file: File,
-        verdict: Verdict,
+        status: ReadStatus,
         *,
         digest: bytes | None = None,
         decoded: Decoded | None = None,
         error: str | None = None,
     ) -> None:
         file.done = True
-        self._settled.append(Outcome(file.job, verdict, file.stamp, digest, decoded, error))
+        self._settled.append(Outcome(file.job, status, file.stamp, digest, decoded, error))
 
     def _start_worker(self) -> WorkerLink:
         """Raises DupwatchError if it cannot be done."""
@@ -224,7 +224,7 @@ class WorkerPool:
         with theirs:
             try:
                 pid = self._spawn(theirs)
-            except (OSError, NurseryLost) as error:
+            except (OSError, ForkServerLost) as error:
                 ours.close()
                 raise DupwatchError(f"cannot start a process that decodes pictures: {error}") from error
         max_raw_bytes = CHUNK_FILES * 3 * self._thumbnail_px**2
@@ -236,14 +236,14 @@ class WorkerPool:
     def _spawn(self, connection: socket.socket) -> int:
         """The process id of a new worker; a nursery that has died is replaced, once."""
         for _ in range(2):
-            if self._nursery is None:
-                self._nursery = Nursery(self._thumbnail_px, self._limits)
+            if self._fork_server is None:
+                self._fork_server = ForkServer(self._thumbnail_px, self._limits)
             try:
-                return self._nursery.spawn(connection)
-            except NurseryLost:
-                self._nursery.close()
-                self._nursery = None
-        raise NurseryLost("it dies as soon as it starts")
+                return self._fork_server.spawn(connection)
+            except ForkServerLost:
+                self._fork_server.close()
+                self._fork_server = None
+        raise ForkServerLost("it dies as soon as it starts")
 
     def _end(self, link: WorkerLink) -> int:
         """Kill a worker and forget it; its wait status."""
@@ -251,12 +251,12 @@ class WorkerPool:
         self._selector.unregister(link.connection)
         link.connection.close()
         status = signal.SIGKILL.value  # of one that has died with its nursery, or cannot die yet
-        if self._nursery is not None:
+        if self._fork_server is not None:
             try:
-                answer = self._nursery.end(link.pid)
-            except NurseryLost:
-                self._nursery.close()
-                self._nursery = None
+                answer = self._fork_server.end(link.pid)
+            except ForkServerLost:
+                self._fork_server.close()
+                self._fork_server = None
             else:
                 self._stuck_workers = max(0, -answer)
                 if answer >= 0:

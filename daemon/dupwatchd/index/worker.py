@@ -22,7 +22,7 @@ from dupwatchd.index.decode import decode
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.messages import NotDecoded, NotRead, ReadFile
 from dupwatchd.index.reasons import EXIT_OUT_OF_MEMORY, DecodeError, NotAPicture
-from dupwatchd.model import Decoded, Stamp, Verdict, within_int64
+from dupwatchd.model import Decoded, ReadStatus, Stamp, within_int64
 from dupwatchd.suffixes import claims_to_be_a_picture, suffix
 
 SIGN_OF_LIFE_SECONDS = 0.5
@@ -101,7 +101,7 @@ class _Worker:
                 if (read := self._read_once(path)) is not None:
                     stamp, content = read
                     return ReadFile(stamp, blake3(content).digest()), content
-            return NotRead(Verdict.CHANGED, None), None
+            return NotRead(ReadStatus.CHANGED, None), None
         except _Refused as refused:
             return refused.result, None
         except OSError as error:
@@ -109,8 +109,8 @@ class _Worker:
 
     def _too_big(self, path: bytes, stamp: Stamp) -> NotRead:
         if claims_to_be_a_picture(path):
-            return NotRead(Verdict.UNREADABLE, f"larger than max_file_mb = {self._limits.max_file_mb}", stamp)
-        return NotRead(Verdict.NOT_A_PICTURE, None, stamp)  # a video, most likely
+            return NotRead(ReadStatus.UNREADABLE, f"larger than max_file_mb = {self._limits.max_file_mb}", stamp)
+        return NotRead(ReadStatus.NOT_A_PICTURE, None, stamp)  # a video, most likely
 
     def _read_once(self, path: bytes) -> tuple[Stamp, bytes] | None:
         """The whole file and its stamp; None if it changed meanwhile."""
@@ -118,7 +118,7 @@ class _Worker:
         try:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
-                raise _Refused(NotRead(Verdict.UNREADABLE, "not a regular file"))
+                raise _Refused(NotRead(ReadStatus.UNREADABLE, "not a regular file"))
             if before.st_size > self._limits.max_file_mb << 20:
                 raise _Refused(self._too_big(path, _stamp(before)))
             content = self._content(descriptor, before.st_size)
@@ -155,12 +155,12 @@ class _Refused(Exception):  # noqa: N818 - it names the outcome
 
 def _not_read(error: OSError) -> NotRead:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return NotRead(Verdict.VANISHED, None)
+        return NotRead(ReadStatus.VANISHED, None)
     if error.errno == errno.EAGAIN:  # somebody holds a lease on it (Samba): it is about to change
-        return NotRead(Verdict.CHANGED, None)
+        return NotRead(ReadStatus.CHANGED, None)
     if error.errno == errno.ELOOP:
-        return NotRead(Verdict.UNREADABLE, "a symbolic link")
-    return NotRead(Verdict.UNREADABLE, (error.strerror or "unknown error").lower())
+        return NotRead(ReadStatus.UNREADABLE, "a symbolic link")
+    return NotRead(ReadStatus.UNREADABLE, (error.strerror or "unknown error").lower())
 
 
 def _stamp(status: os.stat_result) -> Stamp:

@@ -21,7 +21,7 @@ class Measured(NamedTuple):
     structure: float
     turn: int  # degrees by which the second must be turned to show the first
     mirrored: bool
-    own: float = 0.0  # by the user's own measure, if that is asked for
+    custom: float = 0.0  # by the user's own measure, if that is asked for
 
 
 _ITSELF = Measured(0.0, 0.0, 0, False)
@@ -31,14 +31,14 @@ _ITSELF = Measured(0.0, 0.0, 0, False)
 class Question:
     """Which copies are asked for."""
 
-    measure: str  # "mse", "structure" or "own"
+    measure: str  # "mse", "structure" or "custom"
     threshold: float
     mirrored: bool
     touching: tuple[bytes, ...] | None = None  # only clusters with a file under one of these folders; None: all
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class LiveChecks:
     """Who knows what the index does not: thumbnails, and how the files are at this moment."""
 
     measure_pairs: Callable[[list[Pair], str, bool], list[Measured]]  # pairs, measure, mirrored allowed
@@ -47,7 +47,7 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class ClusterCandidate:
     """Pictures joined by matches within a threshold, or one flat picture of one content; and their files."""
 
     pictures: list[int]
@@ -55,19 +55,21 @@ class Joined:
     matches: Callable[[], list[Pair]]  # between them, enough to join them all; only asked if a file is missing
 
 
-def look_at(candidates: Sequence[Joined], question: Question, witness: Witness) -> list[list[dict[str, Any]]]:
+def look_at(
+    candidates: Sequence[ClusterCandidate], question: Question, live_checks: LiveChecks
+) -> list[list[dict[str, Any]]]:
     """For each candidate the clusters that it is, as in the JSON of `scan`, paths as bytes.
 
     A file that is not there is left out, and joins nothing: there may be several clusters, or none. The files joined
     do not depend on the order in which they were indexed, and neither does anything else here.
     """
     parts = [
-        [keep.in_order(part) for part in _parts(joined, question, witness) if _counts(part, question)]
+        [keep.in_order(part) for part in _parts(joined, question, live_checks) if _counts(part, question)]
         for joined in candidates
     ]
     pairs = sorted({(files[0].picture_id, copy.picture_id) for some in parts for files in some for copy in files[1:]})
-    values = dict(zip(pairs, _measured(pairs, question, witness), strict=True))
-    return [[_cluster(files, values, question, witness.are_linked) for files in some] for some in parts]
+    values = dict(zip(pairs, _measured(pairs, question, live_checks), strict=True))
+    return [[_cluster(files, values, question, live_checks.are_linked) for files in some] for some in parts]
 
 
 def _counts(files: list[Copy], question: Question) -> bool:
@@ -77,10 +79,10 @@ def _counts(files: list[Copy], question: Question) -> bool:
     return len(files) > 1 and any(copy.path.startswith(prefixes) for copy in files)
 
 
-def _measured(pairs: list[Pair], question: Question, witness: Witness) -> list[Measured]:
+def _measured(pairs: list[Pair], question: Question, live_checks: LiveChecks) -> list[Measured]:
     """How far the pictures of each pair are apart; one picture is not far from itself, whatever it shows."""
     apart = [(a, b) for a, b in pairs if a != b]
-    values = iter(witness.measure_pairs(apart, question.measure, question.mirrored) if apart else ())
+    values = iter(live_checks.measure_pairs(apart, question.measure, question.mirrored) if apart else ())
     return [next(values) if a != b else _ITSELF for a, b in pairs]
 
 
@@ -88,17 +90,17 @@ def _near(measured: Measured, question: Question) -> bool:
     return bool(getattr(measured, question.measure) <= question.threshold)
 
 
-def _parts(joined: Joined, question: Question, witness: Witness) -> list[list[Copy]]:
+def _parts(joined: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
     """The files that are there, in one part for each set of pictures that is still joined."""
-    present = [copy for copy in joined.copies if witness.is_there(copy)]
+    present = [copy for copy in joined.copies if live_checks.is_there(copy)]
     alive = {copy.picture_id for copy in present}
     if len(alive) == len(joined.pictures):
         return [present]
-    parts = _rejoined(alive, joined.matches(), question, witness)
+    parts = _rejoined(alive, joined.matches(), question, live_checks)
     return [[copy for copy in present if copy.picture_id in part] for part in parts]
 
 
-def _rejoined(alive: set[int], matches: list[Pair], question: Question, witness: Witness) -> Iterator[set[int]]:
+def _rejoined(alive: set[int], matches: list[Pair], question: Question, live_checks: LiveChecks) -> Iterator[set[int]]:
     """The pictures by what joins them when the others of the cluster are gone.
 
     Two of them may match without a stored match, if those that are gone joined them as well. So what falls apart is
@@ -111,7 +113,7 @@ def _rejoined(alive: set[int], matches: list[Pair], question: Question, witness:
         while reached and apart:
             picture = reached.pop()
             pairs = [(picture, other) for others in apart for other in sorted(others)]
-            values = _measured(pairs, question, witness)
+            values = _measured(pairs, question, live_checks)
             near = {other for (_, other), measured in zip(pairs, values, strict=True) if _near(measured, question)}
             joining = set().union(*(others for others in apart if others & near))
             apart = [others for others in apart if not others & near]
@@ -146,7 +148,7 @@ def _cluster(
         if copy is not kept:
             seen = staying.setdefault((copy.device, copy.inode), [])
             linked = [other for other in seen if are_linked(other, copy)]
-            # Joined through others, a file may be far from the one that stays: then it cannot go.
+            # ClusterCandidate through others, a file may be far from the one that stays: then it cannot go.
             if _near(measured, question) and not linked:
                 reclaimable_bytes += copy.size_bytes
                 seen.append(copy)
@@ -160,7 +162,11 @@ def _cluster(
                 "height": copy.height,
                 "mse": measured.mse,
                 "structure": measured.structure,
-                **({"own": measured.own if isfinite(measured.own) else None} if question.measure == "own" else {}),
+                **(
+                    {"custom": measured.custom if isfinite(measured.custom) else None}
+                    if question.measure == "custom"
+                    else {}
+                ),
                 "turn": measured.turn,
                 "mirrored": measured.mirrored,
                 "keep": copy is kept,
@@ -172,3 +178,7 @@ def _cluster(
         "reclaimable_bytes": reclaimable_bytes,
         "files": rows,
     }
+
+
+def _custom_value(measured: Measured) -> dict[str, float | None]:
+    return {"custom": measured.custom if isfinite(measured.custom) else None}

@@ -17,7 +17,7 @@ from dupwatchd.db import answers
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, Row
 
-_MEASURES = ("mse", "structure", "own")  # in the order of a row of `answers.matches_in_parts`
+_MEASURES = ("mse", "structure", "custom")  # in the order of a row of `answers.matches_in_parts`
 _PICTURES_AT_ONCE = 5000
 
 Whole = NDArray[np.int64]
@@ -67,7 +67,7 @@ def load_columns(database: Database, are_linked: Callable[[Copy, Copy], bool] | 
 
     ``are_linked`` is asked about files that the index takes for one; without it they are taken for several.
     """
-    with database.one_moment():
+    with database.snapshot():
         matched = _read_matches(database)
         shared = np.array(answers.shared_pictures(database), np.int64)
         pictures = _distinct(np.concatenate([matched.pictures.ravel(), shared]))
@@ -187,7 +187,7 @@ def _add_matches(columns: Columns, matched: _Matched) -> None:
     ends = by_picture[np.searchsorted(pictures, matched.pictures[known])]  # (M, 2)
     for place, measure in enumerate(_MEASURES):
         value = matched.values[known, place]
-        if measure == "own" and np.isnan(value).all():
+        if measure == "custom" and np.isnan(value).all():
             value = value[:0]  # there is no such measure
         order = np.argsort(value, kind="stable")
         columns.matches[measure] = Matches(value[order], ends[order, 0], ends[order, 1], matched.mirrored[known][order])

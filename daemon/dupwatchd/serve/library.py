@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dupwatchd.db import answers
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
-from dupwatchd.serve.clusters import Joined, Pair, Question, Witness, look_at
+from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, look_at
 from dupwatchd.serve.columns import Columns, Whole, load_columns
 from dupwatchd.serve.ranking import Answer, Candidates, Cluster, candidates
 
@@ -39,7 +39,7 @@ class Library:
         return self._columns.memory_bytes
 
     def page(
-        self, database: Database, question: Question, witness: Witness, limit: int | None, offset: int = 0
+        self, database: Database, question: Question, live_checks: LiveChecks, limit: int | None, offset: int = 0
     ) -> tuple[int, list[Cluster]]:
         """How many clusters there are, and ``limit`` of them from ``offset`` on; those that free most come first.
 
@@ -52,7 +52,7 @@ class Library:
         """
         answer = self._answer(database, question)
         return answer.page(
-            lambda some: look_at(self._joined(database, question, answer.candidates, some), question, witness),
+            lambda some: look_at(self._joined(database, question, answer.candidates, some), question, live_checks),
             limit,
             offset,
         )
@@ -66,7 +66,9 @@ class Library:
         self._answers.move_to_end(question)
         return self._answers[question]
 
-    def _joined(self, database: Database, question: Question, found: Candidates, clusters: Whole) -> list[Joined]:
+    def _joined(
+        self, database: Database, question: Question, found: Candidates, clusters: Whole
+    ) -> list[ClusterCandidate]:
         """The pictures and files of some of the candidates."""
         chosen = np.zeros(len(found.joined), bool)
         chosen[clusters] = True
@@ -85,7 +87,7 @@ class Library:
 
         matches = cache(lambda: self._matches_inside(question, found, chosen))
         return [
-            Joined(members[cluster], copies[cluster], partial(lambda cluster: matches()[cluster], cluster))
+            ClusterCandidate(members[cluster], copies[cluster], partial(lambda cluster: matches()[cluster], cluster))
             for cluster in clusters.tolist()
         ]
 

@@ -17,7 +17,7 @@ from dupwatchd.db import files
 from dupwatchd.db.connection import Database
 from dupwatchd.errors import DupwatchError
 from dupwatchd.paths import at_or_below
-from dupwatchd.serve.clusters import Question, Witness
+from dupwatchd.serve.clusters import LiveChecks, Question
 from dupwatchd.serve.library import Library
 from dupwatchd.serve.ranking import Cluster
 from dupwatchd.serve.server import Handler, Peer, RequestError
@@ -45,7 +45,7 @@ class Working(Protocol):
         """Nothing is pending."""
 
     @property
-    def is_long_at_it(self) -> bool:
+    def is_busy_for_long(self) -> bool:
         """The index changes all the time: answers may be of a moment ago."""
 
     def status(self) -> Result:
@@ -62,7 +62,7 @@ class Working(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuestionDefaults:
     """What holds if a question does not say."""
 
     measure: str
@@ -70,7 +70,7 @@ class Asked:
     mirrored: bool
     kept: dict[str, float]  # the largest threshold of each measure
     default_thresholds: dict[str, float]
-    own: str  # what the user calls the measure that is "own" here
+    custom: str  # what the user calls the measure that is "custom" here
 
 
 @dataclass
@@ -92,8 +92,8 @@ class Questions:
         open_reader: Callable[[], Database],
         working: Working,
         roots: Callable[[], Sequence[bytes]],
-        asked: Asked,
-        witness: Callable[[Database], Witness],
+        asked: QuestionDefaults,
+        live_checks: Callable[[Database], LiveChecks],
         find: Callable[[Database, bytes | None, bytes | None, Question, Peer], list[dict[str, Any]]],
         version: str,
     ) -> None:
@@ -101,7 +101,7 @@ class Questions:
         self._working = working
         self._roots = roots
         self._asked = asked
-        self._witness = witness
+        self._live_checks = live_checks
         self._find = find
         self._version = version
         self._readers: list[Database] = []  # those that nobody uses now
@@ -173,7 +173,7 @@ class Questions:
             for _ in range(2):
                 held = self._up_to_date()
                 revision = held.revision
-                total, found = held.library.page(held.reader, question, self._witness(held.reader), limit, offset)
+                total, found = held.library.page(held.reader, question, self._live_checks(held.reader), limit, offset)
                 if _are_there(found):
                     break
                 self._replace(None)  # it remembers files that have gone since
@@ -223,7 +223,7 @@ class Questions:
     def _question(self, args: Args, touching: tuple[bytes, ...] | None) -> Question:
         asked = self._asked
         measure = args.get("measure", asked.measure)
-        measure = "own" if measure == asked.own else measure
+        measure = "custom" if measure == asked.custom else measure
         if measure not in asked.kept:
             raise RequestError(
                 "out_of_range", f"nothing is kept of a measure {measure}; there is {', '.join(asked.kept)}"
@@ -240,21 +240,21 @@ class Questions:
         return Question(measure, float(threshold), mirrored, touching)
 
     def _named(self, measure: str) -> str:
-        return self._asked.own if measure == "own" else measure
+        return self._asked.custom if measure == "custom" else measure
 
-    def let_go(self) -> None:
+    def drop_stale_library(self) -> None:
         """Call now and then: no connection is left in the past, or the log of the database could only grow."""
         with self._library_lock:
             held = self._held
             if held is None or held.revision == self._working.changes:
                 return
-            if not self._working.is_long_at_it or time.monotonic() >= held.renew_at + _KEPT_SECONDS:
+            if not self._working.is_busy_for_long or time.monotonic() >= held.renew_at + _KEPT_SECONDS:
                 self._replace(None)
 
     def _up_to_date(self) -> _Held:
         """The library as it is; while the index changes all the time, as it was a moment ago. Holding the lock."""
         held = self._held
-        if held is None or (held.revision != self._working.changes and not self._working.is_long_at_it):
+        if held is None or (held.revision != self._working.changes and not self._working.is_busy_for_long):
             held = self._load()
             self._replace(held)
         elif held.revision != self._working.changes and time.monotonic() >= held.renew_at and not self._renewing:
@@ -283,7 +283,7 @@ class Questions:
             reader = self._open_reader()
             stack.callback(reader.close)
             revision = self._working.changes
-            stack.enter_context(reader.one_moment())
+            stack.enter_context(reader.snapshot())
             library = Library.load(reader)
             now = time.monotonic()
             renew_at = now + max(_RENEW_SECONDS, _RENEW_SHARE * (now - began))
@@ -300,7 +300,7 @@ class Questions:
             reader = self._readers.pop() if self._readers else None
         reader = reader or self._open_reader()
         try:
-            with reader.one_moment():
+            with reader.snapshot():
                 yield reader
         finally:
             with self._lock:

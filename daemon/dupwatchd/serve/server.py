@@ -1,7 +1,8 @@
 """The socket side of the service: requests in, replies and events out, as PROTOCOL.md says.
 
 One thread owns all sockets; it never waits for a handler nor for a client. Handlers run on the threads of the
-`Desk`; what they return, and what `publish` is given, comes back to the socket thread through deques and an eventfd.
+`RequestQueue`; what they return, and what `publish` is given, comes back to the socket thread through deques and an
+eventfd.
 Nothing a client sends or fails to read may stop the loop, and each queue has an end:
 
 - connections: see `door.py`
@@ -27,8 +28,16 @@ from dupwatch.endpoints import checked, events_endpoint, socket_path
 from dupwatch.errors import WrongUsageError
 from dupwatchd.errors import UsageError
 from dupwatchd.serve.binding import SocketFile, bind, demand_keys
-from dupwatchd.serve.desk import OPEN_PER_CONNECTION_MAX, Desk, Handler, Peer, RequestError, Result, Ticket
-from dupwatchd.serve.door import Door
+from dupwatchd.serve.connection_limit import ConnectionLimit
+from dupwatchd.serve.request_queue import (
+    OPEN_PER_CONNECTION_MAX,
+    Handler,
+    Peer,
+    RequestError,
+    RequestQueue,
+    Result,
+    Ticket,
+)
 
 __all__ = ["Handler", "Peer", "RequestError", "Server"]
 
@@ -70,7 +79,7 @@ class Server:
             raise UsageError(str(error)) from error
         self._group = group
         self._keys = keys
-        self._desk = Desk(handlers, threads, self._finish)
+        self._request_queue = RequestQueue(handlers, threads, self._finish)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._authenticator: ThreadAuthenticator | None = None
         self._files: list[SocketFile] = []
@@ -94,7 +103,7 @@ class Server:
             self._requests = self._socket(zmq.ROUTER)
             self._listeners = self._socket(zmq.XPUB)
             sockets = [self._requests, self._listeners]
-            self._door = Door(sockets)
+            self._connection_limit = ConnectionLimit(sockets)
             self._authenticator = demand_keys(self._context, sockets, self.endpoint, self._keys)
             for zmq_socket, endpoint in zip(sockets, (self.endpoint, events_endpoint(self.endpoint)), strict=True):
                 file = bind(zmq_socket, endpoint, self._group)
@@ -103,7 +112,7 @@ class Server:
             self._close()
             raise
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._desk.open()
+        self._request_queue.open()
         self._thread.start()
 
     def stop(self) -> None:
@@ -112,7 +121,7 @@ class Server:
             return
         for file in self._files:
             file.remove()  # whoever comes now is told at once that nobody serves
-        self._desk.close()
+        self._request_queue.close()
         self._stopping = True
         self._wake()
         self._thread.join()
@@ -164,7 +173,7 @@ class Server:
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for readable in (self._requests, self._listeners, self._wake_fd, *self._door.monitors):
+        for readable in (self._requests, self._listeners, self._wake_fd, *self._connection_limit.monitors):
             poller.register(readable, zmq.POLLIN)
         while not self._stopping:
             try:
@@ -183,7 +192,7 @@ class Server:
             os.eventfd_read(self._wake_fd)
         except BlockingIOError:
             pass
-        self._door.watch()
+        self._connection_limit.watch()
         self._take_requests()
         self._send_replies()
         self._take_subscriptions()
@@ -216,7 +225,7 @@ class Server:
             self._replies.append((envelope, wire.encode_error(error.request_id, error.code, str(error))))
             return
         try:
-            self._desk.take(ticket)
+            self._request_queue.take(ticket)
         except RequestError as error:
             self._replies.append((envelope, wire.encode_error(ticket.request_id, error.code, str(error))))
 

@@ -1,0 +1,80 @@
+"""Each step of the way of a change, put together as the settings say; what needs numpy is imported late."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dupwatchd.model import Limits
+from dupwatchd.settings import Settings
+from dupwatchd.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
+from dupwatchd.watch.ignore import DEFAULT_IGNORE
+from dupwatchd.watch.walk import WalkRules
+
+if TYPE_CHECKING:
+    from dupwatchd.compare.measures.exact import ReadThumbnails
+    from dupwatchd.compare.search import Search
+    from dupwatchd.index.pool import WorkerPool
+    from dupwatchd.update.intake import OpenSearch
+
+
+def walk_rules(settings: Settings, state: str) -> WalkRules:
+    """Which files are taken up."""
+    watch = settings.watch
+    wanted = frozenset(os.fsencode(suffix) for suffix in watch.suffixes)
+    return WalkRules(
+        suffixes=wanted or IMAGE_SUFFIXES | RAW_SUFFIXES | {b""},
+        ignore=(*watch.ignore, *(DEFAULT_IGNORE if watch.ignore_junk else ())),
+        left_out=frozenset([os.fsencode(state)]),
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What counts as a match."""
+    compare = settings.compare
+    custom = (compare.measure, compare.kept or 0.0) if compare.is_custom else ("", 0.0)
+    return Limits(compare.keep_mse, compare.keep_structure, compare.mirrored, *custom)
+
+
+def worker_pool(
+    settings: Settings, thumbnail_px: int, attend: Callable[[], None] = lambda: None, workers: int | None = None
+) -> "WorkerPool":
+    """The processes that read and decode, not started yet; ``attend`` is called while they work."""
+    from dupwatchd.index.pool import DecodeLimits, WorkerPool
+
+    index = settings.index
+    limits = DecodeLimits(
+        decode_seconds=index.decode_seconds,
+        memory_mb=index.memory_mb,
+        max_pixels=index.max_pixels,
+        max_file_mb=index.max_file_mb,
+    )
+    return WorkerPool(workers or index.workers or processors(), thumbnail_px, limits, attend)
+
+
+def processors() -> int:
+    """How many processors this program may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def search_opener(settings: Settings, side: int) -> "OpenSearch":
+    """Makes what compares, as the settings say."""
+    compare = settings.compare
+
+    def open_search(limits: Limits, read_thumbnails: "ReadThumbnails") -> "Search":
+        from dupwatchd.compare.custom.search import load_custom
+        from dupwatchd.compare.dense.device import open_device
+        from dupwatchd.compare.search import Search
+
+        custom = load_custom(limits.custom, side) if limits.custom else None
+        # for our own measures the index is faster than any GPU: it takes part when it is asked for, or for the user's
+        wanted = compare.device if custom or compare.device == "cuda" else "cpu"
+        device = open_device(wanted, compare.device_memory_mb, _warn)
+        on_device = compare.device == "cuda" and device.name != "cpu"
+        return Search(limits, read_thumbnails, custom, device, on_device=on_device)
+
+    return open_search
+
+
+def _warn(line: str) -> None:
+    logging.getLogger("dupwatchd").warning("%s", line)

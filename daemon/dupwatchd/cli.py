@@ -1,0 +1,218 @@
+"""The command line of dupwatchd: reads the flags, calls the service, shows what comes back, sets the exit status.
+
+Worker processes import this module too: everything heavy is imported where it is used.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from dupwatch.output import check_form, form_flags, question_flags, run, write_copies
+from dupwatchd import __version__
+from dupwatchd.errors import DupwatchError
+
+_FOLDER = click.Path(path_type=bytes)
+_CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
+
+
+@click.group(name="dupwatchd", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="dupwatchd")
+def cli() -> None:
+    """Find pictures that are copies of each other: re-encoded, resized, rotated, retouched a little.
+
+    \b
+    Examples:
+      dupwatchd scan ~/Photos                   look through a folder, show the groups of copies
+      dupwatchd scan --json /srv/photos >a.json the same for a program
+      dupwatchd check                           is the index sound?
+      dupwatchd config                          which settings are in force, and why?
+
+    Photos are only ever read.
+    """
+
+
+@cli.command(name="scan")
+@click.argument("folders", nargs=-1, required=True, type=_FOLDER, metavar="DIR...")
+@_CONFIG
+@click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
+@question_flags
+@click.option("--ignore", multiple=True, metavar="GLOB", help="Leave alone files and folders of this name; repeatable.")
+@click.option("--suffix", multiple=True, metavar="EXT", help="Take up only files with this suffix; repeatable.")
+@click.option("--workers", type=int, metavar="N", help="Worker processes [default: one per processor].")
+@form_flags
+def scan_command(
+    folders: tuple[bytes, ...],
+    config: str | None,
+    state: str | None,
+    measure: str | None,
+    threshold: float | None,
+    mirrored: bool,
+    ignore: tuple[str, ...],
+    suffix: tuple[str, ...],
+    workers: int | None,
+    form: str | None,
+    spare: bool,
+) -> None:
+    """Index and compare the pictures under DIR..., then print the groups of copies.
+
+    A second run only does what is new. Ctrl-C keeps what is done; the next run goes on from there. Nothing under DIR
+    is ever written. What --ignore or --suffix leave out is no longer in the index; without them it is read again.
+
+    \b
+    Examples:
+      dupwatchd scan ~/Photos /mnt/phone
+      dupwatchd scan ~/Photos --threshold 0.01            only the closest copies
+      dupwatchd scan ~/Photos --ignore 'export-*'         leave some folders out
+      dupwatchd scan ~/Photos --print0 --spare | xargs -0r ls -l
+    """
+    from dupwatch.progress import progress
+    from dupwatchd import scan, settings
+    from dupwatchd.settings import sources
+
+    check_form(form, spare)
+    flags: dict[str, Any] = {
+        "state": state,
+        "watch": {"ignore": ignore or None, "suffixes": suffix or None},
+        "index": {"workers": workers},
+        "compare": {"measure": measure, "threshold": threshold, "mirrored": mirrored or None},
+    }
+    chosen = settings.load(_given(flags), sources.find_file(config))
+    with progress(sys.stderr) as bars:
+        document = scan.scan(chosen, folders, bars)
+    write_copies(document, form, spare)
+    sys.exit(_report_gaps(document))
+
+
+@cli.command(name="check")
+@_CONFIG
+@click.option("--state", metavar="DIR", help="The state directory [default: ~/.local/state/dupwatch].")
+@click.option("--repair", is_flag=True, help="Mend what can be mended, from the photos if need be.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def check_command(config: str | None, state: str | None, repair: bool, as_json: bool) -> None:
+    """Verify the index: the database in itself, the thumbnails, and that both agree.
+
+    Exit status 0: all is sound, or was mended. 1: something is wrong. Photos are only ever read, and a database
+    beyond help is set aside, not deleted.
+
+    \b
+    Examples:
+      dupwatchd check
+      dupwatchd check --repair
+    """
+    from dupwatch.progress import progress
+    from dupwatchd import check, settings
+    from dupwatchd.settings import sources
+
+    chosen = settings.load(_given({"state": state}), sources.find_file(config))
+    with progress(sys.stderr) as bars:
+        findings = check.check(chosen, repair=repair, progress=bars)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(findings)))
+    else:
+        for line in findings.faults:
+            click.echo(f"wrong: {line}")
+        for line in findings.mended:
+            click.echo(f"mended: {line}")
+        if findings.faults and not repair:
+            click.echo("run `dupwatchd check --repair` to mend it")
+        for line in findings.left:
+            click.echo(f"still wrong: {line}")
+        if not findings.faults:
+            click.echo(f"all is sound: {findings.pictures} pictures, {findings.matches} matches")
+    sys.exit(1 if findings.left or (findings.faults and not findings.mended) else 0)
+
+
+@cli.command(name="run")
+@_CONFIG
+@click.option("--root", "roots", multiple=True, metavar="DIR", help="A folder to watch with all below it; repeatable.")
+@click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
+@click.option("--endpoint", metavar="EP", help="Where to listen: ipc:///path or tcp://address:port.")
+def run_command(config: str | None, roots: tuple[str, ...], state: str | None, endpoint: str | None) -> None:
+    """Watch folders, keep the index current, and answer questions until told to stop.
+
+    SIGTERM or Ctrl-C stops it cleanly, SIGHUP reads the settings file again. Ask it with `dupwatch`. The settings come
+    from flags, the environment and a file; `dupwatchd config` shows them.
+
+    
+    Examples:
+      dupwatchd run --root ~/Photos
+      dupwatchd run --config /etc/dupwatch/dupwatch.toml
+    """
+    from dupwatchd import service, settings
+    from dupwatchd.settings import sources
+
+    flags = _given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
+    service.run(settings.load_with_origins(flags, sources.find_file(config, service=True)), flags)
+
+
+@cli.command(name="config")
+@_CONFIG
+@click.option("--root", "roots", multiple=True, metavar="DIR", help="As for `dupwatchd run`; repeatable.")
+@click.option("--state", metavar="DIR", help="Likewise.")
+@click.option("--endpoint", metavar="EP", help="Likewise.")
+@click.option("--example", is_flag=True, help="Print a settings file that explains every setting, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def config_command(
+    config: str | None, roots: tuple[str, ...], state: str | None, endpoint: str | None, example: bool, as_json: bool
+) -> None:
+    """Print the settings that the service would run with, and where each value comes from.
+
+    What is printed is a settings file itself. The service reads --config, else $DUPWATCH_CONFIG, else
+    ~/.config/dupwatch/dupwatch.toml, else /etc/dupwatch/dupwatch.toml.
+
+    \b
+    Examples:
+      dupwatchd config
+      dupwatchd config --config new.toml        is this file right?
+      dupwatchd config --example >dupwatch.toml
+    """
+    from dupwatchd import settings
+    from dupwatchd.settings import printing, sources
+
+    if example:
+        click.echo(printing.example(), nl=False)
+        return
+    flags = {"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint}
+    loaded = settings.load_with_origins(_given(flags), sources.find_file(config, service=True))
+    click.echo(json.dumps(printing.as_document(loaded)) if as_json else printing.in_force(loaded), nl=as_json)
+
+
+def _report_gaps(document: dict[str, Any]) -> int:
+    """Say on stderr what could not be looked at; returns the exit status."""
+    from dupwatch.terminal import printable
+
+    for folder in document["unreadable_folders"]:
+        _say(f"cannot list {printable(folder['path'])}: {folder['error']}; passed over")
+    for root in document["offline"]:
+        _say(f"the disk of {printable(root)} is not there, but photos are known on it: nothing was forgotten")
+    if document["changing"]:
+        _say(f"{document['changing']} files were still being written; scan again when they rest")
+    if not document["files"] and not document["unreadable_folders"]:
+        _say("no photos found")
+    return 1 if document["unreadable_folders"] or document["offline"] or document["changing"] else 0
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Without the flags that were not given, so that environment and defaults hold for them."""
+    given = {name: _given(value) if isinstance(value, dict) else value for name, value in flags.items()}
+    return {name: value for name, value in given.items() if value is not None and value != {}}
+
+
+def _say(line: str) -> None:
+    from dupwatch.terminal import printable
+
+    # it may hold a file name, and whoever made that must not steer the terminal
+    click.echo(f"dupwatchd: {printable(line)}", err=True)
+
+
+def main() -> NoReturn:
+    """Run the command; every error we know ends as one line on stderr and its exit status."""
+    # The workers have the processors; a second thread of the matrix library would only spin against them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # pydantic would look through all installed packages for plug-ins at every start
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    run(cli, DupwatchError)

@@ -1,0 +1,181 @@
+"""Where workers are born: a small process that has the decoders loaded and forks on request.
+
+A worker that died is replaced in milliseconds, for nothing is imported again; the daemon, with its threads, never
+forks. It could be multiprocessing's fork server, but that one pickles, keeps a resource tracker beside itself, lives
+until the daemon ends, and re-imports the daemon's main program in every worker it starts.
+
+The pool holds one end of a socket, the nursery the other. First the settings go over it, as JSON. Then each request is
+one byte and a process id, and its reply one signed 8-byte number:
+
+    "s" + a file descriptor   fork a worker that talks over the descriptor → its process id, or -errno
+    "e" + process id          kill it if it lives, and reap it → its wait status, or -n if n workers will not die now
+
+When the pool's end closes, for whatever reason, the nursery exits; its workers die with it (PR_SET_PDEATHSIG).
+"""
+
+import gc
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+from dupwatchd.index.limits import DecodeLimits
+
+REAP_SECONDS = 1.0  # how long a killed worker may take to die; longer means that the kernel waits for a disk
+REPLY_SECONDS = 60.0  # the first reply includes the imports, on a machine that may be busy
+
+_REQUEST = struct.Struct("!cq")
+_REPLY = struct.Struct("!q")
+_SPAWN, _END = b"s", b"e"
+_SETTINGS_BYTES = 64 * 1024
+
+_START = (
+    "import sys; sys.path.append(sys.argv[1]); from dupwatchd.index.fork_server import main; main(int(sys.argv[2]))"
+)
+
+
+class ForkServerLost(Exception):  # noqa: N818 - it says what happened
+    """The nursery has died; whoever it has born is dead, too."""
+
+
+class ForkServer:
+    """The pool's end of a nursery; used by one thread."""
+
+    def __init__(self, thumbnail_px: int, limits: DecodeLimits) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket = ours
+        with theirs:
+            ours.settimeout(REPLY_SECONDS)
+            ours.send(_settings_to_json(thumbnail_px, limits))
+            try:
+                self._process = _start(theirs.fileno())
+            except OSError:
+                ours.close()
+                raise
+
+    def spawn(self, connection: socket.socket) -> int:
+        """Start a worker that serves the connection; its process id. Raises ForkServerLost, OSError."""
+        try:
+            socket.send_fds(self._socket, [_REQUEST.pack(_SPAWN, 0)], [connection.fileno()])
+        except OSError as error:
+            raise ForkServerLost from error
+        pid = self._reply()
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
+        return pid
+
+    def end(self, pid: int) -> int:
+        """Kill a worker unless it is dead already: its wait status, or -n if this and n-1 others will not die.
+
+        Raises ForkServerLost.
+        """
+        try:
+            self._socket.send(_REQUEST.pack(_END, pid))
+        except OSError as error:
+            raise ForkServerLost from error
+        return self._reply()
+
+    def close(self) -> None:
+        """End the nursery and all its workers; may be called twice."""
+        self._socket.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _reply(self) -> int:
+        try:
+            reply = self._socket.recv(_REPLY.size)
+        except OSError as error:
+            raise ForkServerLost from error
+        if len(reply) != _REPLY.size:
+            raise ForkServerLost
+        number: int = _REPLY.unpack(reply)[0]
+        return number
+
+
+def _start(descriptor: int) -> subprocess.Popen[bytes]:
+    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return subprocess.Popen(
+        # -P: a numpy.py in the current directory (among the photos!) must not be imported.
+        [sys.executable, "-P", "-W", "ignore", "-c", _START, package_parent, str(descriptor)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[descriptor],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        start_new_session=True,  # Ctrl-C in the terminal is the pool's business
+    )
+
+
+def main(descriptor: int) -> NoReturn:
+    """Run the nursery over an inherited socket, until the other end closes."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # systemd sends them to the whole group
+        signal.signal(ignored, signal.SIG_IGN)
+    from dupwatchd.index import worker  # all the decoders, once for all workers
+
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)  # native decoders chatter; an error in the imports above has been seen
+    gc.collect()
+    gc.freeze()
+    children: set[int] = set()
+    stuck: set[int] = set()
+    with socket.socket(fileno=descriptor) as control:
+        thumbnail_px, limits = _settings_from_json(control.recv(_SETTINGS_BYTES))
+        while True:
+            request, descriptors, _, _ = socket.recv_fds(control, _REQUEST.size, 1)
+            if len(request) != _REQUEST.size:
+                os._exit(0)
+            kind, pid = _REQUEST.unpack(request)
+            if kind == _END:
+                stuck = {other for other in stuck if not os.waitpid(other, os.WNOHANG)[0]}
+                status = _end(pid, children)
+                if status is None:
+                    stuck.add(pid)
+                reply = -len(stuck) if status is None else status
+            else:
+                parent = os.getpid()
+                try:
+                    reply = os.fork()
+                except OSError as error:
+                    reply = -(error.errno or 1)
+                if reply == 0:
+                    control.close()
+                    worker.run(socket.socket(fileno=descriptors[0]), parent, thumbnail_px, limits)
+                os.close(descriptors[0])
+                children.add(reply)
+            control.send(_REPLY.pack(reply))
+
+
+def _end(pid: int, children: set[int]) -> int | None:
+    """Kill and reap a child: its wait status, or None if it will not die for now."""
+    if pid not in children:  # born by another nursery, which has died, and so has it
+        return signal.SIGKILL
+    children.discard(pid)
+    os.kill(pid, signal.SIGKILL)  # does not change the status of one that has died by itself
+    deadline = time.monotonic() + REAP_SECONDS
+    pause_seconds = 0.0005
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return status
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(pause_seconds)
+        pause_seconds = min(0.02, pause_seconds * 2)
+
+
+def _settings_to_json(thumbnail_px: int, limits: DecodeLimits) -> bytes:
+    return json.dumps({"thumbnail_px": thumbnail_px, **asdict(limits)}).encode()
+
+
+def _settings_from_json(text: bytes) -> tuple[int, DecodeLimits]:
+    fields: dict[str, Any] = json.loads(text)
+    return fields.pop("thumbnail_px"), DecodeLimits(**fields)

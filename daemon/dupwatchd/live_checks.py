@@ -1,0 +1,71 @@
+"""What the index cannot tell of a file or a pair at the moment of an answer, asked of disk and thumbnails."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from dupwatchd.db.answers import Copy
+from dupwatchd.serve.clusters import Measured, Pair
+from dupwatchd.settings import Settings
+from dupwatchd.state import thumbnails_of
+
+if TYPE_CHECKING:
+    from dupwatchd.blocks.store import BlockStore
+    from dupwatchd.compare.custom.search import CustomMeasure
+
+
+def presence(offline: Sequence[bytes], just_walked: Sequence[bytes] = ()) -> Callable[[Copy], bool]:
+    """Tells whether a file is on disk as the index knows it; nothing below an ``offline`` folder is.
+
+    Files below a folder that was ``just_walked`` are there without another look.
+    """
+    online = tuple(root.rstrip(b"/") + b"/" for root in just_walked)
+    away = tuple(folder.rstrip(b"/") + b"/" for folder in offline)
+
+    def is_there(copy: Copy) -> bool:
+        if copy.path.startswith(away):
+            return False
+        if copy.path.startswith(online):
+            return True
+        try:
+            status = os.lstat(copy.path)
+        except OSError:
+            return False
+        return (status.st_size, status.st_mtime_ns) == (copy.size_bytes, copy.mtime_ns)
+
+    return is_there
+
+
+def are_linked(one: Copy, other: Copy) -> bool:
+    """Are they names of one file, now? The index only says that they were: numbers of devices are used again."""
+    if (one.device, one.inode) != (other.device, other.inode):
+        return False
+    try:
+        return os.path.samestat(os.lstat(one.path), os.lstat(other.path))
+    except OSError:
+        return False
+
+
+def measurer(settings: Settings, state: str, side: int) -> Callable[[list[Pair], str, bool], list[Measured]]:
+    """Measures pairs of pictures on their thumbnails, which are read for it."""
+
+    @cache
+    def blocks() -> "BlockStore":
+        return thumbnails_of(state, side)
+
+    @cache
+    def custom() -> "CustomMeasure":
+        from dupwatchd.compare.custom.search import load_custom
+
+        return load_custom(settings.compare.measure, side)
+
+    def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool) -> list[Measured]:
+        from dupwatchd.compare.custom.search import custom_best
+        from dupwatchd.compare.measures.exact import measure_best
+
+        if measure == "custom":
+            return [Measured(*one) for one in custom_best(custom(), blocks().read, pairs, mirrored=mirrored)]
+        return [Measured(*one) for one in measure_best(blocks().read, pairs, measure, mirrored=mirrored)]
+
+    return measure_pairs

@@ -1,0 +1,109 @@
+"""`dupwatchd scan`: all of the program, once, without the service."""
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
+from dupwatchd.db import answers, facts, files
+from dupwatchd.db.connection import Database, open_database
+from dupwatchd.errors import UsageError
+from dupwatchd.interruption import stoppable
+from dupwatchd.live_checks import are_linked, measurer, presence
+from dupwatchd.model import Progress
+from dupwatchd.paths import outermost
+from dupwatchd.serve.clusters import LiveChecks, Question
+from dupwatchd.settings import Settings
+from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
+from dupwatchd.update.changes import Survey
+from dupwatchd.update.pipeline import IntakeOnDemand, bring_up_to_date
+
+if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that finds nothing new does without
+    from dupwatchd.update.intake import Intake
+
+
+def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> dict[str, Any]:
+    """Index and compare what is new under the folders; returns the answer document, paths as bytes.
+
+    Raises UsageError, StateError or Interrupted; whatever was committed before stays.
+    """
+    roots = resolve_roots(folders)
+    with ExitStack() as stack:
+        stack.enter_context(stoppable())
+        state = stack.enter_context(locked_state(settings.state))
+        database = open_database(state)
+        stack.callback(database.close)
+        side = thumbnail_px_of(database, settings)
+        retry_after_upgrade(database, settings)
+        compare = settings.compare
+        if compare.is_custom:
+            from dupwatchd.compare.custom.search import load_custom
+
+            load_custom(compare.measure, side)  # whether it is any good is said before the work begins
+        limits = limits_of(settings)
+
+        def open_intake() -> "Intake":
+            from dupwatchd.update.intake import Intake
+
+            facts.write(database, {"decoders": decoders(settings)})
+            pool = stack.enter_context(worker_pool(settings, side))
+            stores = stores_of(state, side)
+            return Intake(database, stores, pool, limits, search_opener(settings, side), progress, processors())
+
+        rules = walk_rules(settings, state)
+        survey, changing = bring_up_to_date(database, roots, rules, limits, IntakeOnDemand(open_intake), progress)
+        live_checks = LiveChecks(
+            measurer(settings, state, side), presence(survey.offline, just_walked=roots), are_linked
+        )
+        return _answer(database, live_checks, settings, roots, survey, changing)
+
+
+def _failures(database: Database, roots: Sequence[bytes]) -> list[dict[str, Any]]:
+    found = [failure for root in roots for failure in files.failures(database, root)]
+    return [{"path": failure.path, "error": failure.error} for failure in sorted(found, key=lambda one: one.path)]
+
+
+def _answer(
+    database: Database,
+    live_checks: LiveChecks,
+    settings: Settings,
+    roots: list[bytes],
+    survey: Survey,
+    changing: int,
+) -> dict[str, Any]:
+    compare = settings.compare
+    measure = "custom" if compare.is_custom else compare.measure
+    question = Question(measure, settings.threshold, compare.mirrored, touching=tuple(roots))
+    total, clusters = _all_clusters(database, question, live_checks)
+    return {
+        "measure": compare.measure,
+        "threshold": settings.threshold,
+        "total_clusters": total,
+        "clusters": clusters,
+        "failed": _failures(database, roots),
+        "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
+        "offline": list(survey.offline),
+        "files": sum(files.count(database, root) for root in roots),
+        "changing": changing,
+    }
+
+
+def _all_clusters(database: Database, question: Question, live_checks: LiveChecks) -> tuple[int, list[dict[str, Any]]]:
+    """The clusters and how many they are; the array library is loaded only if there can be any."""
+    if not answers.any_copies(database, question.measure, question.threshold, mirrored=question.mirrored):
+        return 0, []
+    from dupwatchd.serve.library import Library
+
+    return Library.load(database).page(database, question, live_checks, limit=None)
+
+
+def resolve_roots(folders: Sequence[bytes]) -> list[bytes]:
+    """Absolute, resolved roots, without those inside another; raises UsageError for what is no folder."""
+    for folder in folders:
+        if not os.path.lexists(folder):
+            raise UsageError(f"no such folder: {os.fsdecode(folder)}")
+        if not os.path.isdir(folder):
+            what = "a file" if os.path.isfile(folder) else "no folder"
+            raise UsageError(f"{os.fsdecode(folder)} is {what}; name the folder it lies in")
+    return outermost(os.path.realpath(folder) for folder in folders)

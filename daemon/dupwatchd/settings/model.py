@@ -1,0 +1,359 @@
+"""The settings: read once into frozen objects; flag before environment before file before default.
+
+Unknown keys are errors. A setting marked `LIVE` takes effect when the service reloads, all others need a restart.
+"""
+
+import datetime as dt
+import ipaddress
+import os
+import re
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+from dupwatchd.errors import UsageError
+from dupwatchd.settings import sources
+
+Measure = Literal["mse", "structure"]
+DEFAULT_THRESHOLDS: dict[str, float] = {"structure": 0.02, "mse": 25.0}
+_SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux, less the NUL at its end
+
+
+class Live:
+    """Marks a setting that a reload can change."""
+
+
+LIVE = Live()
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class WatchSettings(_Section):
+    """Which files are taken up, and when."""
+
+    ignore: Annotated[tuple[str, ...], LIVE] = ()
+    """Further names and globs to leave alone; with a slash they are held against the path below the root."""
+    ignore_junk: Annotated[bool, LIVE] = True
+    """Leave alone what NAS systems, sync tools and trash cans put among the photos."""
+    suffixes: Annotated[tuple[str, ...], LIVE] = ()
+    """Only files with these suffixes; empty: all that can be decoded, and files without a suffix."""
+    settle_seconds: Annotated[float, Field(ge=0.05, le=3600), LIVE] = 2.0
+    """A changed file is read once it has been left alone for so long."""
+    longest_wait_seconds: Annotated[float, Field(ge=1, le=86_400), LIVE] = 60.0
+    """A folder in which something changes all the time is looked at this often all the same."""
+    rescan_hours: Annotated[float, Field(ge=0.01, le=8760), LIVE] = 6.0
+    """A full look at all roots this often: it finds what the kernel did not report."""
+    poll_seconds: Annotated[float, Field(ge=1, le=86_400), LIVE] = 300.0
+    """How often roots are looked through that cannot be watched (network drives, FUSE)."""
+    hold_back_share: Annotated[float, Field(gt=0, le=1), LIVE] = 0.5
+    """If this share of a root vanishes at once, it is forgotten only after a second look."""
+
+    @field_validator("suffixes")
+    @classmethod
+    def _with_dot(cls, suffixes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple("." + suffix.lower().lstrip(".") if suffix else "" for suffix in suffixes)
+
+
+class IndexSettings(_Section):
+    """How files are read and decoded."""
+
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Worker processes; 0: one per processor this program may use."""
+    thumbnail_px: Literal[16, 32, 48, 64, 80, 96, 112, 128] = 32
+    """Side of the thumbnails; fixed once a state directory has pictures."""
+    decode_seconds: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    """A file that takes longer is given up."""
+    memory_mb: Annotated[int, Field(ge=64)] = 1536
+    """What decoding one file may take beyond what an idle worker has."""
+    max_pixels: Annotated[int, Field(ge=1)] = 300_000_000
+    """Larger pictures are refused unread."""
+    max_file_mb: Annotated[int, Field(ge=1)] = 1024
+    """Larger files are refused unread."""
+    nice: Annotated[int, Field(ge=0, le=19)] = 10
+    """How far the service's workers stand back from other programs for the processor."""
+    io_class: Literal["idle", "best-effort", "none"] = "idle"
+    """How the service's workers stand back for the disk; none: not at all."""
+    load_window: Annotated[str, Field(examples=["22:00-06:00"]), LIVE] = ""
+    """The service indexes only between these times of day, and answers always; empty: at any time."""
+
+    @field_validator("load_window")
+    @classmethod
+    def _two_times(cls, window: str) -> str:
+        if window and _window_minutes(window) is None:
+            raise ValueError("it should be two times such as 22:00-06:00, or empty")
+        return window
+
+    def may_run_at(self, clock: dt.time) -> bool:
+        """Whether `load_window` is open at this local time; it starts with its first minute and ends before its last.
+
+        A window that goes back in time reaches over midnight.
+        """
+        window = _window_minutes(self.load_window)
+        if window is None:
+            return True
+        start, end = window
+        now = clock.hour * 60 + clock.minute
+        return start <= now < end if start < end else now >= start or now < end
+
+
+class CompareSettings(_Section):
+    """What counts as a match."""
+
+    measure: str = "structure"
+    """What is asked for if a query does not say: structure, mse, or one of your own as package.module:name."""
+    threshold: Annotated[float | None, Field(ge=0, examples=[0.02])] = None
+    """How far copies may differ if a query does not say; unset: 0.02 for structure, 25 for mse; your own needs one."""
+    keep_mse: Annotated[float, Field(ge=0, le=65025)] = 50.0
+    """The largest threshold of mse that can be asked for later."""
+    keep_structure: Annotated[float, Field(ge=0, le=4)] = 0.04
+    """The largest threshold of structure that can be asked for later."""
+    keep_custom: Annotated[float | None, Field(ge=0, examples=[0.1])] = None
+    """The largest threshold of a measure of your own that can be asked for later; unset: its threshold."""
+    mirrored: bool = False
+    """Mirror images are copies too."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where pictures are compared all with all; auto: on a GPU if there is one that works."""
+    device_memory_mb: Annotated[int | None, Field(ge=64, examples=[4096])] = None
+    """What may be taken of the GPU's memory; unset: what is free."""
+
+    @field_validator("measure")
+    @classmethod
+    def _known_or_own(cls, measure: str) -> str:
+        module, colon, name = measure.partition(":")
+        custom = colon and all(part.isidentifier() for part in [*module.split("."), name])
+        if measure not in DEFAULT_THRESHOLDS and not custom:
+            raise ValueError("it should be structure, mse or package.module:name")
+        return measure
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether `measure` is the user's, to be imported."""
+        return self.measure not in DEFAULT_THRESHOLDS
+
+    @property
+    def kept(self) -> float | None:
+        """The largest threshold of `measure` that can be asked for."""
+        if self.is_custom:
+            return self.threshold if self.keep_custom is None else self.keep_custom
+        return self.keep_mse if self.measure == "mse" else self.keep_structure
+
+
+class ServeSettings(_Section):
+    """How questions are answered."""
+
+    threads: Annotated[int, Field(ge=1, le=64)] = 4
+    """So many questions are answered at once."""
+    curve_keys: Annotated[str | None, Field(examples=["/etc/dupwatch/keys"])] = None
+    """Folder with the keys of this server and of its clients; needed for an endpoint beyond this machine."""
+
+
+class Settings(_Section):
+    """All settings; in the environment as ``DUPWATCH_STATE``, ``DUPWATCH_INDEX__WORKERS`` and so on."""
+
+    state: Annotated[str, Field(examples=["/var/lib/dupwatch"])] = Field(default_factory=lambda: default_state())
+    """The state directory: database, blocks, lock. Unset: what systemd hands over, else ~/.local/state/dupwatch."""
+    roots: Annotated[tuple[str, ...], Field(examples=[["/srv/photos"]]), LIVE] = ()
+    """The folders to watch, with all below them."""
+    endpoint: Annotated[str | None, Field(examples=["ipc:///run/dupwatch/dupwatch.sock"])] = None
+    """Where the service listens: ipc:///path, or tcp://address:port. Unset: a socket in the runtime directory."""
+    socket_group: Annotated[str | None, Field(min_length=1, examples=["photos"])] = None
+    """The group whose members may ask; unset: the service's own group."""
+    watch: WatchSettings = WatchSettings()
+    index: IndexSettings = IndexSettings()
+    compare: CompareSettings = CompareSettings()
+    serve: ServeSettings = ServeSettings()
+
+    @field_validator("state")
+    @classmethod
+    def _at_home(cls, path: str) -> str:
+        if not path:  # a length in the field would make pydantic refuse paths that are not UTF-8
+            raise ValueError("it should name a folder")
+        return os.path.expanduser(path)
+
+    @field_validator("roots")
+    @classmethod
+    def _absolute(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        expanded = tuple(map(os.path.expanduser, roots))
+        if not all(map(os.path.isabs, expanded)):  # the service's working directory is nobody's idea of a place
+            raise ValueError("they should be absolute paths")
+        return expanded
+
+    @field_validator("endpoint")
+    @classmethod
+    def _socket_or_port(cls, endpoint: str | None) -> str | None:
+        if endpoint is None or re.fullmatch(r"tcp://.+:\d{1,5}", endpoint):
+            return endpoint
+        path = endpoint.removeprefix("ipc://")
+        if path == endpoint or not os.path.isabs(path):
+            raise ValueError("it should be ipc:///path/of/a/socket or tcp://address:port")
+        if len(os.fsencode(path)) > _SOCKET_PATH_BYTES_MAX:
+            raise ValueError(f"the path of a socket has at most {_SOCKET_PATH_BYTES_MAX} bytes")
+        return endpoint
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of `compare.measure` that is asked for if a query does not say."""
+        chosen = self.compare.threshold
+        return DEFAULT_THRESHOLDS[self.compare.measure] if chosen is None else chosen
+
+
+class Loaded(NamedTuple):
+    """The settings in force, and where each value came from: default, flag, environment VARIABLE, or FILE:LINE."""
+
+    settings: Settings
+    origins: dict[str, str]
+    file: str | None
+
+
+class Reloaded(NamedTuple):
+    """The settings in force after a reload; those that need a restart have kept their old values in them."""
+
+    settings: Settings
+    applied: list[str]
+    need_restart: list[str]
+
+
+def default_state() -> str:
+    """Where the state lies if nobody says: the service manager's directory, else the user's."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    chosen = given or os.path.join(base, "dupwatch")
+    if not os.path.isabs(chosen):  # it would lie wherever the caller happens to be, among the photos at worst
+        raise UsageError("there is no home folder to keep the index in; name a place with --state DIR")
+    return chosen
+
+
+def fields() -> dict[str, FieldInfo]:
+    """All settings by dotted name, in the order in which they are declared."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, _Section):
+            found.update({f"{name}.{key}": inner for key, inner in section.model_fields.items()})
+        else:
+            found[name] = field
+    return found
+
+
+def values(settings: Settings) -> dict[str, Any]:
+    """The value of every setting by dotted name."""
+    found: dict[str, Any] = {}
+    for name in fields():
+        section, dot, key = name.rpartition(".")
+        found[name] = getattr(getattr(settings, section) if dot else settings, key)
+    return found
+
+
+def load(flags: dict[str, Any], file: str | None = None) -> Settings:
+    """Settings from ``flags`` (nested as the settings are), the environment, ``file`` (if any), and the defaults.
+
+    Raises UsageError with one line that names the setting, where it stands and what is wrong with it.
+    """
+    return load_with_origins(flags, file).settings
+
+
+def load_with_origins(flags: dict[str, Any], file: str | None = None) -> Loaded:
+    """Like `load`, and tells where each value came from."""
+    known = fields()
+    lists = [name for name, field in known.items() if field.annotation == tuple[str, ...]]
+    chosen: dict[str, Any] = {}
+    origins = dict.fromkeys(known, "default")
+    # the one place that says what comes before what: later ones replace earlier ones
+    for source in (
+        *([sources.from_file(file)] if file else []),
+        sources.from_environment(known, lists),
+        sources.from_flags(flags),
+    ):
+        for name, value in source.values.items():
+            if name in known:
+                chosen[name], origins[name] = value, source.where(name)
+            elif value != {} or not _is_section(name):  # an empty section says nothing
+                raise UsageError(_unknown(name, source.where(name)))
+    return Loaded(_validated(chosen, origins), origins, file)
+
+
+def reload(old: Settings, flags: dict[str, Any], file: str | None) -> Reloaded:
+    """Read the settings again, with the flags and the file of the start; what needs a restart stays as it was.
+
+    Raises UsageError if they are wrong now; ``old`` is then still what is in force.
+    """
+    loaded = load_with_origins(flags, file)
+    before, after = values(old), values(loaded.settings)
+    changed = [name for name in after if after[name] != before[name]]
+    live = {name for name, field in fields().items() if LIVE in field.metadata}
+    applied = [name for name in changed if name in live]
+    settings = _validated({**before, **{name: after[name] for name in applied}}, loaded.origins)
+    return Reloaded(settings, applied, [name for name in changed if name not in live])
+
+
+def _validated(chosen: dict[str, Any], origins: dict[str, str]) -> Settings:
+    nested: dict[str, Any] = {}
+    for name, value in chosen.items():
+        section, dot, key = name.rpartition(".")
+        (nested.setdefault(section, {}) if dot else nested)[key] = value
+    try:
+        settings = Settings.model_validate(nested)
+    except ValidationError as error:
+        raise UsageError(_wrong(error, origins)) from error
+    _check_together(settings)
+    return settings
+
+
+def _wrong(error: ValidationError, origins: dict[str, str]) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+    said = first["msg"].removeprefix("Value error, ").replace("valid tuple", "valid list")
+    return f"{_place(origins[name])}setting {name}: {said[:1].lower()}{said[1:]}, not {first['input']!r}"
+
+
+def _unknown(name: str, origin: str) -> str:
+    if _is_section(name):
+        return f"{_place(origin)}setting {name}: it is a section; write [{name}] above its settings"
+    return f"{_place(origin)}setting {name}: there is no such setting{sources.meant(name, list(fields()))}"
+
+
+def _is_section(name: str) -> bool:
+    return any(known.startswith(name + ".") for known in fields())
+
+
+def _place(origin: str) -> str:
+    return "" if origin in ("flag", "default") else f"{origin}: "
+
+
+def _check_together(settings: Settings) -> None:
+    """What no setting can say alone; raises UsageError."""
+    compare = settings.compare
+    if compare.is_custom and compare.threshold is None:
+        raise UsageError(f"setting compare.threshold: the measure {compare.measure} is your own and needs one")
+    if compare.kept is not None and settings.threshold > compare.kept:
+        keep = "keep_custom" if compare.is_custom else f"keep_{compare.measure}"
+        raise UsageError(
+            f"threshold {settings.threshold:g} is above compare.{keep} = {compare.kept:g}, the largest kept; "
+            f"ask for less, or set compare.{keep} (DUPWATCH_COMPARE__{keep.upper()}), which compares everything anew"
+        )
+    if settings.endpoint and not settings.serve.curve_keys and not _stays_here(settings.endpoint):
+        raise UsageError(
+            f"setting endpoint: {settings.endpoint} can be reached from other machines; that needs serve.curve_keys"
+        )
+
+
+def _stays_here(endpoint: str) -> bool:
+    if endpoint.startswith("ipc://"):
+        return True
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _window_minutes(window: str) -> tuple[int, int] | None:
+    """Start and end in minutes after midnight; None for what is no window."""
+    found = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", window)
+    if not found:
+        return None
+    start, end = (int(found[at]) * 60 + int(found[at + 1]) for at in (1, 3))
+    return (start, end) if start != end else None

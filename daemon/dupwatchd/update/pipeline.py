@@ -1,0 +1,70 @@
+"""The way of a change, on one page: watch → index → blocks → compare → db.
+
+    survey   watch → db: walk the roots; new and changed files become pending, gone ones are removed
+    intake   index → blocks → compare → db: what is pending is read; each batch is made durable with its matches
+    tidy     contents and pictures that no file shows any more are forgotten: a moved file has kept its picture
+    rejoin   what was joined only through a picture that is gone is searched again
+
+Killed at any point, the next run finds the files of unfinished batches pending and ends in the same state as an
+undisturbed run. Everything here runs in one thread; the worker processes are behind the intake's pool.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from dupwatchd.db import facts, files, pictures
+from dupwatchd.db.connection import Database
+from dupwatchd.model import Limits, Progress
+from dupwatchd.update.changes import Survey
+from dupwatchd.update.survey import survey
+from dupwatchd.update.tidy import tidy
+from dupwatchd.watch.walk import WalkRules
+
+if TYPE_CHECKING:
+    from dupwatchd.update.intake import Intake
+
+
+class IntakeOnDemand:
+    """Opened when there is something to read or to compare.
+
+    A run that finds nothing new starts no process and loads no array library.
+    """
+
+    def __init__(self, open_intake: Callable[[], "Intake"]) -> None:
+        self._open_intake = open_intake
+        self.opened: Intake | None = None
+
+    def __call__(self) -> "Intake":
+        """The one intake there is."""
+        if self.opened is None:
+            self.opened = self._open_intake()
+        return self.opened
+
+
+def bring_up_to_date(
+    database: Database,
+    roots: Sequence[bytes],
+    rules: WalkRules,
+    limits: Limits,
+    intake: IntakeOnDemand,
+    progress: Progress,
+) -> tuple[Survey, int]:
+    """Make the index agree with what is under the roots; returns the survey and how many files are still changing."""
+    found = survey(database, roots, rules, progress)
+    return found, catch_up(database, roots, limits, intake)
+
+
+def catch_up(database: Database, roots: Sequence[bytes], limits: Limits, intake: IntakeOnDemand) -> int:
+    """Do all that a look at the roots has left to do; returns how many files are still changing."""
+    changing = 0
+    if any(files.count_pending(database, root) for root in roots):
+        changing = intake().take_in(roots)
+    gone = tidy(database, limits)
+    if intake.opened is not None:
+        intake.opened.forget(gone)
+    compared = facts.compared_within(database)
+    if (compared is None or compared != limits.widened(compared)) and pictures.exist(database):
+        intake().compare_anew_if_needed()
+    if pictures.to_rejoin(database):
+        intake().rejoin()
+    return changing

@@ -1,0 +1,327 @@
+"""Keeps the index current, in one thread: looks where something may have changed, takes it in, tells what came of it.
+
+It alone writes to the database. Whatever interrupts it (stop, pause, new settings) does so between two files; what
+has come in by then is committed.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dupwatchd.db import answers, files, pictures
+from dupwatchd.db.connection import Database
+from dupwatchd.errors import DupwatchError, Interrupted
+from dupwatchd.model import FileId, Limits, ReadStatus
+from dupwatchd.update.changes import Survey
+from dupwatchd.update.intake import CommittedBatch
+from dupwatchd.update.look import look
+from dupwatchd.update.pipeline import IntakeOnDemand, catch_up
+from dupwatchd.update.survey import survey
+from dupwatchd.watch.hints import Due, Hints
+from dupwatchd.watch.walk import WalkRules
+
+_log = logging.getLogger("dupwatchd")
+_STATES = {"idle": "idle", "starting": "starting", "looking for photos": "scanning", "looking at changes": "scanning"}
+_COUNT_SECONDS = 1.0  # between two counts of what is in the index, while it changes
+_LONG_SECONDS = 2.0  # work that takes longer is a batch of many photos, not the one that somebody waits for
+_TOGETHER_SECONDS = 0.05  # both halves of a move are looked at in one go, or it would be told as a loss and a find
+_AFTER_ERROR_SECONDS = 30.0  # until what failed is tried again
+
+Publish = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be kept current, and how."""
+
+    roots: Sequence[bytes]
+    rules: WalkRules
+    limits: Limits
+    hold_back_share: float
+    rescan_seconds: float
+
+
+@dataclass
+class Progress:
+    """How far the work is; read by other threads. Raises Interrupted where the work is to stop."""
+
+    attend: Callable[[], None]
+    stage_name: str = "starting"
+    done: int = 0
+    total: int | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def stage(self, description: str, total: int | None) -> None:
+        """A new stage begins."""
+        self.stage_name, self.done, self.total, self.began = description, 0, total, time.monotonic()
+        self.attend()
+
+    def advance(self, steps: int) -> None:
+        """So many further steps are done."""
+        self.done += steps
+        self.attend()
+
+
+class Updater:
+    """The thread that keeps the index current; made, run and stopped by `service`."""
+
+    def __init__(
+        self,
+        database: Database,
+        work: Work,
+        hints: Hints,
+        publish: Publish,
+        may_work: Callable[[], bool],
+    ) -> None:
+        self.progress = Progress(self.attend)
+        self.last_sign = time.monotonic()  # of life, for the watchdog
+        self.started = threading.Event()  # the scan at the start is over
+        self.survey = Survey()  # what could not be looked at
+        self.counts: dict[str, int] = {}
+        self._counted_at, self._counted = 0.0, -1
+        self.changes = 0  # counts commits: whoever caches what is in the database looks at it
+        self._database = database
+        self._work = work
+        self._hints = hints
+        self._publish = publish
+        self._may_work = may_work
+        self._intake: IntakeOnDemand | None = None
+        self._stopping = False
+        self._paused = False
+        self._asked: set[bytes] = set()  # roots, or folders below them, to be looked through
+        self._asking = threading.Lock()  # around `_asked`
+        self._unfinished = True  # something pending may be in the database
+        self._busy = True
+        self._busy_since = time.monotonic()
+        self._next: tuple[Work, Hints] | None = None
+
+    # what other threads may call
+
+    def stop(self) -> None:
+        """End soon; what is done is kept."""
+        self._stopping = True
+        self._wake()
+
+    def pause(self) -> None:
+        """Read no more files until `resume`; changes are still noted."""
+        self._paused = True
+        self._wake()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+        self._wake()
+
+    def change(self, work: Work, hints: Hints) -> None:
+        """Go on with other roots, rules and hints; everything is looked through again."""
+        self._next = (work, hints)
+        self._wake()
+
+    def rescan(self, folders: Sequence[bytes]) -> None:
+        """Look through these folders with all below them, soon."""
+        with self._asking:
+            self._asked.update(folders)
+        self._wake()
+
+    @property
+    def state(self) -> str:
+        """In one word."""
+        if self._stopping:
+            return "stopping"
+        if not self._may_go_on():
+            return "paused"
+        if not self._busy:
+            return "idle"
+        return _STATES.get(self.progress.stage_name, "indexing")
+
+    @property
+    def pending(self) -> int:
+        """Changes seen and not yet committed."""
+        return self._hints.pending() + len(self._asked) + self.counts.get("unread", 0)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is in work and nothing is pending, not even for a pause."""
+        waiting = self._unfinished or self._asked or self._next is not None or self._hints.pending()
+        return self.started.is_set() and not self._busy and not waiting
+
+    @property
+    def is_busy_for_long(self) -> bool:
+        """The work has gone on for a while, with one commit after the other."""
+        return self._busy and time.monotonic() - self._busy_since > _LONG_SECONDS
+
+    def find(self, thumbnail: Any) -> Any:
+        """See `Intake.find`; None while it knows no pictures yet."""
+        opened = self._intake.opened if self._intake else None
+        return opened.find(thumbnail) if opened is not None and opened.can_find else None
+
+    # the thread
+
+    def run(self, intake: IntakeOnDemand) -> None:
+        """Work until `stop`."""
+        self._intake = intake
+        next_rescan = 0.0
+        while not self._stopping:
+            self.last_sign = time.monotonic()
+            if self._next is not None:
+                (self._work, self._hints), self._next = self._next, None
+                self.survey = Survey()
+                next_rescan = 0.0
+            try:
+                if intake.opened is None and pictures.exist(self._database):
+                    intake().compare_anew_if_needed()  # whoever asks `find` shall not wait for photos to be read
+                if time.monotonic() >= next_rescan:
+                    self.rescan(self._work.roots)
+                    next_rescan = time.monotonic() + self._work.rescan_seconds
+                self._turn()
+            except Interrupted:
+                self._unfinished = True
+            except DupwatchError as error:
+                self._unfinished = True
+                _log.error("%s; trying again in %d s", error, _AFTER_ERROR_SECONDS)
+                self._sleep(_AFTER_ERROR_SECONDS)
+
+    def attend(self) -> None:
+        """Called from within the work, often."""
+        self.last_sign = time.monotonic()
+        if self._stopping or self._next is not None or not self._may_go_on():
+            raise Interrupted("interrupted")
+
+    def announce(self, taken: CommittedBatch) -> None:
+        """A batch is durable."""
+        self._changed()
+        for outcome in taken.outcomes:
+            if outcome.status is ReadStatus.VANISHED:  # it may have been known before it changed and went
+                self._publish("removed", {"path": outcome.job.path})
+            elif outcome.status is not ReadStatus.CHANGED:
+                self._announce_file(outcome.job.file_id, outcome.job.path)
+
+    def _announce_file(self, file_id: FileId, path: bytes) -> None:
+        database = self._database
+        copy = answers.copy_of_file(database, file_id)
+        if copy is None:
+            error = files.why_failed(database, file_id)
+            if error is not None:
+                self._publish("failed", {"path": path, "error": error})
+            return
+        size = {"bytes": copy.size_bytes, "width": copy.width, "height": copy.height}
+        self._publish("indexed", {"path": path, **size})
+        # of one file that shows the same, or of one that shows what is nearest
+        same = answers.another_copy(database, copy, file_id)
+        if same is not None:
+            self._publish_match(path, same.path, 0.0, 0.0, 0, False)
+        elif (nearest := answers.nearest_match(database, copy.picture_id)) is not None:
+            other, mirrored = nearest
+            assert self._intake is not None
+            distance = self._intake().measure(other, copy.picture_id, mirrored=mirrored)
+            for of_other in answers.copies_of(database, [other])[:1]:
+                self._publish_match(path, of_other.path, *distance)
+
+    def _publish_match(
+        self, path: bytes, other: bytes, mse: float, structure: float, turn: int, mirrored: bool
+    ) -> None:
+        distance = {"mse": mse, "structure": structure, "turn": turn, "mirrored": mirrored}
+        self._publish("matched", {"path": path, "other": other, **distance})
+
+    def _turn(self) -> None:
+        """Do what is to be done, or wait for it."""
+        if not self._may_go_on():
+            self._rest()
+            return
+        if not self._busy:
+            self._busy_since = time.monotonic()
+        self._busy = True
+        due = self._hints.due()
+        with self._asking:
+            asked, self._asked = self._asked, set()
+        roots = {root for root in self._work.roots if root in asked} | {*due.roots}
+        try:
+            if roots or asked or due.files or due.folders or due.trees:
+                self._look(due, roots, asked - roots)
+            if self._unfinished:
+                self._catch_up()
+        except BaseException:
+            # Nothing seen is forgotten: what was looked at already is looked at again.
+            self.rescan([*(asked | roots)])
+            self._hints.put_back(Due(due.files, due.folders, due.trees, []))
+            raise
+        if not self._asked and self._hints.seconds_until_due() != 0:
+            self._rest()
+
+    def _look(self, due: Due, roots: set[bytes], folders: set[bytes]) -> None:
+        work = self._work
+        self._unfinished = True
+        for root in sorted(roots):  # one by one, so that an interruption leaves little untold
+            found = survey(self._database, [root], work.rules, self.progress, tell=True)
+            for path, reason in found.unreadable:
+                _log.warning("cannot list %r: %s", path, reason)
+            self._tell(found)
+        rest = Due(due.files, due.folders, [*due.trees, *folders], [])
+        if rest:
+            self.progress.stage("looking at changes", None)
+            found = look(self._database, work.roots, work.rules, rest, work.hold_back_share)
+            for root in found.held_back:
+                _log.warning("much of %r is gone at once: looking again before it is forgotten", root)
+                self._hints.everything(root)
+            for root in {*found.listed}.intersection(self.survey.offline):
+                self._hints.everything(root)  # while it was away, nothing that was said of it counted
+            self._tell(found)
+
+    def _tell(self, found: Survey) -> None:
+        self.survey = self.survey.gaps_after(found)
+        self._changed()
+        for path in found.removed:
+            self._publish("removed", {"path": path})
+        for path, to in found.moved:
+            self._publish("moved", {"path": to, "from": path})
+
+    def _catch_up(self) -> None:
+        assert self._intake is not None
+        changing = catch_up(self._database, self._work.roots, self._work.limits, self._intake)
+        if not self.started.is_set():
+            self._intake().be_ready()  # the first new photo, or whoever asks `find` first, shall not wait for it
+        self._changed()
+        self._unfinished = changing > 0
+        self.started.set()
+
+    def _may_go_on(self) -> bool:
+        return not self._paused and self._may_work()
+
+    def _rest(self) -> None:
+        """Wait until there is something to do."""
+        self.progress.stage_name = "idle"
+        self._count(at_once=True)
+        self._busy = False
+        wait = self._hints.seconds_until_due() if self._may_go_on() else None  # in a pause what is due stays so
+        limit = 1.0 if self._unfinished or not self._may_go_on() else 5.0
+        self._hints.wait(limit if wait is None else min(wait + _TOGETHER_SECONDS, limit))
+
+    def _changed(self) -> None:
+        """Something was committed."""
+        self.changes += 1
+        self._count(at_once=False)
+
+    def _count(self, *, at_once: bool) -> None:
+        now = time.monotonic()
+        if self._counted != self.changes and (at_once or now - self._counted_at >= _COUNT_SECONDS):
+            self._counted, self._counted_at = self.changes, now
+            database = self._database
+            self.counts = {
+                "files": answers.count_files(database),
+                "unread": answers.count_pending(database),
+                "failed": len(files.failures(database, b"/")),
+                "pictures": answers.count_pictures(database),
+                "matches": answers.count_matches(database),
+            }
+
+    def _sleep(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._stopping and time.monotonic() < deadline:
+            self.last_sign = time.monotonic()
+            time.sleep(0.2)
+
+    def _wake(self) -> None:
+        self._hints.wake()

@@ -22,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program does
 
 import numpy as np
 from tests.bench import thumbnails
+from tests.bench.arguments import add_count, add_folder, add_peers, add_threads, add_thumbnails, make_parser
 from tests.bench.report import Report
 
 from dupwatchd.arrays import Matches, Thumbnails
@@ -156,14 +157,12 @@ def _structure_vectors(some: Thumbnails) -> "np.ndarray":
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", help="a folder of photos to cut the thumbnails from")
-    parser.add_argument("--pictures", type=int, default=20_000, metavar="N")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--peers-python", metavar="FILE", help="an interpreter that has faiss")
-    parser.add_argument("--keep", metavar="FILE", help="keep the thumbnails there for the next time")
-    parser.add_argument("--folder", metavar="DIR", help="for large temporary files (2 GB)")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    parser = make_parser(__doc__)
+    add_thumbnails(parser)
+    add_count(parser, "--pictures", 20_000, "thumbnails")
+    add_threads(parser)
+    add_peers(parser)
+    add_folder(parser)
     return parser.parse_args()
 
 

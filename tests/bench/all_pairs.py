@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from itertools import pairwise
 from statistics import median
@@ -23,7 +22,8 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program does
 
 import numpy as np
-from tests.bench import thumbnails
+from tests.bench import processes, thumbnails
+from tests.bench.arguments import add_runs, add_sizes, add_threads, add_thumbnails, make_parser
 from tests.bench.report import Report
 
 from dupwatchd.arrays import Matches
@@ -115,7 +115,7 @@ def _of_runs(arguments: argparse.Namespace, path: str, size: int) -> dict[str, A
 def _measured(arguments: argparse.Namespace, size: int) -> dict[str, Any]:
     known = thumbnails.thumbnails(arguments.photos, size + _NEW, arguments.keep)
     boxtree.BoxTree(np.zeros((1, 16), np.float32))  # compiled
-    resident = _Resident()
+    resident = processes.Peak(_resident_kib)
     began = time.process_time()
     parts = [descriptors.describe(np.asarray(known[rows])) for rows in _parts(size, size)]
     described = time.process_time() - began
@@ -157,7 +157,7 @@ def _measured(arguments: argparse.Namespace, size: int) -> dict[str, Any]:
         "one_ms": median(singles),
         "one_p99_ms": float(np.quantile(singles, 0.99)),
         "batch_cpu_s": time.process_time() - began,
-        "resident_mib": resident.peak_mib(),
+        "resident_mib": resident.mib(),
     }
 
 
@@ -187,38 +187,22 @@ def _how_alike(some: "np.ndarray") -> str:
     )
 
 
-class _Resident:
-    """The peak of the resident memory that no file backs, sampled."""
-
-    def __init__(self) -> None:
-        self._peak_kib = 0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._sample)
-        self._thread.start()
-
-    def peak_mib(self) -> float:
-        self._done.set()
-        self._thread.join()
-        return self._peak_kib / 1024
-
-    def _sample(self) -> None:
-        while not self._done.wait(0.02):
-            with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-                line = next(line for line in file if line.startswith("RssAnon:"))
-            self._peak_kib = max(self._peak_kib, int(line.split()[1]))
+def _resident_kib() -> int:
+    """The resident memory of this process that no file backs."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        line = next(line for line in file if line.startswith("RssAnon:"))
+    return int(line.split()[1])
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", help="a folder of photos to cut the thumbnails from")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 50_000, 200_000, 1_000_000], metavar="N")
+    parser = make_parser(__doc__)
+    add_thumbnails(parser)
+    add_sizes(parser, [20_000, 50_000, 200_000, 1_000_000])
+    add_threads(parser)
+    add_runs(parser, 3, "runs of each size")
     parser.add_argument("--structure", type=float, default=0.02, help="threshold [default: 0.02]")
     parser.add_argument("--mse", type=float, default=25.0, help="threshold [default: 25]")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--runs", type=int, default=3, help="runs of each size [default: 3]")
-    parser.add_argument("--keep", metavar="FILE", help="keep the thumbnails there (3 GB a million) for the next time")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
     return parser.parse_args()
 
 

@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Sequence
 from statistics import median
 
+from tests.bench import processes
+from tests.bench.arguments import add_runs, make_parser
 from tests.bench.processes import measured
 from tests.bench.report import Report
 from tests.client.small_service import SmallService
@@ -42,7 +44,7 @@ def main() -> None:
             imports = _dearest_imports([sys.executable, "-X", "importtime", *status])
         finally:
             server.stop()
-    report.say(f"{len(os.sched_getaffinity(0))} cores, {arguments.runs} runs, in milliseconds")
+    report.say(f"{processes.cores()} cores, {arguments.runs} runs, in milliseconds")
     rows = [
         [
             name,
@@ -67,9 +69,8 @@ def _dearest_imports(command: Sequence[str]) -> list[list[str]]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=25)
-    parser.add_argument("--out", metavar="FILE", help="also write the report as Markdown")
+    parser = make_parser(__doc__)
+    add_runs(parser, 25)
     return parser.parse_args()
 
 

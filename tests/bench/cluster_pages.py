@@ -22,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program does
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.bench.arguments import add_count, add_folder, make_parser
 from tests.bench.report import Report
 
 from dupwatchd.arrays import Thumbnails
@@ -219,14 +220,13 @@ def _add_matches(
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=1_000_000, metavar="N", help="[default: 1000000]")
-    parser.add_argument("--clusters", type=int, default=100_000, metavar="N", help="[default: 100000]")
+    parser = make_parser(__doc__)
+    add_count(parser, "--pictures", 1_000_000, "pictures in the library")
+    add_count(parser, "--clusters", 100_000, "clusters of them")
     parser.add_argument("--per-cluster", type=float, default=3, metavar="N", help="pictures, on average [default: 3]")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="clusters a page [default: 50]")
+    add_count(parser, "--limit", 50, "clusters a page")
     parser.add_argument("--state", metavar="DIR", help="keep the library here, and use it if it is there")
-    parser.add_argument("--folder", metavar="DIR", help="where it is made and removed again [default: temporary]")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    add_folder(parser)
     return parser.parse_args()
 
 

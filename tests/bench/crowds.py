@@ -19,6 +19,7 @@ import apsw
 import numpy as np
 from PIL import Image
 from tests.bench import processes
+from tests.bench.arguments import add_command, add_count, add_folder, make_parser
 from tests.bench.report import Report
 
 _SIDE_PX = 64
@@ -29,7 +30,7 @@ _SPREAD = 5.2  # grey levels on a thumbnail: from a common middle mse about 27, 
 def main() -> None:
     arguments = _arguments()
     report = Report("Crowds: pictures that all resemble each other")
-    report.say(f"{len(os.sched_getaffinity(0))} cores; frames of {_SIDE_PX} px")
+    report.say(f"{processes.cores()} cores; frames of {_SIDE_PX} px")
     rows = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         film, state = os.path.join(scratch, "film"), os.path.join(scratch, "state")
@@ -125,12 +126,11 @@ def _write(path: str, picture: "np.ndarray", quality: int | None) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=20_000, metavar="N")
-    parser.add_argument("--copies", type=int, default=10_000, metavar="N")
-    parser.add_argument("--folder", metavar="DIR", help="where the files are made and removed again")
-    parser.add_argument("--dupwatchd", default=processes.default_command(), help="the command to run")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    parser = make_parser(__doc__)
+    add_count(parser, "--frames", 20_000, "frames of the film")
+    add_count(parser, "--copies", 10_000, "identical files, and pictures that resemble one")
+    add_folder(parser)
+    add_command(parser)
     return parser.parse_args()
 
 

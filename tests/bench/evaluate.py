@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench import processes, truth
+from tests.bench.arguments import add_command, add_sets, make_parser
 from tests.bench.report import Report
 from tests.bench.truth import Label, LabelledSet
 
@@ -178,15 +179,14 @@ def _one_line(labelled: LabelledSet, label: Label, value: float) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="+", metavar="SET", help="folder with photos and a truth.csv")
+    parser = make_parser(__doc__)
+    add_sets(parser)
     parser.add_argument("--mirrored", action="store_true", help="ask for mirror images, too, and expect them")
-    parser.add_argument("--dupwatchd", default=processes.default_command(), help="the command to run")
     parser.add_argument(
         "--scan-option", action="append", default=[], metavar="OPTION", help="further option of the scan (with an =)"
     )
     parser.add_argument("--list-missed", action="store_true", help="name the copies that were not found")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    add_command(parser)
     return parser.parse_args()
 
 

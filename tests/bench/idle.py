@@ -12,6 +12,7 @@ import tempfile
 import time
 
 from tests.bench import processes
+from tests.bench.arguments import add_command, add_libraries, add_sizes, make_parser
 from tests.bench.report import Report
 from tests.bench.running import Running, made_library, running, write_copy
 
@@ -25,7 +26,7 @@ def main() -> None:
     arguments = _arguments()
     report = Report("What the idle service costs")
     report.say(
-        f"{len(os.sched_getaffinity(0))} cores; all processes of the service over {arguments.seconds:g} s; "
+        f"{processes.cores()} cores; all processes of the service over {arguments.seconds:g} s; "
         "memory is the proportional set size"
     )
     rows = []
@@ -41,7 +42,7 @@ def main() -> None:
                 time.sleep(arguments.seconds)
                 spent = _cpu_seconds(service.pid) - before
                 tree = processes.tree(service.pid)
-                memory_mib = sum(map(processes.pss_kib, tree)) / 1024
+                memory_mib = processes.tree_pss_kib(service.pid) / 1024
             os.unlink(new)
             share = spent / arguments.seconds
             rows.append([f"{size:,}", f"{spent:.2f}", f"{share:.3%}", f"{len(tree)}", f"{memory_mib:.0f}"])
@@ -64,14 +65,11 @@ def _cpu_seconds(root: int) -> float:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[1000, 100_000], metavar="N", help="pictures [default: 1000 100000]"
-    )
+    parser = make_parser(__doc__)
+    add_sizes(parser, [1000, 100_000])
     parser.add_argument("--seconds", type=float, default=600, help="how long to count [default: 600]")
-    parser.add_argument("--keep", metavar="DIR", help="make the libraries here and keep them for the next run")
-    parser.add_argument("--dupwatchd", default=processes.default_command(), help="the command to run")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    add_libraries(parser)
+    add_command(parser)
     return parser.parse_args()
 
 

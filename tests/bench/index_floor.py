@@ -21,11 +21,13 @@ from statistics import median
 
 import simplejpeg
 from tests.bench import processes, truth
+from tests.bench.arguments import add_photo_folders, add_runs, make_parser
+from tests.bench.decoding import job, never_known
 from tests.bench.report import Report
 
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
 from dupwatchd.index.thumbnail import average, power_of_two_reduction, to_bytes
-from dupwatchd.model import FileId, Job, ReadStatus, Stamp
+from dupwatchd.model import ReadStatus
 
 _WARM_UP_FILES = 32
 _FILES_AT_ONCE = 16
@@ -40,7 +42,7 @@ def main() -> None:
         print(json.dumps(_RUN[arguments.side](_jpegs(arguments.photos), arguments.workers, arguments.thumbnail_px)))
         return
     report = Report("Indexing alone, against a bare loop of decoding and scaling")
-    cores = len(os.sched_getaffinity(0))
+    cores = processes.cores()
     report.say(
         f"{arguments.workers} processes on {cores} cores, thumbnails of {arguments.thumbnail_px} px, "
         f"medians of {arguments.runs} runs in turn"
@@ -85,13 +87,13 @@ def _in_a_process(side: str, folder: str, arguments: argparse.Namespace) -> Cost
 
 def by_pool(paths: list[str], workers: int, thumbnail_px: int) -> Cost:
     """The pool as a scan uses it."""
-    jobs = [_job(number, path) for number, path in enumerate(paths)]
+    jobs = [job(number, path) for number, path in enumerate(paths)]
     warm_up = _warm_up(paths)
     with WorkerPool(workers, thumbnail_px, DecodeLimits()) as pool:
-        list(pool.index(jobs[:warm_up], _never_known))
+        list(pool.index(jobs[:warm_up], never_known))
         before = _cpu_of_tree_s()
         started = time.monotonic()
-        decoded = sum(outcome.status is ReadStatus.DECODED for outcome in pool.index(jobs[warm_up:], _never_known))
+        decoded = sum(outcome.status is ReadStatus.DECODED for outcome in pool.index(jobs[warm_up:], never_known))
         wall_s = time.monotonic() - started
         cpu_s = _cpu_of_tree_s() - before
     if decoded != len(paths) - warm_up:
@@ -159,16 +161,6 @@ def _cpu_of_tree_s() -> float:
     return own + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _job(number: int, path: str) -> Job:
-    status = os.stat(path)
-    stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
-    return Job(FileId(number), os.fsencode(path), stamp)
-
-
-def _never_known(job: Job, digest: bytes) -> bool:
-    return False
-
-
 def _warm_up(paths: list[str]) -> int:
     return min(_WARM_UP_FILES, len(paths) // 4)
 
@@ -179,12 +171,11 @@ def _jpegs(folders: list[str]) -> list[str]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", nargs="+", required=True, metavar="DIR", help="folders, each measured for itself")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="[default: one per core]")
+    parser = make_parser(__doc__)
+    add_photo_folders(parser)
+    parser.add_argument("--workers", type=int, default=processes.cores(), metavar="N", help="[default: one per core]")
     parser.add_argument("--thumbnail-px", type=int, default=32, help="side of the thumbnails [default: 32]")
-    parser.add_argument("--runs", type=int, default=7, help="runs of each [default: 7]")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    add_runs(parser, 7)
     parser.add_argument("--side", choices=_SIDES, help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tests.bench import truth
+from tests.bench.arguments import make_parser
 
 WIDTH_PX, HEIGHT_PX = 4000, 3000
 QUALITY = 90
@@ -76,7 +77,7 @@ def _save(pixels: NDArray[np.uint8], path: str) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, report=False)
     parser.add_argument("source", metavar="SRC", help="folder with photos")
     parser.add_argument("out", metavar="OUT", help="folder to make")
     parser.add_argument("count", metavar="N", type=int, help="how many files")

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 _PR_SET_CHILD_SUBREAPER = 36
 _SAMPLE_SECONDS = 0.02
@@ -26,6 +27,11 @@ class Run:
     status: int  # exit status, negative: killed by that signal
     timed_out: bool
     peak_mib: float  # proportional set size of the whole tree, 0 if it was not asked for
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def default_command() -> str:
@@ -57,7 +63,7 @@ def measured(
         started = time.monotonic()
         errors = subprocess.DEVNULL if quiet else None
         process = subprocess.Popen(command, stdout=output, stderr=errors, env=environment)
-        sampler = _Sampler(process.pid) if memory else None
+        sampler = Peak(partial(tree_pss_kib, process.pid)) if memory else None
         killer = threading.Timer(limit_seconds, _kill_tree, [process.pid]) if limit_seconds else None
         if killer:
             killer.start()
@@ -66,7 +72,7 @@ def measured(
         if killer:
             killer.cancel()
     timed_out = bool(limit_seconds) and wall_s >= (limit_seconds or 0)
-    return Run(wall_s, cpu_s, status, timed_out, sampler.stop() if sampler else 0.0)
+    return Run(wall_s, cpu_s, status, timed_out, sampler.mib() if sampler else 0.0)
 
 
 def _reap_all(main: int, started: float) -> tuple[int, float, float]:
@@ -108,24 +114,33 @@ def tree(root: int) -> list[int]:
     return found
 
 
-class _Sampler:
-    """The peak of what a process tree holds; shared pages count once (proportional set size)."""
+class Peak:
+    """The largest value of a memory figure, sampled every 20 ms from the moment this is made.
 
-    def __init__(self, root: int) -> None:
-        self._root = root
+    ``read_kib`` is called in a thread of its own.
+    """
+
+    def __init__(self, read_kib: Callable[[], int]) -> None:
+        self._read_kib = read_kib
         self._peak_kib = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sample)
         self._thread.start()
 
-    def stop(self) -> float:
+    def mib(self) -> float:
+        """The peak so far; ends the sampling."""
         self._stopped.set()
         self._thread.join()
         return self._peak_kib / 1024
 
     def _sample(self) -> None:
         while not self._stopped.wait(_SAMPLE_SECONDS):
-            self._peak_kib = max(self._peak_kib, sum(map(pss_kib, tree(self._root))))
+            self._peak_kib = max(self._peak_kib, self._read_kib())
+
+
+def tree_pss_kib(root: int) -> int:
+    """What a process tree holds; shared pages count once (proportional set size)."""
+    return sum(map(pss_kib, tree(root)))
 
 
 def pss_kib(pid: int) -> int:

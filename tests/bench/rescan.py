@@ -16,6 +16,7 @@ from statistics import median
 import numpy as np
 from PIL import Image
 from tests.bench import processes
+from tests.bench.arguments import add_command, add_count, add_folder, add_runs, add_sizes, make_parser
 from tests.bench.processes import Run
 from tests.bench.report import Report
 
@@ -27,8 +28,7 @@ def main() -> None:
     arguments = _arguments()
     report = Report("The second scan of an unchanged tree, against find")
     report.say(
-        f"{len(os.sched_getaffinity(0))} cores, medians of {arguments.runs} runs in turn, "
-        f"{arguments.per_folder} files a folder"
+        f"{processes.cores()} cores, medians of {arguments.runs} runs in turn, {arguments.per_folder} files a folder"
     )
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         tree, state = os.path.join(scratch, "tree"), os.path.join(scratch, "state")
@@ -73,29 +73,32 @@ def _checked(command: list[str]) -> Run:
     return run
 
 
-def make_files(tree: str, numbers: Iterable[int], per_folder: int, side_px: int = _SIDE_PX) -> None:
+def path_of(tree: str, number: int, per_folder: int | None) -> str:
+    """Where `make_files` puts one file; without ``per_folder`` all lie in the tree's top folder."""
+    name = f"{number:07d}.jpg"
+    return os.path.join(tree, name if per_folder is None else f"{number // per_folder:04d}/{name}")
+
+
+def make_files(tree: str, numbers: Iterable[int], per_folder: int | None, side_px: int = _SIDE_PX) -> None:
     """Small, distinct JPEG files, of about 1 kB unless they are larger; the same ones for the same numbers."""
     for number in numbers:
-        folder = os.path.join(tree, f"{number // per_folder:04d}")
-        os.makedirs(folder, exist_ok=True)
+        path = path_of(tree, number, per_folder)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         patches = np.random.default_rng(number).integers(0, 256, (_PATCHES, _PATCHES, 3), np.uint8)
         picture = Image.fromarray(patches).resize((side_px, side_px), Image.Resampling.BILINEAR)
         encoded = io.BytesIO()
         picture.save(encoded, "JPEG", quality=40 + number % 40)
-        with open(os.path.join(folder, f"{number:07d}.jpg"), "wb") as file:
+        with open(path, "wb") as file:
             file.write(encoded.getbuffer())
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--files", type=int, nargs="+", default=[10_000, 30_000, 100_000], metavar="N", help="tree sizes"
-    )
-    parser.add_argument("--per-folder", type=int, default=500, metavar="N", help="files in a folder [default: 500]")
-    parser.add_argument("--folder", metavar="DIR", help="where the tree is made and removed again [default: temporary]")
-    parser.add_argument("--runs", type=int, default=7, help="timed runs of each [default: 7]")
-    parser.add_argument("--dupwatchd", default=processes.default_command(), help="the command to run")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    parser = make_parser(__doc__)
+    add_sizes(parser, [10_000, 30_000, 100_000], "--files")
+    add_count(parser, "--per-folder", 500, "files in a folder")
+    add_folder(parser)
+    add_runs(parser, 7)
+    add_command(parser)
     return parser.parse_args()
 
 

@@ -19,14 +19,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.bench import evaluate, truth
+from tests.bench import evaluate, processes, truth
+from tests.bench.arguments import add_sets, make_parser
+from tests.bench.decoding import job, never_known
 from tests.bench.roc_curves import CLOSEST_KEPT, DEFAULT_PX, MEASURES, Curve, FlatAccount
 from tests.bench.roc_report import draw, write_csv, write_report
 from tests.bench.truth import Label, LabelledSet
 
 from dupwatchd.compare.measures import exact
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
-from dupwatchd.model import FileId, Job, Stamp
 from dupwatchd.settings.model import Measure
 
 _QUERIES_AT_ONCE = 256
@@ -78,11 +79,11 @@ def main() -> None:
 
 def decode(labelled: LabelledSet, thumbnail_px: int) -> Pictures:
     """All files of a set, by the program's own worker pool."""
-    jobs = [_job(number, path) for number, path in enumerate(labelled.labels)]
+    jobs = [job(number, path) for number, path in enumerate(labelled.labels)]
     thumbnails: dict[int, NDArray[np.uint8]] = {}
     failed = []
-    with WorkerPool(len(os.sched_getaffinity(0)), thumbnail_px, DecodeLimits()) as pool:
-        for outcome in pool.index(jobs, _never_known):
+    with WorkerPool(processes.cores(), thumbnail_px, DecodeLimits()) as pool:
+        for outcome in pool.index(jobs, never_known):
             if outcome.decoded is not None:
                 thumbnails[outcome.job.file_id] = outcome.decoded.thumbnail
             else:
@@ -90,16 +91,6 @@ def decode(labelled: LabelledSet, thumbnail_px: int) -> Pictures:
     decoded = sorted(thumbnails)
     labels = list(labelled.labels.values())
     return Pictures([labels[number] for number in decoded], np.stack([thumbnails[n] for n in decoded]), failed)
-
-
-def _job(number: int, path: str) -> Job:
-    status = os.stat(path)
-    stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
-    return Job(FileId(number), os.fsencode(path), stamp)
-
-
-def _never_known(job: Job, digest: bytes) -> bool:
-    return False
 
 
 # ---- copies
@@ -230,8 +221,8 @@ def _numbers(names: Iterable[str]) -> NDArray[np.intp]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="+", metavar="SET", help="folder with photos and a truth.csv")
+    parser = make_parser(__doc__, report=False)
+    add_sets(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="where roc.csv, roc.md and roc.svg are written")
     parser.add_argument(
         "--thumbnail-px", type=int, nargs="+", default=[16, 32, 64], metavar="PX", help="thumbnail sizes"

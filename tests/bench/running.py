@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 from tests.bench import processes
-from tests.bench.rescan import make_files
+from tests.bench.rescan import make_files, path_of
 
 from dupwatch.client import Client
 from dupwatch.errors import ClientError
@@ -27,10 +27,11 @@ class Library:
     folder: str
     state: str
     files: int
+    per_folder: int | None  # None: all lie in the folder itself
 
     def path(self, number: int) -> str:
         """One of the photos."""
-        return os.path.join(self.folder, f"{number // _PER_FOLDER:04d}", f"{number:07d}.jpg")
+        return path_of(self.folder, number, self.per_folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,13 @@ class Running:
     pid: int
 
 
-def made_library(place: str, files: int, dupwatchd: str) -> Library:
+def made_library(place: str, files: int, dupwatchd: str, *, one_folder: bool = False) -> Library:
     """So many distinct pictures below ``place``, scanned; one that is there already is taken as it is."""
-    library = Library(os.path.join(place, f"{files}", "photos"), os.path.join(place, f"{files}", "state"), files)
+    own = os.path.join(place, f"{files}-in-one-folder" if one_folder else f"{files}")
+    per_folder = None if one_folder else _PER_FOLDER
+    library = Library(os.path.join(own, "photos"), os.path.join(own, "state"), files, per_folder)
     if not os.path.exists(library.state):
-        make_files(library.folder, range(files), _PER_FOLDER)
+        make_files(library.folder, range(files), per_folder)
     subprocess.run(
         processes.scan_command(dupwatchd, library.state, [library.folder]), check=True, stdout=subprocess.DEVNULL
     )

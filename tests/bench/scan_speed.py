@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 from tests.bench import processes, truth
+from tests.bench.arguments import add_command, add_peers, add_photo_folders, add_runs, make_parser
 from tests.bench.processes import Run
 from tests.bench.report import Report
 from tests.bench.truth import TURNED_KINDS, LabelledSet
@@ -51,7 +52,7 @@ def main() -> None:
     arguments = _arguments()
     report = Report("Whole scans, against other programs")
     report.say(
-        f"{len(os.sched_getaffinity(0))} cores, load before the start {os.getloadavg()[0]:.1f}; "
+        f"{processes.cores()} cores, load before the start {os.getloadavg()[0]:.1f}; "
         f"medians of {arguments.runs} runs in turn"
     )
     peers = _importable(report, arguments.peers_python, arguments.peers)
@@ -206,18 +207,17 @@ def _importable(report: Report, python: str | None, wanted: list[str]) -> list[s
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", nargs="+", required=True, metavar="DIR", help="folders, each compared for itself")
-    parser.add_argument("--peers-python", metavar="PYTHON", help="interpreter that has the other programs installed")
+    parser = make_parser(__doc__)
+    add_photo_folders(parser)
+    add_peers(parser)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="which of them [default: all]")
-    parser.add_argument("--runs", type=int, default=5, help="timed runs of each tool [default: 5]")
+    add_runs(parser, 5, "timed runs of each tool")
     parser.add_argument(
         "--limit-seconds", type=float, default=600, help="when another program is stopped [default: 600]"
     )
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the runs for memory")
     parser.add_argument("--list-runs", action="store_true", help="also show every run, as wall/CPU seconds")
-    parser.add_argument("--dupwatchd", default=processes.default_command(), help="the command to run")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    add_command(parser)
     return parser.parse_args()
 
 

@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any, Self
 
 from tests.bench import processes
+from tests.bench.arguments import add_command, add_count, add_libraries, make_parser
 from tests.bench.report import Report
 from tests.bench.rescan import make_files
 from tests.bench.running import Library, Running, made_library, percentile, running, write_copy
@@ -52,7 +53,7 @@ def main() -> None:
                 loaded = clients.answers()
         shutil.rmtree(inside)
     report.say(
-        f"{len(os.sched_getaffinity(0))} cores; {arguments.clients} clients, {arguments.pause:g} s between an answer "
+        f"{processes.cores()} cores; {arguments.clients} clients, {arguments.pause:g} s between an answer "
         f"and the next question; {arguments.library:,} pictures in the library, {arguments.photos:,} photos of "
         f"{arguments.side}×{arguments.side} px indexed in {indexing_s:.1f} s; milliseconds"
     )
@@ -176,16 +177,15 @@ def _row(question: str, idle: Sequence[Answer], loaded: Sequence[Answer]) -> lis
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--library", type=int, default=10_000, metavar="N", help="pictures known before [10000]")
-    parser.add_argument("--photos", type=int, default=8_000, metavar="N", help="new photos [default: 8000]")
-    parser.add_argument("--side", type=int, default=640, metavar="PX", help="their side [default: 640]")
-    parser.add_argument("--clients", type=int, default=20, metavar="N", help="who asks [default: 20]")
+    parser = make_parser(__doc__)
+    add_count(parser, "--library", 10_000, "pictures known before")
+    add_count(parser, "--photos", 8_000, "new photos")
+    add_count(parser, "--clients", 20, "who asks")
+    parser.add_argument("--side", type=int, default=640, metavar="PX", help="side of the new photos [default: 640]")
     parser.add_argument("--pause", type=float, default=0.5, metavar="S", help="between two questions [default: 0.5]")
     parser.add_argument("--seconds", type=float, default=20, metavar="S", help="of the idle service [default: 20]")
-    parser.add_argument("--keep", metavar="DIR", help="make the photos here and keep them for the next run")
-    parser.add_argument("--dupwatchd", default=processes.default_command(), help="the command to run")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown")
+    add_libraries(parser)
+    add_command(parser)
     return parser.parse_args()
 
 

@@ -22,7 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program does
 
 import numpy as np
 from tests.bench import thumbnails
-from tests.bench.arguments import add_count, add_folder, add_peers, add_threads, add_thumbnails, make_parser
+from tests.bench.arguments import add_count, add_folder, add_threads, add_thumbnails, make_parser
 from tests.bench.report import Report
 
 from dupwatchd.arrays import Matches, Thumbnails
@@ -161,7 +161,7 @@ def _arguments() -> argparse.Namespace:
     add_thumbnails(parser)
     add_count(parser, "--pictures", 20_000, "thumbnails")
     add_threads(parser)
-    add_peers(parser)
+    parser.add_argument("--peers-python", metavar="PYTHON", help="an interpreter that has faiss")
     add_folder(parser)
     return parser.parse_args()
 

@@ -71,8 +71,3 @@ def add_photo_folders(to: argparse.ArgumentParser) -> None:
 def add_sets(to: argparse.ArgumentParser) -> None:
     """SET..., labelled sets as `truth.load` reads them."""
     to.add_argument("sets", nargs="+", metavar="SET", help="folder with photos and a truth.csv")
-
-
-def add_peers(to: argparse.ArgumentParser) -> None:
-    """`--peers-python PYTHON`."""
-    to.add_argument("--peers-python", metavar="PYTHON", help="an interpreter that has the other programs installed")

@@ -1,11 +1,12 @@
 """How long does a whole scan take, against the fastest other programs on the same photos?
 
-    python -m tests.bench.scan_speed --photos DIR... --peers-python VENV/bin/python
+    python -m tests.bench.scan_speed --photos DIR... --peers-python VENV/bin/python...
 
 Every tool runs as a process of its own, from nothing to its answer, in turn (A B C A B C ...), after all photos were
 read once; shown are medians. CPU time is that of the whole process tree. Memory comes from a run of its own: the
 largest sum of proportional set sizes (shared pages count once). Each DIR is a comparison of its own; with a truth.csv
-in it the table also tells what was found. A tool that cannot be imported is left out.
+in it the table also tells what was found. Each tool is run by the first PYTHON that can import it; one that none can
+import is left out.
 """
 
 import argparse
@@ -19,12 +20,12 @@ from statistics import median
 from typing import Any
 
 from tests.bench import processes, truth
-from tests.bench.arguments import add_command, add_peers, add_photo_folders, add_runs, make_parser
+from tests.bench.arguments import add_command, add_photo_folders, add_runs, make_parser
 from tests.bench.processes import Run
 from tests.bench.report import Report
 from tests.bench.truth import TURNED_KINDS, LabelledSet
 
-PEERS = ("czkawka", "imagededup", "difpy")
+PEERS = ("czkawka", "imagededup", "difpy", "fastdup", "immaculate")
 OURS = "dupwatchd"
 _PEER_SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer.py")
 
@@ -34,6 +35,7 @@ class Tool:
     """One program and what its runs cost."""
 
     name: str
+    python: str = ""  # the interpreter that has it, for other programs than ours
     runs: list[Run] = field(default_factory=list)
     peak_mib: float = 0.0
     clusters: list[list[str]] = field(default_factory=list)
@@ -61,12 +63,12 @@ def main() -> None:
     report.write(arguments.out)
 
 
-def compare(report: Report, folder: str, peers: list[str], arguments: argparse.Namespace) -> None:
+def compare(report: Report, folder: str, peers: dict[str, str], arguments: argparse.Namespace) -> None:
     """All tools over one folder."""
     labelled = truth.load(folder)
     photos, photo_bytes = _read_all(labelled)
     report.heading(f"{labelled.name}: {photos} photos, {photo_bytes / 1e6:.0f} MB")
-    tools = [Tool(OURS), *map(Tool, peers)]
+    tools = [Tool(OURS), *(Tool(name, python) for name, python in peers.items())]
     for _ in range(arguments.runs):
         for tool in tools:
             _run(tool, folder, arguments, memory=False)
@@ -96,7 +98,7 @@ def _run(tool: Tool, folder: str, arguments: argparse.Namespace, *, memory: bool
             command = processes.scan_command(arguments.dupwatchd, os.path.join(scratch, "state"), [folder])
             limit = None
         else:
-            command = [arguments.peers_python, _PEER_SCRIPT, tool.name, folder]
+            command = [tool.python, _PEER_SCRIPT, tool.name, folder]
             limit = arguments.limit_seconds
         # A cache that one run leaves behind must not help the next.
         run = processes.measured(
@@ -138,10 +140,6 @@ def _row(tool: Tool, ours: Tool, photos: int, labelled: LabelledSet | None, argu
     if labelled is not None:
         row += _found(tool, labelled)
     return row
-
-
-def _every_run(tool: Tool) -> str:
-    return f"{tool.name}: " + ", ".join(f"{run.wall_s:.2f}/{run.cpu_s:.2f}" for run in tool.runs)
 
 
 def _found(tool: Tool, labelled: LabelledSet) -> list[str]:
@@ -189,19 +187,20 @@ def _read_all(labelled: LabelledSet) -> tuple[int, int]:
     return len(labelled.labels), read_bytes
 
 
-def _importable(report: Report, python: str | None, wanted: list[str]) -> list[str]:
-    if python is None:
-        report.say("no --peers-python: no other program is measured")
-        return []
-    found, versions = [], []
+def _importable(report: Report, pythons: list[str], wanted: list[str]) -> dict[str, str]:
+    """Each program that can be run, with the interpreter that has it."""
+    found, versions = {}, []
     for peer in wanted:
-        tried = subprocess.run([python, _PEER_SCRIPT, "--version", peer], capture_output=True, text=True, check=False)
-        if tried.returncode:
-            reason = tried.stderr.strip().splitlines()
-            report.say(f"{peer} is left out: {reason[-1] if reason else 'cannot be imported'}")
+        for python in pythons:
+            tried = subprocess.run(
+                [python, _PEER_SCRIPT, "--version", peer], capture_output=True, text=True, check=False
+            )
+            if tried.returncode == 0:
+                found[peer] = python
+                versions.append(f"{peer} {tried.stdout.split()[-1]}")
+                break
         else:
-            found.append(peer)
-            versions.append(f"{peer} {tried.stdout.split()[-1]}")
+            report.say(f"{peer} is left out: none of the interpreters named by --peers-python can import it")
     report.say(", ".join(versions))
     return found
 
@@ -209,7 +208,9 @@ def _importable(report: Report, python: str | None, wanted: list[str]) -> list[s
 def _arguments() -> argparse.Namespace:
     parser = make_parser(__doc__)
     add_photo_folders(parser)
-    add_peers(parser)
+    parser.add_argument(
+        "--peers-python", nargs="+", default=[], metavar="PYTHON", help="interpreters that have the other programs"
+    )
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="which of them [default: all]")
     add_runs(parser, 5, "timed runs of each tool")
     parser.add_argument(

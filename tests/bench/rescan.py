@@ -39,7 +39,8 @@ def main() -> None:
             rows.append(_measured_row(arguments, tree, state, files - made, files))
             made = files
     report.table(
-        ["files", "new, scanned first s", "scan again s", "its CPU s", "find s", "its CPU s", "scan/find", "MiB"], rows
+        ["files", "new, scanned first s", "scan again s", "scan CPU s", "find s", "find CPU s", "scan/find", "MiB"],
+        rows,
     )
     report.write(arguments.out)
 

@@ -1,13 +1,18 @@
 """What the documents say is what the program does."""
 
 import re
+import shlex
 from pathlib import Path
 
 import click
 import pytest
 
-from dupwatchd.cli import cli
+from dupwatch.asked_files import PICTURE_SUFFIXES
+from dupwatch.cli import DAEMON_COMMANDS
+from dupwatch.cli import cli as client_cli
+from dupwatchd.cli import CLIENT_COMMANDS, cli
 from dupwatchd.settings import Settings
+from dupwatchd.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -46,10 +51,37 @@ def test_every_command_in_the_readme_is_understood(line: str) -> None:
 
 def test_every_command_is_in_the_readme_and_teaches_by_example() -> None:
     for name, command in cli.commands.items():
-        assert any(line.startswith(f"dupwatchd {name}") for line in commands_in_the_readme()), name
         assert "Examples:" in (command.help or ""), name
+        if name == "completion":  # its help says it all, and it prints what only a shell reads
+            continue
+        assert any(line.startswith(f"dupwatchd {name}") for line in commands_in_the_readme()), name
         has_json = any("--json" in option.opts for option in command.params if isinstance(option, click.Option))
         assert has_json or name == "run", name  # which prints no answer
+
+
+def test_each_program_knows_the_commands_of_the_other() -> None:
+    assert set(CLIENT_COMMANDS) == set(client_cli.commands)
+    assert set(DAEMON_COMMANDS) == set(cli.commands)
+
+
+def test_client_and_service_mean_the_same_by_a_picture() -> None:
+    assert PICTURE_SUFFIXES == IMAGE_SUFFIXES | RAW_SUFFIXES
+
+
+def examples() -> list[tuple[click.Group, str]]:
+    """Each line of an example in the help of a command that calls one of our programs."""
+    return [
+        (group, line)
+        for group in (cli, client_cli)
+        for command in [group, *group.commands.values()]
+        for line in re.findall(rf"^ *({group.name} .*?)(?:  .*)?$", command.help or "", re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize(("group", "line"), examples())
+def test_every_example_in_the_help_is_understood(group: click.Group, line: str) -> None:
+    words = shlex.split(re.split(r" [|>&]| >", line)[0])[1:]
+    group.commands[words[0]].make_context(words[0], words[1:])  # raises click.UsageError for what it does not know
 
 
 def test_modules_named_in_the_architecture_are_there() -> None:

@@ -1,19 +1,30 @@
 """The command line of dupwatch: reads the flags, asks the service, shows the answer, sets the exit status.
 
-Start-up counts here: what only some commands need is imported where it is used.
+A command starts in less than a tenth of a second: what only some commands need is imported where it is used.
 """
 
 import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from dupwatch.errors import ClientError, NoServiceError, RequestFailedError, WrongUsageError
-from dupwatch.output import Command, check_form, form_flags, paged, question_flags, run, write_copies
+from dupwatch.errors import ClientError, NoServiceError, NotAllowedError, RequestFailedError, WrongUsageError
+from dupwatch.output import (
+    Command,
+    CommandGroup,
+    completion_command,
+    form_flags,
+    paged,
+    question_flags,
+    remark,
+    remark_if_incomplete,
+    run,
+    write_copies,
+)
 
 if TYPE_CHECKING:
     from dupwatch.client import Client
@@ -22,8 +33,12 @@ PAGE_CLUSTERS = 1_000
 PAGE_FAILURES = 10_000
 REFRESH_SECONDS = 1.0
 WAIT_SLICE_SECONDS = 20.0  # of one request: a service that hangs is noticed soon after
-RESTART_SECONDS = 15.0  # how long `wait` bears with a service that is started anew
+RETRY_SECONDS = 0.2  # until a service that was not there, or not ready, is asked again
+START_SECONDS = 15.0  # how long `wait` waits for a service that is being started
 ATTEMPTS = 3  # at a list that changes while it is read, page by page
+
+DAEMON_COMMANDS = ("check", "completion", "config", "run", "scan")  # of dupwatchd, for those who mix both up
+INCOMPLETE_ADVICE = "`dupwatch wait` returns when all is read; `dupwatch status` tells how far it is"
 
 _BYTES = click.Path(path_type=bytes)
 _ENDPOINT_HELP = "Where the service listens: a socket file, or tcp://HOST:PORT."
@@ -38,7 +53,7 @@ def _connection_flags(command: Command) -> Command:
 
 
 def _remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
-    """A flag counts before and after the command's name; the latter wins."""
+    """Keep the value of a flag, which may stand before or after the command's name; the latter wins."""
     if value is not None:
         context.ensure_object(dict)[option.name] = value
 
@@ -46,7 +61,12 @@ def _remember(context: click.Context, option: click.Parameter, value: str | None
 _json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group(name="dupwatch", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    name="dupwatch",
+    cls=CommandGroup,
+    other_program=("dupwatchd", DAEMON_COMMANDS),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -72,7 +92,7 @@ def cli() -> None:
     $PAGER.
 
     Exit status: 0 done, 1 failed or done in part, 2 wrong usage, 3 no service reachable, 4 `find` knows none of the
-    files.
+    files, 130 ended by Ctrl-C.
     """
 
 
@@ -90,13 +110,10 @@ def status(watch: bool, as_json: bool) -> None:
       dupwatch status --json | jq .pending  for scripts; with --watch one line per second
     """
     with _client() as client:
-        if not watch:
-            _show_status(client.request("status"), as_json)
-            return
-        try:
+        if watch:
             _watch_status(client, as_json)
-        except KeyboardInterrupt:
-            pass  # that is how it ends
+        else:
+            _show_status(client.request("status"), as_json)
 
 
 @cli.command()
@@ -106,18 +123,19 @@ def status(watch: bool, as_json: bool) -> None:
 def wait(timeout: float | None, as_json: bool) -> None:
     """Return once the start-up scan is over and nothing is pending.
 
+    If no service is there yet, it is waited for, up to 15 seconds.
+
     \b
     Examples:
       dupwatch wait && dupwatch clusters
       dupwatch wait --timeout 60 || echo "still busy"
     """
-    with _client() as client:
-        result = _wait_until_idle(client, None if timeout is None else time.monotonic() + timeout)
+    result = _wait_until_idle(None if timeout is None else time.monotonic() + timeout)
     if as_json:
         _write_json(result)
     elif not result["idle"]:
         pending = f", {result['pending']:,} pending" if isinstance(result.get("pending"), int) else ""
-        click.echo(f"dupwatch: still busy after {timeout:g} s{pending}", err=True)
+        remark(f"still busy after {timeout:g} s{pending}")
     sys.exit(0 if result["idle"] else 1)
 
 
@@ -147,15 +165,18 @@ def clusters(
       dupwatch clusters --limit 20 --offset 40
       dupwatch clusters --print0 --spare | xargs -0r ls -l
     """
-    check_form(form, spare)
     question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
     with _client() as client:
         folder = _full_path(client, under) if under is not None else None
         document = _clusters(client, {**question, "under": folder}, limit, offset)
+        if folder is not None and not document["total_clusters"]:
+            _check_is_watched(client, folder)
         if form in (None, "json"):
             inside = b"" if folder is None else folder.rstrip(b"/") + b"/"
-            document["failed"] = [one for one in _failures(client) if one["path"].startswith(inside)]
+            failures = _failures(client)["failed"]
+            document["failed"] = [one for one in failures if one["path"].startswith(inside)]
     write_copies(document, form, spare)
+    remark_if_incomplete(document, INCOMPLETE_ADVICE)
 
 
 @cli.command()
@@ -166,32 +187,37 @@ def clusters(
 def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None, mirrored: bool, as_json: bool) -> None:
     """Tell whether pictures are known, and where their copies lie. Nothing is added to the index.
 
-    A file that the service may not read is sent to it. Exit status 4: none of the files is known.
+    FILE may be a folder, which stands for all files below it that have the suffix of a picture; links below it are
+    not followed. It may be -, which stands for a list on stdin, one path per line, or each ended by a NUL byte.
+
+    Exit status 0: each file is known. 1: some are not, or could not be read. 4: none is known.
 
     \b
     Examples:
       dupwatch find IMG_1234.jpg
-      dupwatch find --mirrored /media/card/DCIM/*/*.JPG
+      dupwatch find --mirrored /media/card/DCIM
+      find . -newer last-import -print0 | dupwatch find -
       dupwatch find --json new.heic | jq -r '.files[].copies[].path'
     """
-    from dupwatch.show import found_lines
+    from dupwatch.asked_files import asked_files
 
     question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
     found = []
     with _client() as client:
-        for file in files:
-            found.append(_find(client, file, question))
+        for file, error in asked_files(files, sys.stdin.buffer):
+            if error is None:
+                found.append(_find(client, file, question))
+            else:
+                found.append({"path": file, "known": False, "copies": [], "error": error})
             if not as_json:
-                from dupwatch.terminal import page_on
-
-                page = page_on(sys.stdout)
-                page.write(found_lines(found[-1], page))
-                sys.stdout.flush()
+                _show_found(found[-1])
+    completeness = _completeness(found)
     if as_json:
-        _write_json({"files": found})
-    if any("error" in one for one in found):
-        sys.exit(1)
-    sys.exit(0 if any(one["known"] for one in found) else 4)
+        _write_json({"files": found, **completeness})
+    elif len(found) != 1:
+        remark(_found_summary(found))
+    remark_if_incomplete(completeness, INCOMPLETE_ADVICE)
+    sys.exit(_found_status(found))
 
 
 @cli.command()
@@ -211,13 +237,17 @@ def failed(limit: int | None, offset: int, as_json: bool) -> None:
     from dupwatch.terminal import page_on
 
     with _client() as client:
-        found = list(_failures(client, limit, offset))
+        document = _failures(client, limit, offset)
+    found = document["failed"]
     if as_json:
-        _write_json({"failed": found})
+        _write_json(document)
     elif found:
         paged(lambda stream: render.write_failures(found, page_on(stream)))
+    elif document["total"]:
+        click.echo("No more.")
     else:
-        click.echo("Every file could be read." if not offset and limit != 0 else "No more.")
+        click.echo("Every file could be read." if render.is_complete(document) else "No failure so far.")
+    remark_if_incomplete(document, INCOMPLETE_ADVICE)
 
 
 @cli.command()
@@ -246,19 +276,16 @@ def events(only: tuple[str, ...], as_json: bool) -> None:
             raise click.UsageError(f"there is no event {topic!r}; choose from {', '.join(TOPICS)}")
     page = page_on(sys.stdout)
     with _client() as client:
-        try:
-            for event in client.events(only):
-                if as_json and isinstance(event, Notice):
-                    click.echo(json_line({"event": event.kind, "reason": event.reason}))
-                elif isinstance(event, Notice):
-                    click.echo(f"dupwatch: {event.kind}: {page.name(event.reason)}", err=True)
-                elif as_json:
-                    about = {"event": event.topic, "seq": event.seq, "time": event.time}
-                    click.echo(json_line({**event.fields, **about}))
-                else:
-                    click.echo(event_line(event.topic, event.time, event.fields, page))
-        except KeyboardInterrupt:
-            pass  # that is how it ends
+        for event in client.events(only):
+            if as_json and isinstance(event, Notice):
+                click.echo(json_line({"event": event.kind, "reason": event.reason}))
+            elif isinstance(event, Notice):
+                remark(f"{event.kind}: {event.reason}")
+            elif as_json:
+                about = {"event": event.topic, "seq": event.seq, "time": event.time}
+                click.echo(json_line({**event.fields, **about}))
+            else:
+                click.echo(event_line(event.topic, event.time, event.fields, page))
 
 
 @cli.command()
@@ -306,22 +333,7 @@ def resume(as_json: bool) -> None:
         _confirm(client.request("resume"), "the service goes on", as_json)
 
 
-@cli.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    """Print what makes a shell complete commands and flags.
-
-    \b
-    Examples:
-      eval "$(dupwatch completion bash)"            in ~/.bashrc
-      eval "$(dupwatch completion zsh)"             in ~/.zshrc
-      dupwatch completion fish >~/.config/fish/completions/dupwatch.fish
-    """
-    from click.shell_completion import get_completion_class
-
-    kind = get_completion_class(shell)
-    assert kind is not None
-    click.echo(kind(cli, {}, "dupwatch", "_DUPWATCH_COMPLETE").source())
+cli.add_command(completion_command(cli, "dupwatch"))
 
 
 def main() -> NoReturn:
@@ -330,6 +342,7 @@ def main() -> NoReturn:
 
 
 def _client() -> "Client":
+    """Return a client for the endpoint and the keys that the flags name; raises WrongUsageError."""
     from dupwatch.client import Client
 
     flags: dict[str, str] = {}
@@ -371,7 +384,10 @@ def _show_status(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _watch_status(client: "Client", as_json: bool) -> None:
-    """Show the status every second; on a terminal in one place. A service that goes away is waited for."""
+    """Show the status every second, on a terminal always in the same place, until Ctrl-C.
+
+    A service that goes away is waited for. Raises NoServiceError if none is there at the beginning.
+    """
     from dupwatch.render import json_line
     from dupwatch.show import status_lines
     from dupwatch.terminal import page_on
@@ -400,25 +416,63 @@ def _watch_status(client: "Client", as_json: bool) -> None:
             result = {"state": error.code, "problems": [str(error)]}
 
 
-def _wait_until_idle(client: "Client", deadline: float | None) -> dict[str, Any]:
-    """The last answer to `wait`: idle, or not yet when time is up."""
+def _wait_until_idle(deadline: float | None) -> dict[str, Any]:
+    """Return the last answer to `wait`: the service is idle, or not yet when time is up.
+
+    A service that is not there, or goes away, is waited for. Raises NoServiceError if it stays away.
+    """
     result: dict[str, Any] = {"idle": False}
-    heard_at: float | None = None
     while True:
-        left = WAIT_SLICE_SECONDS if deadline is None else deadline - time.monotonic()
-        seconds = max(min(left, WAIT_SLICE_SECONDS), 0.0)
-        try:
-            result = client.request("wait", timeout_seconds=seconds + 10, timeout=seconds)
-            heard_at = time.monotonic()
-        except NoServiceError:
-            if heard_at is None or time.monotonic() - heard_at > RESTART_SECONDS + WAIT_SLICE_SECONDS:
+        with _client_of_present_service(deadline) as client:
+            try:
+                result = _wait_with(client, deadline)
+            except NotAllowedError:
                 raise
-            time.sleep(0.2)
+            except NoServiceError:
+                time.sleep(RETRY_SECONDS)  # it has gone meanwhile
+        if result["idle"] or (deadline is not None and time.monotonic() >= deadline):
+            return result
+
+
+def _client_of_present_service(deadline: float | None) -> "Client":
+    """Return a client whose service answers; waits for it up to START_SECONDS, else raises NoServiceError."""
+    latest = time.monotonic() + START_SECONDS
+    latest = latest if deadline is None else min(latest, deadline)
+    is_told = False
+    while True:
+        client = _client()  # anew each time: which of the default endpoints counts depends on who listens
+        try:
+            client.request("version", timeout_seconds=max(latest - time.monotonic(), 1.0))
         except RequestFailedError as error:
             if not error.is_passing:
                 raise
-            heard_at = time.monotonic()
-            time.sleep(0.2)
+        except NotAllowedError:
+            raise
+        except NoServiceError:
+            client.close()
+            if time.monotonic() >= latest:
+                raise
+            if not is_told:
+                seconds = latest - time.monotonic()
+                remark(f"no service answers at {client.endpoint} yet; waiting for it up to {seconds:.0f} s")
+            is_told = True
+            time.sleep(RETRY_SECONDS)
+            continue
+        return client
+
+
+def _wait_with(client: "Client", deadline: float | None) -> dict[str, Any]:
+    """Return the answer of one service to `wait` when it is idle or time is up; raises NoServiceError if it goes."""
+    while True:
+        left = WAIT_SLICE_SECONDS if deadline is None else deadline - time.monotonic()
+        seconds = max(min(left, WAIT_SLICE_SECONDS), 0.0)
+        result: dict[str, Any] = {"idle": False}
+        try:
+            result = client.request("wait", timeout_seconds=seconds + 10, timeout=seconds)
+        except RequestFailedError as error:
+            if not error.is_passing:
+                raise
+            time.sleep(RETRY_SECONDS)
         if not isinstance(result.get("idle"), bool):
             raise ClientError("the service does not say whether it is idle")
         if result["idle"] or (deadline is not None and time.monotonic() >= deadline):
@@ -426,7 +480,7 @@ def _wait_until_idle(client: "Client", deadline: float | None) -> dict[str, Any]
 
 
 def _clusters(client: "Client", question: dict[str, Any], limit: int | None, offset: int) -> dict[str, Any]:
-    """The clusters asked for, put together from pages of one revision of the index."""
+    """Return the clusters asked for, put together from pages of one revision of the index."""
     for attempt in range(ATTEMPTS):
         document: dict[str, Any] = {}
         listed: list[dict[str, Any]] = []
@@ -439,20 +493,68 @@ def _clusters(client: "Client", question: dict[str, Any], limit: int | None, off
             listed += page["clusters"][:count]
             is_all = offset + len(listed) >= page["total_clusters"] or not page["clusters"]
             if is_all or (limit is not None and len(listed) >= limit):
-                wanted = ("measure", "threshold", "total_clusters")
-                return {**{name: page[name] for name in wanted}, "clusters": listed}
+                head = {name: page[name] for name in ("measure", "threshold")}
+                total = {"total_clusters": page["total_clusters"], "clusters": listed}
+                return {**head, **_completeness([page]), **total}
     raise AssertionError("the last attempt always returns")
 
 
-def _failures(client: "Client", limit: int | None = None, offset: int = 0) -> Iterator[dict[str, Any]]:
-    count = 0
-    while limit is None or count < limit:
-        size = PAGE_FAILURES if limit is None else min(limit - count, PAGE_FAILURES)
-        page = client.request("failed", limit=size, offset=offset + count)
-        yield from page["failed"]
-        count += len(page["failed"])
-        if not page["failed"] or offset + count >= page["total"]:
-            return
+def _failures(client: "Client", limit: int | None = None, offset: int = 0) -> dict[str, Any]:
+    """Return the files that could not be read, put together from pages, and how many there are in all."""
+    failed: list[dict[str, Any]] = []
+    while True:
+        size = PAGE_FAILURES if limit is None else min(limit - len(failed), PAGE_FAILURES)
+        page = client.request("failed", limit=max(size, 1), offset=offset + len(failed))
+        failed += page["failed"][:size]
+        is_all = not page["failed"] or offset + len(failed) >= page["total"]
+        if is_all or (limit is not None and len(failed) >= limit):
+            return {**_completeness([page]), "total": page["total"], "failed": failed}
+
+
+def _completeness(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the service says of how complete its answers are, for all of them together."""
+    because = [reason for result in results for reason in result.get("incomplete_because", ())]
+    return {
+        "complete": all(result.get("complete", True) for result in results),
+        "pending": max((result.get("pending", 0) for result in results), default=0),
+        "incomplete_because": list(dict.fromkeys(because)),
+    }
+
+
+def _check_is_watched(client: "Client", folder: bytes) -> None:
+    """Raise WrongUsageError if nothing of the folder lies under a root: then no answer about it means anything."""
+    roots = [root["path"] for root in client.request("status").get("roots", ())]
+    if not any(_is_below(folder, root) or _is_below(root, folder) for root in roots):
+        names = ", ".join(map(os.fsdecode, roots)) or "none"
+        raise WrongUsageError(f"{os.fsdecode(folder)} lies under no root of the service; its roots: {names}")
+
+
+def _is_below(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def _show_found(found: dict[str, Any]) -> None:
+    from dupwatch.show import found_lines
+    from dupwatch.terminal import page_on
+
+    page = page_on(sys.stdout)
+    page.write(found_lines(found, page))
+    sys.stdout.flush()
+
+
+def _found_summary(found: Sequence[Mapping[str, Any]]) -> str:
+    if not found:
+        return "no picture was named, and none lies in the folders named"
+    known = sum(one["known"] for one in found)
+    unreadable = sum("error" in one for one in found)
+    return f"{known:,} known, {len(found) - known - unreadable:,} not known, {unreadable:,} unreadable"
+
+
+def _found_status(found: Sequence[Mapping[str, Any]]) -> int:
+    """Return the exit status of `find`; no file at all counts as none known, for nothing may be concluded from it."""
+    if found and all(one["known"] for one in found):
+        return 0
+    return 1 if any(one["known"] or "error" in one for one in found) else 4
 
 
 def _find(client: "Client", file: bytes, question: dict[str, Any]) -> dict[str, Any]:
@@ -496,7 +598,7 @@ def _content(file: bytes) -> bytes:
 
 
 def _full_path(client: "Client", path: bytes) -> bytes:
-    """A path as the service knows it: roots are kept without links."""
+    """Return a path as the service knows it, without links; raises WrongUsageError for what it cannot know."""
     if client.shares_paths:
         return os.path.realpath(path)
     if not path.startswith(b"/"):

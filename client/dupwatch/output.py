@@ -1,9 +1,15 @@
-"""What both programs share on the command line: flags of an answer, its forms, a pager, and how a program ends."""
+"""What both programs share on the command line: their groups of commands, the flags of an answer, its forms, a pager.
 
+In: what click has parsed, and answer documents (see `render`). Out: text on stdout, remarks on stderr, and in `run`
+the exit status of the program.
+"""
+
+import functools
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TextIO, TypeVar
 
 import click
@@ -11,6 +17,9 @@ import click
 from dupwatch.terminal import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+CTRL_C_STATUS = 130  # what shells report of a program that SIGINT has ended
+SCREEN_LINES = 24  # of a terminal that does not say how high it is
 
 _QUESTION = (
     click.option(
@@ -22,13 +31,41 @@ _QUESTION = (
     click.option("--mirrored", is_flag=True, help="Count mirror images as copies."),
 )
 _FORMS = (
-    click.option("--json", "form", flag_value="json", help="Print one JSON document."),
-    click.option("--csv", "form", flag_value="csv", help="Print one line per file, with a header."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+    click.option("--csv", "as_csv", is_flag=True, help="Print one line per file, with a header."),
     click.option(
-        "--print0", "form", flag_value="print0", help="Print raw paths, each ended by a NUL byte, kept file first."
+        "--print0", "as_print0", is_flag=True, help="Print raw paths, each ended by a NUL byte, kept file first."
     ),
-    click.option("--spare", is_flag=True, help="With --print0: only files within the threshold of the kept one."),
+    click.option("--spare", is_flag=True, help="With --print0: only files that can go."),
 )
+
+
+class CommandGroup(click.Group):
+    """The commands of one program, which know those of the other: people mix them up."""
+
+    def __init__(self, *args: Any, other_program: tuple[str, tuple[str, ...]] = ("", ()), **settings: Any) -> None:
+        """``other_program`` is its name and its commands."""
+        super().__init__(*args, **settings)
+        self._other_name, self._other_commands = other_program
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; raises click.UsageError with a hint if there is none of this name."""
+        asked = args[0] if args else ""
+        if asked not in self.commands and not asked.startswith("-") and not ctx.resilient_parsing:
+            if asked in self._other_commands:
+                ctx.fail(f"{self.name} has no command {asked!r}: that is `{self._other_name} {asked}`")
+            ctx.fail(f"No such command {asked!r}.{self._suggestion(asked)}")
+        return super().resolve_command(ctx, args)
+
+    def _suggestion(self, asked: str) -> str:
+        from difflib import get_close_matches
+
+        programs = dict.fromkeys(self._other_commands, self._other_name)
+        programs |= dict.fromkeys(self.commands, self.name or "")
+        near = [f"`{programs[command]} {command}`" for command in get_close_matches(asked, programs)]
+        return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def question_flags(command: Command) -> Command:
@@ -36,18 +73,50 @@ def question_flags(command: Command) -> Command:
     return _with(command, _QUESTION)
 
 
-def form_flags(command: Command) -> Command:
-    """Add ``--json --csv --print0`` (as ``form``) and ``--spare``."""
-    return _with(command, _FORMS)
+def form_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json --csv --print0``, handed on as ``form`` (None: a table), and ``--spare``.
+
+    Flags that exclude each other raise click.UsageError before the command begins.
+    """
+
+    @functools.wraps(command)
+    def with_form(*args: Any, as_json: bool, as_csv: bool, as_print0: bool, spare: bool, **others: Any) -> Any:
+        given = [form for form, wanted in (("json", as_json), ("csv", as_csv), ("print0", as_print0)) if wanted]
+        if len(given) > 1:
+            raise click.UsageError(f"choose one form: {' or '.join(f'--{form}' for form in given)}")
+        if spare and not as_print0:
+            raise click.UsageError("--spare goes with --print0")
+        return command(*args, form=given[0] if given else None, spare=spare, **others)
+
+    return _with(with_form, _FORMS)
 
 
-def check_form(form: str | None, spare: bool) -> None:
-    """Refuse flags that do not go together."""
-    if spare and form != "print0":
-        raise click.UsageError("--spare goes with --print0")
+def completion_command(group: click.Group, program: str) -> click.Command:
+    """Return the command ``completion`` of a program."""
+
+    def completion(shell: str) -> None:
+        from click.shell_completion import get_completion_class
+
+        kind = get_completion_class(shell)
+        assert kind is not None  # click.Choice has let only these names through
+        click.echo(kind(group, {}, program, f"_{program.upper()}_COMPLETE").source())
+
+    return click.Command(
+        "completion",
+        callback=completion,
+        params=[click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"]))],
+        help=f"""Print what makes a shell complete commands and flags.
+
+        \b
+        Examples:
+          eval "$({program} completion bash)"            in ~/.bashrc
+          eval "$({program} completion zsh)"             in ~/.zshrc
+          {program} completion fish >~/.config/fish/completions/{program}.fish
+        """,
+    )
 
 
-def write_copies(document: dict[str, Any], form: str | None, spare: bool) -> None:
+def write_copies(document: Mapping[str, Any], form: str | None, spare: bool) -> None:
     """Write the answer of `scan` and `clusters` to stdout in the form asked for."""
     from dupwatch import render
 
@@ -70,7 +139,7 @@ def paged(write: Callable[[TextIO], None]) -> None:
     text = _LikeStdout()
     write(text)
     shown = text.getvalue()
-    if shown.count("\n") < os.get_terminal_size(sys.stdout.fileno()).lines:
+    if shown.count("\n") < (os.get_terminal_size(sys.stdout.fileno()).lines or SCREEN_LINES):
         sys.stdout.write(shown)
     else:
         os.environ.setdefault("LESS", "-RS")  # colours; long lines are cut, not folded
@@ -89,8 +158,28 @@ class _LikeStdout(io.StringIO):
         return sys.stdout.fileno()
 
 
+def remark(line: str) -> None:
+    """Write a line to stderr, behind the name of the program; whatever it holds, it cannot steer the terminal."""
+    _say(click.get_current_context().find_root().command.name, line)
+
+
+def remark_if_incomplete(document: Mapping[str, Any], advice: str) -> None:
+    """Say on stderr that an answer is not complete, why, and what to do, if it is not."""
+    from dupwatch.render import counted, is_complete
+
+    if is_complete(document):
+        return
+    pending = document.get("pending")
+    why = [f"{counted(pending, 'file')} pending"] if pending else []
+    why += [str(reason) for reason in document.get("incomplete_because", ())]
+    remark(f"this answer is not complete: {'; '.join(why) or 'not everything has been read'}. {advice}")
+
+
 def run(command: click.Command, known: type[Exception]) -> NoReturn:
-    """Run a program; a ``known`` error ends as one line on stderr and its ``exit_status``."""
+    """Run a program and end with its exit status; a ``known`` error ends as one line on stderr.
+
+    The status is 0, that of the error (``exit_status``), 2 for wrong usage, 130 after Ctrl-C, or 1.
+    """
     name = command.name
     has_output = sys.stdout is not None
     _open_missing_streams()
@@ -99,21 +188,24 @@ def run(command: click.Command, known: type[Exception]) -> NoReturn:
             raise click.UsageError("standard output is closed: there is nowhere to print the answer")
         command.main(standalone_mode=False)
         sys.stdout.flush()
+        status = 0
     except known as error:
         _say(name, str(error))
-        sys.exit(getattr(error, "exit_status", 1))
+        status = getattr(error, "exit_status", 1)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        status = 2
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(1)
+        status = CTRL_C_STATUS
     except OSError as error:
         # only output can get here; what is still unwritten must not fail a second time at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # then whoever read our output has seen enough
             _say(name, f"cannot write the output: {error.strerror or error}")
-        sys.exit(1)
-    sys.exit(0)
+        status = 1
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop; at exit it would show a traceback
+    sys.exit(status)
 
 
 def _with(command: Command, flags: tuple[Callable[[Command], Command], ...]) -> Command:
@@ -123,12 +215,11 @@ def _with(command: Command, flags: tuple[Callable[[Command], Command], ...]) -> 
 
 
 def _say(name: str | None, line: str) -> None:
-    # it may hold a file name, and whoever made that must not steer the terminal
     click.echo(f"{name}: {printable(line)}", err=True)
 
 
 def _open_missing_streams() -> None:
-    """Who closed our standard streams gets no words, but no file of ours may take their numbers."""
+    """Open /dev/null for each closed standard stream: no file that we open later may take its number."""
     for number, mode in ((0, "r"), (1, "w"), (2, "w")):
         try:
             os.fstat(number)

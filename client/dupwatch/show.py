@@ -1,7 +1,7 @@
-"""Shows what the service says about itself, about single files, and what happens: for people, line by line.
+"""Shows to people what the service says about itself, about single files, and what happens, line by line.
 
-In: results as in PROTOCOL.md, paths as bytes. Missing figures are left out: a newer service may tell more, an older
-one less. Clusters are shown by `render`.
+In: results as in PROTOCOL.md, with paths as bytes. Out: lines for a `Page`. A figure that the service did not send is
+left out: another version may send more or fewer. Clusters are shown by `render`.
 """
 
 import time
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from dupwatch.render import is_complete
 from dupwatch.terminal import Page, human_bytes
 
 Result = Mapping[str, Any]
@@ -23,7 +24,7 @@ def status_lines(status: Result, page: Page) -> Iterator[str]:
     yield from (page.paint(line, "head") for line in page.join(parts))
     progress = status.get("progress")
     if isinstance(progress, Mapping):
-        yield from page.join(_progress_parts(progress, page))
+        yield from page.join(progress_parts(progress, page))
     for root in status.get("roots", ()):
         state = page.name(str(root["state"]))
         room = (page.width or 0) - 11
@@ -45,13 +46,16 @@ def human_seconds(seconds: float) -> str:
 
 
 def found_lines(found: Result, page: Page) -> Iterator[str]:
-    """Yield what is known of one file that was asked for."""
+    """Yield what is known of one file that was asked for.
+
+    ``found`` has ``path``, and either ``error``, the reason why it could not be looked for, or ``copies``.
+    """
     copies = found.get("copies", ())
     name = page.name(found["path"])
     if "error" in found:
         yield f"{name}: {page.paint(page.name(found['error']), 'trouble')}"
     elif not copies:
-        yield f"{name}: {page.paint('not known', 'quiet')}"
+        yield f"{name}: {page.paint('not known' if is_complete(found) else 'not known so far', 'quiet')}"
     else:
         yield page.paint(f"{name}: {len(copies):,} known", "head")
         for copy in copies:
@@ -72,7 +76,8 @@ def event_line(topic: str, at: float, fields: Result, page: Page) -> str:
     return f"{page.paint(clock, 'quiet')}  {page.name(topic):<8} {path}"
 
 
-def _progress_parts(progress: Result, page: Page) -> Iterator[str]:
+def progress_parts(progress: Result, page: Page) -> Iterator[str]:
+    """Yield how far a stage of the service's work is: ``progress`` of the result of `status`, in words."""
     done, total = progress.get("done", 0), progress.get("total")
     unit = page.name(str(progress.get("unit", "files")))
     stage = page.name(str(progress.get("stage", "working")))
@@ -92,8 +97,13 @@ def _figures(copy: Result, found: Result, page: Page) -> Iterator[str]:
     if copy.get("width") and copy.get("height"):
         yield page.own(f"{copy['width']}×{copy['height']}")
     measure = str(found.get("measure", "structure"))
-    if copy.get(measure) is not None:
-        yield f"{page.name(measure)} {copy[measure]:g}"
+    verdict = copy.get("verdict")
+    if verdict == "identical":
+        yield "identical (equal bytes)"
+    elif copy.get(measure) is not None:
+        yield f"{page.name(str(verdict or 'same picture'))} ({page.name(measure)} {copy[measure]:g})"
+    if copy.get("smaller"):
+        yield "smaller than this one"
     if copy.get("turn"):
         yield page.own(f"turned {copy['turn']}°")
     if copy.get("mirrored"):

@@ -6,12 +6,21 @@ Worker processes import this module too: everything heavy is imported where it i
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from typing import Any, NoReturn
 
 import click
 
-from dupwatch.output import check_form, form_flags, question_flags, run, write_copies
+from dupwatch.output import (
+    CommandGroup,
+    completion_command,
+    form_flags,
+    question_flags,
+    remark,
+    run,
+    write_copies,
+)
 from dupwatchd import __version__
 from dupwatchd.errors import DupwatchError
 
@@ -19,7 +28,17 @@ _FOLDER = click.Path(path_type=bytes)
 _CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
 
 
-@click.group(name="dupwatchd", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+CLIENT_COMMANDS = (  # of dupwatch, for those who mix both up
+    "clusters", "completion", "events", "failed", "find", "pause", "rescan", "resume", "status", "wait",
+)  # fmt: skip
+
+
+@click.group(
+    name="dupwatchd",
+    cls=CommandGroup,
+    other_program=("dupwatch", CLIENT_COMMANDS),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="dupwatchd")
 def cli() -> None:
     """Find pictures that are copies of each other: re-encoded, resized, rotated, retouched a little.
@@ -30,8 +49,10 @@ def cli() -> None:
       dupwatchd scan --json /srv/photos >a.json the same for a program
       dupwatchd check                           is the index sound?
       dupwatchd config                          which settings are in force, and why?
+      eval "$(dupwatchd completion bash)"       completes commands and flags with <Tab>
 
-    Photos are only ever read.
+    Photos are only ever read. Exit status: 0 done, 1 failed or done in part, 2 wrong usage or configuration, 130 ended
+    by Ctrl-C.
     """
 
 
@@ -43,6 +64,7 @@ def cli() -> None:
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave alone files and folders of this name; repeatable.")
 @click.option("--suffix", multiple=True, metavar="EXT", help="Take up only files with this suffix; repeatable.")
 @click.option("--workers", type=int, metavar="N", help="Worker processes [default: one per processor].")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Show at most N groups [default: all].")
 @form_flags
 def scan_command(
     folders: tuple[bytes, ...],
@@ -54,6 +76,7 @@ def scan_command(
     ignore: tuple[str, ...],
     suffix: tuple[str, ...],
     workers: int | None,
+    limit: int | None,
     form: str | None,
     spare: bool,
 ) -> None:
@@ -73,7 +96,6 @@ def scan_command(
     from dupwatchd import scan, settings
     from dupwatchd.settings import sources
 
-    check_form(form, spare)
     flags: dict[str, Any] = {
         "state": state,
         "watch": {"ignore": ignore or None, "suffixes": suffix or None},
@@ -82,9 +104,12 @@ def scan_command(
     }
     chosen = settings.load(_given(flags), sources.find_file(config))
     with progress(sys.stderr) as bars:
-        document = scan.scan(chosen, folders, bars)
+        document = scan.scan(chosen, folders, bars, limit)
     write_copies(document, form, spare)
-    sys.exit(_report_gaps(document))
+    _report_gaps(document)
+    if form is None or sys.stderr.isatty():
+        remark(_summary(document))
+    sys.exit(0 if document["complete"] else 1)
 
 
 @cli.command(name="check")
@@ -137,7 +162,7 @@ def run_command(config: str | None, roots: tuple[str, ...], state: str | None, e
     SIGTERM or Ctrl-C stops it cleanly, SIGHUP reads the settings file again. Ask it with `dupwatch`. The settings come
     from flags, the environment and a file; `dupwatchd config` shows them.
 
-    
+    \b
     Examples:
       dupwatchd run --root ~/Photos
       dupwatchd run --config /etc/dupwatch/dupwatch.toml
@@ -181,32 +206,41 @@ def config_command(
     click.echo(json.dumps(printing.as_document(loaded)) if as_json else printing.in_force(loaded), nl=as_json)
 
 
-def _report_gaps(document: dict[str, Any]) -> int:
-    """Say on stderr what could not be looked at; returns the exit status."""
-    from dupwatch.terminal import printable
-
+def _report_gaps(document: dict[str, Any]) -> None:
+    """Say on stderr what could not be looked at."""
     for folder in document["unreadable_folders"]:
-        _say(f"cannot list {printable(folder['path'])}: {folder['error']}; passed over")
+        remark(f"cannot list {os.fsdecode(folder['path'])}: {folder['error']}; passed over")
     for root in document["offline"]:
-        _say(f"the disk of {printable(root)} is not there, but photos are known on it: nothing was forgotten")
+        remark(f"the disk of {os.fsdecode(root)} is not there, but photos are known on it: nothing was forgotten")
     if document["changing"]:
-        _say(f"{document['changing']} files were still being written; scan again when they rest")
+        remark(f"{document['changing']} files were still being written; scan again when they rest")
     if not document["files"] and not document["unreadable_folders"]:
-        _say("no photos found")
-    return 1 if document["unreadable_folders"] or document["offline"] or document["changing"] else 0
+        remark("no photos found")
+
+
+def _summary(document: dict[str, Any]) -> str:
+    """Return in one line what a scan has found, and the next command worth typing."""
+    from dupwatch.render import counted
+    from dupwatch.terminal import human_bytes
+
+    command = shlex.join(["dupwatchd", *sys.argv[1:]])
+    if document["total_clusters"]:
+        next_command = f"`{command} --print0 --spare | xargs -0r ls -l` lists the files that can go"
+    else:
+        next_command = "`dupwatchd run --root DIR` keeps watch from now on"
+    return (
+        f"{counted(document['files'], 'photo')}, {counted(document['total_clusters'], 'group')} of copies, "
+        f"{human_bytes(document['reclaimable_bytes'])} to win, {len(document['failed']):,} unreadable; {next_command}"
+    )
+
+
+cli.add_command(completion_command(cli, "dupwatchd"))
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
     """Without the flags that were not given, so that environment and defaults hold for them."""
     given = {name: _given(value) if isinstance(value, dict) else value for name, value in flags.items()}
     return {name: value for name, value in given.items() if value is not None and value != {}}
-
-
-def _say(line: str) -> None:
-    from dupwatch.terminal import printable
-
-    # it may hold a file name, and whoever made that must not steer the terminal
-    click.echo(f"dupwatchd: {printable(line)}", err=True)
 
 
 def main() -> NoReturn:

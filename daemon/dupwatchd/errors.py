@@ -21,6 +21,14 @@ class StateError(DupwatchError):
     """The state directory cannot be used: in use, full, damaged, of a newer version."""
 
 
+class StateInUseError(StateError):
+    """Another process holds the state directory; ``owner`` is its number, None if it did not leave it."""
+
+    def __init__(self, message: str, owner: int | None) -> None:
+        super().__init__(message)
+        self.owner = owner
+
+
 class DamagedStateError(StateError):
     """The database or the blocks are damaged: ``dupwatchd check --repair`` is the cure."""
 

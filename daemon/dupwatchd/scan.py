@@ -1,14 +1,18 @@
-"""`dupwatchd scan`: all of the program, once, without the service."""
+"""`dupwatchd scan`: brings the index up to date once, without the service, and answers which files are copies.
+
+In: settings, and the folders as they were typed. Out: the answer document, with paths as bytes. The state directory is
+locked all the while: if the service holds it, the service is the one to ask.
+"""
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
 from dupwatchd.db import answers, facts, files
 from dupwatchd.db.connection import Database, open_database
-from dupwatchd.errors import UsageError
+from dupwatchd.errors import StateError, StateInUseError, UsageError
 from dupwatchd.interruption import stoppable
 from dupwatchd.live_checks import are_linked, measurer, presence
 from dupwatchd.model import Progress
@@ -23,15 +27,16 @@ if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that 
     from dupwatchd.update.intake import Intake
 
 
-def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> dict[str, Any]:
+def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, limit: int | None = None) -> dict[str, Any]:
     """Index and compare what is new under the folders; returns the answer document, paths as bytes.
 
-    Raises UsageError, StateError or Interrupted; whatever was committed before stays.
+    Of the clusters at most ``limit`` are in it (None: all); its sums are those of all clusters. Raises UsageError,
+    StateError or Interrupted; whatever was committed before stays.
     """
     roots = resolve_roots(folders)
     with ExitStack() as stack:
         stack.enter_context(stoppable())
-        state = stack.enter_context(locked_state(settings.state))
+        state = stack.enter_context(_state_for_scan(settings.state))
         database = open_database(state)
         stack.callback(database.close)
         side = thumbnail_px_of(database, settings)
@@ -56,7 +61,32 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress) -> di
         live_checks = LiveChecks(
             measurer(settings, state, side), presence(survey.offline, just_walked=roots), are_linked
         )
-        return _answer(database, live_checks, settings, roots, survey, changing)
+        return _answer(database, live_checks, settings, roots, survey, changing, limit)
+
+
+@contextmanager
+def _state_for_scan(path: str) -> Iterator[str]:
+    """Lock the state directory; raises StateError, which says whom to ask if the service holds it."""
+    try:
+        with locked_state(path) as state:
+            yield state
+    except StateInUseError as error:
+        if error.owner is None or not _is_service(error.owner):
+            raise
+        raise StateError(
+            f"the service (process {error.owner}) holds the state directory {os.path.realpath(path)} and keeps it "
+            "current; ask it: dupwatch clusters --under DIR (or name another directory with --state)"
+        ) from None
+
+
+def _is_service(process: int) -> bool:
+    """Tell whether a process was started as `dupwatchd run`; if its command line cannot be read, it counts as none."""
+    try:
+        with open(f"/proc/{process}/cmdline", "rb") as stream:
+            words = stream.read().split(b"\0")
+    except OSError:
+        return False
+    return b"run" in words and any(b"dupwatchd" in word for word in words)
 
 
 def _failures(database: Database, roots: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -71,6 +101,7 @@ def _answer(
     roots: list[bytes],
     survey: Survey,
     changing: int,
+    limit: int | None,
 ) -> dict[str, Any]:
     compare = settings.compare
     measure = "custom" if compare.is_custom else compare.measure
@@ -79,14 +110,24 @@ def _answer(
     return {
         "measure": compare.measure,
         "threshold": settings.threshold,
+        **_completeness(survey, changing),
         "total_clusters": total,
-        "clusters": clusters,
+        "reclaimable_bytes": sum(cluster["reclaimable_bytes"] for cluster in clusters),
+        "clusters": clusters[:limit],
         "failed": _failures(database, roots),
         "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
         "offline": list(survey.offline),
         "files": sum(files.count(database, root) for root in roots),
         "changing": changing,
     }
+
+
+def _completeness(survey: Survey, changing: int) -> dict[str, Any]:
+    """Whether all that lies under the roots was read, and if not, why not."""
+    because = [f"the disk of {os.fsdecode(path)} is not there" for path in survey.offline]
+    because += [f"{os.fsdecode(path)} cannot be listed: {error}" for path, error in survey.unreadable]
+    because += ["files were still being written"] if changing else []
+    return {"complete": not because, "pending": changing, "incomplete_because": because}
 
 
 def _all_clusters(database: Database, question: Question, live_checks: LiveChecks) -> tuple[int, list[dict[str, Any]]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dupwatchd.db import facts, files, pictures
 from dupwatchd.db.connection import Database
-from dupwatchd.errors import StateError, UsageError
+from dupwatchd.errors import StateError, StateInUseError, UsageError
 from dupwatchd.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ def locked_state(path: str) -> Iterator[str]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = bytes(byte for byte in os.pread(lock, 20, 0) if byte in b"0123456789").decode()
-            raise StateError(
+            raise StateInUseError(
                 f"the state directory {state} is in use by process {owner or '?'}; "
-                "wait for it, or name another with --state"
+                "wait for it, or name another with --state",
+                int(owner) if owner else None,
             ) from None
         try:
             os.ftruncate(lock, 0)

@@ -48,6 +48,7 @@ class SmallService:
             {"path": b"/srv/photos/broken.jpg", "error": "truncated JPEG"},
             {"path": ODD, "error": "empty"},
         ]
+        self.completeness: dict[str, Any] = {}  # what answers say of themselves
         self.state = "idle"
         self.error: RequestError | None = None
         self.revision = 1
@@ -112,6 +113,7 @@ class SmallService:
         return {
             "measure": args.get("measure", "structure"), "threshold": args.get("threshold", 0.02),
             "total_clusters": len(all_of_them), "revision": self.revision, "clusters": page,
+            **self.completeness,
         }  # fmt: skip
 
     def do_find(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -125,11 +127,12 @@ class SmallService:
         if data == b"text":
             raise RequestError("not_a_picture", "not a picture")
         copies = [make_file(ODD, False)] if data == KNOWN else []
-        return {"measure": "structure", "threshold": 0.02, "copies": copies}
+        return {"measure": "structure", "threshold": 0.02, "copies": copies, **self.completeness}
 
     def do_failed(self, args: dict[str, Any]) -> dict[str, Any]:
         offset = args.get("offset", 0)
-        return {"total": len(self.failures), "failed": self.failures[offset : offset + args.get("limit", 100)]}
+        page = self.failures[offset : offset + args.get("limit", 100)]
+        return {"total": len(self.failures), "failed": page, **self.completeness}
 
     def do_rescan(self, args: dict[str, Any]) -> dict[str, Any]:
         if args.get("dir", b"/srv").startswith(b"/srv"):

@@ -90,7 +90,9 @@ def test_status_tells_everything_to_people_and_to_programs(dupwatch: Dupwatch) -
 
 def test_clusters_come_in_all_forms_of_scan(dupwatch: Dupwatch) -> None:
     document = json.loads(dupwatch("clusters", "--json").stdout)
-    assert set(document) == {"measure", "threshold", "total_clusters", "clusters", "failed"}
+    assert set(document) == {
+        "measure", "threshold", "complete", "pending", "incomplete_because", "total_clusters", "clusters", "failed",
+    }  # fmt: skip
     assert (document["measure"], document["threshold"], document["total_clusters"]) == ("structure", 0.02, 3)
     assert set(document["clusters"][0]) == {"id", "reclaimable_bytes", "files"}
     assert document["clusters"][0]["files"][0]["path"] == ODD_TEXT
@@ -163,7 +165,7 @@ def test_find_asks_by_path_and_sends_what_the_service_may_not_read(
     private.write_bytes(KNOWN)
     other.write_bytes(b"something else")
     done = dupwatch("find", "--json", "known.jpg", private, other, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.returncode, done.stderr) == (1, b"")
     files = json.loads(done.stdout)["files"]
     assert [(file["path"], file["known"]) for file in files] == [
         ("known.jpg", True), (str(private), True), (str(other), False),
@@ -183,14 +185,13 @@ def test_find_that_knows_none_ends_with_4(dupwatch: Dupwatch, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("private gone.jpg", "No such file"), ("private", "Is a directory"), ("private pipe", "not a file"),
+    [("private gone.jpg", "No such file"), ("private pipe", "not a file"),
      ("private.txt", "not a picture"), ("private large", "larger than")],
 )  # fmt: skip
 def test_a_file_that_cannot_be_looked_for_is_told_and_the_others_go_on(
     dupwatch: Dupwatch, tmp_path: Path, name: str, error: str
 ) -> None:
     (tmp_path / "known.jpg").write_bytes(KNOWN)
-    (tmp_path / "private").mkdir()
     os.mkfifo(tmp_path / "private pipe")
     (tmp_path / "private.txt").write_bytes(b"text")
     with open(tmp_path / "private large", "wb") as sparse:
@@ -200,6 +201,61 @@ def test_a_file_that_cannot_be_looked_for_is_told_and_the_others_go_on(
     first, second = json.loads(done.stdout)["files"]
     assert error in first["error"]
     assert second["known"]
+
+
+def test_find_takes_folders_and_lists_and_sums_up(dupwatch: Dupwatch, tmp_path: Path) -> None:
+    below = tmp_path / "card" / "DCIM"
+    below.mkdir(parents=True)
+    (below / "KNOWN.JPG").write_bytes(KNOWN)
+    (below / "new.heic").write_bytes(b"else")
+    (below / "broken.tif").write_bytes(b"text")
+    (below / "notes.txt").write_bytes(KNOWN)
+    (below / "link.jpg").symlink_to(below / "KNOWN.JPG")
+    (below / "up").symlink_to(tmp_path)
+    names = ["KNOWN.JPG", "broken.tif", "new.heic"]
+    by_folder = dupwatch("find", "--json", tmp_path / "card")
+    files = json.loads(by_folder.stdout)["files"]
+    assert [os.path.basename(file["path"]) for file in files] == names
+    assert ["error" in file for file in files] == [False, True, False]
+    odd = os.fsencode(below) + b"/a\nb.jpg"
+    with open(odd, "wb") as file:
+        file.write(KNOWN)
+    lines = b"".join(b"%b/%b\n" % (os.fsencode(below), name.encode()) for name in names)
+    for listed, known in ((lines, [True, False, False]), (odd + b"\0", [True])):
+        answer = json.loads(dupwatch("find", "--json", "-", input=listed).stdout)
+        assert [file["known"] for file in answer["files"]] == known
+    done = dupwatch("find", tmp_path / "card")
+    assert (done.returncode, done.stderr) == (1, b"dupwatch: 2 known, 1 not known, 1 unreadable\n")
+
+
+def test_find_of_a_folder_without_pictures_says_so_and_does_not_succeed(dupwatch: Dupwatch, tmp_path: Path) -> None:
+    done = dupwatch("find", tmp_path)
+    assert (done.returncode, done.stdout) == (4, b"")
+    assert b"no picture was named" in done.stderr
+
+
+def test_an_answer_that_is_not_complete_says_so_to_people_and_programs(
+    dupwatch: Dupwatch, service: SmallService, tmp_path: Path
+) -> None:
+    because = ["the first scan is not over"]
+    service.completeness = {"complete": False, "pending": 1528, "incomplete_because": because}
+    service.clusters, service.failures = [], []
+    (tmp_path / "b.jpg").write_bytes(b"else")
+    flat = {"clusters": b"No copies,", "failed": b"Every file could be read", f"find {tmp_path}/b.jpg": b"not known\n"}
+    for command, claim in flat.items():
+        shown = dupwatch(*command.split())
+        assert claim not in shown.stdout
+        assert b"so far" in shown.stdout
+        assert b"this answer is not complete: 1,528 files pending; the first scan is not over." in shown.stderr
+        told = dupwatch(*command.split(), "--json")
+        document = json.loads(told.stdout)
+        assert (document["complete"], document["pending"], document["incomplete_because"]) == (False, 1528, because)
+        assert b"not complete" in told.stderr
+    service.completeness = {"complete": True, "pending": 0, "incomplete_because": []}
+    for command, claim in flat.items():
+        shown = dupwatch(*command.split())
+        assert claim in shown.stdout
+        assert shown.stderr == b""
 
 
 def test_failed_lists_all_with_reasons(dupwatch: Dupwatch, service: SmallService) -> None:
@@ -248,10 +304,35 @@ def test_wait_bears_with_a_service_that_is_starting(dupwatch: Dupwatch, service:
     assert dupwatch("wait", "--timeout", "20").returncode == 0
 
 
+def test_wait_right_after_a_start_waits_for_the_socket(dupwatch: Dupwatch, service: SmallService, folder: Path) -> None:
+    late = Server(f"{folder}/late/query.sock", service.handlers())
+    with subprocess.Popen(
+        [*COMMAND, "wait", "--endpoint", late.endpoint], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as waiting:
+        assert waiting.stderr is not None
+        said = waiting.stderr.readline()  # that it has asked in vain
+        late.start()
+        try:
+            assert waiting.wait(30) == 0
+        finally:
+            late.stop()
+        assert said.decode().startswith(f"dupwatch: no service answers at {late.endpoint} yet; waiting for it up to 1")
+        assert waiting.stderr.read() == b""
+
+
+def test_wait_for_a_service_that_does_not_come_ends_with_3(dupwatch: Dupwatch, tmp_path: Path) -> None:
+    done = dupwatch("wait", "--timeout", "0.5", "--endpoint", tmp_path / "query.sock")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"does not exist; start `dupwatchd run`" in done.stderr
+
+
 def read_lines(arguments: list[str], environment: dict[str, str], count: int, act: Callable[[], object]) -> list[bytes]:
-    """The first lines of a command that goes on until Ctrl-C, which must then end well."""
-    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, env=environment) as process:
+    """The first lines of a command that goes on until Ctrl-C."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         acting = True
 
         def keep_acting() -> None:
@@ -264,7 +345,8 @@ def read_lines(arguments: list[str], environment: dict[str, str], count: int, ac
         try:
             lines = [process.stdout.readline() for _ in range(count)]
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 0
+            assert process.wait(10) == 130
+            assert process.stderr.read() == b"\n"  # after the ^C that a terminal shows
         finally:
             acting = False
             thread.join()
@@ -317,7 +399,13 @@ def test_status_is_watched_until_ctrl_c(service: SmallService, environment: dict
         (["rescan", "/elsewhere"], "it lies under no root"),
         (["events", "--only", "indexd"], "there is no event 'indexd'"),
         (["find"], "Missing argument"),
-        (["nosuch"], "No such command"),
+        (["clusters", "--json", "--csv"], "choose one form: --json or --csv"),
+        (["clusters", "--csv", "--print0"], "choose one form: --csv or --print0"),
+        (["clusters", "--under", "/elsewhere"], "/elsewhere lies under no root of the service; its roots: /srv/photos"),
+        (["nosuch"], "No such command 'nosuch'."),
+        (["cluster"], "Did you mean `dupwatch clusters`?"),
+        (["scann"], "Did you mean `dupwatchd scan` or"),
+        (["scan", "/srv/photos"], "dupwatch has no command 'scan': that is `dupwatchd scan`"),
         (["status", "--endpoint", "http://x"], "is neither a path"),
         (["status", "--endpoint", "/tmp/" + "x" * 120], "too long"),
         (["status", "--endpoint", "tcp://127.0.0.1:9", "--keys", "/nowhere"], "cannot use the keys"),
@@ -330,7 +418,7 @@ def test_wrong_usage_is_one_clear_line_and_status_2(dupwatch: Dupwatch, argument
     assert "Traceback" not in done.stderr.decode()
 
 
-@pytest.mark.parametrize("command", ["status", "wait", "clusters", "find", "failed", "events", "rescan", "pause"])
+@pytest.mark.parametrize("command", ["status", "clusters", "find", "failed", "events", "rescan", "pause"])
 def test_no_service_is_one_clear_line_and_status_3(dupwatch: Dupwatch, command: str, tmp_path: Path) -> None:
     arguments = [command, *(["README.md"] if command == "find" else []), "--endpoint", tmp_path / "query.sock"]
     done = dupwatch(*arguments)

@@ -296,9 +296,9 @@ def test_csv_contains_the_raw_bytes_and_ends_its_records_with_crlf() -> None:
     stream = io.BytesIO()
     write_csv(make_document([make_file(b'/a\xff"b.jpg', keep=True), make_file(b"/c\nd.jpg")]), stream)
     header, first, second, second_rest, end = re.split(rb"\r\n|\n", stream.getvalue())
-    assert header == b"cluster,keep,path,bytes,width,height,mse,structure,turn,mirrored,reason"
-    assert first == b'c0,true,"/a\xff""b.jpg",4200000,4000,3000,0.0,0.0,0,false,most pixels'
-    assert second + b"\n" + second_rest == b'c0,false,"/c\nd.jpg",4200000,4000,3000,3.25,0.0123,0,false,'
+    assert header == b"cluster,keep,path,bytes,width,height,mse,structure,turn,mirrored,verdict,same_file_as,reason"
+    assert first == b'c0,true,"/a\xff""b.jpg",4200000,4000,3000,0.0,0.0,0,false,,,most pixels'
+    assert second + b"\n" + second_rest == b'c0,false,"/c\nd.jpg",4200000,4000,3000,3.25,0.0123,0,false,,,'
     assert end == b""
     assert stream.getvalue().count(b"\r\n") == 3
 
@@ -392,21 +392,45 @@ def test_the_kept_file_its_reason_and_every_copy_are_told() -> None:
             make_file(b"/p/c.jpg", mirrored=True),
             make_file(b"/p/d.jpg", turn=270, mirrored=True, structure=0.0),
             make_file(b"/p/e.jpg", structure=None),
+            make_file(b"/p/f.jpg", structure=0.0, verdict="identical"),
+            make_file(b"/p/g.jpg", structure=0.0, verdict="identical", same_file_as=b"/p/a.jpg"),
+            make_file(b"/p/h.jpg", same_file_as=b"/p/c.jpg"),
+            make_file(b"/p/i.jpg", structure=0.03),
         ]
     )
     assert table(document, 100) == (
         "Copies, structure ≤ 0.02 · in /p/\n"
         "\n"
-        "           size     pixels   apart  file\n"
-        "cluster c0 · 5 files · 12.8 MB reclaimable · kept: most pixels\n"
-        "  keep   4.2 MB  4000×3000          a.jpg\n"
-        "  spare  212 kB  2000×1500  0.0123  b.jpg  turned 90°\n"
-        "  spare  4.2 MB  4000×3000  0.0123  c.jpg  mirrored\n"
-        "  spare  4.2 MB  4000×3000       0  d.jpg  270° mirrored\n"
-        "  spare  4.2 MB  4000×3000       —  e.jpg\n"
+        "           size     pixels      apart  file\n"
+        "cluster c0 · 9 files · 29.6 MB reclaimable · kept: most pixels\n"
+        "  keep   4.2 MB  4000×3000             a.jpg\n"
+        "  spare  212 kB  2000×1500     0.0123  b.jpg  same picture, smaller, turned 90°\n"
+        "  spare  4.2 MB  4000×3000     0.0123  c.jpg  same picture, mirrored\n"
+        "  spare  4.2 MB  4000×3000     0.0000  d.jpg  same picture, turned 270°, mirrored\n"
+        "  spare  4.2 MB  4000×3000          —  e.jpg  same picture\n"
+        "  spare  4.2 MB  4000×3000  identical  f.jpg\n"
+        "  link   4.2 MB  4000×3000  identical  g.jpg  hard link of the kept file\n"
+        "  link   4.2 MB  4000×3000     0.0123  h.jpg  hard link of a copy above\n"
+        "  other  4.2 MB  4000×3000     0.0300  i.jpg  near another copy only\n"
         "\n"
-        "1 cluster · 4 spare files · 12.8 MB reclaimable\n"
+        "1 cluster · 6 spare files · 29.6 MB reclaimable\n"
     )
+
+
+def test_another_name_of_the_kept_file_is_never_spare() -> None:
+    document = make_document([make_file(b"/a", keep=True), make_file(b"/b", same_file_as=b"/a"), make_file(b"/c")])
+    stream = io.BytesIO()
+    write_paths0(document, stream, spare_only=True)
+    assert stream.getvalue() == b"/c\0"
+
+
+def test_an_answer_that_is_not_complete_never_says_flatly_that_there_are_no_copies() -> None:
+    incomplete = {"complete": False, "pending": 1528, "incomplete_because": ["the first scan is not over"]}
+    assert table(make_document(**incomplete)) == (
+        "No copies found so far, structure ≤ 0.02 · not complete yet: 1,528 pending\n"
+    )
+    some = make_document([make_file(b"/a", keep=True), make_file(b"/b")], **incomplete)
+    assert table(some).endswith(" · not complete yet: 1,528 pending\n")
 
 
 def test_a_narrow_terminal_has_the_figures_below_the_path() -> None:

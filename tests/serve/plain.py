@@ -65,13 +65,13 @@ def _cluster(made: Made, part: list[File], question: Question) -> dict[str, Any]
 
     kept, *others = sorted(part, key=merits)
     freed: list[File] = []
-    rows = [_row(made, kept, Measured(0.0, 0.0, 0, False), _REASONS[lacks(others[0])][0], keep=True)]
-    for file in others:
-        linked = [other for other in (kept, *freed) if made.linked(other, file)]
+    rows = [_row(made, kept, Measured(0.0, 0.0, 0, False), _REASONS[lacks(others[0])][0], kept, [])]
+    for place, file in enumerate(others):
+        linked = [other for other in (kept, *others[:place]) if made.linked(other, file)]
         if _apart(made, kept, file, question) <= question.threshold and not linked:
             freed.append(file)
         reason = "hard link of the kept file" if kept in linked else _REASONS[lacks(file)][1]
-        rows.append(_row(made, file, _measured(made, kept, file, question), reason, keep=False))
+        rows.append(_row(made, file, _measured(made, kept, file, question), reason, kept, linked))
     return {
         "id": min(made.contents[file.content].digest for file in part).hex()[:16],
         "reclaimable_bytes": sum(made.contents[file.content].size_bytes for file in freed),
@@ -79,7 +79,7 @@ def _cluster(made: Made, part: list[File], question: Question) -> dict[str, Any]
     }
 
 
-def _row(made: Made, file: File, measured: Measured, reason: str, *, keep: bool) -> dict[str, Any]:
+def _row(made: Made, file: File, measured: Measured, reason: str, kept: File, linked: list[File]) -> dict[str, Any]:
     content = made.contents[file.content]
     mse, structure, turn, mirrored, _ = measured
     return {
@@ -91,6 +91,8 @@ def _row(made: Made, file: File, measured: Measured, reason: str, *, keep: bool)
         "structure": structure,
         "turn": turn,
         "mirrored": mirrored,
-        "keep": keep,
+        "verdict": "identical" if content.digest == made.contents[kept.content].digest else None,
+        "same_file_as": linked[0].path if linked else None,
+        "keep": file is kept,
         "reason": reason,
     }

@@ -174,7 +174,7 @@ def until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
 
 def as_scanned(clusters: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Answers of the service as those of `scan`: paths as text, in an order of their own."""
-    found = [{**one, "files": [{**file, "path": _as_text(file["path"])} for file in one["files"]]} for one in clusters]
+    found = [{**one, "files": [_with_text(file) for file in one["files"]]} for one in clusters]
     return sorted(found, key=lambda one: sorted(file["path"] for file in one["files"]))
 
 
@@ -183,5 +183,5 @@ def scanned(state: Path, *roots: Path) -> list[dict[str, Any]]:
     return as_scanned(scan(*roots, state=state)["clusters"])
 
 
-def _as_text(path: bytes | str) -> str:
-    return os.fsdecode(path)
+def _with_text(file: dict[str, Any]) -> dict[str, Any]:
+    return {name: os.fsdecode(value) if isinstance(value, bytes) else value for name, value in file.items()}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dupwatch.terminal import human_bytes
 from tests.conftest import encoded, photo_like
 
 COMMAND = [sys.executable, "-m", "dupwatchd"]
@@ -69,6 +71,7 @@ def test_copies_are_found_and_the_document_is_as_promised(photos: Path, state: P
     assert names(document) == sorted(COPIES, key=sorted)
     assert (document["measure"], document["threshold"], document["total_clusters"]) == ("structure", 0.02, 2)
     assert document["failed"] == []
+    assert (document["complete"], document["pending"], document["incomplete_because"]) == (True, 0, [])
     for cluster in document["clusters"]:
         assert set(cluster) == {"id", "reclaimable_bytes", "files"}
         kept = [file for file in cluster["files"] if file["keep"]]
@@ -77,12 +80,16 @@ def test_copies_are_found_and_the_document_is_as_promised(photos: Path, state: P
         assert cluster["reclaimable_bytes"] == sum(file["bytes"] for file in cluster["files"][1:])
         for file in cluster["files"]:
             assert set(file) == {
-                "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "keep", "reason",
+                "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "verdict", "same_file_as",
+                "keep", "reason",
             }  # fmt: skip
             assert file["bytes"] == os.path.getsize(file["path"])
             assert file["structure"] <= 0.02
     files = {os.path.basename(file["path"]): file for cluster in document["clusters"] for file in cluster["files"]}
     assert (files["one.jpg"]["width"], files["one.jpg"]["height"]) == (480, 360)
+    verdicts = {name: files[name]["verdict"] for name in ("one.jpg", "one again.jpg", "one small.jpg")}
+    assert verdicts == {"one.jpg": "identical", "one again.jpg": "identical", "one small.jpg": None}
+    assert {file["same_file_as"] for file in files.values()} == {None}
     assert files["one small.jpg"]["reason"] == "fewer pixels"
     assert not files["one small.jpg"]["keep"]
     assert (files["two turned.jpg"]["turn"], files["two turned.jpg"]["width"]) == (270, 360)
@@ -172,7 +179,40 @@ def test_hard_links_are_one_content_and_free_nothing(photos: Path, state: Path) 
     document = scan(photos, state=state)
     [cluster] = [c for c in document["clusters"] if "alone" in c["files"][0]["path"]]
     assert cluster["reclaimable_bytes"] == 0
-    assert cluster["files"][1]["reason"] == "hard link of the kept file"
+    kept, link = cluster["files"]
+    assert link["reason"] == "hard link of the kept file"
+    assert (kept["same_file_as"], link["same_file_as"]) == (None, kept["path"])
+    assert b"hard link of the kept file" in run("scan", photos, state=state).stdout
+    assert b"alone" not in run("scan", "--print0", "--spare", photos, state=state).stdout
+
+
+def test_hard_links_among_the_spare_files_are_marked_and_counted_once(photos: Path, state: Path) -> None:
+    os.link(photos / "one small.jpg", photos / "one small link.jpg")
+    document = scan(photos, state=state)
+    [cluster] = [c for c in document["clusters"] if c["files"][0]["path"].endswith("/one.jpg")]
+    small, link = (file for file in cluster["files"] if "small" in file["path"])
+    assert (small["same_file_as"], link["same_file_as"]) == (None, small["path"])
+    assert cluster["reclaimable_bytes"] == os.path.getsize(photos / "one.jpg") + small["bytes"]
+
+
+def test_after_the_groups_one_line_sums_up_and_names_the_next_command(photos: Path, state: Path) -> None:
+    (photos / "cut.jpg").write_bytes((photos / "one.jpg").read_bytes()[:2000])
+    done = run("scan", photos, state=state)
+    reclaimable_bytes = scan(photos, state=state)["reclaimable_bytes"]
+    assert done.stderr.decode() == (
+        f"dupwatchd: 9 photos, 2 groups of copies, {human_bytes(reclaimable_bytes)} to win, 1 unreadable; "
+        f"`dupwatchd scan {photos} --print0 --spare | xargs -0r ls -l` lists the files that can go\n"
+    )
+    [command] = re.findall(r"`dupwatchd (.*?) \|", done.stderr.decode())
+    assert b"one small.jpg" in run(*command.split(), state=state).stdout
+    assert run("scan", "--json", photos, state=state).stderr == b""
+
+
+def test_a_limit_shows_some_groups_and_sums_up_all(photos: Path, state: Path) -> None:
+    every, one, none = (scan("--limit", n, photos, state=state) for n in (9, 1, 0))
+    assert one == {**every, "clusters": every["clusters"][:1]}
+    assert none == {**every, "clusters": []}
+    assert (every["total_clusters"], len(every["clusters"])) == (2, 2)
 
 
 def test_names_that_are_no_text_work_everywhere(photos: Path, state: Path) -> None:
@@ -234,7 +274,10 @@ def test_flat_pictures_are_copies_only_byte_for_byte(tmp_path: Path, state: Path
         (["scan", "--threshold", "-1", "."], 2, "compare.threshold"),
         (["scan", "--measure", "ssim", "."], 2, "ssim"),
         (["scan", "--spare", "."], 2, "--spare goes with --print0"),
+        (["scan", "--json", "--csv", "."], 2, "choose one form: --json or --csv"),
         (["check"], 2, "no index in"),
+        (["clusters"], 2, "dupwatchd has no command 'clusters': that is `dupwatch clusters`"),
+        (["scna"], 2, "Did you mean `dupwatchd scan`"),
     ],
 )
 def test_wrong_usage_is_one_clear_line_and_status_2(state: Path, arguments: list[str], status: int, line: str) -> None:
@@ -276,6 +319,24 @@ def test_a_state_directory_in_use_names_the_process(photos: Path, state: Path) -
     assert b"is in use by process" in done.stderr
 
 
+def test_a_state_directory_that_the_service_holds_says_whom_to_ask(photos: Path, state: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "DUPWATCH_STATE": str(state)}
+    service = subprocess.Popen(
+        [*COMMAND, "run", "--root", str(photos), "--endpoint", f"ipc://{tmp_path}/s"],
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    with service:
+        assert service.stderr is not None
+        service.stderr.readline()  # that it serves
+        done = run("scan", photos, state=state)
+        service.terminate()
+        service.stderr.read()
+    assert done.returncode == 1
+    assert f"the service (process {service.pid}) holds the state directory {state}".encode() in done.stderr
+    assert b"ask it: dupwatch clusters --under DIR" in done.stderr
+
+
 def test_a_state_directory_that_is_a_file(photos: Path, state: Path) -> None:
     state.write_bytes(b"")
     done = run("scan", photos, state=state)
@@ -290,7 +351,10 @@ def test_an_empty_root_where_photos_are_known_is_taken_for_unmounted(photos: Pat
     done = run("scan", "--json", photos, state=state)
     assert done.returncode == 1
     assert b"nothing was forgotten" in done.stderr
-    assert json.loads(done.stdout)["clusters"] == []
+    document = json.loads(done.stdout)
+    assert document["clusters"] == []
+    assert (document["complete"], document["incomplete_because"]) == (False, [f"the disk of {photos} is not there"])
+    assert b"No copies found so far" in run("scan", photos, state=state).stdout
     photos.rmdir()
     shutil.move(photos.with_name("away"), photos)
     assert scan(photos, state=state) == before
@@ -529,7 +593,7 @@ def test_a_stop_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, state: 
     time.sleep(0.6)
     process.send_signal(number)
     _, errors = process.communicate(timeout=10)
-    assert process.returncode == 1
+    assert process.returncode == (130 if number == signal.SIGINT else 1)
     assert b"what is done is kept" in errors
     assert b"Traceback" not in errors
     assert scan(root, state=state) == scan(root, state=tmp_path / "undisturbed")

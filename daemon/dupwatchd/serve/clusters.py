@@ -140,20 +140,18 @@ def _cluster(
     are_linked: Callable[[Copy, Copy], bool],
 ) -> dict[str, Any]:
     kept = files[0]
-    staying: dict[tuple[int, int], list[Copy]] = {(kept.device, kept.inode): [kept]}
+    names: dict[tuple[int, int], list[Copy]] = {}  # by device and inode: one path of each file
     reclaimable_bytes = 0
     rows = []
     for copy, reason in zip(files, keep.reasons(files), strict=True):
         measured = _ITSELF if copy is kept else values[kept.picture_id, copy.picture_id]
-        if copy is not kept:
-            seen = staying.setdefault((copy.device, copy.inode), [])
-            linked = [other for other in seen if are_linked(other, copy)]
-            # ClusterCandidate through others, a file may be far from the one that stays: then it cannot go.
-            if _near(measured, question) and not linked:
+        known = names.setdefault((copy.device, copy.inode), [])
+        same_file = next((other for other in known if are_linked(other, copy)), None)
+        if same_file is None:
+            known.append(copy)
+            # Joined only through other copies, a file may be far from the kept one: then it must stay, too.
+            if copy is not kept and _near(measured, question):
                 reclaimable_bytes += copy.size_bytes
-                seen.append(copy)
-            if kept in linked:
-                reason = "hard link of the kept file"
         rows.append(
             {
                 "path": copy.path,
@@ -162,15 +160,13 @@ def _cluster(
                 "height": copy.height,
                 "mse": measured.mse,
                 "structure": measured.structure,
-                **(
-                    {"custom": measured.custom if isfinite(measured.custom) else None}
-                    if question.measure == "custom"
-                    else {}
-                ),
+                **(_custom_value(measured) if question.measure == "custom" else {}),
                 "turn": measured.turn,
                 "mirrored": measured.mirrored,
+                "verdict": "identical" if copy.content_digest == kept.content_digest else None,
+                "same_file_as": None if same_file is None else same_file.path,
                 "keep": copy is kept,
-                "reason": reason,
+                "reason": "hard link of the kept file" if same_file is kept else reason,
             }
         )
     return {

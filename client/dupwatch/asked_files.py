@@ -1,0 +1,67 @@
+"""Which files a `find` means: those named, those listed on stdin, and the pictures below folders.
+
+In: the arguments of the command. Out: one path per file to look for, or a path with the reason why it, or what lies
+below it, could not be looked at. Links are followed only where they are named themselves.
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, NamedTuple
+
+STDIN = b"-"
+
+# The suffixes that the service takes up by default; of files that are named one by one any suffix will do.
+PICTURE_SUFFIXES = frozenset(
+    b".3fr .apng .ari .arw .avif .avifs .bay .bmp .cap .cr2 .cr3 .crw .dcr .dds .dib .dng .erf .fff .gif .gpr .heic"
+    b" .heics .heif .heifs .hif .icns .ico .iiq .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpm .jpx .jxl .k25"
+    b" .kdc .mdc .mef .mos .mpo .mrw .nef .nrw .orf .pam .pbm .pcx .pef .pfm .pgm .png .pnm .ppm .psd .ptx .qoi"
+    b" .raf .raw .rgb .rw2 .rwl .sgi .sr2 .srf .srw .tga .tif .tiff .webp .x3f .xbm .xpm".split()
+)
+
+
+class AskedFile(NamedTuple):
+    """A file to look for, or one that cannot be looked for."""
+
+    path: bytes
+    error: str | None = None
+
+
+def asked_files(arguments: Iterable[bytes], stdin: BinaryIO) -> Iterator[AskedFile]:
+    """Yield the files that the arguments stand for, in their order; what cannot be listed is a value, not an error."""
+    for argument in arguments:
+        for path in _listed(stdin.read()) if argument == STDIN else [argument]:
+            if os.path.isdir(path):
+                yield from _pictures_below(path)
+            else:
+                yield AskedFile(path)
+
+
+def _listed(text: bytes) -> list[bytes]:
+    """Return the paths of a list, one per line; if there is a NUL byte in it, then one before each NUL byte."""
+    return [path for path in text.split(b"\0" if b"\0" in text else b"\n") if path]
+
+
+def _pictures_below(folder: bytes) -> Iterator[AskedFile]:
+    unreadable: list[OSError] = []
+    for parent, folders, names in os.walk(folder, onerror=unreadable.append):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and _is_regular(path):
+                yield AskedFile(path)
+        yield from _failures(unreadable)
+    yield from _failures(unreadable)
+
+
+def _failures(unreadable: list[OSError]) -> Iterator[AskedFile]:
+    while unreadable:
+        error = unreadable.pop()
+        yield AskedFile(os.fsencode(error.filename), f"cannot list it: {error.strerror}")
+
+
+def _is_regular(path: bytes) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return True  # whoever opens it will say why it cannot be read

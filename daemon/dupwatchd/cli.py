@@ -156,22 +156,35 @@ def check_command(config: str | None, state: str | None, repair: bool, as_json: 
 @click.option("--root", "roots", multiple=True, metavar="DIR", help="A folder to watch with all below it; repeatable.")
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
 @click.option("--endpoint", metavar="EP", help="Where to listen: ipc:///path or tcp://address:port.")
-def run_command(config: str | None, roots: tuple[str, ...], state: str | None, endpoint: str | None) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Say of every file what becomes of it.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
+def run_command(
+    config: str | None, roots: tuple[str, ...], state: str | None, endpoint: str | None, verbose: bool, quiet: bool
+) -> None:
     """Watch folders, keep the index current, and answer questions until told to stop.
 
     SIGTERM or Ctrl-C stops it cleanly, SIGHUP reads the settings file again. Ask it with `dupwatch`. The settings come
-    from flags, the environment and a file; `dupwatchd config` shows them.
+    from flags, the environment and a file; `dupwatchd config` shows them. On a terminal it shows how far it is.
 
     \b
     Examples:
       dupwatchd run --root ~/Photos
       dupwatchd run --config /etc/dupwatch/dupwatch.toml
+      dupwatchd run --root ~/Photos -v        every file is named
     """
-    from dupwatchd import service, settings
+    import logging
+
+    from dupwatchd import run_log, service, settings
     from dupwatchd.settings import sources
 
+    if verbose and quiet:
+        raise click.UsageError("choose one: --verbose or --quiet")
+
     flags = _given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
-    service.run(settings.load_with_origins(flags, sources.find_file(config, service=True)), flags)
+    loaded = settings.load_with_origins(flags, sources.find_file(config, service=True))
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    with run_log.logging_of_run(level) as show_status:
+        service.run(loaded, flags, show_status)
 
 
 @cli.command(name="config")

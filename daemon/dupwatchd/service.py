@@ -26,6 +26,7 @@ from dupwatchd.find import Finder
 from dupwatchd.live_checks import are_linked, measurer, presence
 from dupwatchd.paths import outermost
 from dupwatchd.priority import stand_back
+from dupwatchd.run_log import ShowStatus
 from dupwatchd.serve.binding import default_endpoint
 from dupwatchd.serve.clusters import LiveChecks
 from dupwatchd.serve.questions import QuestionDefaults, Questions
@@ -51,8 +52,17 @@ _STOP_SECONDS = 4.0
 class Service:
     """The running service of one state directory."""
 
-    def __init__(self, settings: Settings, flags: dict[str, Any], file: str | None, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        flags: dict[str, Any],
+        file: str | None,
+        stack: ExitStack,
+        show_status: ShowStatus | None,
+    ) -> None:
         self._settings = settings
+        self._show_status = show_status
+        self._is_up_to_date = False  # the scan at the start is over, and that was said
         self._flags, self._file = flags, file
         self._wake = threading.Event()
         self._stop = False
@@ -96,6 +106,7 @@ class Service:
             self._watcher.start()
             thread.start()
             _log.info("serving %s", self._server.endpoint)
+            _log.info("watching %s", ", ".join(map(os.fsdecode, self._roots)))
             systemd.ready(self._status_line())
             self._look_after(thread)
         finally:
@@ -198,9 +209,20 @@ class Service:
             )
             if well:
                 systemd.alive()
+            self._tell()
             if (line := self._status_line()) != last_line:
                 last_line = line
                 systemd.status(line)
+
+    def _tell(self) -> None:
+        """Say how far the work is, and once that the scan at the start is over."""
+        if self._show_status is not None:
+            self._show_status(self.status())
+        if not self._is_up_to_date and self._updater.is_quiet:
+            self._is_up_to_date = True
+            counts = self._updater.counts
+            unreadable = f", {counts['failed']:,} of them not readable" if counts.get("failed") else ""
+            _log.info("up to date: %s photos%s", f"{counts.get('files', 0):,}", unreadable)
 
     def _status_line(self) -> str:
         counts = self._updater.counts
@@ -256,6 +278,7 @@ class Service:
         return Watcher(self._roots, rules, self._hints, lambda line: _log.warning("%s", line), poll_seconds)
 
     def _publish(self, topic: str, event: dict[str, Any]) -> None:
+        _log.debug("%s %s", topic, event.get("path", b""))
         self._server.publish(topic, event)
 
     def _may_work(self) -> bool:
@@ -284,13 +307,15 @@ class Service:
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def run(loaded: Loaded, flags: dict[str, Any]) -> None:
-    """Run the service until it is told to stop; raises UsageError or StateError if it cannot start."""
+def run(loaded: Loaded, flags: dict[str, Any], show_status: ShowStatus | None) -> None:
+    """Run the service until it is told to stop; raises UsageError or StateError if it cannot start.
+
+    ``show_status`` is called about once a second, on the main thread, with the document of `status`.
+    """
     settings = loaded.settings
     _check_roots(settings)
-    systemd.set_up_logging()
     with ExitStack() as stack:
-        Service(settings, flags, loaded.file, stack).run()
+        Service(settings, flags, loaded.file, stack, show_status).run()
 
 
 def _check_roots(settings: Settings) -> None:

@@ -26,7 +26,11 @@ def status_document(updater: Updater, states: Mapping[bytes, RootState], roots: 
             for root in roots
             if root in states
         ],
-        "problems": [states[root].line for root in roots if root in states and states[root].mode == "polled"]
+        "problems": [
+            f"{os.fsdecode(root)}: {states[root].line}"
+            for root in roots
+            if root in states and states[root].mode == "polled"
+        ]
         + [f"{os.fsdecode(path)}: {error}" for path, error in updater.survey.unreadable[:20]],
     }
     if updater.state not in ("idle", "paused", "stopping"):

@@ -83,13 +83,20 @@ class _OneLine(logging.Formatter):
     """The message, safe to show; a traceback below it if the error is none that we expect."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = printable(record.getMessage())
+        text = printable(_message(record))
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, DupwatchError):
             return f"{text}: {printable(str(error))}"
         if record.exc_info and error:
             text += "\n" + self.formatException(record.exc_info).encode(errors="backslashreplace").decode()
         return text
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message of a record; paths among its arguments are bytes, and shown as text."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(os.fsdecode(value) if isinstance(value, bytes) else value for value in record.args)
+    return record.getMessage()
 
 
 class _Named(_OneLine):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,13 +25,21 @@ PATIENCE_SECONDS = 20.0
 class Service:
     """`dupwatchd run` as a process of its own, with its own state and socket."""
 
-    def __init__(self, place: Path, *roots: Path | bytes, config: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self,
+        place: Path,
+        *roots: Path | bytes,
+        config: Path | None = None,
+        flags: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
         place.mkdir(exist_ok=True)
         self.state = place / "state"
         self.endpoint = f"ipc://{place}/s"
         self.log = place / "log"
         self.roots = roots
         self._config = config
+        self._flags = flags
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
@@ -49,7 +57,7 @@ class Service:
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "run", "--endpoint", self.endpoint, *arguments],
+                [*COMMAND, "run", "--endpoint", self.endpoint, *self._flags, *arguments],
                 stdout=log,
                 stderr=log,
                 env=environment,

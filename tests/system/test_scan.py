@@ -278,6 +278,7 @@ def test_flat_pictures_are_copies_only_byte_for_byte(tmp_path: Path, state: Path
         (["check"], 2, "no index in"),
         (["clusters"], 2, "dupwatchd has no command 'clusters': that is `dupwatch clusters`"),
         (["scna"], 2, "Did you mean `dupwatchd scan`"),
+        (["run", "-v", "-q"], 2, "choose one: --verbose or --quiet"),
     ],
 )
 def test_wrong_usage_is_one_clear_line_and_status_2(state: Path, arguments: list[str], status: int, line: str) -> None:

@@ -257,14 +257,14 @@ class Updater:
         for root in sorted(roots):  # one by one, so that an interruption leaves little untold
             found = survey(self._database, [root], work.rules, self.progress, tell=True)
             for path, reason in found.unreadable:
-                _log.warning("cannot list %r: %s", path, reason)
+                _log.warning("cannot list %s: %s", path, reason)
             self._tell(found)
         rest = Due(due.files, due.folders, [*due.trees, *folders], [])
         if rest:
             self.progress.stage("looking at changes", None)
             found = look(self._database, work.roots, work.rules, rest, work.hold_back_share)
             for root in found.held_back:
-                _log.warning("much of %r is gone at once: looking again before it is forgotten", root)
+                _log.warning("much of %s is gone at once: looking again before it is forgotten", root)
                 self._hints.everything(root)
             for root in {*found.listed}.intersection(self.survey.offline):
                 self._hints.everything(root)  # while it was away, nothing that was said of it counted

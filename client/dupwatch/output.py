@@ -165,10 +165,10 @@ def remark(line: str) -> None:
 
 def remark_if_incomplete(document: Mapping[str, Any], advice: str) -> None:
     """Say on stderr that an answer is not complete, why, and what to do, if it is not."""
-    from dupwatch.render import counted, is_complete
-
-    if is_complete(document):
+    if document.get("complete", True):
         return
+    from dupwatch.render import counted
+
     pending = document.get("pending")
     why = [f"{counted(pending, 'file')} pending"] if pending else []
     why += [str(reason) for reason in document.get("incomplete_because", ())]

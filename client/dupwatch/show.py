@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from dupwatch.render import is_complete
 from dupwatch.terminal import Page, human_bytes
 
 Result = Mapping[str, Any]
@@ -55,7 +54,7 @@ def found_lines(found: Result, page: Page) -> Iterator[str]:
     if "error" in found:
         yield f"{name}: {page.paint(page.name(found['error']), 'trouble')}"
     elif not copies:
-        yield f"{name}: {page.paint('not known' if is_complete(found) else 'not known so far', 'quiet')}"
+        yield f"{name}: {page.paint('not known' if found.get('complete', True) else 'not known so far', 'quiet')}"
     else:
         yield page.paint(f"{name}: {len(copies):,} known", "head")
         for copy in copies:

@@ -386,6 +386,23 @@ def test_status_is_watched_until_ctrl_c(service: SmallService, environment: dict
     assert first["files"] == 6
 
 
+@pytest.mark.parametrize("arguments", [["wait"], ["clusters", "--under", "/slow"]])
+def test_ctrl_c_ends_every_command_with_130_and_no_traceback(
+    service: SmallService, environment: dict[str, str], arguments: list[str]
+) -> None:
+    service.idle.clear()
+    process = subprocess.Popen([*COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process:
+        assert process.stderr is not None
+        while arguments[0] not in [name for name, _ in service.asked]:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == b"\n"
+    service.idle.set()
+    service.gate.set()
+
+
 # ---- what goes wrong
 
 
@@ -547,7 +564,7 @@ def test_the_client_loads_nothing_heavy(service: SmallService, environment: dict
     )  # fmt: skip
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "zmq" in loaded
-    assert not loaded & {"rich", "asyncio", "zmq.asyncio", "socket", "numpy", "pydantic", "dupwatchd", "email"}
+    assert not loaded & {"rich", "asyncio", "zmq.asyncio", "socket", "numpy", "pydantic", "dupwatchd", "email", "csv"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """What the documents say is what the program does."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -57,6 +60,23 @@ def test_every_command_is_in_the_readme_and_teaches_by_example() -> None:
         assert any(line.startswith(f"dupwatchd {name}") for line in commands_in_the_readme()), name
         has_json = any("--json" in option.opts for option in command.params if isinstance(option, click.Option))
         assert has_json or name == "run", name  # which prints no answer
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "wanted"), [("dupwatchd", "scan --lim", "--limit"), ("dupwatch", "clusters --spa", "--spare")]
+)
+def test_both_programs_complete_commands_and_flags(program: str, words: str, wanted: str) -> None:
+    code = f"import sys; sys.argv[0] = {program!r}; from {program}.cli import main; main()"
+    for line, expected in ((f"{program} comp", "completion"), (f"{program} {words}", wanted)):
+        number = str(line.count(" "))
+        asked = {f"_{program.upper()}_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": number}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, check=True
+        )
+        assert expected in done.stdout.decode()
+        assert done.stderr == b""
+    printed = subprocess.run([sys.executable, "-c", code, "completion", "bash"], capture_output=True, check=True)
+    assert f"_{program.upper()}_COMPLETE".encode() in printed.stdout
 
 
 def test_each_program_knows_the_commands_of_the_other() -> None:

@@ -1,35 +1,36 @@
-"""What can go wrong for somebody who asks the service, and whose fault it is.
+"""The errors that a client can meet, by whose fault they are.
 
-``exit_status`` is part of the command contract: 1 failed, 2 wrong usage, 3 no service reachable.
+Each is raised with a message of one line for a person. ``exit_status`` is the status with which the command line ends:
+1 failed, 2 wrong usage, 3 no service reachable.
 """
 
 _USAGE_CODES = frozenset({"bad_request", "out_of_range", "unknown_command", "unknown_folder"})
 
 
 class ClientError(Exception):
-    """Something that ends the command; the message is one line for a person."""
+    """The base of all errors that end a command of `dupwatch`."""
 
     exit_status = 1
 
 
 class WrongUsageError(ClientError):
-    """The endpoint, a key file or an argument is wrong: the caller can mend it."""
+    """The endpoint, a key file or an argument is wrong; the caller can correct it."""
 
     exit_status = 2
 
 
 class NoServiceError(ClientError):
-    """Nobody serves there, or nobody answers."""
+    """No service listens at the endpoint, or it does not answer in time."""
 
     exit_status = 3
 
 
 class NotAllowedError(NoServiceError):
-    """Somebody serves there, but not us: file rights or keys say no."""
+    """A service listens at the endpoint, but file rights or keys do not let us in."""
 
 
 class ProtocolError(ClientError):
-    """The service sent what the protocol does not allow: its bug, or it is no dupwatch service."""
+    """The service sent what the protocol does not allow: a bug of it, or no dupwatch service listens there."""
 
 
 class VersionError(ProtocolError):
@@ -37,7 +38,7 @@ class VersionError(ProtocolError):
 
 
 class RequestFailedError(ClientError):
-    """The service understood, and answered with an error; ``code`` is one of PROTOCOL.md."""
+    """The service answered a request with an error; ``code`` is one of those in PROTOCOL.md."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

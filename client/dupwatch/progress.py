@@ -1,9 +1,11 @@
 """Shows on a terminal how far a long job is; on any other stream it shows nothing.
 
-Progress must never cost the job anything: counting is an addition, drawing happens a few times a second on
-the caller's own thread (rich's refresh thread is not used), and a terminal that goes away is no error. One
-thread calls at a time, and nothing else writes to the stream meanwhile. rich takes 40 ms to import, so it is
-imported when a bar is really drawn.
+In: the stages of a job and how many steps of each are done, from one thread at a time. Out: bars, drawn at most ten
+times a second, while nothing else writes to the stream. A terminal that goes away is no error.
+
+Showing progress must not slow the job down: a step costs an addition and a look at the clock, the bars are drawn on the
+caller's own thread (the refresh thread of rich is not used), and rich, which takes 40 ms to import, is imported when
+the first bar is drawn.
 """
 
 import os
@@ -29,13 +31,13 @@ def progress(stream: TextIO, quiet: bool = False) -> "Bars":
 
 
 class Bars:
-    """The stages of a job, one after the other; this one shows nothing."""
+    """The stages of a job, one after the other. This class shows nothing: it is for streams that are no terminal."""
 
     def stage(self, description: str, total: int | None = None, unit: str = "files") -> None:
         """Begin a stage, ending the one before; ``total`` is None while nobody knows it."""
 
     def advance(self, count: int = 1) -> None:
-        """Say that ``count`` more are done; 0 just gives the bar a chance to move."""
+        """Say that ``count`` more steps are done; 0 is allowed, and lets a bar without a total move."""
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +101,7 @@ class _TerminalBars(Bars):
         self._bars.refresh()
 
     def _rate(self) -> str:
-        """Return the speed since the stage began: it neither jumps nor starves when one stage is bursty."""
+        """Return the speed since the stage began; one of the last seconds would jump with each batch."""
         assert self._task is not None
         elapsed = self._bars.tasks[-1].elapsed
         if not elapsed or not self._done:
@@ -132,7 +134,7 @@ def _rich_progress(stream: TextIO) -> "Progress":
 
 
 class _Unbreakable:
-    """A stream whose reader may go away: rich would end the process on a broken pipe."""
+    """Wraps a stream whose reader may go away: rich would end the process on a broken pipe."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

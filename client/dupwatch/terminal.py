@@ -1,7 +1,8 @@
-"""Text for a terminal: safe to show, measured in cells, made to fit.
+"""Makes text fit for a terminal: safe to show, measured in cells, shortened to the width.
 
-Whatever comes from outside (paths, messages of decoders) passes ``printable`` before a terminal or a log sees
-it. rich takes 10 ms to import, so it is imported where text is measured that is not plain ASCII.
+In: paths as bytes, and text from outside (messages of decoders, replies). Out: text that cannot steer a terminal, and
+lines no wider than it. Everything from outside passes `printable` before a terminal or a log gets it. rich, which
+knows how many cells a character takes, needs 10 ms to import: it is imported for text that is not plain ASCII.
 """
 
 import codecs
@@ -77,11 +78,11 @@ class Page(NamedTuple):
         self.stream.write("".join(f"{line}\n" for line in lines))
 
     def own(self, text: str) -> str:
-        """Return our own words, with plain signs where the encoding has no better."""
+        """Return text of this program, with ASCII in place of signs such as ≤ and × where the encoding lacks them."""
         return text if self.signs_known else text.translate(_ASCII)
 
     def name(self, path: bytes | str) -> str:
-        """Return text from outside in a form that is safe and that the encoding has."""
+        """Return a path or other text from outside, safe to show, with escapes for what the encoding lacks."""
         text = printable(path)
         return text if self.signs_known else text.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
@@ -90,7 +91,10 @@ class Page(NamedTuple):
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.colour and text else text
 
     def shorten(self, path: str, room: int) -> str:
-        """Return a path in at most so many cells: its folders give way first, down to a quarter of them."""
+        """Return a path in at most ``room`` cells.
+
+        The folders are shortened first, down to a quarter of the room, then the name of the file.
+        """
         if self.width is None or cell_count(path) <= room:
             return path
         parent, slash, name = path.rpartition("/")
@@ -101,7 +105,7 @@ class Page(NamedTuple):
         return f"{parent}/{self.cut(name, room - cell_count(parent) - 1)}"
 
     def cut(self, text: str, room: int) -> str:
-        """Return text in at most so many cells, if need be without its middle."""
+        """Return text in at most ``room`` cells; what is too long loses its middle."""
         if self.width is None or cell_count(text) <= room:
             return text
         tail = _tail(text, (room - 1) // 2)
@@ -120,7 +124,7 @@ class Page(NamedTuple):
 
 
 def page_on(stream: TextIO, width: int | None = None) -> Page:
-    """Return the page that a stream is: as wide as its terminal unless told, endless where it is none."""
+    """Return the page for a stream: as wide as its terminal, or as ``width`` says; without limit if it is none."""
     terminal = stream.isatty()
     encoding = getattr(stream, "encoding", None) or "utf-8"
     if width is None and terminal:
@@ -135,7 +139,7 @@ def page_on(stream: TextIO, width: int | None = None) -> Page:
 
 
 def cell_count(text: str) -> int:
-    """Return the terminal cells that text takes, at most: terminals differ on emoji sequences."""
+    """Return how many cells of a terminal text takes; for emoji sequences, on which terminals differ, the most."""
     if text.isascii():
         return len(text)
     from rich.cells import get_character_cell_size
@@ -144,7 +148,7 @@ def cell_count(text: str) -> int:
 
 
 def fold(text: str, room: int | None) -> Iterator[str]:
-    """Yield text in lines of at most so many cells, broken anywhere: for what must stay whole."""
+    """Yield text in lines of at most ``room`` cells, broken anywhere: for what must not be shortened."""
     while room is not None and cell_count(text) > room:
         line = _head(text, room) or text[0]
         yield line

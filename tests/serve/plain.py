@@ -49,7 +49,7 @@ def _wanted(part: list[File], question: Question) -> bool:
 _REASONS = [
     ("most pixels", "fewer pixels"),
     ("most bytes", "fewer bytes"),
-    ("oldest", "newer"),
+    ("modified earliest", "modified later"),
     ("shortest path", "longer path"),
     ("first by name", "later by name"),
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from dupwatch.errors import ClientError, NoServiceError, NotAllowedError, RequestFailedError, WrongUsageError
+from dupwatch.errors import ClientError, NoServiceError, RequestFailedError, WrongUsageError
 from dupwatch.output import (
     Command,
     CommandGroup,
@@ -29,13 +29,7 @@ from dupwatch.output import (
 if TYPE_CHECKING:
     from dupwatch.client import Client
 
-PAGE_CLUSTERS = 1_000
-PAGE_FAILURES = 10_000
 REFRESH_SECONDS = 1.0
-WAIT_SLICE_SECONDS = 20.0  # of one request: a service that hangs is noticed soon after
-RETRY_SECONDS = 0.2  # until a service that was not there, or not ready, is asked again
-START_SECONDS = 15.0  # how long `wait` waits for a service that is being started
-ATTEMPTS = 3  # at a list that changes while it is read, page by page
 
 DAEMON_COMMANDS = ("check", "completion", "config", "run", "scan")  # of dupwatchd, for those who mix both up
 INCOMPLETE_ADVICE = "`dupwatch wait` returns when all is read; `dupwatch status` tells how far it is"
@@ -130,7 +124,9 @@ def wait(timeout: float | None, as_json: bool) -> None:
       dupwatch wait && dupwatch clusters
       dupwatch wait --timeout 60 || echo "still busy"
     """
-    result = _wait_until_idle(None if timeout is None else time.monotonic() + timeout)
+    from dupwatch.waiting import wait_until_idle
+
+    result = wait_until_idle(_client, None if timeout is None else time.monotonic() + timeout, remark)
     if as_json:
         _write_json(result)
     elif not result["idle"]:
@@ -165,15 +161,17 @@ def clusters(
       dupwatch clusters --limit 20 --offset 40
       dupwatch clusters --print0 --spare | xargs -0r ls -l
     """
+    from dupwatch.pages import all_clusters, all_failures
+
     question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
     with _client() as client:
         folder = _full_path(client, under) if under is not None else None
-        document = _clusters(client, {**question, "under": folder}, limit, offset)
+        document = all_clusters(client, {**question, "under": folder}, limit, offset)
         if folder is not None and not document["total_clusters"]:
             _check_is_watched(client, folder)
         if form in (None, "json"):
             inside = b"" if folder is None else folder.rstrip(b"/") + b"/"
-            failures = _failures(client)["failed"]
+            failures = all_failures(client)["failed"]
             document["failed"] = [one for one in failures if one["path"].startswith(inside)]
     write_copies(document, form, spare)
     remark_if_incomplete(document, INCOMPLETE_ADVICE)
@@ -200,6 +198,7 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
       dupwatch find --json new.heic | jq -r '.files[].copies[].path'
     """
     from dupwatch.asked_files import asked_files
+    from dupwatch.pages import completeness
 
     question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
     found = []
@@ -211,12 +210,12 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
                 found.append({"path": file, "known": False, "copies": [], "error": error})
             if not as_json:
                 _show_found(found[-1])
-    completeness = _completeness(found)
+    how_complete = completeness(found)
     if as_json:
-        _write_json({"files": found, **completeness})
+        _write_json({"files": found, **how_complete})
     elif len(found) != 1:
         remark(_found_summary(found))
-    remark_if_incomplete(completeness, INCOMPLETE_ADVICE)
+    remark_if_incomplete(how_complete, INCOMPLETE_ADVICE)
     sys.exit(_found_status(found))
 
 
@@ -234,10 +233,11 @@ def failed(limit: int | None, offset: int, as_json: bool) -> None:
       dupwatch failed --json | jq -r '.failed[].path'
     """
     from dupwatch import render
+    from dupwatch.pages import all_failures
     from dupwatch.terminal import page_on
 
     with _client() as client:
-        document = _failures(client, limit, offset)
+        document = all_failures(client, limit, offset)
     found = document["failed"]
     if as_json:
         _write_json(document)
@@ -414,111 +414,6 @@ def _watch_status(client: "Client", as_json: bool) -> None:
             if not error.is_passing:
                 raise
             result = {"state": error.code, "problems": [str(error)]}
-
-
-def _wait_until_idle(deadline: float | None) -> dict[str, Any]:
-    """Return the last answer to `wait`: the service is idle, or not yet when time is up.
-
-    A service that is not there, or goes away, is waited for. Raises NoServiceError if it stays away.
-    """
-    result: dict[str, Any] = {"idle": False}
-    while True:
-        with _client_of_present_service(deadline) as client:
-            try:
-                result = _wait_with(client, deadline)
-            except NotAllowedError:
-                raise
-            except NoServiceError:
-                time.sleep(RETRY_SECONDS)  # it has gone meanwhile
-        if result["idle"] or (deadline is not None and time.monotonic() >= deadline):
-            return result
-
-
-def _client_of_present_service(deadline: float | None) -> "Client":
-    """Return a client whose service answers; waits for it up to START_SECONDS, else raises NoServiceError."""
-    latest = time.monotonic() + START_SECONDS
-    latest = latest if deadline is None else min(latest, deadline)
-    is_told = False
-    while True:
-        client = _client()  # anew each time: which of the default endpoints counts depends on who listens
-        try:
-            client.request("version", timeout_seconds=max(latest - time.monotonic(), 1.0))
-        except RequestFailedError as error:
-            if not error.is_passing:
-                raise
-        except NotAllowedError:
-            raise
-        except NoServiceError:
-            client.close()
-            if time.monotonic() >= latest:
-                raise
-            if not is_told:
-                seconds = latest - time.monotonic()
-                remark(f"no service answers at {client.endpoint} yet; waiting for it up to {seconds:.0f} s")
-            is_told = True
-            time.sleep(RETRY_SECONDS)
-            continue
-        return client
-
-
-def _wait_with(client: "Client", deadline: float | None) -> dict[str, Any]:
-    """Return the answer of one service to `wait` when it is idle or time is up; raises NoServiceError if it goes."""
-    while True:
-        left = WAIT_SLICE_SECONDS if deadline is None else deadline - time.monotonic()
-        seconds = max(min(left, WAIT_SLICE_SECONDS), 0.0)
-        result: dict[str, Any] = {"idle": False}
-        try:
-            result = client.request("wait", timeout_seconds=seconds + 10, timeout=seconds)
-        except RequestFailedError as error:
-            if not error.is_passing:
-                raise
-            time.sleep(RETRY_SECONDS)
-        if not isinstance(result.get("idle"), bool):
-            raise ClientError("the service does not say whether it is idle")
-        if result["idle"] or (deadline is not None and time.monotonic() >= deadline):
-            return result
-
-
-def _clusters(client: "Client", question: dict[str, Any], limit: int | None, offset: int) -> dict[str, Any]:
-    """Return the clusters asked for, put together from pages of one revision of the index."""
-    for attempt in range(ATTEMPTS):
-        document: dict[str, Any] = {}
-        listed: list[dict[str, Any]] = []
-        while True:
-            count = PAGE_CLUSTERS if limit is None else min(limit - len(listed), PAGE_CLUSTERS)
-            page = client.request("clusters", limit=max(count, 1), offset=offset + len(listed), **question)
-            if document and page.get("revision") != document.get("revision") and attempt < ATTEMPTS - 1:
-                break  # what was on the first pages may have changed: read again
-            document = page
-            listed += page["clusters"][:count]
-            is_all = offset + len(listed) >= page["total_clusters"] or not page["clusters"]
-            if is_all or (limit is not None and len(listed) >= limit):
-                head = {name: page[name] for name in ("measure", "threshold")}
-                total = {"total_clusters": page["total_clusters"], "clusters": listed}
-                return {**head, **_completeness([page]), **total}
-    raise AssertionError("the last attempt always returns")
-
-
-def _failures(client: "Client", limit: int | None = None, offset: int = 0) -> dict[str, Any]:
-    """Return the files that could not be read, put together from pages, and how many there are in all."""
-    failed: list[dict[str, Any]] = []
-    while True:
-        size = PAGE_FAILURES if limit is None else min(limit - len(failed), PAGE_FAILURES)
-        page = client.request("failed", limit=max(size, 1), offset=offset + len(failed))
-        failed += page["failed"][:size]
-        is_all = not page["failed"] or offset + len(failed) >= page["total"]
-        if is_all or (limit is not None and len(failed) >= limit):
-            return {**_completeness([page]), "total": page["total"], "failed": failed}
-
-
-def _completeness(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the service says of how complete its answers are, for all of them together."""
-    because = [reason for result in results for reason in result.get("incomplete_because", ())]
-    return {
-        "complete": all(result.get("complete", True) for result in results),
-        "pending": max((result.get("pending", 0) for result in results), default=0),
-        "incomplete_because": list(dict.fromkeys(because)),
-    }
 
 
 def _check_is_watched(client: "Client", folder: bytes) -> None:

@@ -167,12 +167,8 @@ def remark_if_incomplete(document: Mapping[str, Any], advice: str) -> None:
     """Say on stderr that an answer is not complete, why, and what to do, if it is not."""
     if document.get("complete", True):
         return
-    from dupwatch.render import counted
-
-    pending = document.get("pending")
-    why = [f"{counted(pending, 'file')} pending"] if pending else []
-    why += [str(reason) for reason in document.get("incomplete_because", ())]
-    remark(f"this answer is not complete: {'; '.join(why) or 'not everything has been read'}. {advice}")
+    why = "; ".join(map(str, document.get("incomplete_because", ()))) or "not everything has been read"
+    remark(f"this answer is not complete: {why}. {advice}")
 
 
 def run(command: click.Command, known: type[Exception]) -> NoReturn:

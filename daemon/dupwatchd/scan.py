@@ -126,7 +126,7 @@ def _completeness(survey: Survey, changing: int) -> dict[str, Any]:
     """Whether all that lies under the roots was read, and if not, why not."""
     because = [f"the disk of {os.fsdecode(path)} is not there" for path in survey.offline]
     because += [f"{os.fsdecode(path)} cannot be listed: {error}" for path, error in survey.unreadable]
-    because += ["files were still being written"] if changing else []
+    because += [f"{changing:,} files were still being written"] if changing else []
     return {"complete": not because, "pending": changing, "incomplete_because": because}
 
 

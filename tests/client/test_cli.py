@@ -237,7 +237,7 @@ def test_find_of_a_folder_without_pictures_says_so_and_does_not_succeed(dupwatch
 def test_an_answer_that_is_not_complete_says_so_to_people_and_programs(
     dupwatch: Dupwatch, service: SmallService, tmp_path: Path
 ) -> None:
-    because = ["the first scan is not over"]
+    because = ["the first scan is not over", "1,528 changes are not read yet"]
     service.completeness = {"complete": False, "pending": 1528, "incomplete_because": because}
     service.clusters, service.failures = [], []
     (tmp_path / "b.jpg").write_bytes(b"else")
@@ -246,7 +246,9 @@ def test_an_answer_that_is_not_complete_says_so_to_people_and_programs(
         shown = dupwatch(*command.split())
         assert claim not in shown.stdout
         assert b"so far" in shown.stdout
-        assert b"this answer is not complete: 1,528 files pending; the first scan is not over." in shown.stderr
+        assert (
+            b"this answer is not complete: the first scan is not over; 1,528 changes are not read yet." in shown.stderr
+        )
         told = dupwatch(*command.split(), "--json")
         document = json.loads(told.stdout)
         assert (document["complete"], document["pending"], document["incomplete_because"]) == (False, 1528, because)

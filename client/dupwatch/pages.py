@@ -1,0 +1,57 @@
+"""Puts whole answers together from the pages in which the service sends them.
+
+In: a client and a question. Out: one document with the rows of all pages, and how complete it is. Errors of the client
+pass through.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dupwatch.client import Client
+
+PAGE_CLUSTERS = 1_000
+PAGE_FAILURES = 10_000
+ATTEMPTS = 3  # at a list that changes while it is read, page by page
+
+
+def all_clusters(client: "Client", question: dict[str, Any], limit: int | None, offset: int) -> dict[str, Any]:
+    """Return the clusters asked for, put together from pages of one revision of the index."""
+    for attempt in range(ATTEMPTS):
+        document: dict[str, Any] = {}
+        listed: list[dict[str, Any]] = []
+        while True:
+            count = PAGE_CLUSTERS if limit is None else min(limit - len(listed), PAGE_CLUSTERS)
+            page = client.request("clusters", limit=max(count, 1), offset=offset + len(listed), **question)
+            if document and page.get("revision") != document.get("revision") and attempt < ATTEMPTS - 1:
+                break  # what was on the first pages may have changed: read again
+            document = page
+            listed += page["clusters"][:count]
+            is_all = offset + len(listed) >= page["total_clusters"] or not page["clusters"]
+            if is_all or (limit is not None and len(listed) >= limit):
+                head = {name: page[name] for name in ("measure", "threshold")}
+                total = {"total_clusters": page["total_clusters"], "clusters": listed}
+                return {**head, **completeness([page]), **total}
+    raise AssertionError("the last attempt always returns")
+
+
+def all_failures(client: "Client", limit: int | None = None, offset: int = 0) -> dict[str, Any]:
+    """Return the files that could not be read, put together from pages, and how many there are in all."""
+    failed: list[dict[str, Any]] = []
+    while True:
+        size = PAGE_FAILURES if limit is None else min(limit - len(failed), PAGE_FAILURES)
+        page = client.request("failed", limit=max(size, 1), offset=offset + len(failed))
+        failed += page["failed"][:size]
+        is_all = not page["failed"] or offset + len(failed) >= page["total"]
+        if is_all or (limit is not None and len(failed) >= limit):
+            return {**completeness([page]), "total": page["total"], "failed": failed}
+
+
+def completeness(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the service says of how complete its answers are, for all of them together."""
+    because = [reason for result in results for reason in result.get("incomplete_because", ())]
+    return {
+        "complete": all(result.get("complete", True) for result in results),
+        "pending": max((result.get("pending", 0) for result in results), default=0),
+        "incomplete_because": list(dict.fromkeys(because)),
+    }

@@ -100,7 +100,8 @@ def _figures(copy: Result, found: Result, page: Page) -> Iterator[str]:
     if verdict == "identical":
         yield "identical (equal bytes)"
     elif copy.get(measure) is not None:
-        yield f"{page.name(str(verdict or 'same picture'))} ({page.name(measure)} {copy[measure]:g})"
+        value = f"{copy[measure]:.4f}" if copy[measure] < 1 else f"{copy[measure]:.1f}"
+        yield f"{page.name(str(verdict or 'same picture'))} ({page.name(measure)} {value})"
     if copy.get("smaller"):
         yield "smaller than this one"
     if copy.get("turn"):

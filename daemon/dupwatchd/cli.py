@@ -107,7 +107,7 @@ def scan_command(
         document = scan.scan(chosen, folders, bars, limit)
     write_copies(document, form, spare)
     _report_gaps(document)
-    if form is None or sys.stderr.isatty():
+    if document["files"] and (form is None or sys.stderr.isatty()):
         remark(_summary(document))
     sys.exit(0 if document["complete"] else 1)
 

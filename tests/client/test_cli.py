@@ -1,6 +1,7 @@
 """The real `dupwatch` command against a real server: what people and scripts see, and the exit status."""
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -23,9 +24,10 @@ import pytest
 from rich.cells import cell_len
 
 from dupwatch.cli import cli
-from dupwatch.show import human_seconds
+from dupwatch.show import found_lines, human_seconds
+from dupwatch.terminal import page_on
 from dupwatchd.serve.server import RequestError, Server
-from tests.client.small_service import KNOWN, ODD, SmallService, make_clusters
+from tests.client.small_service import KNOWN, ODD, SmallService, make_clusters, make_file
 
 COMMAND = [sys.executable, "-m", "dupwatch.cli"]
 ODD_TEXT = os.fsdecode(ODD)
@@ -226,6 +228,22 @@ def test_find_takes_folders_and_lists_and_sums_up(dupwatch: Dupwatch, tmp_path: 
         assert [file["known"] for file in answer["files"]] == known
     done = dupwatch("find", tmp_path / "card")
     assert (done.returncode, done.stderr) == (1, b"dupwatch: 2 known, 1 not known, 1 unreadable\n")
+
+
+def test_find_explains_its_figures_in_words() -> None:
+    copies = [
+        make_file(b"/a.jpg", keep=False) | {"verdict": "identical"},
+        make_file(b"/b.jpg", keep=False) | {"verdict": None, "structure": 0.0, "turn": 90, "smaller": True},
+        make_file(b"/c.jpg", keep=False) | {"verdict": "same"},
+    ]
+    stream = io.StringIO()
+    lines = found_lines({"path": b"x.jpg", "measure": "structure", "copies": copies}, page_on(stream))
+    assert list(lines) == [
+        "x.jpg: 3 known",
+        "  /a.jpg · 1.0 kB · 40×30 · identical (equal bytes)",
+        "  /b.jpg · 1.0 kB · 40×30 · same picture (structure 0.0000) · smaller than this one · turned 90°",
+        "  /c.jpg · 1.0 kB · 40×30 · same (structure 0.0010)",
+    ]
 
 
 def test_find_of_a_folder_without_pictures_says_so_and_does_not_succeed(dupwatch: Dupwatch, tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ def test_a_folder_without_photos_says_so(tmp_path: Path, state: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = run("scan", tmp_path / "empty", state=state)
     assert done.returncode == 0
-    assert b"no photos found" in done.stderr
+    assert done.stderr == b"dupwatchd: no photos found\n"
 
 
 def test_a_state_directory_in_use_names_the_process(photos: Path, state: Path) -> None:

@@ -1,4 +1,7 @@
-"""Where the service listens: ``ipc://`` and the path of a socket file, or ``tcp://`` and host:port."""
+"""Where the service listens: ``ipc://`` and the path of a socket file, or ``tcp://`` and host:port.
+
+The client and the service both use this module, so that they agree on what an endpoint is and which one is the default.
+"""
 
 import os
 import stat
@@ -8,33 +11,38 @@ from dupwatch.errors import WrongUsageError
 
 SYSTEM_SOCKET = "/run/dupwatch/query.sock"
 _LOOPBACK_NAMES = ("localhost", "[::1]")
-SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux, without its final NUL
+_SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux, without its final NUL
 
 
 def default_endpoints(environment: Mapping[str, str]) -> list[str]:
-    """Where to look if nobody says: the user's own service, then the system's."""
+    """Where a client looks if no endpoint is named: at the user's own service, then at the system's."""
     runtime = environment.get("XDG_RUNTIME_DIR", "")
     user = [f"ipc://{runtime}/dupwatch/query.sock"] if runtime.startswith("/") else []
     return [*user, f"ipc://{SYSTEM_SOCKET}"]
 
 
 def checked(endpoint: str) -> str:
-    """The endpoint in full; a bare path stands for its socket file. Raises WrongUsageError."""
+    """The endpoint in full; a bare path stands for its socket file.
+
+    Raises WrongUsageError for what is no endpoint, or one whose socket files the system cannot name.
+    """
     if endpoint.startswith(("/", "./", "../")):
         endpoint = f"ipc://{os.path.abspath(endpoint)}"
     scheme, separator, address = endpoint.partition("://")
     if scheme == "ipc" and separator and address.startswith("/") and address.strip("/") and "\0" not in address:
         path = os.path.abspath(address)
-        if len(os.fsencode(events_path(path))) > SOCKET_PATH_BYTES_MAX:
+        if len(os.fsencode(events_path(path))) > _SOCKET_PATH_BYTES_MAX:
             raise WrongUsageError(
-                f"the socket path {path} is too long: the system allows {SOCKET_PATH_BYTES_MAX} bytes"
+                f"{endpoint!r} is too long: the path of a socket has at most {_SOCKET_PATH_BYTES_MAX} bytes, "
+                f"and the one for events, {events_path(path)}, would have more"
             )
         return f"ipc://{path}"
     host, colon, port = address.rpartition(":")
     if scheme == "tcp" and colon and host and port.isdecimal() and port.isascii() and 0 < int(port) < 65535:
         return endpoint
     raise WrongUsageError(
-        f"endpoint {endpoint!r} is neither a path, nor ipc:///PATH, nor tcp://HOST:PORT with a port below 65535"
+        f"{endpoint!r} is neither a path nor an endpoint: it should be ipc:///path/of/a/socket or tcp://host:port, "
+        "with a port below 65535"
     )
 
 
@@ -84,7 +92,7 @@ def why_unreachable(endpoint: str) -> OSError | None:
         else:
             host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
-    except BlockingIOError:  # its queue of connections is full, so it is there
+    except BlockingIOError:  # the queue of connections of whoever listens is full, so somebody does
         return None
     except (OSError, UnicodeError) as error:
         return error if isinstance(error, OSError) else OSError(str(error))

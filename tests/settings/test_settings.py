@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from dupwatch import endpoints
+from dupwatch.errors import WrongUsageError
 from dupwatchd.errors import UsageError
-from dupwatchd.settings import load, load_with_origins, reload
+from dupwatchd.settings import fields, load, load_with_origins, reload, values
 from dupwatchd.settings.sources import find_file
 
 
@@ -68,6 +70,47 @@ def test_a_variable_that_is_no_value_is_one_line(monkeypatch: pytest.MonkeyPatch
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["dupwatch_index__workers", "DUPWATCH_Index__Workers", "Dupwatch_Index__Workers"])
+def test_a_variable_in_small_letters_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(UsageError, match=rf"no setting is called {name}; is DUPWATCH_INDEX__WORKERS meant\?"):
+        load({})
+
+
+def test_a_whole_section_in_one_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUPWATCH_INDEX", '{"workers": 3}')
+    with pytest.raises(UsageError, match="no setting is called DUPWATCH_INDEX"):
+        load({})
+
+
+@pytest.mark.parametrize("name", ["DUPWATCH_ROOTS", "DUPWATCH_WATCH__SUFFIXES"])
+def test_a_list_in_the_environment_is_json_and_a_mistake_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, '["/a", "/b"]')
+    settings = load({})
+    assert ("/a", "/b") in (settings.roots, tuple(suffix.lstrip(".") for suffix in settings.watch.suffixes))
+    monkeypatch.setenv(name, '"/a"')
+    with pytest.raises(UsageError, match=f"{name} must be a JSON list"):
+        load({})
+
+
+def test_every_single_value_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "state": "/x", "endpoint": "tcp://127.0.0.1:7000", "socket_group": "photos", "watch.ignore_junk": "false",
+        "watch.settle_seconds": "3", "index.thumbnail_px": "64", "index.io_class": "none", "index.nice": "3",
+        "index.load_window": "22:00-06:00", "compare.threshold": "0.01", "compare.mirrored": "true",
+    }  # fmt: skip
+    for name, text in given.items():
+        monkeypatch.setenv("DUPWATCH_" + name.replace(".", "__").upper(), text)
+    found = values(load({}))
+    assert {name: found[name] for name in given} == {
+        "state": "/x", "endpoint": "tcp://127.0.0.1:7000", "socket_group": "photos", "watch.ignore_junk": False,
+        "watch.settle_seconds": 3, "index.thumbnail_px": 64, "index.io_class": "none", "index.nice": 3,
+        "index.load_window": "22:00-06:00", "compare.threshold": 0.01, "compare.mirrored": True,
+    }  # fmt: skip
+
+
 def test_suffixes_are_taken_with_and_without_dot_in_any_case() -> None:
     assert load({"watch": {"suffixes": ("JPG", ".heic")}}).watch.suffixes == (".jpg", ".heic")
 
@@ -113,7 +156,7 @@ def test_the_file_comes_before_the_default_and_after_all_else(
         ("[watch]\n# a\nignore = 'x'", r":3: setting watch.ignore: input should be a valid list, not 'x'"),
         ("[watch]\nignore = [1]", r":2: setting watch.ignore: .* string, not 1"),
         ('roots = ["photos"]', r":1: setting roots: they should be absolute paths, not \['photos'\]"),
-        ('endpoint = "ipc://@abstract"', r":1: setting endpoint: it should be ipc:///path"),
+        ('endpoint = "ipc://@abstract"', r":1: setting endpoint: .* it should be ipc:///path"),
         (f'endpoint = "ipc:///{"x" * 107}"', r"at most 107 bytes"),
         ('endpoint = "tcp://0.0.0.0:7000"', r"can be reached from other machines; that needs serve.curve_keys"),
         ('[index]\nload_window = "22-6"', r":2: setting index.load_window: it should be two times such as 22:00-06:00"),
@@ -182,6 +225,27 @@ def test_a_measure_of_ones_own_needs_a_threshold_which_is_what_is_kept() -> None
 @pytest.mark.parametrize("endpoint", ["ipc:///run/x.sock", "tcp://127.0.0.1:7000", "tcp://[::1]:7000"])
 def test_an_endpoint_on_this_machine_needs_no_keys(endpoint: str) -> None:
     assert load({"endpoint": endpoint}).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["/run/x.sock", "ipc:///run/x.sock", f"ipc:///{'x' * 99}", f"ipc:///{'x' * 100}", "tcp://127.0.0.1:7000",
+     "tcp://127.0.0.1:65535", "tcp://127.0.0.1:0", "tcp://127.0.0.1", "ipc://x.sock", "ipc://", "http://x", ""],
+)  # fmt: skip
+def test_the_service_listens_where_a_client_can_look_and_nowhere_else(endpoint: str) -> None:
+    try:
+        wanted: str | None = endpoints.checked(endpoint)
+    except WrongUsageError:
+        wanted = None
+    try:
+        chosen = load({"endpoint": endpoint}).endpoint
+    except UsageError:
+        chosen = None
+    assert chosen == wanted
+
+
+def test_the_example_endpoint_is_where_a_client_looks_unasked() -> None:
+    assert fields()["endpoint"].examples == [endpoints.default_endpoints({})[-1]]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""The settings: read once into frozen objects; flag before environment before file before default.
+"""The settings: which there are, what is allowed, and how a flag, the environment, a file and a default are combined.
 
-Unknown keys are errors. A setting marked `LIVE` takes effect when the service reloads, all others need a restart.
+They are read once, into frozen objects. A flag comes before the environment, that before the file, that before the
+default. Unknown keys are errors. A setting marked `LIVE` takes effect when the service reloads; the others need a
+restart.
 """
 
 import datetime as dt
-import ipaddress
 import os
 import re
 from typing import Annotated, Any, Literal, NamedTuple
@@ -12,12 +13,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from dupwatch.endpoints import SYSTEM_SOCKET, checked, is_local
+from dupwatch.errors import WrongUsageError
 from dupwatchd.errors import UsageError
-from dupwatchd.settings import sources
+from dupwatchd.settings.library import BaseSettings, SettingsConfigDict
+from dupwatchd.settings.sources import Environment, File, Flags, Source, by_name, meant
 
 Measure = Literal["mse", "structure"]
 DEFAULT_THRESHOLDS: dict[str, float] = {"structure": 0.02, "mse": 25.0}
-_SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux, less the NUL at its end
 
 
 class Live:
@@ -78,6 +81,11 @@ class IndexSettings(_Section):
     """How the service's workers stand back for the disk; none: not at all."""
     load_window: Annotated[str, Field(examples=["22:00-06:00"]), LIVE] = ""
     """The service indexes only between these times of day, and answers always; empty: at any time."""
+
+    @field_validator("thumbnail_px", mode="before")
+    @classmethod
+    def _from_text(cls, side: object) -> object:
+        return int(side) if isinstance(side, str) and side.isdecimal() else side  # the environment holds only text
 
     @field_validator("load_window")
     @classmethod
@@ -150,14 +158,18 @@ class ServeSettings(_Section):
     """Folder with the keys of this server and of its clients; needed for an endpoint beyond this machine."""
 
 
-class Settings(_Section):
+class Settings(BaseSettings):
     """All settings; in the environment as ``DUPWATCH_STATE``, ``DUPWATCH_INDEX__WORKERS`` and so on."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, case_sensitive=True, validate_default=False
+    )
 
     state: Annotated[str, Field(examples=["/var/lib/dupwatch"])] = Field(default_factory=lambda: default_state())
     """The state directory: database, blocks, lock. Unset: what systemd hands over, else ~/.local/state/dupwatch."""
     roots: Annotated[tuple[str, ...], Field(examples=[["/srv/photos"]]), LIVE] = ()
     """The folders to watch, with all below them."""
-    endpoint: Annotated[str | None, Field(examples=["ipc:///run/dupwatch/dupwatch.sock"])] = None
+    endpoint: Annotated[str | None, Field(examples=[f"ipc://{SYSTEM_SOCKET}"])] = None
     """Where the service listens: ipc:///path, or tcp://address:port. Unset: a socket in the runtime directory."""
     socket_group: Annotated[str | None, Field(min_length=1, examples=["photos"])] = None
     """The group whose members may ask; unset: the service's own group."""
@@ -183,15 +195,11 @@ class Settings(_Section):
 
     @field_validator("endpoint")
     @classmethod
-    def _socket_or_port(cls, endpoint: str | None) -> str | None:
-        if endpoint is None or re.fullmatch(r"tcp://.+:\d{1,5}", endpoint):
-            return endpoint
-        path = endpoint.removeprefix("ipc://")
-        if path == endpoint or not os.path.isabs(path):
-            raise ValueError("it should be ipc:///path/of/a/socket or tcp://address:port")
-        if len(os.fsencode(path)) > _SOCKET_PATH_BYTES_MAX:
-            raise ValueError(f"the path of a socket has at most {_SOCKET_PATH_BYTES_MAX} bytes")
-        return endpoint
+    def _one_that_a_client_accepts(cls, endpoint: str | None) -> str | None:
+        try:
+            return None if endpoint is None else checked(endpoint)
+        except WrongUsageError as error:
+            raise ValueError(str(error)) from error
 
     @property
     def threshold(self) -> float:
@@ -258,16 +266,16 @@ def load(flags: dict[str, Any], file: str | None = None) -> Settings:
 def load_with_origins(flags: dict[str, Any], file: str | None = None) -> Loaded:
     """Like `load`, and tells where each value came from."""
     known = fields()
-    lists = [name for name, field in known.items() if field.annotation == tuple[str, ...]]
     chosen: dict[str, Any] = {}
     origins = dict.fromkeys(known, "default")
-    # the one place that says what comes before what: later ones replace earlier ones
-    for source in (
-        *([sources.from_file(file)] if file else []),
-        sources.from_environment(known, lists),
-        sources.from_flags(flags),
-    ):
-        for name, value in source.values.items():
+    # the one place that says what comes before what: a later source replaces the values of an earlier one
+    places: tuple[Source, ...] = (
+        *([File(Settings, file)] if file else []),
+        Environment(Settings, known),
+        Flags(Settings, flags),
+    )
+    for source in places:
+        for name, value in by_name(source()).items():
             if name in known:
                 chosen[name], origins[name] = value, source.where(name)
             elif value != {} or not _is_section(name):  # an empty section says nothing
@@ -306,13 +314,15 @@ def _wrong(error: ValidationError, origins: dict[str, str]) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
     said = first["msg"].removeprefix("Value error, ").replace("valid tuple", "valid list")
-    return f"{_place(origins[name])}setting {name}: {said[:1].lower()}{said[1:]}, not {first['input']!r}"
+    given = repr(first["input"])
+    shown = "" if given in said else f", not {given}"
+    return f"{_place(origins[name])}setting {name}: {said[:1].lower()}{said[1:]}{shown}"
 
 
 def _unknown(name: str, origin: str) -> str:
     if _is_section(name):
         return f"{_place(origin)}setting {name}: it is a section; write [{name}] above its settings"
-    return f"{_place(origin)}setting {name}: there is no such setting{sources.meant(name, list(fields()))}"
+    return f"{_place(origin)}setting {name}: there is no such setting{meant(name, list(fields()))}"
 
 
 def _is_section(name: str) -> bool:
@@ -334,20 +344,10 @@ def _check_together(settings: Settings) -> None:
             f"threshold {settings.threshold:g} is above compare.{keep} = {compare.kept:g}, the largest kept; "
             f"ask for less, or set compare.{keep} (DUPWATCH_COMPARE__{keep.upper()}), which compares everything anew"
         )
-    if settings.endpoint and not settings.serve.curve_keys and not _stays_here(settings.endpoint):
+    if settings.endpoint and not settings.serve.curve_keys and not is_local(settings.endpoint):
         raise UsageError(
             f"setting endpoint: {settings.endpoint} can be reached from other machines; that needs serve.curve_keys"
         )
-
-
-def _stays_here(endpoint: str) -> bool:
-    if endpoint.startswith("ipc://"):
-        return True
-    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _window_minutes(window: str) -> tuple[int, int] | None:

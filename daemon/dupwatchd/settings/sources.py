@@ -1,34 +1,42 @@
-"""Where settings come from: flags, environment, file; each is read into values by name, and knows where they stood.
+"""Where settings come from: flags, environment, file. Each source reads its values and knows where each one stood.
 
-Names are dotted: ``index.workers``. Whether a value is allowed is not decided here (see ``settings``).
+Going in: the flags of the command line, the environment of the process, the path of a TOML file. Coming out: values
+by dotted name (``index.workers``). Which source comes before which, and whether a value is allowed, is decided in
+`model`. The sources are those of pydantic-settings, made stricter where the library passes over a mistake in silence.
 """
 
-import difflib
 import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from pydantic.fields import FieldInfo
 
 from dupwatchd.errors import UsageError
+from dupwatchd.settings.library import BaseSettings, EnvSettingsSource, InitSettingsSource, TomlConfigSettingsSource
 
 PREFIX = "DUPWATCH_"
 FILE_NAME = "dupwatch.toml"
-_NO_SETTINGS = {"DUPWATCH_CONFIG"}  # ours too, but not a setting
+SYSTEM_FOLDER = "/etc/dupwatch"
+_NOT_SETTINGS = {"DUPWATCH_CONFIG"}  # names the settings file
 
 
-class Source(NamedTuple):
-    """Values by name, and where each was written."""
+class Source(Protocol):
+    """A place that settings come from."""
 
-    values: dict[str, Any]
-    where: Callable[[str], str]
+    def __call__(self) -> dict[str, Any]:
+        """The values found there, nested as the settings are."""
+
+    def where(self, name: str) -> str:
+        """Where the value of a setting stands, to be shown to people."""
 
 
 def find_file(given: str | None, *, service: bool = False) -> str | None:
-    """The settings file: the one given, else ``$DUPWATCH_CONFIG``, else, for the service, the installed one if there.
+    """The settings file: ``given``, else ``$DUPWATCH_CONFIG``, else, for the service, the installed one if any.
 
-    One-shot commands do not read the service's file unasked: the state it names belongs to somebody else.
+    Commands that run once do not read the service's file unasked: the state it names belongs to somebody else.
     """
     named = given or os.environ.get(PREFIX + "CONFIG")
     if named or not service:
@@ -36,53 +44,84 @@ def find_file(given: str | None, *, service: bool = False) -> str | None:
     own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     # systemd names the folder that belongs to the unit; without it, the user's own file comes before the system's
     handed = os.environ.get("CONFIGURATION_DIRECTORY", "").partition(":")[0]
-    folders = [handed] if handed else [os.path.join(own, "dupwatch"), "/etc/dupwatch"]
+    folders = [handed] if handed else [os.path.join(own, "dupwatch"), SYSTEM_FOLDER]
     return next((path for folder in folders if os.path.exists(path := os.path.join(folder, FILE_NAME))), None)
 
 
-def from_flags(flags: Mapping[str, Any]) -> Source:
+class Flags(InitSettingsSource):
     """The flags of the command line, nested as the settings are."""
-    return Source(_by_name(flags), lambda _name: "flag")
+
+    def where(self, name: str) -> str:  # noqa: ARG002 - every source is asked in the same way
+        """Flags have no place of their own."""
+        return "flag"
 
 
-def from_environment(names: Iterable[str], lists: Collection[str]) -> Source:
-    """The variables that set one of the ``names``; those of ``lists`` hold a JSON list.
+class Environment(EnvSettingsSource):
+    """The variables ``DUPWATCH_…``; those of settings that are lists hold a JSON list.
 
-    Raises UsageError for a variable of ours that sets nothing.
+    Raises UsageError for a variable of ours that sets nothing, also for one in small letters, which the library would
+    take, and for a list that is none.
     """
-    variables = {_variable(name): name for name in names}
+
+    def __init__(self, settings: type[BaseSettings], known: Mapping[str, FieldInfo]) -> None:
+        self._known = known
+        variables = {_variable(name) for name in known}
+        for variable in os.environ:
+            ours = variable.upper().startswith(PREFIX)
+            if ours and variable not in variables and variable not in _NOT_SETTINGS:
+                raise UsageError(
+                    f"environment: no setting is called {variable}{meant(variable.upper(), sorted(variables))}"
+                )
+        super().__init__(settings, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__")
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: str) -> Any:
+        """Read a JSON list; the library's own error would not say which variable is meant."""
+        variable = next((_variable(name) for name, known in self._known.items() if known is field), field_name)
+        return _json_list(variable, value)
+
+    def where(self, name: str) -> str:
+        """The name of the variable."""
+        return f"environment {_variable(name)}"
+
+
+class File(TomlConfigSettingsSource):
+    """A TOML file.
+
+    Raises UsageError, with file and line where there is one, for a file that cannot be read or understood.
+    """
+
+    def __init__(self, settings: type[BaseSettings], path: str) -> None:
+        self._path, self._text = path, _read(path)
+        super().__init__(settings, path)
+
+    def _read_files(self, *_arguments: object, **_options: object) -> dict[str, Any]:
+        """The library would take a missing file, or a pipe, for an empty one; ours has been read already."""
+        try:
+            return tomllib.loads(self._text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(_broken(self._path, str(error), self._text)) from error
+
+    def where(self, name: str) -> str:
+        """The file, with the line that sets this name if it can be told."""
+        line = _line_of(self._text, name)
+        return f"{self._path}:{line}" if line else self._path
+
+
+def by_name(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted name; what is an empty section stays under the name of the section."""
     values: dict[str, Any] = {}
-    for variable, text in os.environ.items():
-        name = variables.get(variable)
-        if name is not None:
-            values[name] = _json_list(variable, text) if name in lists else text
-        elif variable.startswith(PREFIX) and variable not in _NO_SETTINGS:
-            raise UsageError(f"environment: no setting is called {variable}{meant(variable, variables)}")
-    return Source(values, lambda name: f"environment {_variable(name)}")
-
-
-def from_file(path: str) -> Source:
-    """A TOML file; raises UsageError with file and line for one that cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read().decode("utf-8")
-        values = _by_name(tomllib.loads(text))
-    except OSError as error:
-        raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: the settings file is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(_broken(path, str(error), text)) from error
-
-    def where(name: str) -> str:
-        line = _line_of(text, name)
-        return f"{path}:{line}" if line else path
-
-    return Source(values, where)
+    for name, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            values.update({f"{name}.{key}": inner for key, inner in value.items()})
+        else:
+            values[name] = value
+    return values
 
 
 def meant(name: str, known: Collection[str]) -> str:
     """A suggestion, to be put behind "no such setting"; empty if nothing is near."""
+    import difflib  # only mistakes need it
+
     near = difflib.get_close_matches(name, known, 1)
     last = name.rpartition(".")[2]
     near = near or [other for other in known if other.rpartition(".")[2] == last]  # right key, wrong section
@@ -93,14 +132,14 @@ def _variable(name: str) -> str:
     return PREFIX + name.replace(".", "__").upper()
 
 
-def _by_name(nested: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            values.update({f"{name}.{key}": inner for key, inner in value.items()})
-        else:
-            values[name] = value
-    return values
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read().decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: the settings file is not UTF-8 text") from error
 
 
 def _json_list(variable: str, text: str) -> list[Any]:
@@ -121,7 +160,10 @@ def _broken(path: str, message: str, text: str) -> str:
 
 
 def _line_of(text: str, name: str) -> int | None:
-    """The line that sets a name, or opens its section; a key inside a string of several lines may fool it."""
+    """The line that sets a name or opens its section.
+
+    Lines are matched one by one, so a line inside a string of several lines can be taken for a setting.
+    """
     section = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):

@@ -43,7 +43,6 @@ def test_the_manager_is_told_in_its_own_words(manager: socket.socket) -> None:
         (systemd.status("3 of 4\nREADY=1"), "STATUS=3 of 4\\nREADY=1"),  # a file name cannot say that we are ready
         (systemd.alive(), "WATCHDOG=1"),
         (systemd.stopping("saving"), "STOPPING=1\nSTATUS=saving"),
-        (systemd.extend_timeout(1.5), "EXTEND_TIMEOUT_USEC=1500000"),
     ]
     for taken, words in told:
         assert taken
@@ -105,7 +104,7 @@ if "journal" in sys.argv:  # as if systemd had connected stderr to the journal; 
 systemd.set_up_logging()
 log = logging.getLogger("dupwatchd.watch")
 log.debug("unseen")
-log.info("indexed %s", "a\\nb\\udcff", extra={"DUPWATCH_ROOT": "/p"})
+log.info("indexed %s", "a\\nb\\udcff", extra={"DUPWATCH_PATH": "/p"})
 log.warning("no reload", exc_info=UsageError("setting x is wrong"))
 try:
     1 / 0

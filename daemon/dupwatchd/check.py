@@ -1,8 +1,9 @@
 """`dupwatchd check`: verifies a state directory and mends what can be mended, from the photos if need be.
 
-Three circles, from the inside out: is the database sound in itself; is every thumbnail in the blocks the one the
-database means (by digest); do the stored matches say what the thumbnails say. Repair never touches a photo and throws
-nothing away: a database beyond help is set aside under another name.
+Three things are verified, one after the other: that the database is sound in itself; that every thumbnail in the
+blocks is the one that the database means (by its digest); that descriptors and stored matches follow from the
+thumbnails. Repair never touches a photo and throws nothing away: a database beyond help is set aside under another
+name, and the next scan starts anew.
 """
 
 import os
@@ -24,7 +25,7 @@ from dupwatchd.index.pool import WorkerPool
 from dupwatchd.interruption import stoppable
 from dupwatchd.model import FileId, Job, PictureId, Progress, Stamp
 from dupwatchd.settings import Settings
-from dupwatchd.state import locked_state, stores_of
+from dupwatchd.state import act_as_owner, has_index, locked_state, stores_of
 
 _AT_ONCE = 1024
 
@@ -34,19 +35,24 @@ MakeThumbnail = Callable[[bytes], Thumbnail | None]
 
 @dataclass
 class Findings:
-    """What a check found; the lists hold one line for a person each."""
+    """What a check found; each item of the lists is one line for a person."""
 
     faults: list[str] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)  # what is wrong even after repair
+    left: list[str] = field(default_factory=list)  # what is still wrong after repair
     pictures: int = 0
     matches: int = 0
 
 
 def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
-    """Verify a state directory, and mend it if asked; raises UsageError if there is none."""
-    if not os.path.exists(os.path.join(settings.state, FILE_NAME)):
+    """Verify a state directory, and mend it if asked.
+
+    Run by root, it goes on with the rights of the directory's owner. Raises UsageError if there is no index, StateError
+    if another process holds it.
+    """
+    if not has_index(settings.state):
         raise UsageError(f"no index in {settings.state}; name its directory with --state")
+    act_as_owner(settings.state)
     findings = Findings()
     with ExitStack() as stack:
         stack.enter_context(stoppable())
@@ -99,7 +105,10 @@ def verify(database: Database, stores: Stores, findings: Findings) -> list[Pictu
 def mend(
     database: Database, blocks: BlockStore, bad: list[PictureId], make_thumbnail: MakeThumbnail, findings: Findings
 ) -> None:
-    """Make damaged thumbnails again from the photos; what cannot be made again is read anew by the next scan."""
+    """Make the thumbnails of the ``bad`` pictures again from their photos.
+
+    Pictures whose photos no longer give the same thumbnail are removed; their files are read anew by the next scan.
+    """
     upkeep.rebuild_indexes(database)
     remade, lost = 0, []
     for picture_id in bad:
@@ -121,7 +130,7 @@ def mend(
         if orphans:
             findings.mended.append(f"{orphans} rows that pointed nowhere were removed")
         if findings.faults:
-            # all matches are worked out anew by the next scan: cheaper than to reason about which are right
+            # All are compared anew by the next scan. To find out which matches are right would cost more.
             pictures.remove_all_matches(database)
             facts.write_compared(database, None)
             facts.write(database, {"untidy": 1, "descriptors": None})
@@ -172,7 +181,7 @@ def _wrong_descriptors(database: Database, stores: Stores, bad: set[PictureId]) 
 
 def _wrong_matches(database: Database, blocks: BlockStore, bad: set[PictureId], findings: Findings) -> int:
     wrong = 0
-    there = upkeep.all_pictures(database)  # rows that point to none are a fault of the database, told apart
+    there = upkeep.all_pictures(database)  # matches of missing pictures are reported as faults of the database
     for matches in upkeep.matches_in_parts(database, _AT_ONCE):
         findings.matches += len(matches)
         for mirrored in (False, True):
@@ -185,7 +194,7 @@ def _wrong_matches(database: Database, blocks: BlockStore, bad: set[PictureId], 
                 blocks.read([a for a, *_ in some]), blocks.read([b for _, b, *_ in some]), mirrored=mirrored
             )
             stored = np.array([row[2:] for row in some]).reshape(-1, 2)
-            # structure passes through a square root: another machine may differ in the last digits
+            # structure involves a square root, which another machine may round differently
             same = (stored[:, 0] == values.mse) & (np.abs(stored[:, 1] - values.structure) < 1e-9)
             wrong += int(np.count_nonzero(~same))
     return wrong

@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -23,6 +23,9 @@ from dupwatch.output import (
 )
 from dupwatchd import __version__
 from dupwatchd.errors import DupwatchError
+
+if TYPE_CHECKING:
+    from dupwatchd.settings import Settings
 
 _FOLDER = click.Path(path_type=bytes)
 _CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
@@ -114,29 +117,30 @@ def scan_command(
 
 @cli.command(name="check")
 @_CONFIG
-@click.option("--state", metavar="DIR", help="The state directory [default: ~/.local/state/dupwatch].")
+@click.option("--state", metavar="DIR", help="The state directory [default: your own, else the service's].")
 @click.option("--repair", is_flag=True, help="Mend what can be mended, from the photos if need be.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def check_command(config: str | None, state: str | None, repair: bool, as_json: bool) -> None:
     """Verify the index: the database in itself, the thumbnails, and that both agree.
 
     Exit status 0: all is sound, or was mended. 1: something is wrong. Photos are only ever read, and a database
-    beyond help is set aside, not deleted.
+    beyond help is set aside, not deleted. Run by root, it acts with the rights of the owner of the index.
 
     \b
     Examples:
       dupwatchd check
       dupwatchd check --repair
+      dupwatchd check --state /var/lib/dupwatch
     """
     from dupwatch.progress import progress
-    from dupwatchd import check, settings
-    from dupwatchd.settings import sources
+    from dupwatch.terminal import printable
+    from dupwatchd import check
 
-    chosen = settings.load(_given({"state": state}), sources.find_file(config))
+    chosen = _index_meant(config, state)
     with progress(sys.stderr) as bars:
         findings = check.check(chosen, repair=repair, progress=bars)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(findings)))
+        click.echo(json.dumps({"state": chosen.state, **dataclasses.asdict(findings)}))
     else:
         for line in findings.faults:
             click.echo(f"wrong: {line}")
@@ -147,8 +151,45 @@ def check_command(config: str | None, state: str | None, repair: bool, as_json: 
         for line in findings.left:
             click.echo(f"still wrong: {line}")
         if not findings.faults:
-            click.echo(f"all is sound: {findings.pictures} pictures, {findings.matches} matches")
+            counts = f"{findings.pictures} pictures, {findings.matches} matches"
+            click.echo(f"all is sound in {printable(chosen.state)}: {counts}")
     sys.exit(1 if findings.left or (findings.faults and not findings.mended) else 0)
+
+
+@cli.command(name="forget")
+@click.argument("folder", type=_FOLDER, metavar="DIR")
+@_CONFIG
+@click.option("--state", metavar="DIR", help="The state directory [default: your own, else the service's].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def forget_command(folder: bytes, config: str | None, state: str | None, as_json: bool) -> None:
+    """Drop DIR and all below it from the index, such as a folder that is no longer one of the roots.
+
+    Photos are neither read nor touched, and need not be there. Roots of the settings that lie below DIR stay. The
+    service must be stopped meanwhile. Run by root, it acts with the rights of the owner of the index.
+
+    \b
+    Examples:
+      dupwatchd forget /mnt/old-phone
+      systemctl stop dupwatchd && dupwatchd forget /srv/old; systemctl start dupwatchd
+    """
+    from dupwatch.terminal import printable
+    from dupwatchd import forget
+
+    done = forget.forget(_index_meant(config, state), folder)
+    if as_json:
+        values = dataclasses.asdict(done)
+        paths = {"folder": os.fsdecode(done.folder), "kept_roots": [os.fsdecode(root) for root in done.kept_roots]}
+        in_root = None if done.in_root is None else os.fsdecode(done.in_root)
+        click.echo(json.dumps({**values, **paths, "in_root": in_root}))
+    else:
+        counts = f"{done.files} files in {done.folders} folders, {done.pictures} pictures"
+        click.echo(f"forgotten in {printable(done.state)}: {printable(os.fsdecode(done.folder))}, {counts}")
+    for root in done.kept_roots:
+        _say(f"{os.fsdecode(root)} stays: it is one of the roots in the settings")
+    if done.in_root is not None:
+        _say(
+            f"it lies in {os.fsdecode(done.in_root)}, one of the roots in the settings: the service will read it again"
+        )
 
 
 @cli.command(name="run")
@@ -200,7 +241,8 @@ def config_command(
     """Print the settings that the service would run with, and where each value comes from.
 
     What is printed is a settings file itself. The service reads --config, else $DUPWATCH_CONFIG, else
-    ~/.config/dupwatch/dupwatch.toml, else /etc/dupwatch/dupwatch.toml.
+    ~/.config/dupwatch/dupwatch.toml, else /etc/dupwatch/dupwatch.toml. With the latter, an index that no setting
+    places lies in /var/lib/dupwatch, where systemd puts it.
 
     \b
     Examples:
@@ -217,6 +259,18 @@ def config_command(
     flags = {"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint}
     loaded = settings.load_with_origins(_given(flags), sources.find_file(config, service=True))
     click.echo(json.dumps(printing.as_document(loaded)) if as_json else printing.in_force(loaded), nl=as_json)
+    installed = sources.installed_files()
+    for other in installed[1:] if loaded.file in installed[:1] else []:
+        _say(f"the system's service has its settings in {other}: name that file with --config to see them")
+
+
+def _index_meant(config: str | None, state: str | None) -> "Settings":
+    """The settings of the index that `check` or `forget` is to look at; says on stderr if it is not the user's own."""
+    from dupwatchd import settings
+    from dupwatchd.settings import sources
+    from dupwatchd.state import index_meant
+
+    return index_meant(settings.load_with_origins(_given({"state": state}), sources.find_file(config)), _say)
 
 
 def _report_gaps(document: dict[str, Any]) -> None:

@@ -1,16 +1,22 @@
-"""The state directory: its lock, its stores, and what was fixed when it was made."""
+"""The state directory: which one is meant, its lock, its stores, and what was fixed when it was made.
+
+Going in: the settings. Coming out: a locked directory with its database and stores. Only whoever holds the lock may
+write there; `locked_state` gives it, and it ends with the process.
+"""
 
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import pwd
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dupwatchd.db import facts, files, pictures
-from dupwatchd.db.connection import Database
+from dupwatchd.db.connection import FILE_NAME, Database
 from dupwatchd.errors import StateError, StateInUseError, UsageError
-from dupwatchd.settings import Settings
+from dupwatchd.settings import Loaded, Settings
+from dupwatchd.settings.services import installed
 
 if TYPE_CHECKING:
     from dupwatchd.blocks.store import BlockStore, Stores
@@ -18,11 +24,55 @@ if TYPE_CHECKING:
 _DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "simplejpeg", "dupwatch")
 
 
+def has_index(state: str) -> bool:
+    """Whether there is an index in a state directory, as far as the caller may look into it."""
+    return os.path.exists(os.path.join(state, FILE_NAME))
+
+
+def index_meant(loaded: Loaded, say: Callable[[str], None]) -> Settings:
+    """The settings for a command that looks at an index which exists already.
+
+    If nobody named a state directory and the user has no index of their own, they are those of the service that has
+    one. ``say`` gets a line for a person if another index is taken than one may think, or could be meant as well.
+    """
+    own = loaded.settings
+    if loaded.origins["state"] != "default":
+        return own
+    services = [one for one in installed() if has_index(one.state) and not _same(one.state, own.state)]
+    if services and not has_index(own.state):
+        say(f"this is about the index of the service, {services[0].state}")
+        return services[0]
+    for one in services:
+        say(f"this is about {own.state}; there is an index in {one.state}, too: name it with --state to look at it")
+    return own
+
+
+def act_as_owner(state: str) -> None:
+    """Give up root's rights for those of the owner of a state directory, for the rest of this process.
+
+    What root writes there the service could not read afterwards.
+    """
+    owner = os.stat(state)
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    try:
+        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+    except KeyError:  # a user without a name
+        os.setgroups([owner.st_gid])
+    os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+    os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 @contextmanager
 def locked_state(path: str) -> Iterator[str]:
     """Make the state directory if need be and hold its lock; gives its resolved path.
 
-    The lock goes with the process, however it ends.
+    Raises UsageError if the directory cannot be used, StateError if another process holds the lock or no space
+    is left. The lock ends with the process, however that ends.
     """
     state = os.path.realpath(path)
     try:
@@ -41,22 +91,25 @@ def locked_state(path: str) -> Iterator[str]:
         except BlockingIOError:
             owner = bytes(byte for byte in os.pread(lock, 20, 0) if byte in b"0123456789").decode()
             raise StateInUseError(
-                f"the state directory {state} is in use by process {owner or '?'}; "
-                "wait for it, or name another with --state",
+                f"the state directory {state} is in use by process {owner or '?'}. If that is the service, ask it "
+                "(dupwatch clusters) or stop it first (systemctl stop dupwatchd); if it is another command, wait for it",
                 int(owner) if owner else None,
             ) from None
         try:
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         except OSError:
-            pass  # the number is a courtesy; a full disk is reported by who needs the room
+            pass  # the number only serves a message; a full disk is reported by whoever needs the room
         yield state
     finally:
         os.close(lock)
 
 
 def thumbnail_px_of(database: Database, settings: Settings) -> int:
-    """The side of the thumbnails of a state directory, which its first picture fixed."""
+    """The side of the thumbnails of a state directory in px, which was fixed when it got its first picture.
+
+    Raises UsageError if the settings ask for another one.
+    """
     wanted = settings.index.thumbnail_px
     side = facts.read(database).get("thumbnail_px")
     if side is None or (side != wanted and not pictures.exist(database)):
@@ -86,14 +139,14 @@ def stores_of(state: str, side: int) -> "Stores":
 
 
 def retry_after_upgrade(database: Database, settings: Settings) -> None:
-    """Another version of a decoder, or more generous limits, may read what could not be read last time."""
+    """Mark files that could not be decoded to be read again if the decoders or the limits are others than last time."""
     if files.any_undecodable(database) and facts.read(database).get("decoders") != decoders(settings):
         with database.transaction():
             files.retry_undecodable(database)
 
 
 def decoders(settings: Settings) -> str:
-    """Everything that decides whether a file can be decoded, as one line."""
+    """Everything that decides whether a file can be decoded, in one line: versions of decoders, and limits."""
     index = settings.index
     limits = (index.decode_seconds, index.memory_mb, index.max_pixels)
     return " ".join([*(f"{name}={_version(name)}" for name in _DECODERS), *map(str, limits)])

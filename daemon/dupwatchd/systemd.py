@@ -1,7 +1,11 @@
-"""What the service manager is told, and where log lines go.
+"""What the service manager is told, and where log records go.
 
-The messages are those of sd_notify(3), in the standard library: systemd-python needs a compiler and headers to install,
-so it is used only for what it alone gives, the fields of the journal. Without systemd all this does nothing.
+Going in: how the service is (ready, reloading, stopping, alive) and Python's log records. Coming out: messages of
+sd_notify(3) and entries of the journal, or lines on stderr.
+
+systemd-python writes the journal's entries, because only it can give them fields. The messages of sd_notify are a few
+lines of the standard library, so that readiness and the watchdog work without systemd-python, which needs a compiler
+where the distribution does not bring it. Without systemd all functions here do nothing.
 """
 
 import faulthandler
@@ -17,7 +21,7 @@ from typing import Any
 from dupwatch.terminal import printable
 from dupwatchd.errors import DupwatchError
 
-_PATIENCE_SECONDS = 1.0  # a service manager that does not take a message for so long must not hold us up
+_SEND_SECONDS = 1.0  # the longest that a service manager which takes no messages can hold us up
 _RECORD_FIELDS = (
     "SYSLOG_IDENTIFIER", "PRIORITY", "LOGGER", "THREAD_NAME", "CODE_FILE", "CODE_LINE", "CODE_FUNC",
 )  # fmt: skip
@@ -40,7 +44,7 @@ def stopping(status: str = "") -> bool:
 
 
 def reloading() -> bool:
-    """Tell that a reload has begun; `ready` ends it, also if nothing was taken up."""
+    """Tell that a reload has begun; `ready` ends it, whether or not a setting has changed."""
     return _notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
@@ -49,13 +53,8 @@ def alive() -> bool:
     return _notify("WATCHDOG=1")
 
 
-def extend_timeout(seconds: float) -> bool:
-    """Ask for so many more seconds, from now, to start or to stop."""
-    return _notify(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
-
-
 def watchdog_seconds() -> float | None:
-    """After this long without `alive` the service is killed, so call it twice as often; None: nobody watches."""
+    """The service manager ends a service that does not call `alive` for so long; None: it does not watch us."""
     micro, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     if not micro.isdecimal() or not int(micro) or (process and process != str(os.getpid())):
         return None
@@ -63,10 +62,11 @@ def watchdog_seconds() -> float | None:
 
 
 def set_up_logging(level: int = logging.INFO) -> None:
-    """Send all log records to the journal if that is where stderr goes, else to stderr; one line per event.
+    """Send all log records to the journal if systemd connected stderr to it, else to stderr; one line per event.
 
-    Under the journal, ``extra={"DUPWATCH_ROOT": path}`` becomes a field of the entry if systemd-python is installed.
-    A DupwatchError given as ``exc_info`` is shown as its message, anything else with its traceback.
+    If systemd-python is installed, an entry of the journal has fields: LOGGER, THREAD_NAME, CODE_FILE and so on, and
+    what a record brings with a name of ours, such as ``extra={"DUPWATCH_PATH": path}``. Without it, an entry has a
+    priority only. A DupwatchError given as ``exc_info`` is shown as its message, anything else with its traceback.
     """
     to_journal = _stderr_is_journal()
     handler = (_journal_handler() if to_journal else None) or logging.StreamHandler(sys.stderr)
@@ -80,7 +80,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
 
 
 class _OneLine(logging.Formatter):
-    """The message, safe to show; a traceback below it if the error is none that we expect."""
+    """The message, safe to show; an error that we do not expect is followed by its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = printable(_message(record))
@@ -100,14 +100,14 @@ def _message(record: logging.LogRecord) -> str:
 
 
 class _Named(_OneLine):
-    """Behind the name of the program, for a terminal or a file."""
+    """The message after the name of the program, for a terminal or a file."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"dupwatchd: {super().format(record)}"
 
 
 class _Prefixed(_OneLine):
-    """Behind the priority, which journald takes off each line again."""
+    """Each line after its priority in angle brackets, which journald understands and removes."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
@@ -115,7 +115,10 @@ class _Prefixed(_OneLine):
 
 
 def _stderr_is_journal() -> bool:
-    """Whether stderr is the stream that systemd connected to the journal; the variable alone is inherited by others."""
+    """Whether stderr is the stream that systemd connected to the journal.
+
+    The variable alone does not say so: child processes inherit it, and may have another stderr.
+    """
     try:
         found = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):
@@ -136,7 +139,10 @@ def _journal_handler() -> logging.Handler | None:
 
 
 def _own_fields_only(send: Callable[..., None]) -> Callable[..., None]:
-    """Pass on our own fields and where the record was made: the handler adds all of it, raw text from outside, too."""
+    """Pass on our own fields and where the record was made.
+
+    The handler would add every attribute of the record, among them text from outside that was not made safe to show.
+    """
 
     def send_fields(message: str, **fields: Any) -> None:
         place = {name: fields[name] for name in _RECORD_FIELDS}
@@ -152,7 +158,7 @@ def _status(text: str) -> list[str]:
 
 
 def _notify(*assignments: str) -> bool:
-    """Send one message; False if nobody listens, which is nobody's fault."""
+    """Send one message; False if there is no service manager, or it does not take the message."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return False
@@ -160,7 +166,7 @@ def _notify(*assignments: str) -> bool:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-            manager.settimeout(_PATIENCE_SECONDS)
+            manager.settimeout(_SEND_SECONDS)
             manager.connect(address)
             manager.sendall("\n".join(assignments).encode())
     except OSError:

@@ -1,7 +1,8 @@
 """A second system on this machine, under a real systemd: its own processes, mounts, network and control groups.
 
 Its root is this machine's, with a layer in memory over it, so nothing has to be installed and nothing is changed:
-systemd boots in half a second. The program under test lies where the unit expects it, in /opt/dupwatch.
+systemd boots in half a second. The program under test lies where the unit expects it, in /opt/dupwatch, unless a test
+is about how it gets there.
 """
 
 import json
@@ -13,9 +14,10 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 SOURCE = Path(__file__).parent.parent.parent
@@ -56,7 +58,7 @@ mount -o remount,bind,ro "$R/opt/source"
 mount --bind "$LIBRARIES" "$R/opt/libraries"
 mount -o remount,bind,ro "$R/opt/libraries"
 rm -rf "$R/opt/dupwatch"
-cp -r "$INSTALLED" "$R/opt/dupwatch"
+if [ -n "$INSTALLED" ]; then cp -r "$INSTALLED" "$R/opt/dupwatch"; fi
 mount -t tmpfs -o mode=1777 tmpfs "$R/tmp"
 
 # none of the services that are enabled on this machine, and nothing that would reach for its hardware
@@ -92,11 +94,17 @@ class Machine:
         path.write_text(text)
 
     def run(
-        self, *command: object, user: str | None = None, check: bool = True, timeout: float = 30
+        self,
+        *command: object,
+        user: str | None = None,
+        check: bool = True,
+        timeout: float = 30,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a command there, as root or as somebody else."""
+        """Run a command there, as root or as somebody else; ``environment`` is added to a clean one."""
         enter = ["nsenter", f"--target={self.leader}", "-m", "-p", "-n", "-u", "-i", "-C", "-r", "-w", "--"]
         clean = ["env", "-i", "PATH=/opt/dupwatch/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "COLUMNS=200"]
+        clean += [f"{name}={value}" for name, value in environment.items()]
         whose = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         done = subprocess.run(
             [*enter, *clean, *whose, *map(str, command)], capture_output=True, text=True, timeout=timeout, check=False
@@ -131,8 +139,11 @@ def wait_until(claim: Callable[[], object], seconds: float = 15) -> None:
 
 
 @contextmanager
-def booted(scratch: Path) -> Iterator[Machine]:
-    """Boot a system; raises CannotBootError where that is not possible. Nothing of it is left afterwards."""
+def booted(scratch: Path, *, installed: bool = True) -> Iterator[Machine]:
+    """Boot a system, with the program ``installed`` or without it. Nothing of it is left afterwards.
+
+    Raises CannotBootError where that is not possible.
+    """
     _check_means()
     group = _control_group() / f"dupwatch-test-{os.getpid()}"
     try:
@@ -140,7 +151,7 @@ def booted(scratch: Path) -> Iterator[Machine]:
     except OSError as error:
         raise CannotBootError(f"no control group can be made: {error}") from error
     try:
-        process = _start(scratch, group)
+        process = _start(scratch, group, installed)
         try:
             machine = Machine(_wait_for_boot(process, scratch / "console"))
             yield machine
@@ -171,15 +182,16 @@ def _control_group() -> Path:
     raise CannotBootError("there is no unified hierarchy of control groups")
 
 
-def _start(scratch: Path, group: Path) -> "subprocess.Popen[bytes]":
+def _start(scratch: Path, group: Path, installed: bool) -> "subprocess.Popen[bytes]":
     (scratch / "layer").mkdir()
-    _install(scratch / "installed")
+    if installed:
+        _install(scratch / "installed")
     given = {
         "LAYER": scratch / "layer",
         "PREFIX": sys.base_prefix,
         "SOURCE": SOURCE,
         "LIBRARIES": site.getsitepackages()[0],
-        "INSTALLED": scratch / "installed",
+        "INSTALLED": scratch / "installed" if installed else "",
     }
     unshare = "exec unshare --fork --kill-child --pid --mount --uts --ipc --net --cgroup --propagation=private"
     with open(scratch / "console", "wb") as console:

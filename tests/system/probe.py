@@ -136,7 +136,7 @@ def main() -> None:
         listening.bind(f"{RUNTIME}/probe.sock")
         Path(RUNTIME, "probe.sock").chmod(0o660)
         listening.listen()
-        log.info("ready in %s", RUNTIME, extra={"DUPWATCH_ROOT": b"/srv/\xff"})
+        log.info("ready in %s", RUNTIME)
         systemd.ready("probing")
         while not stop:
             systemd.alive()

@@ -107,7 +107,7 @@ DAMAGE = [
 def test_a_sound_index_is_said_to_be_sound(state: Path) -> None:
     done = run("check", state=state)
     assert done.returncode == 0
-    assert b"all is sound: 12 pictures" in done.stdout
+    assert f"all is sound in {state}: 12 pictures".encode() in done.stdout
     assert json.loads(run("check", "--json", state=state).stdout)["faults"] == []
 
 

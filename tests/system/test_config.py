@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupwatchd.settings import Settings, fields, load, load_with_origins, printing, values
+from dupwatchd.settings import Settings, fields, load, load_with_origins, model, printing, values
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -97,3 +97,48 @@ def test_scan_and_check_read_the_file_they_are_given(tmp_path: Path) -> None:
     for done in (run("check", "--config", file), run("scan", "--config", file, tmp_path), run("config")):
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == (f"dupwatchd: {file}:1: setting stat: there is no such setting; is state meant?\n")
+
+
+# ---- the index of the service, if nobody names one
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder, where the user's own service keeps its index in a place of its own."""
+    monkeypatch.delenv("CONFIGURATION_DIRECTORY")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".config" / "dupwatch").mkdir(parents=True)
+    (tmp_path / ".config" / "dupwatch" / "dupwatch.toml").write_text(f'state = "{tmp_path}/of the service"')
+    (tmp_path / "photos").mkdir()
+    return tmp_path
+
+
+def test_check_finds_the_index_of_the_service_and_says_so(home: Path) -> None:
+    assert run("scan", home / "photos", "--state", home / "of the service").returncode == 0
+    done = run("check")
+    assert done.returncode == 0
+    assert f"all is sound in {home}/of the service" in done.stdout
+    assert done.stderr == f"dupwatchd: this is about the index of the service, {home}/of the service\n"
+    assert json.loads(run("check", "--json").stdout)["state"] == f"{home}/of the service"
+
+
+def test_check_of_ones_own_index_says_that_there_is_another(home: Path) -> None:
+    for state in ("of the service", ".local/state/dupwatch"):
+        assert run("scan", home / "photos", "--state", home / state).returncode == 0
+    done = run("check")
+    assert f"all is sound in {home}/.local/state/dupwatch" in done.stdout
+    assert f"there is an index in {home}/of the service, too" in done.stderr
+    named = run("check", "--state", home / "of the service")
+    assert named.stderr == ""
+    assert "of the service" in named.stdout
+
+
+def test_the_system_s_settings_file_means_the_system_s_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    assert model.default_state("/etc/dupwatch/dupwatch.toml") == "/var/lib/dupwatch"
+    assert model.default_state("/etc/dupwatch/../dupwatch/dupwatch.toml") == "/var/lib/dupwatch"
+    assert model.default_state("/home/ann/dupwatch.toml") == model.default_state()
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/other:/var/lib/more")
+    assert model.default_state("/etc/dupwatch/dupwatch.toml") == "/var/lib/other"

@@ -1,6 +1,5 @@
 """The service under a real systemd, in the sandbox of its unit; and a stand-in that tries what that sandbox allows."""
 
-import importlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +13,6 @@ from tests.system.booted import SOURCE, CannotBootError, Machine, booted, wait_u
 UNIT = "dupwatchd.service"
 WATCHDOG_SECONDS = 2
 PROBE = "/opt/dupwatch/bin/python /opt/source/tests/system/probe.py"
-
-
-def has_systemd_python() -> bool:
-    try:
-        importlib.import_module("systemd.journal")
-    except ImportError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +118,9 @@ def test_the_group_may_come_to_the_socket_and_nobody_else(probe: Machine) -> Non
         assert probe.run("ls", folder, user="alice", check=False).returncode != 0
 
 
-def test_log_lines_have_fields_and_priorities_in_the_journal(probe: Machine) -> None:
+def test_log_lines_have_their_priority_in_the_journal(probe: Machine) -> None:
     [entry] = [entry for entry in probe.journal(UNIT) if str(entry.get("MESSAGE", "")).startswith("ready in")]
-    assert entry["MESSAGE"] == "ready in /run/dupwatch"
-    assert entry["PRIORITY"] == "6"
-    if not has_systemd_python():
-        pytest.skip("systemd-python is not installed: there are no fields")
-    assert entry["LOGGER"] == "probe"
-    assert bytes(entry["DUPWATCH_ROOT"]) == b"/srv/\xff"
+    assert (entry["MESSAGE"], entry["PRIORITY"]) == ("ready in /run/dupwatch", "6")
 
 
 def test_a_disk_that_is_mounted_later_is_seen(probe: Machine, photos: Path) -> None:

@@ -1,6 +1,8 @@
 """Opens the sockets that clients see, so that nobody but the owner, the group or the holder of a key can use them.
 
-Socket files get the rights 0660 at birth (the umask of the process is 0117 meanwhile), never 0777 for a moment.
+Going in: a checked endpoint, the group that may ask, the folder of keys. Coming out: a bound socket and its file.
+The umask of the process is 0117 while a socket file is made: the file has the rights 0660 from the start, and there is
+no moment at which strangers could connect.
 """
 
 import os
@@ -20,7 +22,7 @@ _ZAP_DOMAIN = "dupwatch"
 
 @dataclass(frozen=True, slots=True)
 class SocketFile:
-    """A socket file of ours, to be told from one that another service put in its place."""
+    """A socket file that we made; its inode tells it from one that another service has put in its place."""
 
     path: str
     inode: int
@@ -31,11 +33,14 @@ class SocketFile:
             if os.lstat(self.path).st_ino == self.inode:
                 os.unlink(self.path)
         except OSError:
-            pass  # gone already, or its folder is: nothing is left behind
+            pass  # the file, or its folder, is gone already
 
 
 def bind(zmq_socket: "zmq.Socket[bytes]", endpoint: str, group: str | None) -> SocketFile | None:
-    """Bind to a checked endpoint; returns the socket file, None for TCP. Raises UsageError with one line."""
+    """Bind to a checked endpoint; returns the socket file, None for TCP.
+
+    Raises UsageError if that is not possible, or another service listens there.
+    """
     path = socket_path(endpoint)
     if path is not None:
         _make_room(path, group)
@@ -59,14 +64,17 @@ def bind(zmq_socket: "zmq.Socket[bytes]", endpoint: str, group: str | None) -> S
 
 
 def _make_room(path: str, group: str | None) -> None:
-    """See to the folder of a socket file, and that binding destroys nothing: it would take any file's place."""
+    """Make the folder of a socket file, and make sure that binding, which replaces any file, destroys nothing.
+
+    Raises UsageError if the folder cannot be used, or a file is there that is not the socket of a service that ended.
+    """
     folder = os.path.dirname(path)
     try:
         if not os.path.isdir(folder):
             os.makedirs(folder, mode=0o700)
             if group is not None:
                 _give_to_group(folder, group)
-                os.chmod(folder, 0o750)  # noqa: S103 - the group must get to the sockets
+                os.chmod(folder, 0o750)  # noqa: S103 - the group must be able to reach the sockets
         status = os.lstat(path)
     except FileNotFoundError:
         return
@@ -77,7 +85,7 @@ def _make_room(path: str, group: str | None) -> None:
     reason = why_unreachable(f"ipc://{path}")
     if reason is None:
         raise UsageError(f"another service listens at {path}; stop it, or name another place with --endpoint")
-    if not isinstance(reason, ConnectionRefusedError):  # only a refused one is left over
+    if not isinstance(reason, ConnectionRefusedError):  # refused: the service that made the socket has ended
         raise UsageError(f"cannot tell whether a service listens at {path}: {reason.strerror or reason}")
 
 
@@ -99,8 +107,8 @@ def demand_keys(
 ) -> ThreadAuthenticator | None:
     """Make unbound sockets accept only clients whose public key lies in ``keys/clients``; None without keys.
 
-    ``keys`` also holds ``server.key_secret``. Raises UsageError: for wrong keys, and for TCP that other machines can
-    reach without any. Who is added or removed later counts after a restart.
+    ``keys`` also holds ``server.key_secret``. Raises UsageError for keys that cannot be used, and if other machines can
+    reach the endpoint and there are no keys. Clients that are added or removed later count after a restart.
     """
     if keys is None:
         if not is_local(endpoint):
@@ -131,7 +139,11 @@ def demand_keys(
 
 
 def default_endpoint() -> str:
-    """Where a client looks first: in the runtime directory the service manager made, else in the user's."""
+    """The socket where the service listens if no setting names one.
+
+    It lies in the runtime directory that the service manager made, else in the user's, where a client looks first.
+    Raises UsageError if its folder cannot be made.
+    """
     given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if given:
         return f"ipc://{os.path.join(given, 'query.sock')}"

@@ -17,9 +17,10 @@ from dupwatch.endpoints import SYSTEM_SOCKET, checked, is_local
 from dupwatch.errors import WrongUsageError
 from dupwatchd.errors import UsageError
 from dupwatchd.settings.library import BaseSettings, SettingsConfigDict
-from dupwatchd.settings.sources import Environment, File, Flags, Source, by_name, meant
+from dupwatchd.settings.sources import SYSTEM_FOLDER, Environment, File, Flags, Source, by_name, meant
 
 Measure = Literal["mse", "structure"]
+SYSTEM_STATE = "/var/lib/dupwatch"  # what systemd makes for the service of the whole machine
 DEFAULT_THRESHOLDS: dict[str, float] = {"structure": 0.02, "mse": 25.0}
 
 
@@ -44,13 +45,13 @@ class WatchSettings(_Section):
     suffixes: Annotated[tuple[str, ...], LIVE] = ()
     """Only files with these suffixes; empty: all that can be decoded, and files without a suffix."""
     settle_seconds: Annotated[float, Field(ge=0.05, le=3600), LIVE] = 2.0
-    """A changed file is read once it has been left alone for so long."""
+    """A changed file is read once nothing has been written to it for so many seconds."""
     longest_wait_seconds: Annotated[float, Field(ge=1, le=86_400), LIVE] = 60.0
-    """A folder in which something changes all the time is looked at this often all the same."""
+    """A folder in which something changes all the time is looked at after so many seconds all the same."""
     rescan_hours: Annotated[float, Field(ge=0.01, le=8760), LIVE] = 6.0
-    """A full look at all roots this often: it finds what the kernel did not report."""
+    """All roots are looked through every so many hours, to find what the kernel did not report."""
     poll_seconds: Annotated[float, Field(ge=1, le=86_400), LIVE] = 300.0
-    """How often roots are looked through that cannot be watched (network drives, FUSE)."""
+    """Roots that cannot be watched (network drives, FUSE) are looked through every so many seconds."""
     hold_back_share: Annotated[float, Field(gt=0, le=1), LIVE] = 0.5
     """If this share of a root vanishes at once, it is forgotten only after a second look."""
 
@@ -68,17 +69,17 @@ class IndexSettings(_Section):
     thumbnail_px: Literal[16, 32, 48, 64, 80, 96, 112, 128] = 32
     """Side of the thumbnails; fixed once a state directory has pictures."""
     decode_seconds: Annotated[float, Field(gt=0, le=86_400)] = 30.0
-    """A file that takes longer is given up."""
+    """Decoding a file is given up after so many seconds."""
     memory_mb: Annotated[int, Field(ge=64)] = 1536
-    """What decoding one file may take beyond what an idle worker has."""
+    """Memory in MB that decoding one file may take, beyond what an idle worker has."""
     max_pixels: Annotated[int, Field(ge=1)] = 300_000_000
-    """Larger pictures are refused unread."""
+    """A picture with more pixels is refused unread."""
     max_file_mb: Annotated[int, Field(ge=1)] = 1024
-    """Larger files are refused unread."""
+    """A file with more megabytes is refused unread."""
     nice: Annotated[int, Field(ge=0, le=19)] = 10
-    """How far the service's workers stand back from other programs for the processor."""
+    """How far the priority of the service's workers for the processor is lowered, as by nice(1)."""
     io_class: Literal["idle", "best-effort", "none"] = "idle"
-    """How the service's workers stand back for the disk; none: not at all."""
+    """Priority of the service's workers for the disk, as by ionice(1); none: it is not lowered."""
     load_window: Annotated[str, Field(examples=["22:00-06:00"]), LIVE] = ""
     """The service indexes only between these times of day, and answers always; empty: at any time."""
 
@@ -95,9 +96,9 @@ class IndexSettings(_Section):
         return window
 
     def may_run_at(self, clock: dt.time) -> bool:
-        """Whether `load_window` is open at this local time; it starts with its first minute and ends before its last.
+        """Whether `load_window` is open at this local time: from its start, and until just before its end.
 
-        A window that goes back in time reaches over midnight.
+        A window whose end is earlier than its start reaches over midnight.
         """
         window = _window_minutes(self.load_window)
         if window is None:
@@ -125,7 +126,7 @@ class CompareSettings(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where pictures are compared all with all; auto: on a GPU if there is one that works."""
     device_memory_mb: Annotated[int | None, Field(ge=64, examples=[4096])] = None
-    """What may be taken of the GPU's memory; unset: what is free."""
+    """Memory of the GPU in MB that may be taken; unset: what is free."""
 
     @field_validator("measure")
     @classmethod
@@ -138,7 +139,7 @@ class CompareSettings(_Section):
 
     @property
     def is_custom(self) -> bool:
-        """Whether `measure` is the user's, to be imported."""
+        """Whether `measure` names a function of the user's."""
         return self.measure not in DEFAULT_THRESHOLDS
 
     @property
@@ -153,7 +154,7 @@ class ServeSettings(_Section):
     """How questions are answered."""
 
     threads: Annotated[int, Field(ge=1, le=64)] = 4
-    """So many questions are answered at once."""
+    """How many questions are answered at once."""
     curve_keys: Annotated[str | None, Field(examples=["/etc/dupwatch/keys"])] = None
     """Folder with the keys of this server and of its clients; needed for an endpoint beyond this machine."""
 
@@ -170,7 +171,7 @@ class Settings(BaseSettings):
     roots: Annotated[tuple[str, ...], Field(examples=[["/srv/photos"]]), LIVE] = ()
     """The folders to watch, with all below them."""
     endpoint: Annotated[str | None, Field(examples=[f"ipc://{SYSTEM_SOCKET}"])] = None
-    """Where the service listens: ipc:///path, or tcp://address:port. Unset: a socket in the runtime directory."""
+    """Where the service listens: ipc:///path, or tcp://address:port. Unset: query.sock in the runtime directory."""
     socket_group: Annotated[str | None, Field(min_length=1, examples=["photos"])] = None
     """The group whose members may ask; unset: the service's own group."""
     watch: WatchSettings = WatchSettings()
@@ -181,7 +182,7 @@ class Settings(BaseSettings):
     @field_validator("state")
     @classmethod
     def _at_home(cls, path: str) -> str:
-        if not path:  # a length in the field would make pydantic refuse paths that are not UTF-8
+        if not path:  # min_length in the field would make pydantic refuse paths that are not UTF-8
             raise ValueError("it should name a folder")
         return os.path.expanduser(path)
 
@@ -189,7 +190,7 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
         expanded = tuple(map(os.path.expanduser, roots))
-        if not all(map(os.path.isabs, expanded)):  # the service's working directory is nobody's idea of a place
+        if not all(map(os.path.isabs, expanded)):  # nobody knows what the working directory of a service is
             raise ValueError("they should be absolute paths")
         return expanded
 
@@ -224,11 +225,19 @@ class Reloaded(NamedTuple):
     need_restart: list[str]
 
 
-def default_state() -> str:
-    """Where the state lies if nobody says: the service manager's directory, else the user's."""
-    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    chosen = given or os.path.join(base, "dupwatch")
+def default_state(file: str | None = None) -> str:
+    """Where the state lies if no setting names it: in the service manager's directory, else in the user's.
+
+    Whoever reads the system's settings file means the system's service, whose directory systemd makes.
+    Raises UsageError if there is no home folder.
+    """
+    if given := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        chosen = given
+    elif file is not None and os.path.dirname(os.path.abspath(file)) == SYSTEM_FOLDER:
+        chosen = SYSTEM_STATE
+    else:
+        base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        chosen = os.path.join(base, "dupwatch")
     if not os.path.isabs(chosen):  # it would lie wherever the caller happens to be, among the photos at worst
         raise UsageError("there is no home folder to keep the index in; name a place with --state DIR")
     return chosen
@@ -264,7 +273,7 @@ def load(flags: dict[str, Any], file: str | None = None) -> Settings:
 
 
 def load_with_origins(flags: dict[str, Any], file: str | None = None) -> Loaded:
-    """Like `load`, and tells where each value came from."""
+    """Like `load`, and says where each value came from."""
     known = fields()
     chosen: dict[str, Any] = {}
     origins = dict.fromkeys(known, "default")
@@ -278,15 +287,16 @@ def load_with_origins(flags: dict[str, Any], file: str | None = None) -> Loaded:
         for name, value in by_name(source()).items():
             if name in known:
                 chosen[name], origins[name] = value, source.where(name)
-            elif value != {} or not _is_section(name):  # an empty section says nothing
+            elif value != {} or not _is_section(name):  # an empty section sets nothing
                 raise UsageError(_unknown(name, source.where(name)))
+    chosen.setdefault("state", default_state(file))
     return Loaded(_validated(chosen, origins), origins, file)
 
 
 def reload(old: Settings, flags: dict[str, Any], file: str | None) -> Reloaded:
-    """Read the settings again, with the flags and the file of the start; what needs a restart stays as it was.
+    """Read the settings again, with the flags and the file of the start; what needs a restart keeps its value.
 
-    Raises UsageError if they are wrong now; ``old`` is then still what is in force.
+    Raises UsageError if they are wrong now; the ``old`` ones then stay in force.
     """
     loaded = load_with_origins(flags, file)
     before, after = values(old), values(loaded.settings)
@@ -334,7 +344,7 @@ def _place(origin: str) -> str:
 
 
 def _check_together(settings: Settings) -> None:
-    """What no setting can say alone; raises UsageError."""
+    """Check what depends on several settings; raises UsageError."""
     compare = settings.compare
     if compare.is_custom and compare.threshold is None:
         raise UsageError(f"setting compare.threshold: the measure {compare.measure} is your own and needs one")
@@ -351,7 +361,7 @@ def _check_together(settings: Settings) -> None:
 
 
 def _window_minutes(window: str) -> tuple[int, int] | None:
-    """Start and end in minutes after midnight; None for what is no window."""
+    """Start and end in minutes after midnight; None if the text is no window."""
     found = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", window)
     if not found:
         return None

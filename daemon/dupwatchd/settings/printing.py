@@ -1,4 +1,8 @@
-"""The settings as text: what is in force, and an example; both are TOML, made from the settings themselves."""
+"""The settings as text, for `dupwatchd config`: those in force, and an example file.
+
+Both are TOML and can be read again. They are made from the declarations in `model`: names, docstrings, limits,
+examples.
+"""
 
 import ast
 import inspect
@@ -13,13 +17,13 @@ from dupwatchd.settings import LIVE, Loaded, Settings, fields, values
 
 
 def as_document(loaded: Loaded) -> dict[str, Any]:
-    """What is in force, for programs: every setting with its value and where it came from."""
+    """The settings in force, for programs: each with its value and where that came from."""
     settings = {name: {"value": value, "from": loaded.origins[name]} for name, value in values(loaded.settings).items()}
     return {"file": loaded.file, "settings": settings}
 
 
 def in_force(loaded: Loaded) -> str:
-    """What is in force, as a settings file; a comment behind each value says where it came from."""
+    """The settings in force, as a settings file; a comment after each value says where it came from."""
     lines = [f"# in force with {printable(loaded.file) if loaded.file else 'no settings file'}"]
     now = values(loaded.settings)
     for section, names in _by_section():
@@ -31,7 +35,7 @@ def in_force(loaded: Loaded) -> str:
 
 
 def example() -> str:
-    """A settings file with every setting, commented out, at its default, or at an example if that sets nothing."""
+    """A settings file with every setting, commented out: its default, or an example if the default is no value."""
     lines = [
         "# Settings of dupwatchd, as /etc/dupwatch/dupwatch.toml or, for your own service, in ~/.config/dupwatch.",
         "# Flags come before the environment (DUPWATCH_INDEX__WORKERS=1), that before this file, that before defaults.",
@@ -72,7 +76,7 @@ def _assignment(name: str, value: Any) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, str):  # a string of JSON is one of TOML, but for one character
+    if isinstance(value, str):  # JSON's notation of strings is valid in TOML, except for one character
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return json.dumps(value)
 
@@ -102,7 +106,7 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _docstrings(model: type) -> dict[str, str]:
-    """The text below each field of a model; pydantic could keep it, but would parse the source at every start."""
+    """The docstring below each field of a model; pydantic would parse the source at each start for them."""
     [definition] = ast.parse(inspect.getsource(model)).body
     assert isinstance(definition, ast.ClassDef)
     found: dict[str, str] = {}

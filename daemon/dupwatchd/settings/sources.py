@@ -41,11 +41,16 @@ def find_file(given: str | None, *, service: bool = False) -> str | None:
     named = given or os.environ.get(PREFIX + "CONFIG")
     if named or not service:
         return named or None
+    return next(iter(installed_files()), None)
+
+
+def installed_files() -> list[str]:
+    """The settings files that a service reads unasked and that exist: the first one is read."""
     own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     # systemd names the folder that belongs to the unit; without it, the user's own file comes before the system's
     handed = os.environ.get("CONFIGURATION_DIRECTORY", "").partition(":")[0]
     folders = [handed] if handed else [os.path.join(own, "dupwatch"), SYSTEM_FOLDER]
-    return next((path for folder in folders if os.path.exists(path := os.path.join(folder, FILE_NAME))), None)
+    return [path for folder in folders if os.path.exists(path := os.path.join(folder, FILE_NAME))]
 
 
 class Flags(InitSettingsSource):

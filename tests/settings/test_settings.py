@@ -9,7 +9,7 @@ import pytest
 from dupwatch import endpoints
 from dupwatch.errors import WrongUsageError
 from dupwatchd.errors import UsageError
-from dupwatchd.settings import fields, load, load_with_origins, reload, values
+from dupwatchd.settings import Settings, fields, load, load_with_origins, reload, values
 from dupwatchd.settings.sources import find_file
 
 
@@ -276,6 +276,14 @@ def test_a_reload_takes_up_what_it_can_and_names_the_rest(write: Callable[[str],
     assert after.settings.watch.settle_seconds == 3  # a flag stays a flag
     again = reload(after.settings, {"watch": {"settle_seconds": 3}}, file)
     assert (again.settings, again.applied, again.need_restart) == (after.settings, [], ["index.workers"])
+
+
+def test_settings_that_are_made_from_values_do_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUPWATCH_INDEX__WORKERS", "3")
+    for name in ("DUPWATCH_SOCKET_GROUP", "SOCKET_GROUP", "socket_group"):
+        monkeypatch.setenv(name, "photos")
+    settings = Settings(state="/x")
+    assert (settings.index.workers, settings.socket_group) == (0, None)
 
 
 def test_a_reload_of_nothing_new_changes_nothing(write: Callable[[str], str]) -> None:

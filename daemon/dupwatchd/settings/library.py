@@ -40,6 +40,7 @@ with _loaded_at_first_use("asyncio"):
         BaseSettings,
         EnvSettingsSource,
         InitSettingsSource,
+        PydanticBaseSettingsSource,
         SettingsConfigDict,
         TomlConfigSettingsSource,
     )
@@ -48,6 +49,7 @@ __all__ = [
     "BaseSettings",
     "EnvSettingsSource",
     "InitSettingsSource",
+    "PydanticBaseSettingsSource",
     "SettingsConfigDict",
     "TomlConfigSettingsSource",
 ]

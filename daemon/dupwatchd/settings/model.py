@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from dupwatch.endpoints import SYSTEM_SOCKET, checked, is_local
 from dupwatch.errors import WrongUsageError
 from dupwatchd.errors import UsageError
-from dupwatchd.settings.library import BaseSettings, SettingsConfigDict
+from dupwatchd.settings.library import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from dupwatchd.settings.sources import SYSTEM_FOLDER, Environment, File, Flags, Source, by_name, meant
 
 Measure = Literal["mse", "structure"]
@@ -32,7 +32,8 @@ LIVE = Live()
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Sections are only ever validated as parts of `Settings`: no time is spent on a validator for each of them.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class WatchSettings(_Section):
@@ -174,10 +175,21 @@ class Settings(BaseSettings):
     """Where the service listens: ipc:///path, or tcp://address:port. Unset: query.sock in the runtime directory."""
     socket_group: Annotated[str | None, Field(min_length=1, examples=["photos"])] = None
     """The group whose members may ask; unset: the service's own group."""
-    watch: WatchSettings = WatchSettings()
-    index: IndexSettings = IndexSettings()
-    compare: CompareSettings = CompareSettings()
-    serve: ServeSettings = ServeSettings()
+    watch: WatchSettings = Field(default_factory=WatchSettings)
+    index: IndexSettings = Field(default_factory=IndexSettings)
+    compare: CompareSettings = Field(default_factory=CompareSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library calls it with these names
+        init_settings: PydanticBaseSettingsSource,
+        *_others: PydanticBaseSettingsSource,
+        **_more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing by itself: `load_with_origins` asks the sources one by one, to know what came from where."""
+        return (init_settings,)
 
     @field_validator("state")
     @classmethod
@@ -308,7 +320,7 @@ def reload(old: Settings, flags: dict[str, Any], file: str | None) -> Reloaded:
 
 
 def _validated(chosen: dict[str, Any], origins: dict[str, str]) -> Settings:
-    nested: dict[str, Any] = {}
+    nested: dict[str, Any] = {name.partition(".")[0]: {} for name in fields() if "." in name}
     for name, value in chosen.items():
         section, dot, key = name.rpartition(".")
         (nested.setdefault(section, {}) if dot else nested)[key] = value

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 1.0
 
-DAEMON_COMMANDS = ("check", "completion", "config", "run", "scan")  # of dupwatchd, for those who mix both up
+DAEMON_COMMANDS = ("check", "completion", "config", "forget", "run", "scan")  # of dupwatchd, for those who mix both up
 INCOMPLETE_ADVICE = "`dupwatch wait` returns when all is read; `dupwatch status` tells how far it is"
 
 _BYTES = click.Path(path_type=bytes)

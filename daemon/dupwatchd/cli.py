@@ -185,9 +185,9 @@ def forget_command(folder: bytes, config: str | None, state: str | None, as_json
         counts = f"{done.files} files in {done.folders} folders, {done.pictures} pictures"
         click.echo(f"forgotten in {printable(done.state)}: {printable(os.fsdecode(done.folder))}, {counts}")
     for root in done.kept_roots:
-        _say(f"{os.fsdecode(root)} stays: it is one of the roots in the settings")
+        remark(f"{os.fsdecode(root)} stays: it is one of the roots in the settings")
     if done.in_root is not None:
-        _say(
+        remark(
             f"it lies in {os.fsdecode(done.in_root)}, one of the roots in the settings: the service will read it again"
         )
 
@@ -261,7 +261,7 @@ def config_command(
     click.echo(json.dumps(printing.as_document(loaded)) if as_json else printing.in_force(loaded), nl=as_json)
     installed = sources.installed_files()
     for other in installed[1:] if loaded.file in installed[:1] else []:
-        _say(f"the system's service has its settings in {other}: name that file with --config to see them")
+        remark(f"the system's service has its settings in {other}: name that file with --config to see them")
 
 
 def _index_meant(config: str | None, state: str | None) -> "Settings":
@@ -270,7 +270,7 @@ def _index_meant(config: str | None, state: str | None) -> "Settings":
     from dupwatchd.settings import sources
     from dupwatchd.state import index_meant
 
-    return index_meant(settings.load_with_origins(_given({"state": state}), sources.find_file(config)), _say)
+    return index_meant(settings.load_with_origins(_given({"state": state}), sources.find_file(config)), remark)
 
 
 def _report_gaps(document: dict[str, Any]) -> None:

@@ -91,8 +91,9 @@ def locked_state(path: str) -> Iterator[str]:
         except BlockingIOError:
             owner = bytes(byte for byte in os.pread(lock, 20, 0) if byte in b"0123456789").decode()
             raise StateInUseError(
-                f"the state directory {state} is in use by process {owner or '?'}. If that is the service, ask it "
-                "(dupwatch clusters) or stop it first (systemctl stop dupwatchd); if it is another command, wait for it",
+                f"the state directory {state} is in use by process {owner or '?'}. If that is the service, "
+                "ask it (dupwatch clusters) or stop it first (systemctl stop dupwatchd); "
+                "if it is another command, wait for it",
                 int(owner) if owner else None,
             ) from None
         try:

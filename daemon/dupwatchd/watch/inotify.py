@@ -1,12 +1,14 @@
-"""One root's share of inotify: a watch on every folder, and its events turned into hints. The library's only home.
+"""One root under inotify: a watch on every folder in it, and what the kernel tells as watchdog's events.
 
-An event never says what is on disk now, only where to look. The table of watches is right in the end because
-1. a folder is watched before it is listed, so whatever comes into it later has an event of its own;
-2. a folder that is moved is forgotten where it was, with all below it, and watched anew where it comes up: no
-   pairing of the two events, no path that lags behind;
-3. each folder taken up or forgotten is a hint for its whole tree, given after its watch stands.
+In go the root and the rules; out come events, through a function given by the caller (`emitter.py`). The caller owns
+a TreeWatch and uses it from one thread at a time. This module is the only home of the library inotify_simple.
 
-Not thread-safe: one thread owns it.
+An event never says what is on disk now; it says where something changed. Three rules keep the table of watches right:
+1. A folder is watched before it is listed, so whatever comes into it afterwards has an event of its own.
+2. A folder that is moved is dropped from the table with all folders below it, and watched anew where it turns up.
+   Nothing depends on pairing the two halves of a move, and no folder is known under an outdated path.
+3. For each folder that is taken up or dropped an event is emitted after its watch stands; whoever gets it is to look
+   at the whole tree below.
 """
 
 import errno
@@ -15,24 +17,44 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inotify_simple import Event, INotify, flags
+from watchdog.events import (
+    DirAttribEvent,
+    DirCreatedEvent,
+    DirDeletedEvent,
+    FileAttribEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileSystemEvent,
+)
 
-from dupwatchd.suffixes import suffix
-from dupwatchd.watch.hints import Hints
 from dupwatchd.watch.walk import WalkRules
 
-# What is read is not asked for: our own reading would come back. MODIFY is, as it tells who is still writing.
+# Reading is not asked for, because our own reading would be reported. MODIFY tells that somebody is still writing.
 _MASK = int(
     flags.CREATE | flags.MODIFY | flags.CLOSE_WRITE | flags.ATTRIB | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
     | flags.ONLYDIR | flags.DONT_FOLLOW | flags.EXCL_UNLINK
 )  # fmt: skip
-# plain numbers: operators of the library's IntEnum take 20 times as long
+# Plain numbers, because the operators of the library's IntEnum take 20 times as long.
 _Q_OVERFLOW, _IGNORED, _UNMOUNT, _ISDIR = map(int, (flags.Q_OVERFLOW, flags.IGNORED, flags.UNMOUNT, flags.ISDIR))
-_MODIFY, _ATTRIB = map(int, (flags.MODIFY, flags.ATTRIB))
+_ATTRIB = int(flags.ATTRIB)
 _CAME = int(flags.CREATE | flags.MOVED_TO)
 _WENT = int(flags.DELETE | flags.MOVED_FROM)
-_SELF_WENT = int(flags.DELETE_SELF | flags.MOVE_SELF)  # asked for of the root alone: others are told of above
-# A watch given back leaves an event in the queue: those of a large tree at once would make it run over.
-_GIVEN_BACK_AT_ONCE = 2_000
+_SELF_WENT = int(
+    flags.DELETE_SELF | flags.MOVE_SELF
+)  # only for the root; a folder below is reported by the one above it
+_FILE_EVENTS: dict[int, type[FileSystemEvent]] = {
+    int(flags.CREATE): FileCreatedEvent,
+    int(flags.MOVED_TO): FileCreatedEvent,
+    int(flags.MODIFY): FileModifiedEvent,
+    int(flags.CLOSE_WRITE): FileClosedEvent,
+    int(flags.ATTRIB): FileAttribEvent,
+    int(flags.DELETE): FileDeletedEvent,
+    int(flags.MOVED_FROM): FileDeletedEvent,
+}
+# The kernel queues an event for each watch that is removed: those of a large tree at once would overflow its queue.
+_REMOVED_AT_ONCE = 2_000
 
 
 class WatchesRanOut(Exception):  # noqa: N818 - it is the state of the machine, not an error
@@ -48,26 +70,32 @@ class _Folder:
 
 
 class TreeWatch:
-    """Watches a root and all folders below it, but for those the rules leave out and those ``skipped``."""
+    """Watches a root and all folders below it, except those that the rules leave out and those in ``skipped``."""
 
     def __init__(
-        self, root: bytes, rules: WalkRules, skipped: frozenset[bytes], hints: Hints, going_on: Callable[[], None]
+        self,
+        root: bytes,
+        rules: WalkRules,
+        skipped: frozenset[bytes],
+        emit: Callable[[FileSystemEvent], None],
+        going_on: Callable[[], None],
     ) -> None:
-        """Returns when all watches stand; ``going_on`` is called for every folder, and may raise to give up.
+        """Returns when all watches stand. ``emit`` takes the events (paths as bytes) of `read`.
 
+        ``going_on`` is called for every folder that is taken up; what it raises ends the work and reaches the caller.
         Raises WatchesRanOut, or OSError if the root itself cannot be watched.
         """
-        self.root = root
-        self.lost_events = False  # the kernel's queue ran over
-        self.is_stale = False  # the root, or a disk below it, went: a new TreeWatch is needed
-        self.doubled: bytes | None = None  # a folder that lies elsewhere, too, and is heard only there
+        self.lost_events = False  # the kernel's queue overflowed
+        self.is_stale = False  # the root, or a disk below it, is gone: a new TreeWatch is needed
+        self.doubled: bytes | None = None  # a folder that is mounted in two places of the root; events name the other
         self._rules = rules
         self._skipped = skipped | rules.left_out
-        self._hints = hints
+        self._emit = emit
         self._going_on = going_on
         self._skip = len(root.rstrip(b"/")) + 1
         self._folders: dict[int, _Folder] = {}
-        self._forgotten: set[int] = set()  # watches of folders that moved; they come up elsewhere, or are given back
+        # Watches of folders that moved: they are used again if the folder turns up elsewhere, else removed.
+        self._dropped: set[int] = set()
         try:
             self._inotify = INotify()
         except OSError as error:
@@ -75,13 +103,13 @@ class TreeWatch:
         try:
             watch = self._add_watch(root, _MASK | _SELF_WENT)
             self._top = self._folders[watch] = _Folder(watch, root, None)
-            self._take_up_below(self._top)
+            self._watch_below(self._top)
         except BaseException:
             self.close()
             raise
 
     def fileno(self) -> int:
-        """What to poll for."""
+        """The descriptor that is readable when events wait."""
         return int(self._inotify.fileno())
 
     def __len__(self) -> int:
@@ -89,38 +117,32 @@ class TreeWatch:
         return len(self._folders)
 
     def close(self) -> None:
-        """Give all watches back."""
+        """Remove all watches."""
         self._inotify.close()
         self._folders.clear()
 
     def read(self) -> int:
-        """Turn all waiting events into hints; returns how many there were. Raises WatchesRanOut."""
+        """Emit all events that wait in the kernel; returns how many there were. Raises WatchesRanOut."""
         events = self._inotify.read(timeout=0)
-        files: dict[tuple[int, str], bool] = {}  # closed? A thousand writes to one file are one hint
+        files: dict[tuple[int, str], int] = {}  # the last event of each file: a thousand writes to it are told once
         for event in events:
             if event.mask & (_ISDIR | _IGNORED | _Q_OVERFLOW | _SELF_WENT | _UNMOUNT):
-                self._hint_files(files)  # while the paths are still those the events meant
+                self._emit_files(files)  # before the table of watches changes
                 files.clear()
                 self._handle_folder(event)
             else:
-                files[event.wd, event.name] = not event.mask & _MODIFY
-        self._hint_files(files)
-        for _ in range(min(len(self._forgotten), _GIVEN_BACK_AT_ONCE)):
-            self._give_back(self._forgotten.pop())  # which wakes us for the next ones
+                files[event.wd, event.name] = event.mask
+        self._emit_files(files)
+        for _ in range(min(len(self._dropped), _REMOVED_AT_ONCE)):
+            self._remove_watch(self._dropped.pop())  # its event wakes the caller, who calls again for the next ones
         return len(events)
 
-    def _hint_files(self, files: dict[tuple[int, str], bool]) -> None:
-        for (watch, name), closed in files.items():
+    def _emit_files(self, files: dict[tuple[int, str], int]) -> None:
+        for (watch, name), mask in files.items():
             folder = self._folders.get(watch)
-            if folder is not None and name:
-                raw = os.fsencode(name)
-                path = _joined(folder.path, raw)
-                if self._is_wanted(raw, path):
-                    self._hints.touched(path, closed)
-
-    def _is_wanted(self, name: bytes, path: bytes) -> bool:
-        wanted = self._rules.suffixes
-        return (suffix(name) in wanted or name[name.rfind(b".") :] in wanted) and not self._is_left_out(name, path)
+            event_class = _FILE_EVENTS.get(mask)
+            if folder is not None and name and event_class is not None:
+                self._emit(event_class(_joined(folder.path, os.fsencode(name))))
 
     def _is_left_out(self, name: bytes, path: bytes) -> bool:
         return path in self._skipped or self._rules.ignored.covers(name, path[self._skip :])
@@ -130,14 +152,14 @@ class TreeWatch:
             self.lost_events = True
             return
         if event.mask & _IGNORED:
-            self._forgotten.discard(event.wd)
+            self._dropped.discard(event.wd)
         folder = self._folders.get(event.wd)
-        if folder is None:  # forgotten since
+        if folder is None:  # dropped meanwhile
             return
         if event.mask & _UNMOUNT or (folder is self._top and event.mask & (_SELF_WENT | _IGNORED)):
             self.is_stale = True
         elif event.mask & _IGNORED:
-            self._forget(folder)
+            self._drop(folder)
         elif event.name:
             self._handle_folder_below(folder, event.mask, os.fsencode(event.name))
 
@@ -147,21 +169,21 @@ class TreeWatch:
             return
         if mask & _WENT:
             if path in above.below:
-                self._forget(above.below[path])
-            self._hints.tree(path)
-        elif mask & _CAME or path not in above.below:  # the latter: it may be readable now
-            self._take_up(path, above)
-            self._hints.tree(path)
+                self._drop(above.below[path])
+            self._emit(DirDeletedEvent(path))
+        elif mask & _CAME or path not in above.below:  # not known: it may have become readable now
+            self._watch_tree(path, above)
+            self._emit(DirCreatedEvent(path))
         elif mask & _ATTRIB:
-            self._hints.folder(path)
+            self._emit(DirAttribEvent(path))
 
-    def _take_up(self, path: bytes, above: _Folder) -> None:
-        """Watch a folder and all below it, unless it is known here already, and so was listed after it was watched."""
+    def _watch_tree(self, path: bytes, above: _Folder) -> None:
+        """Watch a folder and all below it; nothing is to be done for a folder that is in the table at this path."""
         folder = self._watch(path, above)
         if folder is not None:
-            self._take_up_below(folder)
+            self._watch_below(folder)
 
-    def _take_up_below(self, top: _Folder) -> None:
+    def _watch_below(self, top: _Folder) -> None:
         waiting = [top]
         while waiting:
             folder = waiting.pop()
@@ -176,11 +198,11 @@ class TreeWatch:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise WatchesRanOut(f"the folders in it cannot be listed: {error.strerror}") from error
-            return []  # it went, or may not be read, which the look at it will tell
+            return []  # it is gone or may not be read: whoever looks at it finds that out
         return [path for name, path in below if not self._is_left_out(name, path)]
 
     def _watch(self, path: bytes, above: _Folder) -> _Folder | None:
-        """Watch a folder; None if it is watched already, or cannot be, as it went or may not be read."""
+        """Watch a folder; None if it is watched already, is gone, or may not be read."""
         try:
             watch = self._add_watch(path)
         except OSError:
@@ -192,16 +214,16 @@ class TreeWatch:
             self.doubled = path
             return None
         if known is not None:  # it was moved here from there
-            self._forget(known)
+            self._drop(known)
         if path in above.below:  # another folder lies here by now
-            self._forget(above.below[path])
+            self._drop(above.below[path])
         return self._record(watch, path, above)
 
     def _record(self, watch: int, path: bytes, above: _Folder) -> _Folder | None:
-        if self._folders.get(above.watch) is not above:  # forgotten just now: its own events are still to come
-            self._forgotten.add(watch)
+        if self._folders.get(above.watch) is not above:  # dropped in this very call: its own events are still to come
+            self._dropped.add(watch)
             return None
-        self._forgotten.discard(watch)
+        self._dropped.discard(watch)
         folder = self._folders[watch] = above.below[path] = _Folder(watch, path, above)
         return folder
 
@@ -214,7 +236,7 @@ class TreeWatch:
             raise
         return watch
 
-    def _forget(self, top: _Folder) -> None:
+    def _drop(self, top: _Folder) -> None:
         if top.above is not None:
             del top.above.below[top.path]
         waiting = [top]
@@ -222,13 +244,13 @@ class TreeWatch:
             folder = waiting.pop()
             waiting += folder.below.values()
             del self._folders[folder.watch]
-            self._forgotten.add(folder.watch)
+            self._dropped.add(folder.watch)
 
-    def _give_back(self, watch: int) -> None:
+    def _remove_watch(self, watch: int) -> None:
         try:
             self._inotify.rm_watch(watch)
         except OSError:
-            pass  # the kernel has removed it, as the folder is gone
+            pass  # the kernel removed it, because the folder is gone
 
 
 def _are_one(one: bytes, other: bytes) -> bool:

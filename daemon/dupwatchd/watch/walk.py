@@ -105,6 +105,24 @@ def walk(root: bytes, rules: WalkRules, below: Sequence[bytes] | None = None) ->
             folders += listing.folders
 
 
+def is_empty_folder(path: bytes) -> bool:
+    """Does nothing at all lie in a folder, or can it not be listed? Reads the first entry only."""
+    try:
+        return folder_device(path)[1]
+    except OSError:
+        return True
+
+
+def folder_device(path: bytes) -> tuple[int, bool]:
+    """The device of a folder, and whether it is empty; raises OSError. Costs the same however much lies in it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with os.scandir(descriptor) as entries:
+            return within_int64(os.fstat(descriptor).st_dev), next(entries, None) is None
+    finally:
+        os.close(descriptor)
+
+
 def list_folder(path: bytes, root: bytes, rules: WalkRules) -> Listing | None:
     """One folder at or below the root; None if it is not there, and not the root."""
     return _listing(path, root, rules, _devices_with_unstable_inodes())

@@ -133,7 +133,7 @@ def mend(
             # All are compared anew by the next scan. To find out which matches are right would cost more.
             pictures.remove_all_matches(database)
             facts.write_compared(database, None)
-            facts.write(database, {"untidy": 1, "descriptors": None})
+            facts.write(database, {"descriptors": None})
             findings.mended.append("all pictures will be compared anew by the next scan")
 
 

@@ -41,7 +41,7 @@ from dupwatchd.watch.hints import Hints
 from dupwatchd.watch.watcher import Watcher
 
 _log = logging.getLogger("dupwatchd")
-_MOST_FILES_PER_FOLDER = 200  # unsettled at once; beyond it the folder is listed as a whole
+_MOST_FILES_PER_FOLDER = 10_000  # unsettled at once; listing the folder as a whole is cheaper beyond that
 _TURN_SECONDS = 1.0
 _CHECK_SECONDS = 10.0
 _STUCK_KEEPER_SECONDS = 120.0  # the longest piece of work between two signs of life, on a slow disk

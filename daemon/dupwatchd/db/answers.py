@@ -99,6 +99,12 @@ def copies_of(database: Database, picture_ids: Iterable[int]) -> list[Copy]:
     ]
 
 
+def any_copy_of(database: Database, picture_id: int) -> Copy | None:
+    """Some file that shows a picture."""
+    row = database.row(f"{_COPY} WHERE content.picture_id = ? LIMIT 1", (picture_id,))
+    return None if row is None else _copy(row)
+
+
 def copy_of_file(database: Database, file_id: int) -> Copy | None:
     """A file that shows a picture; None if it shows none."""
     row = database.row(f"{_COPY} WHERE file.id = ? AND content.picture_id IS NOT NULL", (file_id,))
@@ -133,26 +139,6 @@ def _chunks(picture_ids: Iterable[int]) -> Iterator[list[int]]:
     wanted = list(picture_ids)
     for start in range(0, len(wanted), _CHUNK):
         yield wanted[start : start + _CHUNK]
-
-
-def count_files(database: Database) -> int:
-    """How many files are in the index, read or not."""
-    return int(database.value("SELECT count(*) FROM file"))
-
-
-def count_pending(database: Database) -> int:
-    """How many files are still to be read."""
-    return int(database.value("SELECT count(*) FROM file WHERE pending = 1"))
-
-
-def count_pictures(database: Database) -> int:
-    """How many distinct pictures there are."""
-    return int(database.value("SELECT count(*) FROM picture"))
-
-
-def count_matches(database: Database) -> int:
-    """How many matches are stored."""
-    return int(database.value("SELECT count(*) FROM match"))
 
 
 def nearest_match(database: Database, picture_id: int) -> tuple[int, bool] | None:

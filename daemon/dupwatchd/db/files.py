@@ -1,4 +1,8 @@
-"""Folders and files: what the walk saw, what is still to be read, what became of it."""
+"""Folders and files: what the walk saw, what is still to be read, what became of it.
+
+A file is ``pending`` until it has been read: 1, or 2 while it lies under no root in force (`roots`), and then is not to
+be read. It has ``failed`` if people are to be told that it could not be read or decoded.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -70,6 +74,32 @@ def files_of_folder(database: Database, folder_id: int, names: Iterable[bytes] |
     }
 
 
+def folders_directly_in(database: Database, folder: bytes) -> set[bytes]:
+    """The paths of the known folders that lie in a folder, not of those below them.
+
+    Costs two look-ups for each of them, however many folders and files lie below.
+    """
+    prefix = folder.rstrip(b"/") + b"/"
+    end = prefix[:-1] + b"0"  # the first path beyond all that begin with the prefix
+    found: set[bytes] = set()
+    start = prefix + b"\0"
+    while (
+        row := database.row("SELECT path FROM folder WHERE path >= ? AND path < ? LIMIT 1", (start, end))
+    ) is not None:
+        name, slash, _ = row[0][len(prefix) :].partition(b"/")
+        if slash:  # it lies in a folder that was found before: pass over all that lies there
+            start = prefix + name + b"0"
+        else:
+            found.add(row[0])
+            start = row[0] + b"\0"
+    return found
+
+
+def any_under(database: Database, folder: bytes) -> bool:
+    """Is any file known at or below a folder?"""
+    return not has_at_most(database, folder, 0)
+
+
 def has_at_most(database: Database, root: bytes, most: int) -> bool:
     """Are no more than so many files known under the root?"""
     where, bindings = under(root)
@@ -97,7 +127,8 @@ def record_folder(
     database.many(
         "INSERT INTO file (folder_id, name, size_bytes, mtime_ns, device, inode, pending) VALUES (?, ?, ?, ?, ?, ?, 1) "
         "ON CONFLICT (folder_id, name) DO UPDATE SET size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, "
-        "device = excluded.device, inode = excluded.inode, pending = 1, content_id = NULL, error = NULL",
+        "device = excluded.device, inode = excluded.inode, pending = 1, failed = 0, content_id = NULL, "
+        "error = NULL",
         [(folder_id, *listed) for listed in new_or_changed],
     )
     database.many("DELETE FROM file WHERE id = ?", [(file_id,) for file_id in gone])
@@ -114,7 +145,7 @@ def retry_unreadable(database: Database, root: bytes) -> None:
     """Make files pending that could not even be read last time: rights and mounts change without a new stamp."""
     where, bindings = under(root)
     database.rows(
-        "UPDATE file SET pending = 1, error = NULL WHERE error IS NOT NULL AND folder_id IN "
+        "UPDATE file SET pending = 1, failed = 0, error = NULL WHERE error IS NOT NULL AND folder_id IN "
         f"(SELECT id FROM folder WHERE {where})",
         bindings,
     )
@@ -128,7 +159,7 @@ def any_undecodable(database: Database) -> bool:
 def retry_undecodable(database: Database) -> None:
     """Make all files pending whose content could not be decoded, and forget those contents."""
     database.rows(
-        "UPDATE file SET pending = 1, content_id = NULL "
+        "UPDATE file SET pending = 1, failed = 0, content_id = NULL "
         "WHERE content_id IN (SELECT id FROM content WHERE error IS NOT NULL)"
     )
     database.rows("DELETE FROM content WHERE error IS NOT NULL")
@@ -162,10 +193,19 @@ def pending_jobs(database: Database, root: bytes, after: FileId, limit: int) -> 
 
 def settle(database: Database, file_id: FileId, stamp: Stamp, content_id: int | None, error: str | None) -> None:
     """A file has been read: its content, or why there is none, and the size and time of the bytes read."""
+    failed = error is not None or (content_id is not None and _counts_as_failed(database, file_id, content_id))
     database.rows(
-        "UPDATE file SET pending = 0, content_id = ?, error = ?, size_bytes = ?, mtime_ns = ? WHERE id = ?",
-        (content_id, error, stamp.size_bytes, stamp.mtime_ns, file_id),
+        "UPDATE file SET pending = 0, failed = ?, content_id = ?, error = ?, size_bytes = ?, mtime_ns = ? WHERE id = ?",
+        (int(failed), content_id, error, stamp.size_bytes, stamp.mtime_ns, file_id),
     )
+
+
+def _counts_as_failed(database: Database, file_id: FileId, content_id: int) -> bool:
+    """Could the content not be decoded, though it is an image or the file's name promises one?"""
+    row = database.row("SELECT foreign_kind FROM content WHERE id = ? AND error IS NOT NULL", (content_id,))
+    if row is None:
+        return False
+    return not row[0] or claims_to_be_a_picture(database.value("SELECT name FROM file WHERE id = ?", (file_id,)))
 
 
 def look_again(database: Database, file_id: FileId) -> None:
@@ -182,34 +222,22 @@ def failures(database: Database, root: bytes) -> list[Failure]:
     """The files under the root that could not be read or decoded, in no order."""
     where, bindings = under(root)
     rows = database.rows(  # CROSS JOIN: the few failures first, then their places
-        "SELECT folder.path, name, file.error, 0 FROM file CROSS JOIN folder ON folder.id = file.folder_id "
-        f"WHERE file.error IS NOT NULL AND {where} "
-        "UNION ALL SELECT folder.path, name, content.error, foreign_kind FROM content "
-        "CROSS JOIN file ON file.content_id = content.id CROSS JOIN folder ON folder.id = file.folder_id "
-        f"WHERE content.error IS NOT NULL AND {where}",
-        bindings * 2,
+        "SELECT folder.path, name, coalesce(file.error, content.error) FROM file "
+        "CROSS JOIN folder ON folder.id = file.folder_id LEFT JOIN content ON content.id = file.content_id "
+        f"WHERE file.failed = 1 AND {where}",
+        bindings,
     )
-    return [
-        Failure(folder.rstrip(b"/") + b"/" + name, error)
-        for folder, name, error, foreign in rows
-        if not foreign or claims_to_be_a_picture(name)
-    ]
+    return [Failure(folder.rstrip(b"/") + b"/" + name, error) for folder, name, error in rows]
 
 
 def why_failed(database: Database, file_id: FileId) -> str | None:
     """Why a file could not be read or decoded; None if it could, or never claimed to be a picture."""
     row = database.row(
-        "SELECT name, file.error, content.error, foreign_kind FROM file "
-        "LEFT JOIN content ON content.id = file.content_id WHERE file.id = ?",
+        "SELECT coalesce(file.error, content.error) FROM file LEFT JOIN content ON content.id = file.content_id "
+        "WHERE file.id = ? AND file.failed = 1",
         (file_id,),
     )
-    if row is None:
-        return None
-    name, of_file, of_content, foreign = row
-    if of_file is None and foreign and not claims_to_be_a_picture(name):
-        return None
-    error: str | None = of_content if of_file is None else of_file
-    return error
+    return None if row is None else str(row[0])
 
 
 def count(database: Database, root: bytes) -> int:

@@ -123,7 +123,11 @@ def add_content(database: Database, content: NewContent) -> int:
 
 def add_matches(database: Database, matches: Iterable[MatchRow]) -> None:
     """Add matches between pictures that are there already; one that is there too is replaced."""
-    database.many("INSERT OR REPLACE INTO match VALUES (?, ?, ?, ?, ?, ?)", matches)
+    database.many(  # not REPLACE, which removes rows without a word to the triggers that count
+        "INSERT INTO match VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (a, b, mirrored) DO UPDATE SET "
+        "mse = excluded.mse, structure = excluded.structure, custom = excluded.custom",
+        matches,
+    )
 
 
 def remove_matches(database: Database, keys: Iterable[tuple[int, int, int]]) -> None:
@@ -148,13 +152,24 @@ def matches_around(database: Database, picture_ids: Iterable[int]) -> list[Match
     )
 
 
-def unused(database: Database) -> list[PictureId]:
-    """Remove contents no file has; returns the pictures that no content has then."""
-    database.rows("DELETE FROM content WHERE NOT EXISTS (SELECT 1 FROM file WHERE content_id = content.id)")
-    rows = database.rows(
-        "SELECT id FROM picture WHERE NOT EXISTS (SELECT 1 FROM content WHERE picture_id = picture.id)"
+def any_loose_content(database: Database) -> bool:
+    """Is there a content that has lost a file since `remove_unused_contents`?"""
+    return bool(database.rows("SELECT 1 FROM loose_content LIMIT 1"))
+
+
+def remove_unused_contents(database: Database) -> list[PictureId]:
+    """Remove contents that no file has any more; returns the pictures that no content has then, in order.
+
+    Within the caller's transaction. Only contents that have lost a file are looked at.
+    """
+    gone = database.rows(
+        "DELETE FROM content WHERE id IN (SELECT id FROM loose_content) "
+        "AND NOT EXISTS (SELECT 1 FROM file WHERE content_id = content.id) RETURNING picture_id"
     )
-    return [PictureId(row[0]) for row in rows]
+    database.rows("DELETE FROM loose_content")
+    shown = "SELECT 1 FROM content WHERE picture_id = ? LIMIT 1"
+    candidates = {picture_id for (picture_id,) in gone if picture_id is not None}
+    return [PictureId(one) for one in sorted(candidates) if database.row(shown, (one,)) is None]
 
 
 def remove(database: Database, picture_ids: Iterable[PictureId]) -> None:

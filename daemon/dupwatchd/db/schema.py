@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dupwatchd.suffixes import claims_to_be_a_picture
+
 if TYPE_CHECKING:
     from dupwatchd.db.connection import Database
 
@@ -98,7 +100,105 @@ def _call_it_custom(database: "Database") -> None:
     )
 
 
-_STEPS: tuple[Callable[["Database"], None], ...] = (_create, _keep_forest, _call_it_custom)
+_COUNTS = """
+CREATE TABLE root (           -- the roots in force; id 0 stands for all that lies under none of them
+    id INTEGER PRIMARY KEY,
+    path BLOB UNIQUE,
+    prefix BLOB,              -- the path with a slash at its end
+    files INTEGER NOT NULL DEFAULT 0,
+    pending INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO root (id) VALUES (0);
+
+CREATE TABLE tally (          -- how many rows a table has
+    name TEXT PRIMARY KEY,
+    number INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO tally VALUES ('picture', (SELECT count(*) FROM picture)), ('match', (SELECT count(*) FROM match));
+
+ALTER TABLE folder ADD COLUMN root_id INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE file ADD COLUMN failed INTEGER NOT NULL DEFAULT 0; -- 1: to be told as a file that could not be read
+
+CREATE TABLE loose_content (  -- contents that have lost a file and may have none any more
+    id INTEGER PRIMARY KEY
+) STRICT;
+INSERT INTO loose_content SELECT id FROM content WHERE NOT EXISTS (SELECT 1 FROM file WHERE content_id = content.id);
+DELETE FROM fact WHERE name = 'untidy';
+
+CREATE INDEX file_failed ON file(id) WHERE failed = 1;
+"""
+
+_TRIGGERS = (
+    """
+    CREATE TRIGGER folder_added AFTER INSERT ON folder BEGIN
+        UPDATE folder SET root_id = root.id FROM root
+        WHERE folder.id = NEW.id
+        AND (root.path = NEW.path OR root.prefix = substr(NEW.path, 1, length(root.prefix)));
+    END
+    """,
+    """
+    CREATE TRIGGER file_added AFTER INSERT ON file BEGIN
+        UPDATE root SET files = files + 1, pending = pending + (NEW.pending > 0), failed = failed + NEW.failed
+        WHERE id = (SELECT root_id FROM folder WHERE id = NEW.folder_id);
+    END
+    """,
+    """
+    CREATE TRIGGER file_removed AFTER DELETE ON file BEGIN
+        UPDATE root SET files = files - 1, pending = pending - (OLD.pending > 0), failed = failed - OLD.failed
+        WHERE id = (SELECT root_id FROM folder WHERE id = OLD.folder_id);
+        INSERT INTO loose_content SELECT OLD.content_id
+        WHERE OLD.content_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM loose_content WHERE id = OLD.content_id);
+    END
+    """,
+    """
+    CREATE TRIGGER file_replaced AFTER UPDATE OF content_id ON file
+    WHEN OLD.content_id IS NOT NULL AND OLD.content_id IS NOT NEW.content_id
+    AND NOT EXISTS (SELECT 1 FROM loose_content WHERE id = OLD.content_id) BEGIN
+        INSERT INTO loose_content VALUES (OLD.content_id);
+    END
+    """,
+    """
+    CREATE TRIGGER file_changed AFTER UPDATE OF pending, failed ON file
+    WHEN (OLD.pending > 0) != (NEW.pending > 0) OR OLD.failed != NEW.failed BEGIN
+        UPDATE root SET pending = pending - (OLD.pending > 0) + (NEW.pending > 0),
+            failed = failed - OLD.failed + NEW.failed
+        WHERE id = (SELECT root_id FROM folder WHERE id = NEW.folder_id);
+    END
+    """,
+    *(
+        f"CREATE TRIGGER {table}_{what} AFTER {event} ON {table} BEGIN "
+        f"UPDATE tally SET number = number {step} WHERE name = '{table}'; END"
+        for table in ("picture", "match")
+        for what, event, step in (("added", "INSERT", "+ 1"), ("removed", "DELETE", "- 1"))
+    ),
+)
+
+
+def _count_as_it_goes(database: "Database") -> None:
+    """What is asked for after every change is kept by triggers, so that it costs the same for any size of the library.
+
+    That is how many files lie under each root, how many pictures and matches there are, and which contents may have
+    lost their last file.
+    """
+    for statement in _COUNTS.split(";\n"):
+        if statement.strip():
+            database.rows(statement)
+    broken = database.rows(
+        "SELECT file.id, name, file.error, foreign_kind FROM file LEFT JOIN content ON content.id = content_id "
+        "WHERE file.error IS NOT NULL OR content.error IS NOT NULL"
+    )
+    failed = [row[0] for row in broken if row[2] is not None or not row[3] or claims_to_be_a_picture(row[1])]
+    database.many("UPDATE file SET failed = 1 WHERE id = ?", [(file_id,) for file_id in failed])
+    database.rows(
+        "UPDATE root SET (files, pending, failed) = "
+        "(SELECT count(*), coalesce(sum(pending), 0), coalesce(sum(failed), 0) FROM file)"
+    )
+    for trigger in _TRIGGERS:
+        database.rows(trigger)
+
+
+_STEPS: tuple[Callable[["Database"], None], ...] = (_create, _keep_forest, _call_it_custom, _count_as_it_goes)
 VERSION = len(_STEPS)
 
 

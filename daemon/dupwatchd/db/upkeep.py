@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from dupwatchd.db import pictures
+from dupwatchd.db import pictures, roots
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import MatchRow
 from dupwatchd.model import PictureId
@@ -20,6 +20,8 @@ def faults(database: Database) -> list[str]:
     doubled = database.value("SELECT count(*) FROM picture JOIN free_slot USING (id)")
     if doubled:
         found.append(f"{doubled} slots are marked free and used at once")
+    if roots.are_miscounted(database):
+        found.append("the counts of files, pictures and matches are wrong")
     return found
 
 
@@ -78,7 +80,7 @@ def forget_pictures(database: Database, picture_ids: Iterable[PictureId]) -> Non
     lost = list(picture_ids)
     showing = "SELECT id FROM content WHERE picture_id = ?"
     for sql in (
-        f"UPDATE file SET pending = 1, content_id = NULL WHERE content_id IN ({showing})",
+        f"UPDATE file SET pending = 1, failed = 0, content_id = NULL WHERE content_id IN ({showing})",
         "DELETE FROM content WHERE picture_id = ?",
     ):
         database.many(sql, [(picture_id,) for picture_id in lost])
@@ -86,10 +88,14 @@ def forget_pictures(database: Database, picture_ids: Iterable[PictureId]) -> Non
 
 
 def drop_dangling(database: Database) -> int:
-    """Remove rows that point to nothing; files among them become pending. Returns how many rows."""
-    before = database.value("SELECT total_changes()")
+    """Remove rows that point to nothing; files among them become pending. Returns how many rows.
+
+    Pictures that no content shows go, too, without being counted; contents that no file has are left to `tidy`. Within
+    the caller's transaction.
+    """
+    changed = 0
     lost = "SELECT id FROM content WHERE picture_id IS NOT NULL AND picture_id NOT IN (SELECT id FROM picture)"
-    again = "UPDATE file SET pending = 1, content_id = NULL WHERE content_id IS NOT NULL AND content_id"
+    again = "UPDATE file SET pending = 1, failed = 0, content_id = NULL WHERE content_id IS NOT NULL AND content_id"
     for sql in (
         "DELETE FROM match WHERE a NOT IN (SELECT id FROM picture) OR b NOT IN (SELECT id FROM picture)",
         "DELETE FROM rejoin WHERE picture_id NOT IN (SELECT id FROM picture)",
@@ -100,4 +106,14 @@ def drop_dangling(database: Database) -> int:
         "DELETE FROM free_slot WHERE id IN (SELECT id FROM picture)",
     ):
         database.rows(sql)
-    return int(database.value("SELECT total_changes()")) - int(before)
+        changed += int(database.value("SELECT changes()"))  # without what the triggers changed
+    database.rows(
+        "INSERT OR IGNORE INTO loose_content "
+        "SELECT id FROM content WHERE NOT EXISTS (SELECT 1 FROM file WHERE content_id = content.id)"
+    )
+    without_content = database.rows(
+        "SELECT id FROM picture WHERE NOT EXISTS (SELECT 1 FROM content WHERE picture_id = picture.id)"
+    )
+    pictures.remove(database, [PictureId(row[0]) for row in without_content])
+    roots.count_anew(database)
+    return changed

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from dupwatchd.db import facts, files
+from dupwatchd.db import files
 from dupwatchd.db.connection import Database
 from dupwatchd.db.files import KnownFile, KnownFolder
 from dupwatchd.paths import at_or_below
@@ -44,7 +44,6 @@ class Difference:
     digest: bytes | None
     changed: list[Entry]
     gone: dict[bytes, KnownFile]  # by name
-    replaces: bool  # a file that is changed has had another content
 
 
 class Changes:
@@ -89,7 +88,7 @@ class Changes:
         """Take nothing away; folders that lose files are not taken for known as they are now."""
         self._missing.clear()
         self._differences = [
-            Difference(one.path, one.device, None if one.gone else one.digest, one.changed, {}, one.replaces)
+            Difference(one.path, one.device, None if one.gone else one.digest, one.changed, {})
             for one in self._differences
         ]
 
@@ -105,8 +104,6 @@ class Changes:
                 gone = [row.file_id for row in one.gone.values()]
                 files.record_folder(database, one.path, one.device, one.digest, one.changed, gone)
             files.forget_folders(database, [known.folder_id for known in self._missing.values()])
-            if self._missing or any(one.gone or one.replaces for one in self._differences):
-                facts.write(database, {"untidy": 1})
         self._differences.clear()
         self._missing.clear()
 
@@ -160,7 +157,6 @@ def _compared(
     inodes_are_stable: bool,
 ) -> Difference:
     changed = []
-    replaces = False
     for entry in entries:
         name, size_bytes, mtime_ns, _, inode = entry
         row = rows.pop(name, None)
@@ -170,5 +166,4 @@ def _compared(
             or (row.inode != inode and inodes_are_stable)
         ):
             changed.append(entry)
-            replaces |= row is not None
-    return Difference(path, device, digest, changed, rows, replaces)
+    return Difference(path, device, digest, changed, rows)

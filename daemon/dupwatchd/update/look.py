@@ -44,8 +44,7 @@ def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Du
                 continue
             found.listed.append(folder)
             changes.add(difference(database, listing, known))
-            below = {path for path in files.known_folders(database, folder) if os.path.dirname(path) == folder}
-            trees += below.symmetric_difference(listing.folders)
+            trees += files.folders_directly_in(database, folder).symmetric_difference(listing.folders)
         walk_and_compare(database, root, outermost(trees), rules, changes, None)
         gone = changes.count_gone()
         if gone > 1 and files.has_at_most(database, root, int(gone / hold_back_share)):

@@ -12,8 +12,9 @@ undisturbed run. Everything here runs in one thread; the worker processes are be
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from dupwatchd.db import facts, files, pictures
+from dupwatchd.db import facts, pictures
 from dupwatchd.db.connection import Database
+from dupwatchd.db.roots import counts_by_root, put_in_force
 from dupwatchd.model import Limits, Progress
 from dupwatchd.update.changes import Survey
 from dupwatchd.update.survey import survey
@@ -50,14 +51,16 @@ def bring_up_to_date(
     progress: Progress,
 ) -> tuple[Survey, int]:
     """Make the index agree with what is under the roots; returns the survey and how many files are still changing."""
+    put_in_force(database, roots)
     found = survey(database, roots, rules, progress)
     return found, catch_up(database, roots, limits, intake)
 
 
 def catch_up(database: Database, roots: Sequence[bytes], limits: Limits, intake: IntakeOnDemand) -> int:
-    """Do all that a look at the roots has left to do; returns how many files are still changing."""
+    """Do all that a look has left to do under these roots, which are in force; returns how many files still change."""
     changing = 0
-    if any(files.count_pending(database, root) for root in roots):
+    counts = counts_by_root(database)
+    if any(counts[root].pending for root in roots):
         changing = intake().take_in(roots)
     gone = tidy(database, limits)
     if intake.opened is not None:

@@ -1,6 +1,7 @@
-"""Watch → db: what lies under the roots is taken over; new and changed files become pending, gone ones are removed.
+"""Watch → db: walks all of the roots. New and changed files become pending, files that are gone are removed.
 
-`survey` walks all of the roots. `look.py` looks only where something may have changed.
+In go roots and rules; out come rows in the database and a `Survey` of what was found. `look.py` does the same where
+something may have changed, and nowhere else.
 """
 
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def walk_and_compare(
     found = changes.found
     found.walked += starts
     for listing in walk(root, rules, starts):
-        if listing.error is not None or is_offline(database, listing, root, known.get(listing.path), set(known)):
+        if listing.error is not None or is_offline(database, listing, root, known.get(listing.path)):
             if listing.error is not None:
                 found.unreadable.append((listing.path, listing.error))
             else:

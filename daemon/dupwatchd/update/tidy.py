@@ -1,4 +1,7 @@
-"""Contents and pictures that no file shows any more are forgotten, and what only they joined is noted."""
+"""Contents and pictures that no file shows any more are removed, and what only they joined is noted.
+
+In goes the database as a look left it; out come the pictures that are gone, for whoever keeps pictures in memory.
+"""
 
 from dupwatchd.db import facts, pictures
 from dupwatchd.db.connection import Database
@@ -6,14 +9,18 @@ from dupwatchd.model import Limits, PictureId
 
 
 def tidy(database: Database, limits: Limits) -> list[PictureId]:
-    """Forget what no file shows any more; returns the pictures that are gone."""
-    if not facts.read(database).get("untidy"):
+    """Remove what no file shows any more; returns the pictures that are gone.
+
+    ``limits`` stand for what was compared if nothing is noted about that. Pictures that were joined only through one
+    that is gone are noted in the same transaction, to be compared again by `Intake.rejoin`.
+    """
+    if not pictures.any_loose_content(database):
         return []
     with database.transaction():
-        gone = pictures.unused(database)
+        gone = pictures.remove_unused_contents(database)
         held = pictures.matches_around(database, gone)
         if held:
-            import numpy as np
+            import numpy as np  # here, because a scan that finds nothing new does without
 
             from dupwatchd.arrays import Matches
             from dupwatchd.compare.forest.spanning import to_rejoin
@@ -22,5 +29,4 @@ def tidy(database: Database, limits: Limits) -> list[PictureId]:
             parted = to_rejoin(Matches.from_rows(held), np.array(gone), compared)
             pictures.add_to_rejoin(database, parted.tolist())
         pictures.remove(database, gone)
-        facts.write(database, {"untidy": 0})
     return gone

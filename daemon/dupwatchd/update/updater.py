@@ -1,7 +1,8 @@
 """Keeps the index current, in one thread: looks where something may have changed, takes it in, tells what came of it.
 
-It alone writes to the database. Whatever interrupts it (stop, pause, new settings) does so between two files; what
-has come in by then is committed.
+In go hints, and what other threads ask for (`Updater.rescan`, `pause`, `change` …); out come commits, events through
+`publish`, and attributes that any thread may read. This thread alone writes to the database. Whatever interrupts it
+(stop, pause, new settings) does so between two files; what has come in by then is committed.
 """
 
 import logging
@@ -11,10 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dupwatchd.db import answers, files, pictures
+from dupwatchd.db import pictures, roots
 from dupwatchd.db.connection import Database
+from dupwatchd.db.roots import FileCounts
 from dupwatchd.errors import DupwatchError, Interrupted
-from dupwatchd.model import FileId, Limits, ReadStatus
+from dupwatchd.model import Limits
+from dupwatchd.update.announce import Publish, announce
 from dupwatchd.update.changes import Survey
 from dupwatchd.update.intake import CommittedBatch
 from dupwatchd.update.look import look
@@ -25,12 +28,9 @@ from dupwatchd.watch.walk import WalkRules
 
 _log = logging.getLogger("dupwatchd")
 _STATES = {"idle": "idle", "starting": "starting", "looking for photos": "scanning", "looking at changes": "scanning"}
-_COUNT_SECONDS = 1.0  # between two counts of what is in the index, while it changes
 _LONG_SECONDS = 2.0  # work that takes longer is a batch of many photos, not the one that somebody waits for
 _TOGETHER_SECONDS = 0.05  # both halves of a move are looked at in one go, or it would be told as a loss and a find
 _AFTER_ERROR_SECONDS = 30.0  # until what failed is tried again
-
-Publish = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ class Updater:
         self.last_sign = time.monotonic()  # of life, for the watchdog
         self.started = threading.Event()  # the scan at the start is over
         self.survey = Survey()  # what could not be looked at
-        self.counts: dict[str, int] = {}
-        self._counted_at, self._counted = 0.0, -1
+        self.counts: dict[str, int] = {}  # see `_count`
         self.changes = 0  # counts commits: whoever caches what is in the database looks at it
         self._database = database
         self._work = work
@@ -139,7 +138,7 @@ class Updater:
 
     @property
     def pending(self) -> int:
-        """Changes seen and not yet committed."""
+        """Changes seen and not yet committed; without what waits for a root that is offline."""
         return self._hints.pending() + len(self._asked) + self.counts.get("unread", 0)
 
     @property
@@ -163,12 +162,14 @@ class Updater:
     def run(self, intake: IntakeOnDemand) -> None:
         """Work until `stop`."""
         self._intake = intake
+        self._put_roots_in_force()
         next_rescan = 0.0
         while not self._stopping:
             self.last_sign = time.monotonic()
             if self._next is not None:
                 (self._work, self._hints), self._next = self._next, None
                 self.survey = Survey()
+                self._put_roots_in_force()
                 next_rescan = 0.0
             try:
                 if intake.opened is None and pictures.exist(self._database):
@@ -184,47 +185,21 @@ class Updater:
                 _log.error("%s; trying again in %d s", error, _AFTER_ERROR_SECONDS)
                 self._sleep(_AFTER_ERROR_SECONDS)
 
+    def _put_roots_in_force(self) -> None:
+        roots.put_in_force(self._database, self._work.roots)
+        self._changed()
+
     def attend(self) -> None:
         """Called from within the work, often."""
         self.last_sign = time.monotonic()
         if self._stopping or self._next is not None or not self._may_go_on():
             raise Interrupted("interrupted")
 
-    def announce(self, taken: CommittedBatch) -> None:
-        """A batch is durable."""
+    def announce(self, batch: CommittedBatch) -> None:
+        """A batch is durable: tell whoever listens."""
         self._changed()
-        for outcome in taken.outcomes:
-            if outcome.status is ReadStatus.VANISHED:  # it may have been known before it changed and went
-                self._publish("removed", {"path": outcome.job.path})
-            elif outcome.status is not ReadStatus.CHANGED:
-                self._announce_file(outcome.job.file_id, outcome.job.path)
-
-    def _announce_file(self, file_id: FileId, path: bytes) -> None:
-        database = self._database
-        copy = answers.copy_of_file(database, file_id)
-        if copy is None:
-            error = files.why_failed(database, file_id)
-            if error is not None:
-                self._publish("failed", {"path": path, "error": error})
-            return
-        size = {"bytes": copy.size_bytes, "width": copy.width, "height": copy.height}
-        self._publish("indexed", {"path": path, **size})
-        # of one file that shows the same, or of one that shows what is nearest
-        same = answers.another_copy(database, copy, file_id)
-        if same is not None:
-            self._publish_match(path, same.path, 0.0, 0.0, 0, False)
-        elif (nearest := answers.nearest_match(database, copy.picture_id)) is not None:
-            other, mirrored = nearest
-            assert self._intake is not None
-            distance = self._intake().measure(other, copy.picture_id, mirrored=mirrored)
-            for of_other in answers.copies_of(database, [other])[:1]:
-                self._publish_match(path, of_other.path, *distance)
-
-    def _publish_match(
-        self, path: bytes, other: bytes, mse: float, structure: float, turn: int, mirrored: bool
-    ) -> None:
-        distance = {"mse": mse, "structure": structure, "turn": turn, "mirrored": mirrored}
-        self._publish("matched", {"path": path, "other": other, **distance})
+        assert self._intake is not None
+        announce(self._database, self._publish, self._intake().measure, batch)
 
     def _turn(self) -> None:
         """Do what is to be done, or wait for it."""
@@ -237,24 +212,24 @@ class Updater:
         due = self._hints.due()
         with self._asking:
             asked, self._asked = self._asked, set()
-        roots = {root for root in self._work.roots if root in asked} | {*due.roots}
+        to_survey = {root for root in self._work.roots if root in asked} | {*due.roots}
         try:
-            if roots or asked or due.files or due.folders or due.trees:
-                self._look(due, roots, asked - roots)
+            if to_survey or asked or due.files or due.folders or due.trees:
+                self._look(due, to_survey, asked - to_survey)
             if self._unfinished:
                 self._catch_up()
         except BaseException:
             # Nothing seen is forgotten: what was looked at already is looked at again.
-            self.rescan([*(asked | roots)])
+            self.rescan([*(asked | to_survey)])
             self._hints.put_back(Due(due.files, due.folders, due.trees, []))
             raise
         if not self._asked and self._hints.seconds_until_due() != 0:
             self._rest()
 
-    def _look(self, due: Due, roots: set[bytes], folders: set[bytes]) -> None:
+    def _look(self, due: Due, to_survey: set[bytes], folders: set[bytes]) -> None:
         work = self._work
         self._unfinished = True
-        for root in sorted(roots):  # one by one, so that an interruption leaves little untold
+        for root in sorted(to_survey):  # one by one, so that little is left untold after an interruption
             found = survey(self._database, [root], work.rules, self.progress, tell=True)
             for path, reason in found.unreadable:
                 _log.warning("cannot list %s: %s", path, reason)
@@ -280,7 +255,7 @@ class Updater:
 
     def _catch_up(self) -> None:
         assert self._intake is not None
-        changing = catch_up(self._database, self._work.roots, self._work.limits, self._intake)
+        changing = catch_up(self._database, self._online_roots(), self._work.limits, self._intake)
         if not self.started.is_set():
             self._intake().be_ready()  # the first new photo, or whoever asks `find` first, shall not wait for it
         self._changed()
@@ -293,7 +268,6 @@ class Updater:
     def _rest(self) -> None:
         """Wait until there is something to do."""
         self.progress.stage_name = "idle"
-        self._count(at_once=True)
         self._busy = False
         wait = self._hints.seconds_until_due() if self._may_go_on() else None  # in a pause what is due stays so
         limit = 1.0 if self._unfinished or not self._may_go_on() else 5.0
@@ -302,20 +276,35 @@ class Updater:
     def _changed(self) -> None:
         """Something was committed."""
         self.changes += 1
-        self._count(at_once=False)
+        self._count()
 
-    def _count(self, *, at_once: bool) -> None:
-        now = time.monotonic()
-        if self._counted != self.changes and (at_once or now - self._counted_at >= _COUNT_SECONDS):
-            self._counted, self._counted_at = self.changes, now
-            database = self._database
-            self.counts = {
-                "files": answers.count_files(database),
-                "unread": answers.count_pending(database),
-                "failed": len(files.failures(database, b"/")),
-                "pictures": answers.count_pictures(database),
-                "matches": answers.count_matches(database),
-            }
+    def _online_roots(self) -> list[bytes]:
+        """The roots that could be listed when they were last looked at."""
+        away = {*self.survey.offline, *(path for path, _ in self.survey.unreadable)}
+        return [root for root in self._work.roots if root not in away]
+
+    def _count(self) -> None:
+        """What the index holds, read at the same cost for any size.
+
+        files, failed       under the roots in force
+        unread              of the files, those to be read now: their roots are online
+        unread_offline      of the files, those that are read once their root is online again
+        files_outside       files that are known, but lie under no root in force; not part of the above
+        pictures, matches   all that are stored
+        """
+        by_root = roots.counts_by_root(self._database)
+        online = self._online_roots()
+        everywhere = sum(by_root.values(), FileCounts())
+        unread = sum(by_root[root].pending for root in online)
+        self.counts = {
+            "files": everywhere.files,
+            "failed": everywhere.failed,
+            "unread": unread,
+            "unread_offline": everywhere.pending - unread,
+            "files_outside": roots.counts_outside(self._database).files,
+            "pictures": roots.count_pictures(self._database),
+            "matches": roots.count_matches(self._database),
+        }
 
     def _sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

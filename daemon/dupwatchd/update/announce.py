@@ -1,0 +1,55 @@
+"""Tells of what was taken in, as events for whoever listens: indexed, failed, removed, and matched with what.
+
+In goes a batch that is durable; out go events, through a function given by the caller.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dupwatchd.db import answers, files
+from dupwatchd.db.answers import Copy
+from dupwatchd.db.connection import Database
+from dupwatchd.model import FileId, ReadStatus
+from dupwatchd.update.intake import CommittedBatch
+
+Publish = Callable[[str, dict[str, Any]], None]
+
+
+class Measure(Protocol):
+    """Measures two pictures, see `Intake.measure`."""
+
+    def __call__(self, a: int, b: int, *, mirrored: bool) -> tuple[float, float, int, bool]:
+        """The values mse and structure, the turn, and whether mirrored."""
+
+
+def announce(database: Database, publish: Publish, measure: Measure, batch: CommittedBatch) -> None:
+    """Publish an event, or two, for each file of a batch."""
+    for outcome in batch.outcomes:
+        if outcome.status is ReadStatus.VANISHED:  # it may have been known before it changed and vanished
+            publish("removed", {"path": outcome.job.path})
+        elif outcome.status is not ReadStatus.CHANGED:
+            _announce_file(database, publish, measure, outcome.job.file_id, outcome.job.path)
+
+
+def _announce_file(database: Database, publish: Publish, measure: Measure, file_id: FileId, path: bytes) -> None:
+    copy = answers.copy_of_file(database, file_id)
+    if copy is None:
+        error = files.why_failed(database, file_id)
+        if error is not None:
+            publish("failed", {"path": path, "error": error})
+        return
+    publish("indexed", {"path": path, "bytes": copy.size_bytes, "width": copy.width, "height": copy.height})
+    _announce_match(database, publish, measure, file_id, copy)
+
+
+def _announce_match(database: Database, publish: Publish, measure: Measure, file_id: FileId, copy: Copy) -> None:
+    """Name one other file: one that shows the same picture, or else the picture that is nearest in structure."""
+    other = answers.another_copy(database, copy, file_id)
+    distance = (0.0, 0.0, 0, False)
+    if other is None and (nearest := answers.nearest_match(database, copy.picture_id)) is not None:
+        picture_id, mirrored = nearest
+        other = answers.any_copy_of(database, picture_id)
+        distance = measure(picture_id, copy.picture_id, mirrored=mirrored)
+    if other is not None:
+        values = dict(zip(("mse", "structure", "turn", "mirrored"), distance, strict=True))
+        publish("matched", {"path": copy.path, "other": other.path, **values})

@@ -11,6 +11,7 @@ from dupwatchd.db.connection import Database, Row
 from dupwatchd.db.files import under
 
 _OUTSIDE = 0
+_IS_OUTSIDE = "EXISTS (SELECT 1 FROM folder WHERE folder.id = file.folder_id AND folder.root_id = 0)"
 _TALLIED = ("picture", "match")
 
 
@@ -29,11 +30,12 @@ class FileCounts:
 def put_in_force(database: Database, roots: Iterable[bytes]) -> None:
     """Let these roots (absolute, none inside another) and no others be in force.
 
-    Does nothing if they are already; else it goes through all folders and files once.
+    Goes through all folders and files once, unless they are already: then only through the files that are pending.
     """
     wanted = set(roots)
-    before = {path for (path,) in database.rows("SELECT path FROM root WHERE id != ?", (_OUTSIDE,))}
-    if wanted == before:
+    if wanted == {path for (path,) in database.rows("SELECT path FROM root WHERE id != ?", (_OUTSIDE,))}:
+        if database.row(f"SELECT 1 FROM file WHERE pending = 1 AND {_IS_OUTSIDE} LIMIT 1"):
+            database.rows(f"UPDATE file SET pending = 2 WHERE pending = 1 AND {_IS_OUTSIDE}")
         return
     with database.transaction():
         database.rows("UPDATE folder SET root_id = ? WHERE root_id != ?", (_OUTSIDE, _OUTSIDE))
@@ -44,15 +46,10 @@ def put_in_force(database: Database, roots: Iterable[bytes]) -> None:
             )
             where, bindings = under(path)
             database.rows(f"UPDATE folder SET root_id = ? WHERE {where}", (root_id, *bindings))
-        _hide_pending_outside(database)
+        # 2 for files outside, so that whoever looks for files to be read does not pass over them each time
+        database.rows(f"UPDATE file SET pending = 2 WHERE pending = 1 AND {_IS_OUTSIDE}")
+        database.rows(f"UPDATE file SET pending = 1 WHERE pending = 2 AND NOT {_IS_OUTSIDE}")
         count_anew(database)
-
-
-def _hide_pending_outside(database: Database) -> None:
-    """``pending`` is 2 for files outside, so that whoever looks for files to be read never passes over them."""
-    outside = "(SELECT 1 FROM folder WHERE folder.id = file.folder_id AND folder.root_id = 0)"
-    database.rows(f"UPDATE file SET pending = 2 WHERE pending = 1 AND EXISTS {outside}")
-    database.rows(f"UPDATE file SET pending = 1 WHERE pending = 2 AND NOT EXISTS {outside}")
 
 
 def count_anew(database: Database) -> None:

@@ -1,4 +1,8 @@
-"""Watch → db, where something may have changed: what the hints point at is compared with what is known."""
+"""Watch → db, where something may have changed: what the hints point at is compared with what is known.
+
+In go the hints that are due; out come rows in the database and a `Survey` of what was found. Nothing here costs more
+the more files a root holds: only what the hints name is listed, and only what is known of that is read.
+"""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -21,30 +25,18 @@ def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Du
     found = Survey()
     changes = Changes(database, found, tell=True)
     for root in roots:
-        if not any(at_or_below(path, root) for path in (*hints.files, *hints.folders, *hints.trees)):
+        here = _part_below(hints, root, rules)
+        if not here:
             continue
         if root_is_offline(database, root, rules):
             found.offline.append(root)
             continue
         found.listed.append(root)
-        trees = [path for path in hints.trees if at_or_below(path, root) and not rules.leaves_out(path, root)]
-        for folder, names in _by_folder(path for path in hints.files if path != root and at_or_below(path, root)):
-            known = files.known_folder(database, folder)
-            if known is None:
-                trees.append(folder)
-            elif (changed := difference_of_files(database, folder, known, names, root, rules)) is not None:
-                changes.add(changed)
-            else:
-                trees.append(folder)
-        for folder in (path for path in hints.folders if at_or_below(path, root)):
-            known = files.known_folder(database, folder)
-            listing = list_folder(folder, root, rules) if known else None
-            if known is None or listing is None or listing.error is not None:
-                trees.append(folder)
-                continue
-            found.listed.append(folder)
-            changes.add(difference(database, listing, known))
-            trees += files.folders_directly_in(database, folder).symmetric_difference(listing.folders)
+        trees = [
+            *here.trees,
+            *_compare_files(database, root, here.files, rules, changes),
+            *_compare_folders(database, root, here.folders, rules, changes),
+        ]
         walk_and_compare(database, root, outermost(trees), rules, changes, None)
         gone = changes.count_gone()
         if gone > 1 and files.has_at_most(database, root, int(gone / hold_back_share)):
@@ -53,6 +45,47 @@ def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Du
         changes.apply()
     changes.tell_moves()
     return found
+
+
+def _part_below(hints: Due, root: bytes, rules: WalkRules) -> Due:
+    """Those of the hints that lie at or below a root and are not left out by the rules."""
+
+    def wanted(paths: Iterable[bytes]) -> list[bytes]:
+        return [path for path in paths if at_or_below(path, root) and not rules.leaves_out(path, root)]
+
+    return Due([path for path in wanted(hints.files) if path != root], wanted(hints.folders), wanted(hints.trees), [])
+
+
+def _compare_files(
+    database: Database, root: bytes, paths: Iterable[bytes], rules: WalkRules, changes: Changes
+) -> list[bytes]:
+    """Compare single files; returns the folders that must be walked instead, as they are new, gone or remounted."""
+    to_walk = []
+    for folder, names in _by_folder(paths):
+        known = files.known_folder(database, folder)
+        changed = difference_of_files(database, folder, known, names, root, rules) if known else None
+        if changed is None:
+            to_walk.append(folder)
+        else:
+            changes.add(changed)
+    return to_walk
+
+
+def _compare_folders(
+    database: Database, root: bytes, folders: Iterable[bytes], rules: WalkRules, changes: Changes
+) -> list[bytes]:
+    """Compare the files that lie directly in some folders; returns the folders that must be walked."""
+    to_walk: list[bytes] = []
+    for folder in folders:
+        known = files.known_folder(database, folder)
+        listing = list_folder(folder, root, rules) if known else None
+        if known is None or listing is None or listing.error is not None:
+            to_walk.append(folder)
+            continue
+        changes.found.listed.append(folder)
+        changes.add(difference(database, listing, known))
+        to_walk += files.folders_directly_in(database, folder).symmetric_difference(listing.folders)
+    return to_walk
 
 
 def _by_folder(paths: Iterable[bytes]) -> list[tuple[bytes, set[bytes]]]:

@@ -1,0 +1,83 @@
+"""A database of each older schema opens as one of today, with all that was in it."""
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from dupwatchd.db import facts, files, pictures, roots, schema, upkeep
+from dupwatchd.db.connection import FILE_NAME, Database, open_database
+from dupwatchd.db.roots import FileCounts
+from dupwatchd.model import FileId
+
+_FILLED = """
+INSERT INTO fact VALUES ('thumbnail_px', 32), ('untidy', 1);
+INSERT INTO folder (id, path, device, listing) VALUES (1, x'2f61', 7, x'00'), (2, x'2f61622f63', 7, NULL);
+INSERT INTO picture VALUES (0, x'01', 0), (1, x'02', 0), (2, x'03', 1);
+INSERT INTO free_slot VALUES (3);
+INSERT INTO content (id, digest, way, picture_id, width, height, format, error, foreign_kind) VALUES
+    (1, x'01', 0, 0, 4, 3, 'JPEG', NULL, 0), (2, x'02', 0, 1, 4, 3, 'JPEG', NULL, 0),
+    (3, x'03', 0, 2, 4, 3, 'PNG', NULL, 0), (4, x'04', 0, NULL, NULL, NULL, NULL, 'damaged', 0),
+    (5, x'05', 0, NULL, NULL, NULL, NULL, 'no image', 1);
+INSERT INTO file (id, folder_id, name, size_bytes, mtime_ns, device, inode, pending, content_id, error) VALUES
+    (1, 1, CAST('a.jpg' AS BLOB), 1, 1, 7, 1, 0, 1, NULL), (2, 1, CAST('b.jpg' AS BLOB), 1, 1, 7, 2, 0, 2, NULL),
+    (3, 1, CAST('damaged' AS BLOB), 1, 1, 7, 3, 0, 4, NULL), (4, 1, CAST('no.jpg' AS BLOB), 1, 1, 7, 4, 0, 5, NULL),
+    (5, 2, CAST('foreign' AS BLOB), 1, 1, 7, 5, 0, 5, NULL),
+    (6, 2, CAST('locked' AS BLOB), 1, 1, 7, 6, 0, NULL, 'EACCES'),
+    (7, 2, CAST('new.jpg' AS BLOB), 1, 1, 7, 7, 1, NULL, NULL);
+INSERT INTO match (a, b, mirrored, mse, structure) VALUES (0, 1, 0, 1.5, 0.01);
+"""
+
+
+def made_by_version(version: int, state: Path) -> None:
+    """As the program of that schema left it."""
+    (state / "blocks").mkdir()
+    connection = apsw.Connection(str(state / FILE_NAME))
+    database = Database(connection, "")
+    for step in schema._STEPS[:version]:
+        step(database)
+    connection.execute(_FILLED)
+    if version == 2:
+        connection.execute("""INSERT INTO fact VALUES ('compared', '{"own": "", "keep_own": 0.0}')""")
+        connection.execute("UPDATE match SET own = 0.5")
+    connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {version}")
+    connection.close()
+
+
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+def test_an_older_database_opens_with_all_that_was_in_it(tmp_path: Path, version: int) -> None:
+    made_by_version(version, tmp_path)
+    database = open_database(str(tmp_path))
+    assert database.value("PRAGMA user_version") == schema.VERSION
+    assert upkeep.faults(database) == []
+    assert roots.counts_outside(database) == FileCounts(7, 1, 3)
+    failed = {(failure.path, failure.error) for failure in files.failures(database, b"/")}
+    assert failed == {(b"/a/damaged", "damaged"), (b"/a/no.jpg", "no image"), (b"/ab/c/locked", "EACCES")}
+    assert [job.file_id for job in files.pending_jobs(database, b"/", FileId(-1), 9)] == [7]
+    assert [row[:5] for row in pictures.matches_around(database, [0])] == [(0, 1, 0, 1.5, 0.01)]
+    roots.put_in_force(database, [b"/a"])
+    assert roots.counts_by_root(database) == {b"/a": FileCounts(4, 0, 2)}
+    with database.transaction():
+        assert pictures.remove_unused_contents(database) == [2]
+    database.close()
+
+
+def test_the_users_own_measure_keeps_its_values_under_its_new_name(tmp_path: Path) -> None:
+    made_by_version(2, tmp_path)
+    database = open_database(str(tmp_path))
+    assert database.rows("SELECT custom FROM match") == [(0.5,)]
+    assert facts.read(database)["compared"] == '{"custom": "", "keep_custom": 0.0}'
+    database.close()
+
+
+def test_an_older_database_and_a_new_one_have_the_same_tables(tmp_path: Path) -> None:
+    (tmp_path / "new" / "blocks").mkdir(parents=True)
+    new = open_database(str(tmp_path / "new"))
+    expected = set(new.rows("SELECT type, name, tbl_name FROM sqlite_master"))
+    new.close()
+    for version in range(1, schema.VERSION):
+        (tmp_path / str(version)).mkdir()
+        made_by_version(version, tmp_path / str(version))
+        database = open_database(str(tmp_path / str(version)))
+        assert set(database.rows("SELECT type, name, tbl_name FROM sqlite_master")) == expected
+        database.close()

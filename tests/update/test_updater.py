@@ -1,0 +1,200 @@
+"""The thread that keeps the index current: what it announces, what it counts, and what interrupts it."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dupwatchd.db.connection import open_database, open_for_reading
+from dupwatchd.update.updater import Updater, Work
+from dupwatchd.watch.hints import Hints
+from tests.update.small_index import LIMITS, RULES, FilePool, intake_on_demand, known_paths, new_database, write
+
+_PATIENCE_SECONDS = 20.0
+
+
+class Running:
+    """An updater in a thread of its own, on real files and a real database."""
+
+    def __init__(self, place: Path, roots: list[Path]) -> None:
+        self.state = place / "state"
+        is_new = not self.state.exists()
+        self.database = new_database(self.state) if is_new else open_database(str(self.state))
+        self.hints = Hints(0.02, 1.0, 1000)
+        self.pool = FilePool()
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.may_work = True
+        self.updater = Updater(self.database, self.work(roots), self.hints, self._publish, lambda: self.may_work)
+        intake = intake_on_demand(self.database, self.state, self.pool, self.updater.progress, self.updater.announce)
+        self.thread = threading.Thread(target=self.updater.run, args=(intake,))
+
+    def work(self, roots: list[Path]) -> Work:
+        return Work([os.fsencode(root) for root in roots], RULES, LIMITS, 0.5, 3600.0)
+
+    def _publish(self, topic: str, event: dict[str, Any]) -> None:
+        self.events.append((topic, event))
+
+    def until(self, is_true: Callable[[], bool]) -> None:
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not is_true():
+            assert time.monotonic() < end, (self.updater.state, self.updater.counts, self.events)
+            assert self.thread.is_alive()
+            time.sleep(0.01)
+
+    def until_quiet(self) -> None:
+        self.until(lambda: self.updater.is_quiet)
+
+    def touch(self, path: Path, data: bytes) -> None:
+        """Write a file, and say that it has changed."""
+        write(path, data)
+        self.hints.touched(os.fsencode(path), closed=True)
+
+    def told(self, topic: str) -> list[bytes]:
+        return [event["path"] for name, event in self.events if name == topic]
+
+    def names(self) -> set[str]:
+        reader = open_for_reading(str(self.state))
+        try:
+            return {os.path.basename(os.fsdecode(path)) for path in known_paths(reader)}
+        finally:
+            reader.close()
+
+
+@contextmanager
+def running(place: Path, *roots: Path, before: Callable[[Running], None] = lambda _: None) -> Iterator[Running]:
+    """Started after ``before`` was called; a second one in the same place goes on with the state of the first."""
+    one = Running(place, list(roots))
+    before(one)
+    one.thread.start()
+    try:
+        yield one
+    finally:
+        one.updater.stop()
+        one.thread.join(10)
+        one.database.close()
+    assert not one.thread.is_alive()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write(tmp_path / "root" / "a.jpg", b"one")
+    return tmp_path / "root"
+
+
+def test_what_lies_there_at_the_start_and_what_comes_later_is_taken_in_and_announced(
+    tmp_path: Path, root: Path
+) -> None:
+    with running(tmp_path, root) as one:
+        one.until_quiet()
+        assert one.told("indexed") == [os.fsencode(root / "a.jpg")]
+        one.touch(root / "b.jpg", b"one again")
+        one.until(lambda: len(one.told("matched")) == 1)
+        [matched] = [event for topic, event in one.events if topic == "matched"]
+        assert (matched["path"], matched["other"]) == (os.fsencode(root / "b.jpg"), os.fsencode(root / "a.jpg"))
+        one.touch(root / "c.jpg", b"damaged")
+        one.until(lambda: one.told("failed") == [os.fsencode(root / "c.jpg")])
+        one.until_quiet()
+        (root / "a.jpg").rename(root / "moved.jpg")
+        for name in ("a.jpg", "moved.jpg"):
+            one.hints.touched(os.fsencode(root / name), closed=True)
+        one.until(lambda: one.told("moved") == [os.fsencode(root / "moved.jpg")])
+        (root / "b.jpg").unlink()
+        one.hints.touched(os.fsencode(root / "b.jpg"), closed=True)
+        one.until(lambda: one.told("removed") == [os.fsencode(root / "b.jpg")])
+        one.until_quiet()
+        counts = one.updater.counts
+        assert (counts["files"], counts["failed"], counts["unread"], counts["pictures"]) == (2, 1, 0, 1)
+
+
+def test_in_a_pause_nothing_is_read_and_afterwards_everything_is(tmp_path: Path, root: Path) -> None:
+    with running(tmp_path, root) as one:
+        one.until_quiet()
+        one.updater.pause()
+        one.until(lambda: one.updater.state == "paused")
+        one.touch(root / "b.jpg", b"two")
+        one.until(lambda: one.updater.pending == 1)
+        time.sleep(0.2)
+        assert not one.updater.is_quiet
+        assert one.names() == {"a.jpg"}
+        one.updater.resume()
+        one.until_quiet()
+        assert one.names() == {"a.jpg", "b.jpg"}
+
+
+def test_outside_its_hours_it_rests(tmp_path: Path, root: Path) -> None:
+    with running(tmp_path, root) as one:
+        one.until_quiet()
+        one.may_work = False
+        one.updater.rescan([os.fsencode(root)])
+        one.until(lambda: one.updater.state == "paused")
+        one.may_work = True
+        one.updater.resume()
+        one.until_quiet()
+
+
+def test_a_rescan_of_a_folder_finds_what_no_hint_told(tmp_path: Path, root: Path) -> None:
+    with running(tmp_path, root) as one:
+        one.until_quiet()
+        write(root / "deep" / "b.jpg", b"two")
+        one.updater.rescan([os.fsencode(root / "deep")])
+        one.until_quiet()
+        assert one.names() == {"a.jpg", "b.jpg"}
+
+
+def test_files_of_a_root_that_is_watched_no_more_are_not_counted_but_named_apart(tmp_path: Path, root: Path) -> None:
+    write(tmp_path / "other" / "x.jpg", b"damaged")
+    write(tmp_path / "other" / "y.jpg", b"why")
+    with running(tmp_path, root, tmp_path / "other") as one:
+        one.until_quiet()
+        assert (one.updater.counts["files"], one.updater.counts["failed"]) == (3, 1)
+        one.updater.change(one.work([root]), one.hints)
+        one.until_quiet()
+        counts = one.updater.counts
+        assert (counts["files"], counts["failed"], counts["files_outside"]) == (1, 0, 2)
+        assert one.updater.pending == 0
+
+
+def test_what_waits_for_a_root_that_is_offline_is_not_pending_and_is_read_when_it_is_back(
+    tmp_path: Path, root: Path
+) -> None:
+    other = tmp_path / "other"
+    write(other / "x.jpg", b"two")
+    with running(tmp_path, root, other) as one:
+        one.until_quiet()
+
+    def lose_disk(two: Running) -> None:
+        """Of a file that was seen and not read yet."""
+        two.database.rows("UPDATE file SET pending = 1, content_id = NULL WHERE name = CAST('x.jpg' AS BLOB)")
+        shutil.move(other, tmp_path / "away")
+        other.mkdir()
+
+    with running(tmp_path, root, other, before=lose_disk) as two:
+        two.until_quiet()
+        assert (two.updater.counts["unread"], two.updater.counts["unread_offline"], two.updater.pending) == (0, 1, 0)
+        assert two.names() == {"a.jpg", "x.jpg"}
+        other.rmdir()
+        shutil.move(tmp_path / "away", other)
+        two.updater.rescan([os.fsencode(other)])
+        two.until(lambda: two.updater.is_quiet and two.updater.counts["unread_offline"] == 0)
+        assert os.fsencode(other / "x.jpg") in two.told("indexed")
+
+
+def test_a_stop_in_the_middle_keeps_what_was_read_and_the_next_run_goes_on(tmp_path: Path, root: Path) -> None:
+    for number in range(50):
+        write(root / f"{number}.jpg", b"%d" % number)
+    with running(tmp_path, root) as one:
+        one.until(lambda: len(one.pool.read) > 10)
+        one.updater.stop()
+        one.thread.join(10)
+        read = len(one.pool.read)
+    with running(tmp_path, root) as two:
+        two.until_quiet()
+        assert two.updater.counts["files"] == 51
+        assert two.updater.counts["pictures"] == 51
+        assert len(two.pool.read) <= 51 - read + 2

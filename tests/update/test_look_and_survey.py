@@ -166,7 +166,7 @@ def test_a_root_that_was_never_seen_is_not_offline(tmp_path: Path) -> None:
 
 def test_what_could_not_be_looked_at_stays_told_until_it_can() -> None:
     before = Survey(unreadable=[(b"/a/x", "denied"), (b"/b", "denied")], offline=[b"/c"])
-    after = before.gaps_after(Survey(walked=[b"/a"], listed=[b"/c"], offline=[b"/d"]))
+    after = before.not_looked_at_after(Survey(walked=[b"/a"], listed=[b"/c"], offline=[b"/d"]))
     assert after.unreadable == [(b"/b", "denied")]
     assert after.offline == [b"/d"]
 

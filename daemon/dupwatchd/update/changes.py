@@ -1,5 +1,10 @@
-"""How folders differ from what is known of them, collected and taken over into the database."""
+"""How folders differ from what is known of them.
 
+In go listings and what the database knows; out come a `Survey`, which says what was found, and, through `Changes`,
+rows in the database: some at a time, each time in one transaction. `survey` and `look` fill both.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dupwatchd.db import files
@@ -18,14 +23,19 @@ class Survey:
     files: int = 0
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)  # folders and why
     offline: list[bytes] = field(default_factory=list)  # folders whose disk is not there, see `is_offline`
-    removed: list[bytes] = field(default_factory=list)  # files that are gone; only if they are asked for
-    moved: list[tuple[bytes, bytes]] = field(default_factory=list)  # likewise: from, to
-    held_back: list[bytes] = field(default_factory=list)  # roots of which so much is gone that a survey must tell
+    removed: list[bytes] = field(default_factory=list)  # files that are gone; filled only if asked for
+    moved: list[tuple[bytes, bytes]] = field(default_factory=list)  # from and to; filled only if asked for
+    held_back: list[bytes] = field(default_factory=list)  # roots of which much is gone: a survey has to confirm it
     walked: list[bytes] = field(default_factory=list)  # folders that were walked with all below them
-    listed: list[bytes] = field(default_factory=list)  # folders that are there and can be listed, beside those
+    listed: list[bytes] = field(default_factory=list)  # folders that were listed without those below them
 
-    def gaps_after(self, later: "Survey") -> "Survey":
-        """What could not be looked at, now that some of it has been looked at again; with nothing else in it."""
+    def online_of(self, roots: Sequence[bytes]) -> list[bytes]:
+        """Those of the roots that were there and could be listed; files under the others are not to be read now."""
+        away = {*self.offline, *(path for path, _ in self.unreadable)}
+        return [root for root in roots if root not in away]
+
+    def not_looked_at_after(self, later: "Survey") -> "Survey":
+        """What could not be looked at, now that ``later`` has looked at some of it again; no other field is filled."""
 
         def holds(path: bytes) -> bool:
             return path not in later.listed and not any(at_or_below(path, top) for top in later.walked)
@@ -37,7 +47,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Difference:
-    """One folder: how it is not as it is known."""
+    """How one folder differs from what is known of it."""
 
     path: bytes
     device: int
@@ -72,7 +82,7 @@ class Changes:
         self._missing |= folders
 
     @property
-    def many(self) -> bool:
+    def are_many(self) -> bool:
         """Is it time to apply, so that memory and what a kill costs stay bounded?"""
         return sum(len(difference.changed) for difference in self._differences) >= _FILES_AT_ONCE
 
@@ -85,7 +95,7 @@ class Changes:
         return sum((row.size_bytes, row.mtime_ns, row.inode) not in appeared for row in gone)
 
     def drop_gone(self) -> None:
-        """Take nothing away; folders that lose files are not taken for known as they are now."""
+        """Remove no file; folders that lost files are listed again the next time."""
         self._missing.clear()
         self._differences = [
             Difference(one.path, one.device, None if one.gone else one.digest, one.changed, {})
@@ -119,7 +129,7 @@ class Changes:
             self._vanished += [(prefix + name, row) for name, row in rows.items()]
 
     def tell_moves(self) -> None:
-        """A file that is gone, and one of the same inode, size and time that is new, are one that moved."""
+        """Sort files that are gone into moved and removed: one moved if its inode, size and time came up elsewhere."""
         for path, row in self._vanished:
             to = self._appeared.get((row.size_bytes, row.mtime_ns, row.inode))
             if to is None:
@@ -137,13 +147,13 @@ def difference(database: Database, listing: Listing, before: KnownFolder | None)
 def difference_of_files(
     database: Database, folder: bytes, known: KnownFolder, names: set[bytes], root: bytes, rules: WalkRules
 ) -> Difference | None:
-    """Of some files of a known folder; None if the folder cannot be opened."""
+    """How some files of a known folder differ; None if it cannot be opened or lies on another device than before."""
     listed = stamped_files(folder, names, root, rules)
     if listed is None:
         return None
     device, stable, entries = listed
     if device != known.device:
-        return None  # something is mounted there, or no more: look at all of it
+        return None  # something was mounted or unmounted there: all of it is to be walked
     rows = files.files_of_folder(database, known.folder_id, names)
     return _compared(folder, device, None, entries, rows, stable)
 

@@ -5,8 +5,9 @@
     tidy     contents and pictures that no file shows any more are forgotten: a moved file has kept its picture
     rejoin   what was joined only through a picture that is gone is searched again
 
-Killed at any point, the next run finds the files of unfinished batches pending and ends in the same state as an
-undisturbed run. Everything here runs in one thread; the worker processes are behind the intake's pool.
+If the program is killed at any point, the next run finds the files of unfinished batches pending and ends in
+the same state as a run that was not disturbed. All this runs in one thread; worker processes are hidden behind the
+intake's pool.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +54,7 @@ def bring_up_to_date(
     """Make the index agree with what is under the roots; returns the survey and how many files are still changing."""
     put_in_force(database, roots)
     found = survey(database, roots, rules, progress)
-    return found, catch_up(database, roots, limits, intake)
+    return found, catch_up(database, found.online_of(roots), limits, intake)
 
 
 def catch_up(database: Database, roots: Sequence[bytes], limits: Limits, intake: IntakeOnDemand) -> int:

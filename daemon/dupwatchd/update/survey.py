@@ -38,7 +38,7 @@ def walk_and_compare(
     changes: Changes,
     progress: Progress | None,
 ) -> None:
-    """Walk what is at and below these folders and collect how it differs from what is known."""
+    """Walk what is at and below ``starts``, folders of the root, and collect in ``changes`` how it differs."""
     if not starts:
         return
     known = {path: folder for start in starts for path, folder in files.known_folders(database, start).items()}
@@ -60,6 +60,6 @@ def walk_and_compare(
         before = known.get(listing.path)
         if before is None or before.listing != listing.digest:
             changes.add(difference(database, listing, before))
-            if progress is not None and changes.many:
+            if progress is not None and changes.are_many:
                 changes.apply()
     changes.add_missing({path: known[path] for path in missing})

@@ -28,8 +28,8 @@ from dupwatchd.watch.walk import WalkRules
 
 _log = logging.getLogger("dupwatchd")
 _STATES = {"idle": "idle", "starting": "starting", "looking for photos": "scanning", "looking at changes": "scanning"}
-_LONG_SECONDS = 2.0  # work that takes longer is a batch of many photos, not the one that somebody waits for
-_TOGETHER_SECONDS = 0.05  # both halves of a move are looked at in one go, or it would be told as a loss and a find
+_LONG_SECONDS = 2.0  # work that takes longer is for many photos, not for the one that somebody has just saved
+_TOGETHER_SECONDS = 0.05  # later than due: so both halves of a move are looked at together, and told as a move
 _AFTER_ERROR_SECONDS = 30.0  # until what failed is tried again
 
 
@@ -46,7 +46,7 @@ class Work:
 
 @dataclass
 class Progress:
-    """How far the work is; read by other threads. Raises Interrupted where the work is to stop."""
+    """How far the work is; any thread may read it. Its methods raise Interrupted when the work is to stop."""
 
     attend: Callable[[], None]
     stage_name: str = "starting"
@@ -92,6 +92,7 @@ class Updater:
         self._paused = False
         self._asked: set[bytes] = set()  # roots, or folders below them, to be looked through
         self._asking = threading.Lock()  # around `_asked`
+        self._are_roots_in_force = False  # does the database know the roots of `_work`?
         self._unfinished = True  # something pending may be in the database
         self._busy = True
         self._busy_since = time.monotonic()
@@ -162,16 +163,17 @@ class Updater:
     def run(self, intake: IntakeOnDemand) -> None:
         """Work until `stop`."""
         self._intake = intake
-        self._put_roots_in_force()
         next_rescan = 0.0
         while not self._stopping:
             self.last_sign = time.monotonic()
             if self._next is not None:
                 (self._work, self._hints), self._next = self._next, None
                 self.survey = Survey()
-                self._put_roots_in_force()
+                self._are_roots_in_force = False
                 next_rescan = 0.0
             try:
+                if not self._are_roots_in_force:
+                    self._put_roots_in_force()
                 if intake.opened is None and pictures.exist(self._database):
                     intake().compare_anew_if_needed()  # whoever asks `find` shall not wait for photos to be read
                 if time.monotonic() >= next_rescan:
@@ -187,6 +189,7 @@ class Updater:
 
     def _put_roots_in_force(self) -> None:
         roots.put_in_force(self._database, self._work.roots)
+        self._are_roots_in_force = True
         self._changed()
 
     def attend(self) -> None:
@@ -246,7 +249,7 @@ class Updater:
             self._tell(found)
 
     def _tell(self, found: Survey) -> None:
-        self.survey = self.survey.gaps_after(found)
+        self.survey = self.survey.not_looked_at_after(found)
         self._changed()
         for path in found.removed:
             self._publish("removed", {"path": path})
@@ -255,7 +258,7 @@ class Updater:
 
     def _catch_up(self) -> None:
         assert self._intake is not None
-        changing = catch_up(self._database, self._online_roots(), self._work.limits, self._intake)
+        changing = catch_up(self._database, self.survey.online_of(self._work.roots), self._work.limits, self._intake)
         if not self.started.is_set():
             self._intake().be_ready()  # the first new photo, or whoever asks `find` first, shall not wait for it
         self._changed()
@@ -268,6 +271,8 @@ class Updater:
     def _rest(self) -> None:
         """Wait until there is something to do."""
         self.progress.stage_name = "idle"
+        if self._are_roots_in_force:
+            self._count()  # what was committed before an interruption is not counted yet
         self._busy = False
         wait = self._hints.seconds_until_due() if self._may_go_on() else None  # in a pause what is due stays so
         limit = 1.0 if self._unfinished or not self._may_go_on() else 5.0
@@ -277,11 +282,6 @@ class Updater:
         """Something was committed."""
         self.changes += 1
         self._count()
-
-    def _online_roots(self) -> list[bytes]:
-        """The roots that could be listed when they were last looked at."""
-        away = {*self.survey.offline, *(path for path, _ in self.survey.unreadable)}
-        return [root for root in self._work.roots if root not in away]
 
     def _count(self) -> None:
         """What the index holds, read at the same cost for any size.
@@ -293,7 +293,7 @@ class Updater:
         pictures, matches   all that are stored
         """
         by_root = roots.counts_by_root(self._database)
-        online = self._online_roots()
+        online = self.survey.online_of(self._work.roots)
         everywhere = sum(by_root.values(), FileCounts())
         unread = sum(by_root[root].pending for root in online)
         self.counts = {

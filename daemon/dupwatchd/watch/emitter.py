@@ -76,9 +76,9 @@ class TreeEmitter(EventEmitter):
         return len(self._tree) if self._tree is not None else 0
 
     @property
-    def doubled(self) -> bytes | None:
+    def mounted_twice(self) -> bytes | None:
         """A folder that lies in two places of the root; its events name the other place."""
-        return self._tree.doubled if self._tree is not None else None
+        return self._tree.mounted_twice if self._tree is not None else None
 
     def on_thread_start(self) -> None:
         """Watch all folders, in the thread of the caller. Raises WatchesRanOut, OSError or Stopped."""

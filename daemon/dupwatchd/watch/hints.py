@@ -1,7 +1,8 @@
-"""What may have changed and has not been looked at: hints go in, and come out once they are quiet.
+"""What may have changed and has not been looked at yet. Hints go in, and come out once nothing more is said of them.
 
-Hints decide nothing and touch no file: whoever takes them looks at the disk. A file that is still being written keeps
-being touched and so keeps waiting, but never longer than the longest wait. Any thread may call anything here.
+A hint is no more than a path; nothing here touches the disk. Whoever takes a hint compares the place with what is
+known. While a file is being written each write puts its hint off, but not beyond the longest wait. Any thread may
+call anything here. A hint is for one of
 
     file    look at this one path
     folder  look at the files that lie directly in it
@@ -16,15 +17,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import inf
 
-# A writer that has said nothing for a while may be an upload that stalls: a file not yet closed gets more time.
+# A file that is still open for writing waits so many times longer, as the upload may only have stalled.
 _PATIENCE_WHILE_OPEN = 5
-# About 350 bytes each. Beyond it a scan of the root is cheaper than looking at the paths one by one.
+# About 350 bytes each. Beyond that number, a survey of the root costs less than looking at the paths one by one.
 _MOST_HINTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What to look at now; nothing in it lies below another part of it."""
+    """What to look at now. Nothing in it lies at or below one of its trees or roots."""
 
     files: list[bytes] = field(default_factory=list)
     folders: list[bytes] = field(default_factory=list)
@@ -41,12 +42,12 @@ class _Hint:
     __slots__ = ("first", "home", "is_open", "last", "path", "wake_at")
 
     def __init__(self, home: "_Kind", path: bytes, now: float) -> None:
-        self.home = home  # where it is kept, by its path
+        self.home = home  # the dictionary that holds it, by its path
         home[path] = self
         self.path = path
         self.first = self.last = now
         self.is_open = False
-        self.wake_at = inf  # its valid place in the queue; any other place is a leftover
+        self.wake_at = inf  # entries of the queue with another time than this are out of date
 
 
 _Kind = dict[bytes, _Hint]
@@ -74,7 +75,8 @@ class Hints:
         self._trees: _Kind = {}
         self._roots: _Kind = {}
         self._number_of_files = 0
-        # (time, number, hint): never later than the hint is due, often earlier; put right when its turn comes
+        # (time, number, hint), the time never later than the hint is due. It is often earlier, because a hint that is
+        # put off stays where it is; `_peek` gives it its right place when its turn comes.
         self._queue: list[tuple[float, int, _Hint]] = []
         self._queued = 0
 
@@ -115,7 +117,7 @@ class Hints:
             self._absorb_all_below(self._roots[root])
 
     def due(self) -> Due:
-        """Hand out what has been quiet for long enough, or has waited for the longest time; it is no longer pending."""
+        """Take out what has been quiet for the settling time, or has waited for the longest time."""
         with self._changed:
             now = self._clock()
             due = Due()
@@ -130,7 +132,7 @@ class Hints:
             return _without_covered(due)
 
     def put_back(self, due: Due) -> None:
-        """What could not be dealt with waits again, as if it had just been seen."""
+        """Let what could not be dealt with wait again, as if it had just been seen."""
         for path in due.files:
             self.touched(path, closed=True)
         for paths, add in ((due.folders, self.folder), (due.trees, self.tree), (due.roots, self.everything)):
@@ -179,7 +181,7 @@ class Hints:
         self._schedule(hint)
 
     def _absorb_all_below(self, root: _Hint) -> None:
-        """Only for roots: every hint is looked at."""
+        """Replace all hints below a root by that of the root; goes through all hints."""
         below = root.path.rstrip(b"/") + b"/"
         kinds = [self._folders, self._trees, *self._files.values()]
         for hint in [hint for kind in kinds for hint in kind.values() if (hint.path + b"/").startswith(below)]:
@@ -189,13 +191,13 @@ class Hints:
         heapq.heapify(self._queue)
 
     def _absorb(self, cover: _Hint, hint: _Hint) -> None:
-        """What waits for long makes its cover wait for long; the cover's quiet begins with the later of both."""
+        """Let ``cover`` stand for ``hint``, too: the first mention of either counts, and the last one of either."""
         cover.first = min(cover.first, hint.first)
         cover.last = max(cover.last, hint.last)
         self._schedule(cover)
 
     def _cover(self, path: bytes) -> _Hint | None:
-        """The tree or root at or above a path that waits."""
+        """The waiting tree or root at or above a path, if there is one."""
         if not self._trees and not self._roots:
             return None
         while True:
@@ -205,7 +207,7 @@ class Hints:
             path = _parent(path)
 
     def _drop(self, hint: _Hint) -> None:
-        hint.wake_at = inf  # which makes its places in the queue leftovers
+        hint.wake_at = inf  # its entries in the queue are out of date from now on
         del hint.home[hint.path]
         folder = _parent(hint.path)
         if self._files.get(folder) is hint.home:
@@ -218,7 +220,7 @@ class Hints:
         return min(hint.last + quiet_seconds, hint.first + self._longest_wait_seconds)
 
     def _schedule(self, hint: _Hint) -> None:
-        """Give a hint its place in the queue, unless it has an earlier one."""
+        """Enter a hint in the queue, unless it is there with an earlier time."""
         deadline = self._deadline(hint)
         if deadline >= hint.wake_at:
             return
@@ -230,7 +232,7 @@ class Hints:
             self._changed.notify_all()
 
     def _peek(self) -> _Hint | None:
-        """The hint that is due first, with its place in the queue put right."""
+        """The hint that is due first; entries out of date are removed, and hints that were put off get their time."""
         while self._queue:
             wake_at, _, hint = self._queue[0]
             deadline = self._deadline(hint)

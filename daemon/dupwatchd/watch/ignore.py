@@ -37,7 +37,7 @@ DEFAULT_IGNORE = (
 
 
 class IgnoredNames:
-    """Globs against names; one with a slash is held against the path below the root. Case matters."""
+    """Globs for names; a glob with a slash is for the path below the root. Case matters."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         patterns = tuple(patterns)
@@ -50,8 +50,8 @@ class IgnoredNames:
         return self._path is not None
 
     def covers(self, name: bytes, path_below_root: bytes) -> bool:
-        """Is a file or folder to be left alone?"""
-        # as text, so that a question mark stands for a letter, not for half of one
+        """Is a file or folder to be passed over?"""
+        # As text, so that a question mark stands for a letter, and not for one byte of it.
         return bool(
             (self._name and self._name.fullmatch(os.fsdecode(name)))
             or (self._path and self._path.fullmatch(os.fsdecode(path_below_root)))

@@ -87,7 +87,9 @@ class TreeWatch:
         """
         self.lost_events = False  # the kernel's queue overflowed
         self.is_stale = False  # the root, or a disk below it, is gone: a new TreeWatch is needed
-        self.doubled: bytes | None = None  # a folder that is mounted in two places of the root; events name the other
+        self.mounted_twice: bytes | None = (
+            None  # a folder that is mounted in two places of the root; events name the other
+        )
         self._rules = rules
         self._skipped = skipped | rules.left_out
         self._emit = emit
@@ -211,7 +213,7 @@ class TreeWatch:
         if known is not None and known is above.below.get(path):
             return None
         if known is not None and _are_one(known.path, path):
-            self.doubled = path
+            self.mounted_twice = path
             return None
         if known is not None:  # it was moved here from there
             self._drop(known)

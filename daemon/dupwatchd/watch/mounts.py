@@ -3,13 +3,15 @@
 import re
 from dataclasses import dataclass
 
-# Others change them behind the back of this machine. `fuse` and its kinds (sshfs, rclone, mergerfs ...) may.
+from dupwatchd.paths import at_or_below
+
+# Other machines may change them without an event here; so may what is behind `fuse` (sshfs, rclone, mergerfs ...).
 _REMOTE = frozenset([
     "9p", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse",
     "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs",
     "prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 ])  # fmt: skip
-_LAYERED = frozenset(["overlay", "aufs"])  # what is written to a layer directly is not told of
+_LAYERED = frozenset(["overlay", "aufs"])  # no event for what is written to a layer directly
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Mount:
 
     @property
     def is_layered(self) -> bool:
-        """Is it made of others, which may change by themselves?"""
+        """Is it made of other file systems, which may change by themselves?"""
         return self.kind in _LAYERED
 
 
@@ -42,19 +44,14 @@ def current_mounts() -> list[Mount]:
 
 def mount_of(path: bytes, mounts: list[Mount]) -> Mount | None:
     """The mount a path lies on."""
-    above = [mount for mount in mounts if is_at_or_below(path, mount.place)]
+    above = [mount for mount in mounts if at_or_below(path, mount.place)]
     longest = max((len(mount.place) for mount in above), default=0)
     return next((mount for mount in reversed(above) if len(mount.place) == longest), None)
 
 
 def mounts_below(path: bytes, mounts: list[Mount]) -> list[Mount]:
     """The mounts that lie below a path, not at it."""
-    return [mount for mount in mounts if mount.place != path and is_at_or_below(mount.place, path)]
-
-
-def is_at_or_below(path: bytes, folder: bytes) -> bool:
-    """Is a path a folder or something in it?"""
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+    return [mount for mount in mounts if mount.place != path and at_or_below(mount.place, path)]
 
 
 def _parsed(line: bytes) -> Mount:

@@ -194,8 +194,8 @@ class RootObserver(BaseObserver):
             self._why_offline = error.strerror or str(error)
         else:
             emitter = self._emitter()
-            if emitter is not None and emitter.doubled is not None:
-                self._why_polled = f"{os.fsdecode(emitter.doubled)} is in it twice, and heard under one name only"
+            if emitter is not None and emitter.mounted_twice is not None:
+                self._why_polled = f"{os.fsdecode(emitter.mounted_twice)} is in it twice, and heard under one name only"
 
     def _fall_back(self, why: str) -> None:
         """Do without events."""

@@ -1,7 +1,8 @@
-"""Walks the roots: every folder below them with the stamps of its picture files.
+"""Walks the roots: every folder at and below them, with the stamps of its picture files.
 
-Symbolic links are never followed, so loops are harmless. What cannot be listed is reported, not raised. Memory is
-that of one folder and of the list of folders still to be visited.
+In go a root and the rules, out comes one `Listing` for each folder. Symbolic links are never followed, so that loops do
+no harm. A folder that cannot be listed is reported in its listing, not raised. Memory is needed for one folder and for
+the list of folders that are still to be visited.
 """
 
 import hashlib
@@ -18,9 +19,10 @@ from dupwatchd.watch.ignore import IgnoredNames
 
 Entry = tuple[bytes, int, int, int, int]  # name, size_bytes, mtime_ns, device, inode
 _ENTRIES_AT_ONCE = 10_000  # bounds memory in a folder of millions
-_Seen = tuple[str, int, int, int]  # name, size_bytes, mtime_ns, inode; text, for os.fsencode costs as much as a stat
+# name, size_bytes, mtime_ns, inode; the name is text, because os.fsencode costs as much as a stat
+_Seen = tuple[str, int, int, int]
 
-# Their drivers invent inode numbers anew after a remount or under memory pressure: there, size and time must do.
+# Their drivers give other inode numbers after a remount or under memory pressure: only size and time are compared.
 _UNSTABLE_INODES = ("vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk", "fuse", "cifs", "smb3", "9p", "virtiofs")
 
 
@@ -131,9 +133,9 @@ def list_folder(path: bytes, root: bytes, rules: WalkRules) -> Listing | None:
 def stamped_files(
     folder: bytes, names: Iterable[bytes], root: bytes, rules: WalkRules
 ) -> tuple[int, bool, list[Entry]] | None:
-    """Those of some names in a folder that are files to be taken up, with its device and whether inodes are stable.
+    """Of some names in a folder, those that are files to be taken up.
 
-    None if the folder cannot be opened.
+    Returns the folder's device, whether its inode numbers are stable, and the entries; None if it cannot be opened.
     """
     skip = len(root.rstrip(b"/")) + 1
     prefix = folder.rstrip(b"/") + b"/"

@@ -115,9 +115,9 @@ class RootObserver(BaseObserver):
                 self._look_at = time.monotonic() + _LOOK_SECONDS
                 self._take_news()
                 self._look_at_root()
-        except Exception as error:
-            if isinstance(error, Stopped):
-                raise
+        except Stopped:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it was: better a survey too many than a root that stays deaf
             _log.exception("watching %r failed; it is watched anew", self.root)
             self._renew_at = time.monotonic() + _CALM_SECONDS
             self.stopped_event.wait(_CALM_SECONDS)
@@ -131,7 +131,8 @@ class RootObserver(BaseObserver):
             raise Stopped
 
     def _emitter(self) -> TreeEmitter | None:
-        return next((emitter for emitter in self.emitters if isinstance(emitter, TreeEmitter)), None)
+        # a copy of the set, because `state` asks from other threads while this one changes it
+        return next((emitter for emitter in list(self.emitters) if isinstance(emitter, TreeEmitter)), None)
 
     def _last_sign(self) -> float:
         emitter = self._emitter()

@@ -1,3 +1,6 @@
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +57,36 @@ def test_the_digest_tells_any_two_thumbnails_apart() -> None:
 
 def test_nothing_is_read_for_nothing(tmp_path: Path) -> None:
     assert thumbnail_store(str(tmp_path), 16).read([]).shape == (0, 16, 16, 3)
+
+
+def test_what_is_written_can_be_read_at_once_while_other_threads_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SLOTS_PER_BLOCK", 8)
+    monkeypatch.setattr(store, "_MAPS", 2)  # so that readers drop each other's maps
+    blocks = thumbnail_store(str(tmp_path), 16)
+    thumbnails = some(600)
+    blocks.write([0], thumbnails[:1])
+    written = 1  # slots, like rows that are committed
+    done = threading.Event()
+
+    def read(seed: int) -> None:
+        random = np.random.default_rng(seed)
+        while not done.is_set():
+            slots = [written - 1, *random.integers(0, written, 3).tolist()]
+            assert (blocks.read(slots) == thumbnails[slots]).all()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            readers = [pool.submit(read, seed) for seed in range(3)]
+            for slot in range(1, len(thumbnails)):
+                blocks.write([slot], thumbnails[slot : slot + 1])
+                written = slot + 1
+            done.set()
+    finally:
+        sys.setswitchinterval(interval)
+        done.set()
+    for reader in readers:
+        reader.result()

@@ -1,1 +1,1 @@
-"""The blocks: thumbnails at rest, in files of a fixed number of slots. A noun: it keeps, it decides nothing."""
+"""Thumbnails and descriptors at rest: `store`, files of a fixed number of slots. It keeps, and decides nothing."""

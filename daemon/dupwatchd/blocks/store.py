@@ -1,13 +1,16 @@
-"""What is kept of each picture, in files of 4,096 slots each, memory-mapped for reading: thumbnails, descriptors.
+"""Arrays of one shape for each picture (thumbnails, descriptors), in files of 4,096 slots, memory-mapped for reading.
 
 The slot of a picture is its id. A slot counts only once a committed row of the database names it, so writing needs
 no journal: `write`, then `sync`, then the transaction. What a killed run wrote without committing is overwritten.
-One process writes (it holds the lock of the state directory).
+
+One process writes: the one that holds the lock of the state directory. Within it one thread at a time writes, and any
+number of threads read the same store meanwhile.
 """
 
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,29 +23,29 @@ from dupwatchd.errors import DamagedStateError, StateError, UsageError
 
 SLOTS_PER_BLOCK = 4096  # 12.6 MB at 32 px: big enough for few files, small enough to map, copy and mend
 DIGEST_BYTES = 16
-_MAPS = 64
+_MAPS = 64  # mapped at a time: each map holds a file descriptor
 
 
 def thumbnail_store(folder: str, thumbnail_px: int) -> "BlockStore":
-    """The thumbnails (S, S, 3) uint8; what everything else about a picture can be made from."""
+    """The thumbnails (S, S, 3) uint8, S = ``thumbnail_px``; all else about a picture can be made from its thumbnail."""
     return BlockStore(folder, "thumbnails", (thumbnail_px, thumbnail_px, 3), np.uint8)
 
 
 def descriptor_store(folder: str, numbers: int) -> "BlockStore":
-    """The descriptors (numbers,) float32, kept so that starting need not read all thumbnails."""
+    """The descriptors (numbers,) float32, kept so that a start need not read all thumbnails."""
     return BlockStore(folder, "descriptors", (numbers,), np.float32)
 
 
 def thumbnail_digest(thumbnail: Thumbnail) -> bytes:
     """16 bytes that identify a thumbnail: two files of the same digest show the same picture.
 
-    It is the checksum as well: SQLite and most file systems would not notice a flipped bit.
+    It also serves as a checksum: SQLite and most file systems do not notice a flipped bit.
     """
     return hashlib.blake2b(thumbnail.tobytes(), digest_size=DIGEST_BYTES).digest()
 
 
 class BlockStore:
-    """One array of the same shape and type for each picture of a state directory."""
+    """One array of the same shape and type for each picture of a state directory; any thread may read."""
 
     def __init__(self, folder: str, kind: str, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._folder = folder
@@ -50,8 +53,9 @@ class BlockStore:
         self._shape = shape
         self._dtype = np.dtype(dtype)
         self._slot_bytes = int(np.prod(shape)) * self._dtype.itemsize
-        self._maps: dict[int, NDArray[Any]] = {}
-        self._unsynced: set[int] = set()
+        self._maps: dict[int, NDArray[Any]] = {}  # by block; the one mapped first goes first
+        self._maps_lock = threading.Lock()
+        self._unsynced: set[int] = set()  # blocks; only the writing thread uses it
 
     def write(self, slots: Sequence[int], values: NDArray[Any]) -> None:
         """Put values (N, ...) into their slots; not durable before `sync`.
@@ -69,7 +73,8 @@ class BlockStore:
                     written = os.pwrite(file.fileno(), values[member].tobytes(), offset)
                     if written != self._slot_bytes:  # what a nearly full disk answers before it says ENOSPC
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._maps.pop(block, None)  # the file may have grown beyond the map
+            with self._maps_lock:
+                self._maps.pop(block, None)  # the file may have grown beyond the map
             self._unsynced.add(block)
 
     def sync(self) -> None:
@@ -86,9 +91,9 @@ class BlockStore:
         self._unsynced.clear()
 
     def read(self, slots: Sequence[int]) -> NDArray[Any]:
-        """The values (N, ...) of these slots, copied.
+        """The values (N, ...) of these slots, copied, in the order asked for.
 
-        Raises DamagedStateError if a block is missing or too short.
+        Raises DamagedStateError if a block is missing or too short, StateError if it cannot be read.
         """
         values = np.empty((len(slots), *self._shape), self._dtype)
         for block, members in _by_block(slots):
@@ -100,20 +105,27 @@ class BlockStore:
         return values
 
     def _map(self, block: int) -> NDArray[Any]:
-        if block not in self._maps:
-            path = self._path(block)
-            try:
-                slots = os.path.getsize(path) // self._slot_bytes
-                while len(self._maps) >= _MAPS:  # each holds a file descriptor
+        # The size is taken and the map noted under one lock. Else a reader could note a map of the old size after the
+        # writer has dropped the old maps, and everything written since would seem to be missing from then on.
+        with self._maps_lock:
+            mapped = self._maps.get(block)
+            if mapped is None:
+                mapped = self._mapped(self._path(block))
+                while len(self._maps) >= _MAPS:
                     self._maps.pop(next(iter(self._maps)))
-                self._maps[block] = np.memmap(path, self._dtype, "r", shape=(slots, *self._shape))
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.EISDIR):
-                    raise StateError(f"cannot read {path}: {error.strerror}") from error
-                raise DamagedStateError(f"{path} is missing; run `dupwatchd check --repair`") from error
-            except ValueError as error:  # the file is empty
-                raise DamagedStateError(f"cannot read {path}: {error}; run `dupwatchd check --repair`") from error
-        return self._maps[block]
+                self._maps[block] = mapped
+            return mapped
+
+    def _mapped(self, path: str) -> NDArray[Any]:
+        try:
+            slots = os.path.getsize(path) // self._slot_bytes
+            return np.memmap(path, self._dtype, "r", shape=(slots, *self._shape))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EISDIR):
+                raise StateError(f"cannot read {path}: {error.strerror}") from error
+            raise DamagedStateError(f"{path} is missing; run `dupwatchd check --repair`") from error
+        except ValueError as error:  # the file is empty
+            raise DamagedStateError(f"cannot read {path}: {error}; run `dupwatchd check --repair`") from error
 
     def _path(self, block: int) -> str:
         return os.path.join(self._folder, f"{block:06d}.{self._kind}")
@@ -124,14 +136,14 @@ class BlockStore:
 
 @dataclass(frozen=True)
 class Stores:
-    """What is kept of each picture beside the database."""
+    """All stores of a state directory, beside the database."""
 
     thumbnails: BlockStore
     descriptors: BlockStore
 
 
 class _DiskErrors:
-    """Turns OSError into our errors, naming the folder."""
+    """Turns an OSError into an error that names the folder and says what to do."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -152,7 +164,7 @@ class _DiskErrors:
 
 
 def _by_block(slots: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
-    """(block, positions in ``slots``), so that each block is touched once."""
+    """Each block once, ascending, with the positions in ``slots`` that lie in it."""
     blocks: dict[int, list[int]] = {}
     for position, slot in enumerate(slots):
         blocks.setdefault(slot // SLOTS_PER_BLOCK, []).append(position)

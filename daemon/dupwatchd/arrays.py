@@ -1,4 +1,4 @@
-"""The array types everybody shares; apart from `model`, so that a command that touches no pixel loads no numpy."""
+"""The array types that the packages share; apart from `model`, so that a command without pixels loads no numpy."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Thumbnails = NDArray[np.uint8]  # (N, S, S, 3) RGB, upright
 class Matches:
     """M pairs of pictures that resemble each other, by column; each value is the smallest over the four turns.
 
-    Where ``mirrored``, it is the mirror image of the one that resembles the other.
+    ``mirrored`` says that one of the two was mirrored left to right before they were compared.
     """
 
     a: NDArray[np.int64]  # (M,) picture ids, a < b
@@ -23,7 +23,7 @@ class Matches:
     mirrored: NDArray[np.bool_]
     mse: NDArray[np.float64]  # 0 ... 65025
     structure: NDArray[np.float64]  # 0 ... 4
-    custom: NDArray[np.float64]  # the user's own measure; NaN where there is none, or it is beyond what is kept
+    custom: NDArray[np.float64]  # the user's measure; NaN where there is none or the value is above the limit
 
     @classmethod
     def none(cls) -> "Matches":
@@ -44,20 +44,41 @@ class Matches:
         )
 
     @classmethod
+    def between(
+        cls,
+        first: NDArray[np.int64],
+        second: NDArray[np.int64],
+        mse: NDArray[np.float64],
+        structure: NDArray[np.float64],
+        custom: NDArray[np.float64] | None = None,
+        *,
+        mirrored: bool,
+    ) -> "Matches":
+        """Of pairs of ids (M,) in any order with their values (M,); without ``custom`` that column is NaN."""
+        return cls(
+            np.minimum(first, second),
+            np.maximum(first, second),
+            np.full(len(first), mirrored),
+            mse,
+            structure,
+            np.full(len(first), np.nan) if custom is None else custom,
+        )
+
+    @classmethod
     def joined(cls, parts: Iterable["Matches"]) -> "Matches":
         """All of the parts, one after the other."""
-        some = [cls.none(), *parts]
-        return cls(*(np.concatenate([getattr(part, name) for part in some]) for name in cls.__slots__))
+        every = [cls.none(), *parts]
+        return cls(*(np.concatenate([getattr(part, name) for part in every]) for name in cls.__slots__))
 
     def __len__(self) -> int:
         return len(self.a)
 
-    def __getitem__(self, which: Any) -> "Matches":
-        """Some of them, chosen as rows of an array are."""
-        return Matches(*(getattr(self, name)[which] for name in self.__slots__))
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> "Matches":
+        """The matches in these rows."""
+        return Matches(*(getattr(self, name)[rows] for name in self.__slots__))
 
     def rows(self) -> list[tuple[int, int, int, float, float, float | None]]:
-        """As `from_rows` takes them, in plain Python numbers."""
+        """The matches as `from_rows` takes them, in plain Python numbers."""
         custom: Any = np.where(np.isnan(self.custom), None, self.custom)  # type: ignore[call-overload]
         columns = (self.a, self.b, self.mirrored.astype(np.int64), self.mse, self.structure, custom)
         return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -62,16 +62,9 @@ def search_opener(settings: Settings, side: int) -> "OpenSearch":
     compare = settings.compare
 
     def open_search(limits: Limits, read_thumbnails: "ReadThumbnails") -> "Search":
-        from dupwatchd.compare.custom.search import load_custom
-        from dupwatchd.compare.dense.device import open_device
-        from dupwatchd.compare.search import Search
+        from dupwatchd.compare import search
 
-        custom = load_custom(limits.custom, side) if limits.custom else None
-        # for our own measures the index is faster than any GPU: it takes part when it is asked for, or for the user's
-        wanted = compare.device if custom or compare.device == "cuda" else "cpu"
-        device = open_device(wanted, compare.device_memory_mb, _warn)
-        on_device = compare.device == "cuda" and device.name != "cpu"
-        return Search(limits, read_thumbnails, custom, device, on_device=on_device)
+        return search.open_search(limits, read_thumbnails, side, compare.device, compare.device_memory_mb, _warn)
 
     return open_search
 

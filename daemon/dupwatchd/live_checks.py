@@ -12,7 +12,7 @@ from dupwatchd.state import thumbnails_of
 
 if TYPE_CHECKING:
     from dupwatchd.blocks.store import BlockStore
-    from dupwatchd.compare.custom.search import CustomMeasure
+    from dupwatchd.compare.search import CustomMeasure
 
 
 def presence(offline: Sequence[bytes], just_walked: Sequence[bytes] = ()) -> Callable[[Copy], bool]:
@@ -56,16 +56,16 @@ def measurer(settings: Settings, state: str, side: int) -> Callable[[list[Pair],
 
     @cache
     def custom() -> "CustomMeasure":
-        from dupwatchd.compare.custom.search import load_custom
+        from dupwatchd.compare.search import load_custom
 
         return load_custom(settings.compare.measure, side)
 
     def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool) -> list[Measured]:
-        from dupwatchd.compare.custom.search import custom_best
         from dupwatchd.compare.measures.exact import measure_best
+        from dupwatchd.compare.search import best_values
 
         if measure == "custom":
-            return [Measured(*one) for one in custom_best(custom(), blocks().read, pairs, mirrored=mirrored)]
+            return [Measured(*one) for one in best_values(custom(), blocks().read, pairs, mirrored=mirrored)]
         return [Measured(*one) for one in measure_best(blocks().read, pairs, measure, mirrored=mirrored)]
 
     return measure_pairs

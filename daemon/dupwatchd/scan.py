@@ -43,7 +43,7 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, limit
         retry_after_upgrade(database, settings)
         compare = settings.compare
         if compare.is_custom:
-            from dupwatchd.compare.custom.search import load_custom
+            from dupwatchd.compare.search import load_custom
 
             load_custom(compare.measure, side)  # whether it is any good is said before the work begins
         limits = limits_of(settings)

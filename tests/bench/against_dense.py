@@ -126,7 +126,7 @@ def _dense(some: Thumbnails, limits: Limits) -> tuple[float, Matches]:
     matcher = DenseMatcher(limits, lambda asked: some[asked], open_device("cpu", None, print))
     ids = [PictureId(number) for number in range(len(some))]
     began = time.monotonic()
-    found = list(matcher.match(ids, some, descriptors.describe(some[:0])))
+    found = list(matcher.match(ids, some))
     return time.monotonic() - began, Matches.joined(found)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.arrays import Matches, Thumbnails
-from dupwatchd.compare.dense import matcher
+from dupwatchd.compare.dense import all_pairs, matcher
 from dupwatchd.compare.dense.device import Device
 from dupwatchd.compare.dense.matcher import DenseMatcher
 from dupwatchd.compare.measures import turns
@@ -138,8 +138,8 @@ def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int, h
 def test_little_memory_makes_many_small_pieces_that_lose_nothing(
     monkeypatch: pytest.MonkeyPatch, kind: str, memory_bytes: int
 ) -> None:
-    monkeypatch.setattr(matcher, "_READ_BYTES", 5 * 3072)
-    monkeypatch.setattr(matcher, "_NEW_AT_ONCE", 4)
+    monkeypatch.setattr(all_pairs, "_READ_BYTES", 5 * 3072)
+    monkeypatch.setattr(all_pairs, "_NEW_AT_ONCE", 4)
     monkeypatch.setattr(matcher, "_CELL", (2, 3))
     thumbnails, limits = library(5), Limits(500.0, 0.2, True)
     expected = brute(thumbnails, limits)

@@ -96,8 +96,8 @@ def test_matches_equal_brute_force_in_any_order_and_batch_size(
     mirrored: bool,
     batch: int,
 ) -> None:
-    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", tail)
-    monkeypatch.setattr("dupwatchd.compare.measures._GRID_PAIRS", dense)
+    monkeypatch.setattr("dupwatchd.compare.tree.descriptor_candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.measures.exact._GRID_PAIRS", dense)
     thumbnails = library(seed, 4, 12)
     limits = Limits(keep_mse, keep_structure, mirrored)
     order = list(np.random.default_rng(seed).permutation(len(thumbnails)))
@@ -137,7 +137,7 @@ def test_thumbnails_at_the_threshold_are_decided_exactly(seed: int, step: int) -
 def test_a_limit_at_the_very_value_of_a_pair_takes_it_in_and_one_step_below_leaves_it_out(
     monkeypatch: pytest.MonkeyPatch, tail: int, seed: int, measure: str, mirrored: bool, data: st.DataObject
 ) -> None:
-    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.tree.descriptor_candidates._TAIL", tail)
     thumbnails = library(seed, 3, 9)
     first, second = data.draw(st.permutations(range(len(thumbnails))))[:2]
     of_pair = exact.measure_pairs(thumbnails[[first]], thumbnails[[second]], mirrored=mirrored)
@@ -162,51 +162,53 @@ def test_descriptors_never_exceed_the_measures(seed: int, side: int) -> None:
     hard = np.where(noise > 127, 255, 0).astype(np.uint8)
     thumbnails = np.stack([noise, photo, grey, hard, np.rot90(photo), photo[:, ::-1]])
     described = descriptors.describe(thumbnails)
-    for half, measure in ((descriptors.STRUCTURE, "structure"), (descriptors.MSE, "mse")):
-        part = described[:, half.columns]
-        same_for_all = descriptors.lengths(part, half)
+    for layout, measure in ((descriptors.STRUCTURE, "structure"), (descriptors.MSE, "mse")):
+        sketches = described[:, layout.columns]
+        same_for_all = descriptors.lengths(sketches, layout)
         for mirrored in (False, True):
-            turns = [descriptors.turned(part, half, quarters, mirrored=mirrored) for quarters in range(4)]
+            turns = [descriptors.turned(sketches, layout, quarters, mirrored=mirrored) for quarters in range(4)]
             for a in range(len(thumbnails)):
                 for b in range(len(thumbnails)):
                     values = exact.measure_pairs(thumbnails[a][None], thumbnails[b][None], mirrored=mirrored)
-                    bound = getattr(values, measure)[0] + half.slack
-                    assert min(((part[a] - turn[b]) ** 2).sum() for turn in turns) <= bound
+                    bound = getattr(values, measure)[0] + layout.slack
+                    assert min(((sketches[a] - turn[b]) ** 2).sum() for turn in turns) <= bound
                     assert ((same_for_all[a] - same_for_all[b]) ** 2).sum() <= bound
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_turned_descriptor_is_that_of_the_turned_picture(mirrored: bool) -> None:
     photo = thumbnail(5, 32)
-    part = descriptors.describe(photo[None])
+    sketches = descriptors.describe(photo[None])
     pictures = plain.orientations(photo, mirrored)
     of_turned = descriptors.describe(np.stack(pictures))
-    for half in (descriptors.STRUCTURE, descriptors.MSE):
+    for layout in (descriptors.STRUCTURE, descriptors.MSE):
         for quarters in range(4):
-            expected = descriptors.turned(part[:, half.columns], half, quarters, mirrored=mirrored)
-            apart = np.abs(of_turned[:, half.columns] - expected).max(axis=1)
-            assert apart.min() < 1e-4 * half.slack / descriptors.STRUCTURE.slack  # one of the four, the other way round
+            expected = descriptors.turned(sketches[:, layout.columns], layout, quarters, mirrored=mirrored)
+            apart = np.abs(of_turned[:, layout.columns] - expected).max(axis=1)
+            assert (
+                apart.min() < 1e-4 * layout.slack / descriptors.STRUCTURE.slack
+            )  # one of the four, the other way round
             assert np.argsort(apart)[0] in (quarters, -quarters % 4)
 
 
 def test_canonical_descriptors_are_one_for_all_turns_and_the_distance_from_them_is_a_lower_bound() -> None:
     thumbnails = np.stack([np.rot90(thumbnail(seed, 32), turn) for seed in range(20) for turn in range(4)])
     described = descriptors.describe(thumbnails)
-    for half in (descriptors.STRUCTURE, descriptors.MSE):
-        part = described[:, half.columns]
-        canonical = descriptors.canonical(part, half)
-        across, down = half.slopes
+    for layout in (descriptors.STRUCTURE, descriptors.MSE):
+        sketches = described[:, layout.columns]
+        canonical = descriptors.canonical(sketches, layout)
+        across, down = layout.slopes
         assert (canonical[:, across] >= np.abs(canonical[:, down])).all()
         assert np.allclose(canonical[0::4], canonical[2::4], atol=1e-3)
-        lower = descriptors.distance_from_canonical(part, half)
-        apart = np.sqrt(((part[:, None] - canonical[None]) ** 2).sum(axis=2))
+        lower = descriptors.distance_from_canonical(sketches, layout)
+        apart = np.sqrt(((sketches[:, None] - canonical[None]) ** 2).sum(axis=2))
         assert (lower <= apart.min(axis=1) + 1e-3).all()
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("tail", [1, 10, 40])
 def test_trees_and_products_give_the_same_matches(monkeypatch: pytest.MonkeyPatch, tail: int, mirrored: bool) -> None:
-    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.tree.descriptor_candidates._TAIL", tail)
     thumbnails = library(7, 8, 40)
     for limits in (Limits(60.0, 0.04, mirrored), Limits(900.0, 0.3, mirrored)):
         order = list(range(len(thumbnails)))
@@ -216,11 +218,11 @@ def test_trees_and_products_give_the_same_matches(monkeypatch: pytest.MonkeyPatc
 
 
 def test_more_pictures_than_one_tile_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dupwatchd.compare.tree.candidates._KNOWN_AT_ONCE", 7)
-    monkeypatch.setattr("dupwatchd.compare.tree.candidates._NEW_AT_ONCE", 3)
+    monkeypatch.setattr("dupwatchd.compare.tree.descriptor_candidates._KNOWN_AT_ONCE", 7)
+    monkeypatch.setattr("dupwatchd.compare.tree.descriptor_candidates._NEW_AT_ONCE", 3)
     monkeypatch.setattr("dupwatchd.compare.tree.matcher._PAIRS_AT_ONCE", 5)
     monkeypatch.setattr("dupwatchd.compare.tree.matcher._GRID", (2, 3))
-    monkeypatch.setattr("dupwatchd.compare.tree.matcher._CROWD", 3)
+    monkeypatch.setattr("dupwatchd.compare.tree.matcher._CROWD_CANDIDATES", 3)
     monkeypatch.setattr("dupwatchd.compare.tree.candidates._FIRST_CAPACITY", 2)
     monkeypatch.setattr("dupwatchd.compare.tree.candidates._BLOCK", 4)
     monkeypatch.setattr("dupwatchd.compare.tree.candidates._MOST_PAIRS", 9)
@@ -249,8 +251,8 @@ def test_additions_and_removals_in_any_order_leave_what_is_known(
     mirrored: bool,
     data: st.DataObject,
 ) -> None:
-    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", tail)
-    monkeypatch.setattr("dupwatchd.compare.tree.matcher._CROWD", crowd)
+    monkeypatch.setattr("dupwatchd.compare.tree.descriptor_candidates._TAIL", tail)
+    monkeypatch.setattr("dupwatchd.compare.tree.matcher._CROWD_CANDIDATES", crowd)
     thumbnails = library(seed, 3, 9)
     limits = Limits(keep_mse, keep_structure, mirrored)
     everything = brute(thumbnails, limits)
@@ -273,12 +275,14 @@ def test_additions_and_removals_in_any_order_leave_what_is_known(
     assert found == {m for m in everything if {m[0], m[1]} <= {*known} and {m[0], m[1]} & {*asked}}
     in_order = matcher.known().tolist()
     assert sorted(in_order) == sorted(known)
-    earlier = [m for part in (in_order[:7], in_order[7:]) for m in matcher.match_known(ids_of(part), only_earlier=True)]
+    earlier = [
+        m for asked in (in_order[:7], in_order[7:]) for m in matcher.match_known(ids_of(asked), only_earlier=True)
+    ]
     assert as_set(earlier) == {m for m in everything if {m[0], m[1]} <= {*known}}
 
 
 def test_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dupwatchd.compare.tree.candidates._TAIL", 50)
+    monkeypatch.setattr("dupwatchd.compare.tree.descriptor_candidates._TAIL", 50)
     monkeypatch.setattr("dupwatchd.compare.tree.boxtree._QUERIES_PER_TASK", 10)
     thumbnails = library(3, 20, 100)
     limits = Limits(60.0, 0.04, True)

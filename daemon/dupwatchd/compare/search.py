@@ -1,15 +1,21 @@
 """Every match by whatever is compared with: our two measures, and the user's own if there is one.
 
-Our own two are searched in the index (`matcher`), or, where a GPU is asked for, by comparing all with all (`dense`).
+This is the door of the package: the program makes its search with `open_search`, tries a function of the user's with
+`load_custom`, and takes the values of single pairs from `best_values`. Beside it, `measures.exact`,
+`measures.descriptors` and `forest` are public.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 
 from dupwatchd.arrays import Matches, Thumbnails
-from dupwatchd.compare.custom.search import CustomMatches, CustomMeasure, CustomSearch
-from dupwatchd.compare.dense.device import Device
+from dupwatchd.compare.custom.hashes import HashSearch
+from dupwatchd.compare.custom.kinds import CustomMeasure, DistanceMeasure, HashMeasure, load_custom
+from dupwatchd.compare.dense.all_pairs import AllPairs, every_pair
+from dupwatchd.compare.dense.device import Device, open_device
 from dupwatchd.compare.dense.matcher import DenseMatcher
 from dupwatchd.compare.measures import exact
 from dupwatchd.compare.measures.descriptors import Descriptors
@@ -17,12 +23,25 @@ from dupwatchd.compare.measures.exact import ReadThumbnails
 from dupwatchd.compare.tree.matcher import Matcher
 from dupwatchd.model import Limits, PictureId
 
-_AT_ONCE = 8192
-_MEASURED_AT_ONCE = 2048
+__all__ = ["CustomMeasure", "Search", "best_values", "custom_search", "load_custom", "open_search"]
+
+_PICTURES_AT_ONCE = 8192
+_PAIRS_AT_ONCE = 2048
+
+
+class _ByThumbnails(Protocol):
+    """A search that needs thumbnails, not descriptors: by the user's measure, or all with all."""
+
+    def add(self, ids: Sequence[PictureId], thumbnails: Thumbnails, /) -> None: ...
+    def remove(self, ids: Sequence[PictureId], /) -> None: ...
+    def match(self, ids: Sequence[PictureId], thumbnails: Thumbnails, /) -> Iterator[Matches]: ...
 
 
 class Search:
-    """All known pictures; used by one thread at a time."""
+    """All known pictures; used by one thread at a time.
+
+    Our own measures are searched in trees, or, where a GPU is asked for, by comparing all with all.
+    """
 
     def __init__(
         self,
@@ -33,106 +52,139 @@ class Search:
         *,
         on_device: bool,
     ) -> None:
-        """With ``on_device`` our own measures are compared there, all with all."""
-        self._limits = limits
+        """With ``on_device`` our own measures are compared on the device, all with all."""
         self._read_thumbnails = read_thumbnails
-        self._indexed = None if on_device else Matcher(limits, read_thumbnails)
-        self._dense = DenseMatcher(limits, read_thumbnails, device) if on_device else None
-        self._custom = (
-            CustomSearch(custom, limits.keep_custom, limits.mirrored, read_thumbnails, device) if custom else None
-        )
-        self._ids: dict[PictureId, None] = {}  # of those known, in order; only if not all is in the index
+        self._tree = None if on_device else Matcher(limits, read_thumbnails)
+        self._others: list[_ByThumbnails] = []
+        if on_device:
+            self._others.append(DenseMatcher(limits, read_thumbnails, device))
+        if custom is not None:
+            self._others.append(custom_search(custom, limits, read_thumbnails, device))
+        self._needs_thumbnails = custom is not None
+        self._ids: dict[PictureId, None] = {}  # known to the others, in order; used as a set
 
     def add(self, ids: Sequence[PictureId], described: Descriptors) -> None:
         """Make pictures known, from their descriptors (N, 32)."""
-        if self._indexed is not None:
-            self._indexed.add(ids, described)
-        self._add_elsewhere(ids)
+        if self._tree is not None:
+            self._tree.add(ids, described)
+        self._add_to_others(ids)
 
     def remove(self, ids: Sequence[PictureId]) -> None:
         """Make pictures unknown; what is not known is passed over. Their ids may be added again."""
-        if self._indexed is not None:
-            self._indexed.remove(ids)
-        self._remove_elsewhere([one for one in ids if one in self._ids])
+        if self._tree is not None:
+            self._tree.remove(ids)
+        self._remove_from_others([one for one in ids if one in self._ids])
 
     def match(self, ids: Sequence[PictureId], thumbnails: Thumbnails, described: Descriptors) -> Iterator[Matches]:
         """All matches of new pictures with the known ones and with each other, some at a time; adds nothing.
 
-        Takes their thumbnails (N, S, S, 3) and descriptors (N, 32). A pair may come twice, the own measure apart.
+        Takes their thumbnails (N, S, S, 3) and descriptors (N, 32). A pair may come twice: with a value of the user's
+        measure and without. Raises UsageError if the user's function goes wrong. Hashes: see `custom.hashes`.
         """
-        if self._indexed is not None:
-            yield from self._indexed.match(ids, thumbnails, described)
-        yield from self._match_elsewhere(ids, thumbnails)
+        if self._tree is not None:
+            yield from self._tree.match(ids, thumbnails, described)
+        yield from self._match_others(ids, thumbnails)
 
     def match_known(self, ids: Sequence[PictureId], threads: int) -> Iterator[Matches]:
         """All matches of known pictures with all known ones; what is not known (any more) is passed over."""
-        if self._indexed is not None:
-            yield from self._indexed.match_known(ids, threads=threads)
-        if self._dense is not None or self._custom is not None:
+        if self._tree is not None:
+            yield from self._tree.match_known(ids, threads=threads)
+        if self._others:
             again = [one for one in ids if one in self._ids]
-            self._remove_elsewhere(again)
-            yield from self._match_elsewhere(again, self._read_thumbnails(list(again)))
-            self._add_elsewhere(again)
+            self._remove_from_others(again)
+            yield from self._match_others(again, self._read_thumbnails(list(again)))
+            self._add_to_others(again)
 
     def match_all(self, ids: Sequence[PictureId], threads: int) -> Iterator[tuple[int, Iterable[Matches]]]:
-        """All matches of all known pictures, which are these, part by part: how many pictures, and their matches."""
-        if self._indexed is not None:
-            in_order: list[PictureId] = self._indexed.known().tolist()
-            for some in _parts(in_order):
-                yield len(some), self._indexed.match_known(some, only_earlier=True, threads=threads)
-        if self._dense is None and self._custom is None:
+        """All matches of all known pictures, whose ids are given, in parts: a number of pictures and their matches."""
+        if self._tree is not None:
+            in_order: list[PictureId] = self._tree.known().tolist()
+            for part in _parts(in_order):
+                yield len(part), self._tree.match_known(part, only_earlier=True, threads=threads)
+        if not self._others:
             return
-        self._remove_elsewhere(ids)
-        for some in _parts(ids):
-            yield 0 if self._indexed else len(some), self._match_elsewhere(some, self._read_thumbnails(list(some)))
-            self._add_elsewhere(some)
+        self._remove_from_others(ids)
+        for part in _parts(ids):
+            yield 0 if self._tree else len(part), self._match_others(part, self._read_thumbnails(list(part)))
+            self._add_to_others(part)
 
-    def _add_elsewhere(self, ids: Sequence[PictureId]) -> None:
-        if self._dense is None and self._custom is None:
+    def _add_to_others(self, ids: Sequence[PictureId]) -> None:
+        if not self._others:
             return
         self._ids.update(dict.fromkeys(ids))
-        if self._dense is not None:
-            self._dense.add(ids)
-        if self._custom is not None:
-            for some in _parts(ids):
-                self._custom.add(some, self._read_thumbnails(list(some)))
+        for part in _parts(ids):
+            thumbnails = self._read_thumbnails(list(part) if self._needs_thumbnails else [])
+            for other in self._others:
+                other.add(part, thumbnails)
 
-    def _remove_elsewhere(self, ids: Sequence[PictureId]) -> None:
+    def _remove_from_others(self, ids: Sequence[PictureId]) -> None:
         for one in ids:
             self._ids.pop(one, None)
-        if self._dense is not None:
-            self._dense.remove(ids)
-        if self._custom is not None:
-            self._custom.remove(ids)  # what only they linked is searched again, as for every measure
+        for other in self._others:
+            other.remove(ids)
 
-    def _match_elsewhere(self, ids: Sequence[PictureId], thumbnails: Thumbnails) -> Iterator[Matches]:
-        if self._dense is not None:
-            yield from self._dense.match(ids, thumbnails)
-        if self._custom is not None:
-            new = dict(zip(ids, thumbnails, strict=True))
-            for found in self._custom.match(ids, thumbnails):
-                yield from self._with_all_values(found, lambda asked: self._read(asked, new))
+    def _match_others(self, ids: Sequence[PictureId], thumbnails: Thumbnails) -> Iterator[Matches]:
+        for other in self._others:
+            yield from other.match(ids, thumbnails)
 
-    def _read(self, ids: Sequence[int], new: dict[PictureId, "np.ndarray"]) -> Thumbnails:
-        """Thumbnails, of which the new ones need not be in the blocks yet."""
-        known = [one for one in ids if one not in new]
-        stored = dict(zip(known, self._read_thumbnails(known), strict=True))
-        return np.stack([new[PictureId(one)] if one in new else stored[one] for one in ids])
 
-    def _with_all_values(self, found: CustomMatches, read: Callable[[Sequence[int]], Thumbnails]) -> Iterator[Matches]:
-        for mirrored in (False, True):
-            which = np.flatnonzero(found.mirrored == mirrored)
-            for start in range(0, len(which), _MEASURED_AT_ONCE):
-                rows = which[start : start + _MEASURED_AT_ONCE]
-                a, b = found.a[rows], found.b[rows]
-                (of_a, a_places), (of_b, b_places) = (np.unique(one, return_inverse=True) for one in (a, b))
-                values = exact.measure_chosen(
-                    read(of_a.tolist()), read(of_b.tolist()), a_places, b_places, mirrored=mirrored
-                )
-                kept = np.full(len(rows), mirrored)
-                yield Matches(a, b, kept, values.mse, values.structure, np.asarray(found.value[rows]))
+def open_search(
+    limits: Limits,
+    read_thumbnails: ReadThumbnails,
+    thumbnail_px: int,
+    device: str,
+    memory_mb: int | None,
+    warn: Callable[[str], None],
+) -> Search:
+    """The search within these limits; ``device`` is ``auto``, ``cpu`` or ``cuda``.
+
+    ``warn`` is called with one line if that device cannot be used, or fails later. Raises UsageError if the user's
+    measure, named in the limits, is not one.
+    """
+    custom = load_custom(limits.custom, thumbnail_px) if limits.custom else None
+    # a tree is faster than any GPU for our own measures: a GPU takes part if it is asked for, or for the user's
+    opened = open_device(device if custom or device == "cuda" else "cpu", memory_mb, warn)
+    return Search(limits, read_thumbnails, custom, opened, on_device=device == "cuda" and opened.name != "cpu")
+
+
+def custom_search(
+    custom: CustomMeasure, limits: Limits, read_thumbnails: ReadThumbnails, device: Device
+) -> _ByThumbnails:
+    """The search by the user's measure: all matches by it, with the values of our own measures as well."""
+    if isinstance(custom, HashMeasure):
+        return HashSearch(custom, limits.mirrored, read_thumbnails)
+    if isinstance(custom, DistanceMeasure):
+        custom.device = device
+        pairs_of = partial(every_pair, mirrored=limits.mirrored)
+        return AllPairs(read_thumbnails, pairs_of, partial(custom.matches, limits.keep_custom))
+    from dupwatchd.compare.custom.features import FeatureSearch  # numba takes 0.3 s to load
+
+    return FeatureSearch(custom, limits.keep_custom, limits.mirrored, read_thumbnails)
+
+
+def best_values(
+    custom: CustomMeasure, read_thumbnails: ReadThumbnails, pairs: list[tuple[int, int]], *, mirrored: bool
+) -> list[tuple[float, float, int, bool, float]]:
+    """As `exact.measure_best`, in the orientation that makes the user's value smallest, which comes last."""
+    own = exact.measure_best(read_thumbnails, pairs, "structure", mirrored=mirrored)
+    found: list[tuple[float, float, int, bool, float]] = []
+    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        first, second = (read_thumbnails([pair[place] for pair in pairs[part]]) for place in (0, 1))
+        places = np.arange(len(first))
+        values, turn = custom.best(first, second, places, places, mirrored=False)
+        flipped, turn_flipped = (
+            custom.best(first, second, places, places, mirrored=True) if mirrored else (values, turn)
+        )
+        better = flipped < values
+        turns, smallest = np.where(better, turn_flipped, turn), np.minimum(values, flipped)
+        for (mse, structure, *_), *rest in zip(
+            own[part], turns.tolist(), better.tolist(), smallest.tolist(), strict=True
+        ):
+            found.append((mse, structure, *rest))
+    return found
 
 
 def _parts(ids: Sequence[PictureId]) -> Iterator[Sequence[PictureId]]:
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]
+    for start in range(0, len(ids), _PICTURES_AT_ONCE):
+        yield ids[start : start + _PICTURES_AT_ONCE]

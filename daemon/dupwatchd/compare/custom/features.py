@@ -1,14 +1,14 @@
 """Finds pictures whose features are near each other, exactly, and without looking at all of them.
 
 Features are vectors of any length and scale. Sixteen numbers stand for each: its coefficients in the 15 directions in
-which a few of the first pictures vary most, after their mean was taken away, and the length of all that is left. What
-these rule out, in a tree (`boxtree`), is ruled out for certain; the rest is measured on the features themselves, which
-are made again from the thumbnails.
+which the features of a few pictures vary most, after their mean was subtracted, and the length of the rest. The search
+is that of our own measures (`tree`): what the sixteen numbers rule out is ruled out for certain, and the candidates are
+measured on the features themselves, which are made again from the thumbnails.
 
-Why nothing is missed. In an orthonormal basis, whichever it is, distances stay what they are; leaving coefficients out
-shortens them; a length differs by no more than the vectors do; and cutting off what is beyond a limit, for the tree,
-brings no two numbers farther apart. So the squared distance of the sixteen is at most the value, but for rounding. Let
-u = 2**-24, s the scale, m the mean, and r = s·(|f| + |m|) the reach of a picture with features f.
+Why nothing is missed. Distances are the same in any orthonormal basis. Leaving coefficients out shortens them, two
+lengths differ by no more than the vectors do, and limiting numbers to a range brings no two of them farther apart. So
+the squared distance of the sixteen is at most the value, apart from rounding. Let u = 2**-24, s the scale, m the mean,
+and r = s·(|f| + |m|) the reach of a picture with features f.
 
 - From call to call a function may give features that differ by a share δ of their length (`rounding`): by δ·r.
 - Taking the sixteen in float64 errs by less than u·r up to a million numbers, keeping them in float32 by u·r.
@@ -20,261 +20,126 @@ A pair within ``keep`` is therefore no farther apart, as the tree calculates it,
 
 with the largest reach of the pictures searched and of those asked for; 2**-40 is for numbers too small for float32.
 
-A turned picture has features of its own: known pictures are kept in all orientations, at 170 bytes each.
+The value of two pictures takes the features of one of them as it lies and those of the other in all orientations
+(`measure`). Known pictures are therefore kept in all orientations, at about 200 bytes each.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.arrays import Thumbnails
-from dupwatchd.compare.custom.measure import (
-    TURNS,
-    CustomMatches,
-    FeatureMeasure,
-    Values,
-    second_is_smaller,
-    squared_distances,
-    turned,
-)
+from dupwatchd.arrays import Matches, Thumbnails
+from dupwatchd.compare.custom.kinds import FeatureMeasure
+from dupwatchd.compare.custom.measure import TURNS, Values, turned
 from dupwatchd.compare.measures.exact import ReadThumbnails
-from dupwatchd.compare.tree.boxtree import NUMBERS, BoxTree, Points, Rows
+from dupwatchd.compare.tree.boxtree import NUMBERS, BoxTree
+from dupwatchd.compare.tree.candidates import Candidates, Described, Pairs
+from dupwatchd.compare.tree.matcher import TreeMatcher
+from dupwatchd.model import PictureId
 
-_FEATURE_BYTES = 48 << 20  # of float64 at once
-_MOST_AT_ONCE = 1024  # pictures, or pairs
-_CANDIDATES_AT_ONCE = 1 << 22  # 32 MB, unless one picture has more
-_FITTED_TO = 256  # pictures whose directions are taken: more make them hardly better
-_FITTED_ENOUGH = 1024  # with so many to choose from, the directions stay
-_LIMIT = 2.0**20  # of the sixteen numbers; what the tree puts where nothing is lies at 1e9
-_FARTHEST = 2.0**25  # more than any two within the limit are apart, and less than what is nowhere is from them
-_SMALLEST_LENGTH = 1e-40  # so that a square of the scale and of the largest number allowed, 1e100, is a float64
+_FEATURE_BYTES = 16 << 20  # of float64, while the sixteen numbers are made
+_FITTED_TO = 128  # pictures, each in another orientation; more make the directions hardly better
+_FITTED_ENOUGH = 1024  # once chosen from so many pictures, the directions stay
+_LIMIT = 2.0**20  # of the sixteen numbers; unused places of the tree lie at 1e9
+_FARTHEST = 2.0**25  # more than two points within the limit can be apart, less than an unused place is from them
+_LARGEST_REACH = 1e30  # larger ones rule nothing out, either
+_SMALLEST_LENGTH = 1e-40  # so that the squares of the scale and of the largest number allowed, 1e100, fit into float64
 
 
 class FeatureSearch:
-    """The known pictures in trees, the latest in the smallest; used by one thread."""
+    """All known pictures, in trees; used by one thread."""
 
     def __init__(self, measure: FeatureMeasure, keep: float, mirrored: bool, read_thumbnails: ReadThumbnails) -> None:
         self._measure = measure
         self._keep = keep
-        self._flips = (False, True) if mirrored else (False,)
+        self._orientations = [
+            (turn, flip) for flip in ((False, True) if mirrored else (False,)) for turn in range(TURNS)
+        ]
         self._read_thumbnails = read_thumbnails
-        self._space: _Space | None = None
-        self._fitted_from = 0
-        self._segments: list[_Segment] = []
-        self._latest: _Segment | None = None  # what was asked for last: it is often added next
-        bytes_each = len(self._flips) * TURNS * measure.numbers * 8
-        self._at_once = int(np.clip(_FEATURE_BYTES // (3 * bytes_each), 1, _MOST_AT_ONCE))
+        self._at_once = max(1, _FEATURE_BYTES // (8 * measure.numbers * len(self._orientations)))  # pictures
+        self._fitted_from = 0  # how many pictures were known when the directions were chosen
+        self._latest: tuple[list[PictureId], Described] | None = None  # of the last `match`: often added next
 
-    def add(self, ids: Sequence[int], thumbnails: Thumbnails) -> None:
+    def add(self, ids: Sequence[PictureId], thumbnails: Thumbnails) -> None:
         """Make pictures known, from their thumbnails (N, S, S, 3)."""
         if not len(ids):
             return
-        segment, self._latest = self._latest, None
-        if segment is None or segment.ids.tolist() != list(ids):
-            segment = self._prepared(np.array(ids, np.int64), lambda some: thumbnails[some])
-        self._append(segment)
-        known = sum(len(segment.ids) for segment in self._segments)
-        if self._fitted_from < _FITTED_ENOUGH and known >= 2 * self._fitted_from:
-            self._choose_directions_anew()
+        latest, self._latest = self._latest, None
+        described = latest[1] if latest and latest[0] == list(ids) else self._described(thumbnails)
+        self._matcher.add(ids, described)
+        if self._fitted_from < _FITTED_ENOUGH and len(self._matcher) >= 2 * self._fitted_from:
+            # the directions were chosen when few pictures were known, perhaps only one
+            known = [PictureId(one) for one in self._matcher.known().tolist()]
+            self._fit(self._read_thumbnails(list(known[:: -(-len(known) // _FITTED_TO)])), len(known))
+            self._matcher.add(known, self._described(self._read_thumbnails(list(known))))
 
-    def remove(self, ids: Sequence[int]) -> CustomMatches:
-        """Forget pictures."""
-        self._segments = [left for segment in self._segments if (left := segment.without(ids)).alive.any()]
-        return CustomMatches.none()
+    def remove(self, ids: Sequence[PictureId]) -> None:
+        """Make pictures unknown; ids that are not known are ignored."""
+        if self._fitted_from:
+            self._matcher.remove(ids)
 
-    def match(self, ids: Sequence[int], thumbnails: Thumbnails) -> Iterator[CustomMatches]:
-        """All matches of pictures with the known ones and with each other, each once, some at a time.
+    def match(self, ids: Sequence[PictureId], thumbnails: Thumbnails) -> Iterator[Matches]:
+        """All matches of pictures that are not known with the known ones and with each other, each once."""
+        if len(ids):
+            self._latest = list(ids), self._described(thumbnails)
+            yield from self._matcher.match(ids, thumbnails, self._latest[1])
 
-        Nothing may be added or removed before it is through.
-        """
-        new = np.array(ids, np.int64)
-        parts: list[_Segment] = []
-        for some in self._parts(len(ids)):
-            features = self._features(thumbnails[some])
-            part = self._described(new[some], features)
-            parts.append(part)
-            for segment in self._segments:
-                known = _Known(segment.ids, lambda ids: self._read_thumbnails(ids.tolist()))
-                for rows, known_rows, mirrored in self._near(part, segment):
-                    fresh = ~np.isin(segment.ids[known_rows], new)  # who is known already is compared as a new one
-                    pairs = rows[fresh], known_rows[fresh], mirrored[fresh]
-                    yield from self._measured(_New(new[some], thumbnails[some], features), known, *pairs)
-        self._latest = _Segment.joined(parts) if parts else None
-        if self._latest is None or len(ids) < 2:
-            return
-        place_of = {picture_id: place for place, picture_id in enumerate(ids)}
-        of_new = _Known(new, lambda ids: thumbnails[[place_of[picture_id] for picture_id in ids.tolist()]])
-        for some, part in zip(self._parts(len(ids)), parts, strict=True):
-            for rows, other_rows, mirrored in self._near(part, self._latest):
-                once = rows + some.start < other_rows
-                pairs = rows[once], other_rows[once], mirrored[once]
-                yield from self._measured(_New(new[some], thumbnails[some], None), of_new, *pairs)
-
-    def _measured(
-        self, new: "_New", known: "_Known", rows: Rows, known_rows: Rows, mirrored: NDArray[np.bool_]
-    ) -> Iterator[CustomMatches]:
-        """The matches among pairs of rows, which are sorted by the known ones, so that each of them is read once."""
-        for start in range(0, len(rows), self._at_once):
-            some = slice(start, start + self._at_once)
-            new_places, i = np.unique(rows[some], return_inverse=True)
-            known_places, j = np.unique(known_rows[some], return_inverse=True)
-            new_thumbnails, known_thumbnails = new.thumbnails[new_places], known.read(known.ids[known_places])
-            swapped = second_is_smaller(new_thumbnails[i], known_thumbnails[j])
-            of_known = self._features(known_thumbnails)  # (K, orientations, D)
-            of_new = self._features(new_thumbnails) if new.features is None else new.features[new_places]
-            smaller = np.where(swapped[:, None], of_known[j, 0], of_new[i, 0])  # (M, D)
-            for flip in self._flips:
-                turns = slice(TURNS * flip, TURNS * flip + TURNS)
-                which = np.flatnonzero(mirrored[some] == flip)
-                larger = np.where(
-                    swapped[which, None, None], of_new[i[which], turns], of_known[j[which], turns]
-                )  # (M, 4, D)
-                values = squared_distances(smaller[which, None], larger).min(axis=1, initial=np.inf)
-                near = which[values <= self._keep]
-                first, second = new.ids[new_places[i[near]]], known.ids[known_places[j[near]]]
-                if len(near):
-                    yield CustomMatches.of(first, second, flip, values[values <= self._keep])
-
-    def _near(self, part: "_Segment", segment: "_Segment") -> Iterator[tuple[Rows, Rows, NDArray[np.bool_]]]:
-        """Rows of a part and of a segment that may match, and whether mirrored; each once, sorted by the segment's."""
-        waiting = [np.arange(len(part.ids))]
-        while waiting:
-            rows = waiting.pop()
-            codes: list[Rows] = []
-            count = 0
-            for found in self._codes(part, rows, segment):
-                codes.append(found)
-                count += len(found)
-                if count > _CANDIDATES_AT_ONCE and len(rows) > 1:  # too many at once: first one half, then the other
-                    waiting += np.array_split(rows, 2)
-                    break
-            else:
-                distinct = np.unique(np.concatenate([*codes, np.empty(0, np.int64)]))
-                places, flips = np.divmod(distinct, 2)
-                known_rows, new_rows = np.divmod(places, len(part.ids))
-                yield new_rows, known_rows, flips.astype(bool)
-
-    def _codes(self, part: "_Segment", rows: Rows, segment: "_Segment") -> Iterator[Rows]:
-        """Pairs as (row of the segment · size of the part + row of the part) · 2 + mirrored; some more than once."""
-        space, points = self._space, part.points[rows]  # (N, orientations, 16)
-        assert space is not None
-        reach = segment.reach + float(part.reaches[rows].max())
-        slack = (1.01 * self._measure.rounding + 2.0**-23) * reach + 2.0**-40
-        bound = min(space.scale * float(np.sqrt(self._keep)) + slack, _FARTHEST) ** 2 * (1 + 2.0**-18)
-        orientations = points.shape[1]
-        # the one whose features are taken as it lies may be either: the known one ...
-        for queries, places in segment.lying.within(points.reshape(-1, NUMBERS), bound):
-            of_row, orientation = np.divmod(queries, orientations)
-            alive = segment.alive[places]
-            yield ((places * len(part.ids) + rows[of_row]) * 2 + orientation // TURNS)[alive]
-        # ... or the new one
-        for queries, found in segment.turned.within(points[:, 0], bound):
-            places, orientation = np.divmod(found, orientations - 1)
-            alive = segment.alive[places]
-            yield ((places * len(part.ids) + rows[queries]) * 2 + (orientation + 1) // TURNS)[alive]
-
-    def _append(self, segment: "_Segment") -> None:
-        """Join small segments to larger ones: each picture is built into a tree as often as their number doubles."""
-        while self._segments and len(self._segments[-1].ids) <= len(segment.ids):
-            segment = _Segment.joined([self._segments.pop(), segment])
-        self._segments.append(segment)
-
-    def _choose_directions_anew(self) -> None:
-        """While few pictures are known the first directions may have been chosen from one."""
-        ids = np.concatenate([segment.ids[segment.alive] for segment in self._segments])
-        self._segments = []
-        sample = ids[:: -(-len(ids) // _FITTED_TO)]
-        self._fit(self._features(self._read_thumbnails(sample.tolist())), len(ids))
-        self._append(self._prepared(ids, lambda some: self._read_thumbnails(ids[some].tolist())))
-
-    def _prepared(self, ids: NDArray[np.int64], read: Callable[[slice], Thumbnails]) -> "_Segment":
-        return _Segment.joined(
-            [self._described(ids[some], self._features(read(some))) for some in self._parts(len(ids))]
+    def _fit(self, thumbnails: Thumbnails, fitted_from: int) -> None:
+        """Choose directions by some pictures (N, S, S, 3), and forget all that is known."""
+        features = self._features(thumbnails[:: -(-len(thumbnails) // _FITTED_TO)])
+        places = np.arange(len(features))
+        self._space = _Space(features[places, places % len(self._orientations)])
+        self._fitted_from = fitted_from
+        distance = self._space.scale * float(np.sqrt(self._keep))
+        self._matcher = TreeMatcher(
+            partial(_FeatureCandidates, len(self._orientations), distance, self._measure.rounding),
+            partial(self._measure.matches, self._keep),
+            self._read_thumbnails,
+            mirrored=len(self._orientations) > TURNS,
         )
 
-    def _described(self, ids: NDArray[np.int64], features: Values) -> "_Segment":
-        if self._space is None:
-            self._fit(features, len(ids))
-        assert self._space is not None
-        return _Segment(ids, np.ones(len(ids), bool), *self._space.described(features))
-
-    def _fit(self, features: Values, fitted_from: int) -> None:
-        """Choose directions by some of the orientations of some pictures (N, orientations, D)."""
-        some = features[:: -(-len(features) // _FITTED_TO)]
-        self._space = _Space(some[np.arange(len(some)), np.arange(len(some)) % features.shape[1]])
-        self._fitted_from = fitted_from
+    def _described(self, thumbnails: Thumbnails) -> Described:
+        """The sixteen numbers in all orientations, and the reach: (N, orientations · 16 + 1) float32."""
+        if not self._fitted_from:
+            self._fit(thumbnails, len(thumbnails))
+        parts = [thumbnails[start : start + self._at_once] for start in range(0, len(thumbnails), self._at_once)]
+        return np.concatenate([self._space.described(self._features(part)) for part in parts])
 
     def _features(self, thumbnails: Thumbnails) -> Values:
-        """(N, 4 or 8 orientations, D); the first is the picture as it lies, the last four are mirrored."""
-        turns = [
-            self._measure.features(turned(thumbnails, turn, flip)) for flip in self._flips for turn in range(TURNS)
-        ]
-        return np.stack(turns, axis=1)
-
-    def _parts(self, count: int) -> list[slice]:
-        return [slice(start, min(start + self._at_once, count)) for start in range(0, count, self._at_once)]
+        """(N, 4 or 8 orientations, D); the first is the picture as it lies."""
+        return np.stack([self._measure.prepared(turned(thumbnails, *one)) for one in self._orientations], axis=1)
 
 
-class _New(NamedTuple):
-    """Pictures that are compared with others."""
+class _FeatureCandidates(Candidates):
+    """Two trees for each segment: of the pictures as they lie, and of all their other orientations."""
 
-    ids: NDArray[np.int64]
-    thumbnails: Thumbnails
-    features: Values | None  # (N, orientations, D), where they are at hand
+    def __init__(self, orientations: int, distance: float, rounding: float) -> None:
+        """``distance`` is the largest distance in the scale of the sixteen numbers."""
+        super().__init__(orientations * NUMBERS + 1, tail=0)
+        self._distance, self._rounding = distance, rounding
 
+    def _kept(self, described: Described) -> Described:
+        return described
 
-class _Known(NamedTuple):
-    """Pictures whose thumbnails are read when they are needed."""
+    def _trees(self, known: Described) -> tuple[BoxTree, ...]:
+        return BoxTree(known[:, :NUMBERS].copy()), BoxTree(known[:, NUMBERS:-1].reshape(-1, NUMBERS))
 
-    ids: NDArray[np.int64]
-    read: Callable[[NDArray[np.int64]], Thumbnails]
-
-
-@dataclass(frozen=True)
-class _Segment:
-    """Pictures in two trees, built when they are first searched."""
-
-    ids: NDArray[np.int64]  # (N,)
-    alive: NDArray[np.bool_]  # (N,)
-    points: Points  # (N, orientations, 16)
-    reaches: Values  # (N,)
-
-    @classmethod
-    def joined(cls, segments: Sequence["_Segment"]) -> "_Segment":
-        """All that are alive."""
-        return cls(
-            *(
-                np.concatenate([getattr(segment, name)[segment.alive] for segment in segments])
-                for name in ("ids", "alive", "points", "reaches")
-            )
-        )
-
-    def without(self, ids: Sequence[int]) -> "_Segment":
-        """Without these pictures; it is only marked who they are until half are gone."""
-        gone = np.isin(self.ids, np.array(ids, np.int64)) & self.alive
-        if not gone.any():
-            return self
-        np.logical_and(self.alive, ~gone, out=self.alive)
-        return self if 2 * self.alive.sum() > len(self.ids) else _Segment.joined([self])
-
-    @cached_property
-    def lying(self) -> BoxTree:
-        """The pictures as they lie."""
-        return BoxTree(np.ascontiguousarray(self.points[:, 0]))
-
-    @cached_property
-    def turned(self) -> BoxTree:
-        """All other orientations of the first picture, then of the second, and so on."""
-        return BoxTree(self.points[:, 1:].reshape(-1, NUMBERS))
-
-    @cached_property
-    def reach(self) -> float:
-        """The largest."""
-        return float(self.reaches.max())
+    def _found(self, described: Described, threads: int) -> Iterator[Pairs]:
+        lying, every = described[:, :NUMBERS], described[:, :-1].reshape(-1, NUMBERS)
+        orientations = len(every) // len(described)
+        for segment in self._segments:
+            as_they_lie, turned = segment.trees
+            reach = float(segment.largest[-1]) + float(described[:, -1].max())
+            slack = (1.01 * self._rounding + 2.0**-23) * reach + 2.0**-40
+            bound = min(self._distance + slack, _FARTHEST) ** 2 * (1 + 2.0**-18)
+            # the one whose features are taken as it lies may be either: the known one ...
+            for queries, places in as_they_lie.within(every, bound, threads):
+                yield queries // orientations, places + segment.start
+            # ... or the new one
+            for queries, places in turned.within(lying, bound, threads):
+                yield queries, places // (orientations - 1) + segment.start
 
 
 class _Space:
@@ -288,17 +153,18 @@ class _Space:
         _, _, directions = np.linalg.svd(centred * self.scale, full_matrices=False)
         self._directions = directions[: NUMBERS - 1].T  # (D, 15 or less)
 
-    def described(self, features: Values) -> tuple[Points, Values]:
-        """The sixteen numbers (N, orientations, 16) and the reaches (N,) of features (N, orientations, D)."""
+    def described(self, features: Values) -> Described:
+        """The sixteen numbers of features (N, orientations, D), and the reach: (N, orientations · 16 + 1) float32."""
         vectors = (features - self._middle) * self.scale
         coefficients = vectors @ self._directions
         rest = vectors - coefficients @ self._directions.T
-        points = np.zeros((*features.shape[:2], NUMBERS), np.float32)
-        points[..., : coefficients.shape[-1]] = np.clip(coefficients, -_LIMIT, _LIMIT)
-        points[..., -1] = np.minimum(_lengths(rest), _LIMIT)
-        reaches = _lengths(features).max(axis=1) + _lengths(self._middle)
-        return points, reaches * self.scale
+        numbers = np.zeros((*features.shape[:2], NUMBERS), np.float32)
+        numbers[..., : coefficients.shape[-1]] = np.clip(coefficients, -_LIMIT, _LIMIT)
+        numbers[..., -1] = np.minimum(_lengths(rest), _LIMIT)
+        reaches = (_lengths(features).max(axis=1) + _lengths(self._middle)) * self.scale
+        rounded_up = np.nextafter(np.minimum(reaches, _LARGEST_REACH).astype(np.float32), np.float32(np.inf))
+        return np.concatenate([numbers.reshape(len(features), -1), rounded_up[:, None]], axis=1)
 
 
-def _lengths(vectors: Values) -> Values:
+def _lengths(vectors: Values) -> NDArray[np.float64]:
     return np.asarray(np.sqrt((vectors * vectors).sum(axis=-1)))

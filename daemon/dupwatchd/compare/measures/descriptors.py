@@ -1,14 +1,15 @@
 """A few numbers per picture that bound both measures from below: what they rule out is ruled out for certain.
 
-Take the orthonormal 2-D DCT of a thumbnail (for `mse` after an orthonormal rotation of the colours, for `structure`
-of the normalised luma): distances stay what they were. A descriptor holds the 15 coefficients that vary most, and
-the length of all the others. A length differs by no more than the vectors do, so the squared distance of two
-descriptors is at most the measure of the pictures as they lie.
+A descriptor holds a sketch of 16 numbers for each measure. For `structure` it is made from the normalised luma, for
+`mse` from the thumbnail after an orthonormal rotation of its colours. An orthonormal 2-D DCT leaves distances what they
+were. A sketch holds the 15 coefficients that vary most and the length of the vector of all others. Two lengths differ
+by no more than the vectors do, so the squared distance of two sketches is at most the measure of the two pictures in
+this orientation.
 
 Turning or mirroring a picture only swaps the coefficients (u, v) and (v, u) and changes signs. The 15 are closed
-under that, so `turned` gives the descriptor of a turned picture without looking at it again. `canonical` turns each
-descriptor until X(0, 1) ≥ |X(1, 0)|; then two pictures are compared in the one or two turns that can match instead
-of four. `lengths` are the same for all eight orientations: one rough comparison in place of all.
+under that, so `turned` gives the sketch of a turned picture without looking at the picture again. `canonical` turns
+each sketch until X(0, 1) ≥ |X(1, 0)|; two pictures are then compared in the one or two turns that can match instead
+of four. `lengths` are the same for all eight orientations: one rough comparison instead of eight.
 """
 
 from collections.abc import Callable
@@ -23,11 +24,11 @@ from dupwatchd.compare.measures import exact
 
 Descriptors = NDArray[np.float32]  # (N, 32): 16 numbers for `structure`, then 16 for `mse`
 
-VERSION = 1  # of what the numbers mean: stored descriptors of another one are made anew
-_NUMBERS = 16  # per measure, the last one being the length of all that is left
+VERSION = 1  # of what the numbers mean: stored descriptors of another version are made anew
+_NUMBERS = 16  # in a sketch; the last one is the length of the vector of all other coefficients
 NUMBERS = 2 * _NUMBERS
 _COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])  # orthonormal rows
-_MIDDLE = 127.5  # taken from every value: shorter vectors, smaller rounding errors
+_MIDDLE = 127.5  # subtracted from every value: shorter vectors have smaller rounding errors
 _PICTURES_AT_ONCE = 1024  # 25 MB of float64 at 32 px
 
 # Rounding: see ARCHITECTURE.md. With u = 2**-24 no comparison errs by more than 40·u·(|p| + |q|)²; twice that is
@@ -36,13 +37,13 @@ _SLACK = 2 * 40 * 2.0**-24
 
 
 @dataclass(frozen=True)
-class DescriptorHalf:
-    """The part of a descriptor that belongs to one measure."""
+class SketchLayout:
+    """What the sixteen numbers of one measure within a descriptor (its sketch) mean."""
 
     columns: slice
     coefficients: tuple[
         tuple[int, int, int], ...
-    ]  # (colour, u, v), what varies most first; closed under (u, v) → (v, u)
+    ]  # (colour, u, v), the one that varies most first; closed under (u, v) → (v, u)
     slack: float  # to be added to a threshold
 
     @cached_property
@@ -59,12 +60,12 @@ class DescriptorHalf:
 
     @cached_property
     def slopes(self) -> tuple[int, int]:
-        """Where X(0, 1) and X(1, 0) of the first colour stand: left to right, top to bottom."""
+        """The places of X(0, 1) and X(1, 0) of the first colour: the slope to the right, and the slope downwards."""
         return self.coefficients.index((0, 0, 1)), self.coefficients.index((0, 1, 0))
 
 
 # In descending order of variance over 200,000 thumbnails made from real photos, as far as closedness allows.
-STRUCTURE = DescriptorHalf(
+STRUCTURE = SketchLayout(
     slice(0, _NUMBERS),
     tuple(
         (0, u, v)
@@ -75,7 +76,7 @@ STRUCTURE = DescriptorHalf(
     ),
     _SLACK * 4,
 )  # fmt: skip
-MSE = DescriptorHalf(
+MSE = SketchLayout(
     slice(_NUMBERS, 2 * _NUMBERS),
     (
         (0, 0, 0), (1, 0, 0), (0, 1, 1), (0, 0, 2), (0, 2, 0), (0, 0, 1), (0, 1, 0), (0, 1, 2), (0, 2, 1), (2, 0, 0),
@@ -86,62 +87,59 @@ MSE = DescriptorHalf(
 
 
 def describe(thumbnails: Thumbnails) -> Descriptors:
-    """Descriptors of (N, S, S, 3) thumbnails, as they lie."""
-    parts = [
-        np.concatenate([_describe_structure(some), _describe_mse(some)], axis=1)
-        for some in (
-            thumbnails[start : start + _PICTURES_AT_ONCE] for start in range(0, len(thumbnails), _PICTURES_AT_ONCE)
-        )
-    ]
+    """Descriptors (N, 32) float32 of thumbnails (N, S, S, 3) uint8, in the orientation they have."""
+    chunks = (thumbnails[start : start + _PICTURES_AT_ONCE] for start in range(0, len(thumbnails), _PICTURES_AT_ONCE))
+    parts = [np.concatenate([_describe_structure(chunk), _describe_mse(chunk)], axis=1) for chunk in chunks]
     return np.concatenate(parts).astype(np.float32) if parts else np.empty((0, NUMBERS), np.float32)
 
 
 def alike(first: Descriptors, second: Descriptors) -> NDArray[np.bool_]:
-    """Which rows of (N, 32) are equal but for the rounding that another machine may do otherwise: (N,)."""
+    """Which rows of (N, 32) are equal apart from the rounding of another machine: (N,) bool."""
     room = np.repeat(np.float32(1e-4) * np.array([1, _MIDDLE], np.float32), _NUMBERS)
     return np.asarray((np.abs(first - second) <= room).all(axis=1))
 
 
 def turned(
-    part: NDArray[np.float32], half: DescriptorHalf, quarters: int, *, mirrored: bool = False
+    sketches: NDArray[np.float32], layout: SketchLayout, quarters: int, *, mirrored: bool = False
 ) -> NDArray[np.float32]:
-    """The numbers (N, 16) of one half after mirroring, if asked, and so many quarter turns; exact."""
-    places, signs = half.quarter_turn
+    """Sketches (N, 16) of pictures after mirroring, if asked, and so many quarter turns clockwise; exact."""
+    places, signs = layout.quarter_turn
     if mirrored:
-        part = part * half.mirroring
+        sketches = sketches * layout.mirroring
     for _ in range(quarters):
-        part = part[:, places] * signs
-    return part
+        sketches = sketches[:, places] * signs
+    return sketches
 
 
-def canonical(part: NDArray[np.float32], half: DescriptorHalf) -> NDArray[np.float32]:
+def canonical(sketches: NDArray[np.float32], layout: SketchLayout) -> NDArray[np.float32]:
     """Each row of (N, 16) turned until X(0, 1) ≥ |X(1, 0)|, which one of the four turns does."""
-    across, down = half.slopes
-    part = part.copy()
+    across, down = layout.slopes
+    sketches = sketches.copy()
     for _ in range(3):
-        other = np.flatnonzero(part[:, across] < np.abs(part[:, down]))
-        part[other] = turned(part[other], half, 1)
-    return part
+        other = np.flatnonzero(sketches[:, across] < np.abs(sketches[:, down]))
+        sketches[other] = turned(sketches[other], layout, 1)
+    return sketches
 
 
-def distance_from_canonical(part: NDArray[np.float32], half: DescriptorHalf) -> NDArray[np.float32]:
-    """How far rows of (N, 16) are at least from any canonical one: (N,); negative for canonical ones."""
-    across, down = half.slopes
-    # from the nearer of the two lines that bound them; beyond their crossing it is more
-    return np.asarray((np.abs(part[:, down]) - part[:, across]) * np.float32(1 / np.sqrt(2)))
+def distance_from_canonical(sketches: NDArray[np.float32], layout: SketchLayout) -> NDArray[np.float32]:
+    """How far sketches (N, 16) are at least from any canonical one: (N,); negative for canonical ones."""
+    across, down = layout.slopes
+    # The canonical ones lie between the lines X(0, 1) = ±X(1, 0). This is the distance from the nearer line; where the
+    # lines' crossing is the nearest point, the true distance is larger.
+    return np.asarray((np.abs(sketches[:, down]) - sketches[:, across]) * np.float32(1 / np.sqrt(2)))
 
 
-def lengths(part: NDArray[np.float32], half: DescriptorHalf) -> NDArray[np.float32]:
+def lengths(sketches: NDArray[np.float32], layout: SketchLayout) -> NDArray[np.float32]:
     """The lengths of each pair (u, v), (v, u): (N, K), the same for all eight orientations."""
     pairs = [
-        (place, half.coefficients.index((c, v, u)))
-        for place, (c, u, v) in enumerate(half.coefficients)
+        (place, layout.coefficients.index((c, v, u)))
+        for place, (c, u, v) in enumerate(layout.coefficients)
         if u < v or (u == v != 0)
     ]
     first, second = np.array(pairs).T
-    both = np.hypot(part[:, first], np.where(first == second, np.float32(0), part[:, second]))
-    mean = [place for place, (_, u, v) in enumerate(half.coefficients) if u == v == 0]
-    return np.concatenate([both, part[:, mean], part[:, -1:]], axis=1)
+    both = np.hypot(sketches[:, first], np.where(first == second, np.float32(0), sketches[:, second]))
+    mean = [place for place, (_, u, v) in enumerate(layout.coefficients) if u == v == 0]
+    return np.concatenate([both, sketches[:, mean], sketches[:, -1:]], axis=1)
 
 
 def _describe_structure(thumbnails: Thumbnails) -> NDArray[np.float64]:
@@ -153,14 +151,14 @@ def _describe_mse(thumbnails: Thumbnails) -> NDArray[np.float64]:
     values = thumbnails.reshape(len(thumbnails), -1).astype(np.float64)  # (N, S·S·3)
     size = values.shape[1]
     basis = _mse_basis(thumbnails.shape[1])
-    # of (value − 127.5) / sqrt(size), without making that array; the sums of whole numbers are exact
+    # those of (value − 127.5) / sqrt(size), without making that array; sums of whole numbers are exact
     coefficients = (values @ basis - _MIDDLE * basis.sum(axis=0)) / np.sqrt(size)
     squares = np.einsum("nd,nd->n", values, values) - 2 * _MIDDLE * values.sum(axis=1) + size * _MIDDLE**2
     return _with_rest(coefficients, squares / size)
 
 
 def _with_rest(coefficients: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coefficients (N, 15) and the length of what is left of vectors with these squares (N,): (N, 16)."""
+    """Sketches (N, 16) from coefficients (N, 15) and the squared lengths (N,) of the whole vectors."""
     rest = np.maximum(squares - (coefficients * coefficients).sum(axis=1), 0.0)
     return np.concatenate([coefficients, np.sqrt(rest)[:, None]], axis=1)
 
@@ -179,8 +177,8 @@ def _mse_basis(side_px: int) -> NDArray[np.float64]:
     return _basis(MSE, lambda c, u, v: waves[u][:, None, None] * waves[v][:, None] * _COLOURS[c])
 
 
-def _basis(half: DescriptorHalf, pattern: Callable[[int, int, int], NDArray[np.float64]]) -> NDArray[np.float64]:
-    return np.stack([pattern(*key).ravel() for key in half.coefficients], axis=1)
+def _basis(layout: SketchLayout, pattern: Callable[[int, int, int], NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.stack([pattern(*key).ravel() for key in layout.coefficients], axis=1)
 
 
 def _waves(side: int) -> NDArray[np.float64]:

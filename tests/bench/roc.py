@@ -26,7 +26,7 @@ from tests.bench.roc_curves import CLOSEST_KEPT, DEFAULT_PX, MEASURES, Curve, Fl
 from tests.bench.roc_report import draw, write_csv, write_report
 from tests.bench.truth import Label, LabelledSet
 
-from dupwatchd.compare.measures import exact
+from dupwatchd.compare.measures import exact, turns
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
 from dupwatchd.settings.model import Measure
 
@@ -192,9 +192,10 @@ def _distances(pictures: Pictures, turned: Curve, mirrored: Curve) -> Iterator[t
         queries = vectors[first : first + _QUERIES_AT_ONCE]
         best = np.full((len(queries), len(vectors)), -np.inf, np.float32)
         for curve in (turned, mirrored):
-            for turn in exact.TURNS:
+            for quarters in range(turns.TURNS):
                 # All turns of the query, or of the other one: the same set of values.
-                moved = queries[:, exact.orientation(side, turn, curve.mirrored)].reshape(len(queries), -1)
+                square = queries.reshape(len(queries), side, side, -1)
+                moved = turns.turned(square, quarters, curve.mirrored).reshape(len(queries), -1)
                 np.maximum(best, moved @ flat_vectors.T, out=best)
             yield curve, _Distances(first, squares[first : first + len(queries), None] + squares - 2 * best)
 

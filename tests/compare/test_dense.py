@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.arrays import Matches, Thumbnails
-from dupwatchd.compare.dense import all_pairs, matcher
+from dupwatchd.compare.dense import all_pairs
 from dupwatchd.compare.dense.device import Device
 from dupwatchd.compare.dense.matcher import DenseMatcher
 from dupwatchd.compare.measures import turns
@@ -140,7 +140,7 @@ def test_little_memory_makes_many_small_pieces_that_lose_nothing(
 ) -> None:
     monkeypatch.setattr(all_pairs, "_READ_BYTES", 5 * 3072)
     monkeypatch.setattr(all_pairs, "_NEW_AT_ONCE", 4)
-    monkeypatch.setattr(matcher, "_CELL", (2, 3))
+    monkeypatch.setattr(all_pairs, "_TILE_PICTURES", (2, 3))
     thumbnails, limits = library(5), Limits(500.0, 0.2, True)
     expected = brute(thumbnails, limits)
     for batch in (1, 7, 1000):

@@ -64,7 +64,7 @@ def test_hostile_thumbnails_give_the_plain_values_both_ways_round(
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("turn", exact.TURNS)
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
 def test_the_turn_says_how_the_second_must_be_turned_to_show_the_first(turn: int, mirrored: bool) -> None:
     first = thumbnail(1, 32)
     second = np.rot90(first, turn // 90)  # turned back

@@ -1,51 +1,28 @@
 """Finds pictures whose features are near each other, exactly, and without looking at all of them.
 
-Features are vectors of any length and scale. Sixteen numbers stand for each: its coefficients in the 15 directions in
-which the features of a few pictures vary most, after their mean was subtracted, and the length of the rest. The search
-is that of our own measures (`tree`): what the sixteen numbers rule out is ruled out for certain, and the candidates are
-measured on the features themselves, which are made again from the thumbnails.
-
-Why nothing is missed. Distances are the same in any orthonormal basis. Leaving coefficients out shortens them, two
-lengths differ by no more than the vectors do, and limiting numbers to a range brings no two of them farther apart. So
-the squared distance of the sixteen is at most the value, apart from rounding. Let u = 2**-24, s the scale, m the mean,
-and r = s·(|f| + |m|) the reach of a picture with features f.
-
-- From call to call a function may give features that differ by a share δ of their length (`rounding`): by δ·r.
-- Taking the sixteen in float64 errs by less than u·r up to a million numbers, keeping them in float32 by u·r.
-- The tree sums sixteen squares in float32, which errs by a share of less than 20·u.
-
-A pair within ``keep`` is therefore no farther apart, as the tree calculates it, than
-
-    (s·sqrt(keep) + (1.01·δ + 2·u)·(r + r') + 2**-40)² · (1 + 2**-18)
-
-with the largest reach of the pictures searched and of those asked for; 2**-40 is for numbers too small for float32.
-
-The value of two pictures takes the features of one of them as it lies and those of the other in all orientations
-(`measure`). Known pictures are therefore kept in all orientations, at about 200 bytes each.
+Features are vectors. They are searched as our own measures are (`tree.matcher`): trees over sixteen numbers a vector
+give candidates (`tree.vector_candidates`, which proves that nothing is missed); these are measured on the features
+themselves, made again from the thumbnails. A known picture takes about 200 bytes for each orientation.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dupwatchd.arrays import Matches, Thumbnails
 from dupwatchd.compare.custom.kinds import FeatureMeasure
-from dupwatchd.compare.custom.measure import TURNS, Values, turned
+from dupwatchd.compare.custom.measure import Values
 from dupwatchd.compare.measures.exact import ReadThumbnails
-from dupwatchd.compare.tree.boxtree import NUMBERS, BoxTree
-from dupwatchd.compare.tree.candidates import Candidates, Described, Pairs
+from dupwatchd.compare.measures.turns import TURNS, turned
+from dupwatchd.compare.tree.candidates import Described
 from dupwatchd.compare.tree.matcher import TreeMatcher
+from dupwatchd.compare.tree.vector_candidates import Projection, VectorCandidates
 from dupwatchd.model import PictureId
 
 _FEATURE_BYTES = 16 << 20  # of float64, while the sixteen numbers are made
 _FITTED_TO = 128  # pictures, each in another orientation; more make the directions hardly better
 _FITTED_ENOUGH = 1024  # once chosen from so many pictures, the directions stay
-_LIMIT = 2.0**20  # of the sixteen numbers; unused places of the tree lie at 1e9
-_FARTHEST = 2.0**25  # more than two points within the limit can be apart, less than an unused place is from them
-_LARGEST_REACH = 1e30  # larger ones rule nothing out, either
-_SMALLEST_LENGTH = 1e-40  # so that the squares of the scale and of the largest number allowed, 1e100, fit into float64
 
 
 class FeatureSearch:
@@ -90,11 +67,11 @@ class FeatureSearch:
         """Choose directions by some pictures (N, S, S, 3), and forget all that is known."""
         features = self._features(thumbnails[:: -(-len(thumbnails) // _FITTED_TO)])
         places = np.arange(len(features))
-        self._space = _Space(features[places, places % len(self._orientations)])
+        self._projection = Projection(features[places, places % len(self._orientations)])
         self._fitted_from = fitted_from
-        distance = self._space.scale * float(np.sqrt(self._keep))
+        distance = self._projection.scale * float(np.sqrt(self._keep))
         self._matcher = TreeMatcher(
-            partial(_FeatureCandidates, len(self._orientations), distance, self._measure.rounding),
+            partial(VectorCandidates, len(self._orientations), distance, self._measure.rounding),
             partial(self._measure.matches, self._keep),
             self._read_thumbnails,
             mirrored=len(self._orientations) > TURNS,
@@ -105,66 +82,8 @@ class FeatureSearch:
         if not self._fitted_from:
             self._fit(thumbnails, len(thumbnails))
         parts = [thumbnails[start : start + self._at_once] for start in range(0, len(thumbnails), self._at_once)]
-        return np.concatenate([self._space.described(self._features(part)) for part in parts])
+        return np.concatenate([self._projection.described(self._features(part)) for part in parts])
 
     def _features(self, thumbnails: Thumbnails) -> Values:
         """(N, 4 or 8 orientations, D); the first is the picture as it lies."""
         return np.stack([self._measure.prepared(turned(thumbnails, *one)) for one in self._orientations], axis=1)
-
-
-class _FeatureCandidates(Candidates):
-    """Two trees for each segment: of the pictures as they lie, and of all their other orientations."""
-
-    def __init__(self, orientations: int, distance: float, rounding: float) -> None:
-        """``distance`` is the largest distance in the scale of the sixteen numbers."""
-        super().__init__(orientations * NUMBERS + 1, tail=0)
-        self._distance, self._rounding = distance, rounding
-
-    def _kept(self, described: Described) -> Described:
-        return described
-
-    def _trees(self, known: Described) -> tuple[BoxTree, ...]:
-        return BoxTree(known[:, :NUMBERS].copy()), BoxTree(known[:, NUMBERS:-1].reshape(-1, NUMBERS))
-
-    def _found(self, described: Described, threads: int) -> Iterator[Pairs]:
-        lying, every = described[:, :NUMBERS], described[:, :-1].reshape(-1, NUMBERS)
-        orientations = len(every) // len(described)
-        for segment in self._segments:
-            as_they_lie, turned = segment.trees
-            reach = float(segment.largest[-1]) + float(described[:, -1].max())
-            slack = (1.01 * self._rounding + 2.0**-23) * reach + 2.0**-40
-            bound = min(self._distance + slack, _FARTHEST) ** 2 * (1 + 2.0**-18)
-            # the one whose features are taken as it lies may be either: the known one ...
-            for queries, places in as_they_lie.within(every, bound, threads):
-                yield queries // orientations, places + segment.start
-            # ... or the new one
-            for queries, places in turned.within(lying, bound, threads):
-                yield queries, places // (orientations - 1) + segment.start
-
-
-class _Space:
-    """Directions, a middle and a scale, in which features become sixteen numbers."""
-
-    def __init__(self, features: Values) -> None:
-        """From those of a few pictures (N, D)."""
-        self._middle = features.mean(axis=0)
-        centred = features - self._middle
-        self.scale = 1 / max(float(_lengths(centred).max()), _SMALLEST_LENGTH)
-        _, _, directions = np.linalg.svd(centred * self.scale, full_matrices=False)
-        self._directions = directions[: NUMBERS - 1].T  # (D, 15 or less)
-
-    def described(self, features: Values) -> Described:
-        """The sixteen numbers of features (N, orientations, D), and the reach: (N, orientations · 16 + 1) float32."""
-        vectors = (features - self._middle) * self.scale
-        coefficients = vectors @ self._directions
-        rest = vectors - coefficients @ self._directions.T
-        numbers = np.zeros((*features.shape[:2], NUMBERS), np.float32)
-        numbers[..., : coefficients.shape[-1]] = np.clip(coefficients, -_LIMIT, _LIMIT)
-        numbers[..., -1] = np.minimum(_lengths(rest), _LIMIT)
-        reaches = (_lengths(features).max(axis=1) + _lengths(self._middle)) * self.scale
-        rounded_up = np.nextafter(np.minimum(reaches, _LARGEST_REACH).astype(np.float32), np.float32(np.inf))
-        return np.concatenate([numbers.reshape(len(features), -1), rounded_up[:, None]], axis=1)
-
-
-def _lengths(vectors: Values) -> NDArray[np.float64]:
-    return np.asarray(np.sqrt((vectors * vectors).sum(axis=-1)))

@@ -10,10 +10,11 @@ import numpy as np
 
 from dupwatchd.arrays import Thumbnails
 from dupwatchd.compare.custom.function import Hash, UserFunction, as_array, rounding_of
-from dupwatchd.compare.custom.measure import TURNS, Best, PairMeasure, Values, parts, turned
+from dupwatchd.compare.custom.measure import Best, PairMeasure, Values, parts
 from dupwatchd.compare.dense.device import Device
 from dupwatchd.compare.measures import exact
 from dupwatchd.compare.measures.matches import Places
+from dupwatchd.compare.measures.turns import TURNS, turned
 
 
 class FeatureMeasure(PairMeasure):

@@ -12,7 +12,6 @@ Hashes are equal if any turn of one has the hash of any turn of the other. With 
 """
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from dupwatchd.arrays import Matches, Thumbnails
 from dupwatchd.compare.custom.function import UserFunction
 from dupwatchd.compare.measures import exact
 from dupwatchd.compare.measures.matches import Pictures, Places, tiles
+from dupwatchd.compare.measures.turns import TURNS, turned
 
-TURNS = 4
 _BYTES_AT_ONCE = 3 << 20  # of thumbnails in a call: 1,024 at 32 px
 _TILE_PICTURES = 128  # × 128 pictures whose pairs are measured together: each picture is prepared once for all of them
 
@@ -87,25 +86,10 @@ class PairMeasure(ABC):
         """The values (M,) of M pairs of what was `prepared`, without turning anything."""
 
 
-def turned(thumbnails: Thumbnails, quarters: int, mirrored: bool) -> Thumbnails:
-    """Thumbnails (N, S, S, 3), mirrored left to right if asked, then turned clockwise by so many quarter turns."""
-    if not quarters and not mirrored:
-        return thumbnails
-    count, side = thumbnails.shape[:2]
-    flat = thumbnails.reshape(count, side * side * 3)
-    return flat.take(_places(side, quarters, mirrored), axis=1).reshape(thumbnails.shape)  # twice as fast as a view
-
-
 def parts(count: int, rows: NDArray[Any]) -> list[slice]:
     """Divides so many of such rows into as many at a time as are worked on at once."""
     size = max(1, _BYTES_AT_ONCE // max(1, rows[:1].nbytes))
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-@lru_cache
-def _places(side: int, quarters: int, mirrored: bool) -> Places:
-    cells = exact.orientation(side, quarters * 90, mirrored)  # (S·S,)
-    return (cells[:, None] * 3 + np.arange(3)).ravel()
 
 
 def _second_is_smaller(first: Thumbnails, second: Thumbnails) -> NDArray[np.bool_]:

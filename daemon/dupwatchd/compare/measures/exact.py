@@ -29,7 +29,6 @@ LUMA_WEIGHTS = (77, 150, 29)  # ITU-R BT.601 luma in 256ths
 CELLS_PX = 16
 CELLS = CELLS_PX * CELLS_PX
 FLOOR_GREY_LEVELS = 4  # a flat picture stays flat: noise is not blown up into structure
-TURNS = (0, 90, 180, 270)  # degrees clockwise
 _READ_AT_ONCE = 2048
 _PAIRS_AT_ONCE = 256  # at 32 px, 6 MB of float32
 _GRID_AT_ONCE = (128, 1024)  # likewise: products of 1 MB, which stay in the cache between the passes over them
@@ -209,7 +208,7 @@ def _values(
     covariance = CELLS * luma_dots.astype(np.int64) - x.total * y.total
     # the order of both pictures does not matter to any of these operations
     structure = x.variance / x.divisor + y.variance / y.divisor - 2 * covariance / np.sqrt(x.divisor * y.divisor)
-    degrees = np.array(TURNS)
+    degrees = 90 * np.arange(turns.TURNS)
     return Values(mse, degrees[turn], np.maximum(structure, 0.0), degrees[luma_turn])
 
 
@@ -265,13 +264,6 @@ def flat(thumbnails: Thumbnails) -> NDArray[np.bool_]:
     rest = grey - (grey @ surface) @ surface.T
     detail = np.sqrt((rest * rest).mean(axis=1))
     return np.asarray(detail < np.maximum(FLAT_GREY_LEVELS, FLAT_SHARE_OF_DEVIATION * grey.std(axis=1)))
-
-
-@lru_cache
-def orientation(side_px: int, turn: int, mirrored: bool) -> NDArray[np.intp]:
-    """Where each cell of a side_px × side_px picture comes from when it is mirrored, then turned clockwise."""
-    cells = np.arange(side_px * side_px).reshape(side_px, side_px)
-    return np.rot90(cells[:, ::-1] if mirrored else cells, -turn // 90).ravel()
 
 
 def _variance(luma: Any) -> tuple[Any, Any]:

@@ -14,10 +14,14 @@ Arrays are numpy's or, where ``xp`` says so, cupy's.
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+TURNS = 4
+
+Number = TypeVar("Number", np.uint8, np.float32)
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 
@@ -45,6 +49,15 @@ def quarters(pictures: Array, xp: Any = np) -> Array:
     flat = pictures.reshape(count, side * side * channels)
     # `take` is twice as fast as copying turned views
     return flat.take(xp.asarray(_places(side, channels)), axis=1).reshape(count, 4, -1)
+
+
+def turned(pictures: NDArray[Number], quarters: int, mirrored: bool) -> NDArray[Number]:
+    """Pictures (N, S, S, C), mirrored left to right if asked, then turned clockwise by so many quarter turns."""
+    if not quarters and not mirrored:
+        return pictures
+    count, side, _, channels = pictures.shape
+    flat = pictures.reshape(count, side * side * channels)
+    return flat.take(_turned_places(side, channels, quarters, mirrored), axis=1).reshape(pictures.shape)
 
 
 def pair_products(first: Array, second: Array, pieces: int = 1) -> Array:
@@ -90,3 +103,10 @@ def _places(side: int, channels: int) -> NDArray[np.intp]:
     """Where the numbers of the four quarters stand in a picture."""
     cells = np.arange(side * side * channels).reshape(side, side, channels)
     return np.concatenate([np.rot90(cells, j)[: side // 2, : side // 2].ravel() for j in range(4)])
+
+
+@lru_cache
+def _turned_places(side: int, channels: int, quarters: int, mirrored: bool) -> NDArray[np.intp]:
+    """Where the numbers of a mirrored and turned picture stand in the picture."""
+    cells = np.arange(side * side * channels).reshape(side, side, channels)
+    return np.rot90(cells[:, ::-1] if mirrored else cells, -quarters).ravel()

@@ -1,6 +1,7 @@
 """Connected components of large graphs, a few passes over whole arrays at a time.
 
-An edge is a pair (a[i], b[i]) of vertices, numbers from 0; it may be there many times, and join a vertex with itself.
+An edge is a pair (a[i], b[i]) of vertices, which are numbers from 0. Edges may repeat, and may join a vertex with
+itself.
 """
 
 import numpy as np
@@ -8,8 +9,8 @@ from numpy.typing import NDArray
 
 Vertices = NDArray[np.int64]
 
-_TABLE = 4  # places per edge: where ids are no larger, a table of them takes a tenth of the time sorting does
-_SMALL_TABLE = 1_000_000  # 9 MB, of which only what is used is ever touched
+_TABLE = 4  # places per edge: if ids are no larger, a table of them takes a tenth of the time of sorting
+_SMALL_TABLE = 1_000_000  # places, 9 MB, always allowed: memory that is not used is never touched
 
 
 def components(count: int, a: Vertices, b: Vertices) -> Vertices:
@@ -17,8 +18,9 @@ def components(count: int, a: Vertices, b: Vertices) -> Vertices:
 
     A million vertices take 30 to 60 ms with a million edges (a grid with two million: 100 ms), 2 ms with a few.
     """
-    # Every vertex with a smaller neighbour follows the smallest of them. Of the rest, each has won a follower, or
-    # else its neighbours follow somebody smaller yet, and so will it the next time: two rounds halve what is left.
+    # Every vertex with a smaller neighbour follows the smallest of them. Each other vertex has then either won a
+    # follower, or its neighbours follow a vertex that is smaller still, which it will follow in the next round. So two
+    # rounds halve what is left.
     parent = np.arange(count)
     apart = a != b
     if not apart.all():
@@ -37,7 +39,7 @@ def components(count: int, a: Vertices, b: Vertices) -> Vertices:
 
 
 def followed(parent: Vertices) -> Vertices:
-    """Where each vertex ends that goes from parent to parent; a root is its own parent."""
+    """The root (count,) that each vertex reaches from parent to parent; a root is its own parent."""
     while True:
         further = parent[parent]
         if np.array_equal(further, parent):
@@ -46,7 +48,7 @@ def followed(parent: Vertices) -> Vertices:
 
 
 def renumbered(a: Vertices, b: Vertices) -> tuple[Vertices, Vertices, Vertices]:
-    """The vertices (V,) that have an edge, ascending, and the edges between their places in that list."""
+    """The vertices (V,) that have an edge, ascending, and the edges as pairs of places in that list."""
     most = max(a.max(initial=0), b.max(initial=0))
     if most > _TABLE * len(a) + _SMALL_TABLE:
         used, places = np.unique(np.concatenate([a, b]), return_inverse=True)

@@ -87,9 +87,10 @@ class HashSearch:
             at_hand = {**new, **dict(zip(known, self._read_thumbnails(known), strict=True))}
             thumbnails = np.stack([at_hand[one] for one in ids.tolist()])
             for mirrored in self._flips:
-                some = np.flatnonzero(flips == mirrored)
-                own = exact.measure_chosen(thumbnails, thumbnails, rows[some], columns[some], mirrored=mirrored)
-                yield Matches.between(a[some], b[some], own.mse, own.structure, np.zeros(len(some)), mirrored=mirrored)
+                of_flip = np.flatnonzero(flips == mirrored)
+                own = exact.measure_chosen(thumbnails, thumbnails, rows[of_flip], columns[of_flip], mirrored=mirrored)
+                equal = np.zeros(len(of_flip))
+                yield Matches.between(a[of_flip], b[of_flip], own.mse, own.structure, equal, mirrored=mirrored)
 
 
 def _fill(groups: dict[Hash, Group], hashes: Hashes) -> None:

@@ -1,4 +1,5 @@
-"""All pairs, in tiles: for a GPU, and as the reference that the tree is held against.
+"""Compares all new pictures with all known ones: for a GPU, for distance functions, and to test the tree against.
 
-In reading order: `matcher`, `device` (CPU or GPU; the only home of cupy).
+In reading order: `all_pairs` (every pair, in stacks of pictures), `matcher` (our own measures, as matrix products),
+`device` (CPU or GPU; the only home of cupy).
 """

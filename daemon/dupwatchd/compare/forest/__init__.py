@@ -1,4 +1,4 @@
 """Which of the matches are stored.
 
-In reading order: `spanning` (minimum spanning forests), `gathering` (millions of new matches become few).
+In reading order: `spanning` (minimum spanning forests), `gathering` (millions of new matches are reduced to those).
 """

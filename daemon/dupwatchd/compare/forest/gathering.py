@@ -1,4 +1,4 @@
-"""New matches, as many as there are, become the few that are stored: see `forest`."""
+"""Reduces any number of new matches to the few that are stored, in bounded memory; `spanning` says which."""
 
 from collections.abc import Callable
 
@@ -9,23 +9,23 @@ from dupwatchd.arrays import Matches
 from dupwatchd.compare.forest import spanning
 from dupwatchd.model import Limits
 
-_HELD = 1 << 20  # matches, 42 bytes each; `forest` takes some 150 more for a moment
+_HELD = 1 << 20  # matches, 42 bytes each; `spanning` takes some 150 bytes more for each while it runs
 
 # ids of pictures -> all stored matches of everything that is joined with them
 StoredAround = Callable[[list[int]], Matches]
 
 
 class Gathering:
-    """Takes matches some at a time and holds no more than a million beyond those that are to be stored."""
+    """Takes new matches in parts and holds at most a million of them beyond those that are to be stored."""
 
     def __init__(self, limits: Limits, stored_around: StoredAround) -> None:
         self._limits = limits
         self._stored_around = stored_around
-        self._reached = np.zeros(0, bool)  # by picture id: its stored matches are among these
+        self._reached = np.zeros(0, bool)  # by picture id: its stored matches have been loaded
         self._stored: list[Matches] = []
         self._held: list[Matches] = []
         self._count = 0  # of those held
-        self._kept = 0  # of them, those that came out of the last thinning
+        self._kept = 0  # of those held, how many the last thinning left
 
     def add(self, matches: Matches) -> None:
         """Take in new matches, between pictures that are stored or are about to be."""
@@ -43,7 +43,7 @@ class Gathering:
             self._thin()
 
     def changes(self) -> tuple[Matches, Matches]:
-        """What is to be stored and is not yet, or with other values; and what is stored and need not be."""
+        """The matches to be added or stored with other values, and the stored matches to be removed."""
         self._thin()
         [kept] = self._held
         stored = Matches.joined(self._stored)
@@ -54,7 +54,7 @@ class Gathering:
         )
 
     def _mark(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Note pictures as reached; returns which of them were so before."""
+        """Note pictures as reached; returns which of them were reached before: (N,) bool."""
         most = int(ids.max(initial=-1))
         if most >= len(self._reached):
             self._reached = np.concatenate([self._reached, np.zeros(2 * most + 1 - len(self._reached), bool)])

@@ -1,11 +1,12 @@
 """Of all matches, the few that join the same clusters at every threshold: minimum spanning forests.
 
 The pictures joined by matches up to a threshold are the same whether all matches are taken or only those of a minimum
-spanning forest. Each measure has a forest of its own, over the matches within its limit, and another one where mirror
-images count too. Their union is kept: less than one match per picture and forest, however many there are.
+spanning forest. Each measure has a forest of its own, over the matches within its limit, and a second one in which
+mirror images count as well. The union of the forests is kept: less than one match per picture and forest, however many
+matches there are.
 
-Matches of equal value go by a, b, mirrored. With that each forest is unique: the order of the rows does not matter,
-and forests may be taken part by part, for the last match of a cycle stays its last whatever else comes.
+Matches of equal value are ordered by a, b, mirrored. That makes each forest unique: the order of the rows does not
+matter. A forest may also be taken part by part: the last match of a cycle stays the last one whatever else comes.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,23 +18,24 @@ from dupwatchd.arrays import Matches
 from dupwatchd.components import components, followed, renumbered
 from dupwatchd.model import Limits
 
-_LIGHT_EDGES = 3  # per vertex: as many at random leave 1 vertex in 400 alone, and nearly all other edges can go
+_LIGHT_EDGES = 3  # per vertex: as many random edges leave 1 vertex in 400 alone, and rule nearly all others out
 
 Rows = NDArray[np.int64]
-Which = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 Values = NDArray[np.float64]
-Thinning = Callable[[Rows, Rows, Values, Rows], Rows]  # edges a and b, their values, rows to take (ascending): to keep
+# edges a and b, their values, the rows to choose from (ascending) -> the rows that are left
+Reduction = Callable[[Rows, Rows, Values, Rows], Rows]
 
 
-def spanning(matches: Matches, limits: Limits) -> Which:
-    """Which of the matches (M,) are to be kept; of those that are there twice at most one, with an own value if any.
+def spanning(matches: Matches, limits: Limits) -> Mask:
+    """Which of the matches are to be kept: (M,) bool. Duplicates are merged; the row with a custom value wins.
 
     A million matches take 0.07 s if they are of 2,000 pictures, 0.8 s if of 500,000, and 150 bytes each at most.
     """
-    hopeful = np.zeros(len(matches), bool)
+    possible = np.zeros(len(matches), bool)
     for rows in _graphs(matches, limits, _sieved):
-        hopeful[rows] = True
-    places = np.flatnonzero(hopeful)
+        possible[rows] = True
+    places = np.flatnonzero(possible)
     places = places[_once_each(matches[places])]
     kept = np.zeros(len(matches), bool)
     for forest in _graphs(matches[places], limits, _forest):
@@ -42,19 +44,20 @@ def spanning(matches: Matches, limits: Limits) -> Which:
 
 
 def merged(matches: Matches) -> Matches:
-    """Each match once, in the order of a, b, mirrored; one with an own value goes before one without."""
+    """The matches by a, b, mirrored; duplicates are merged, and the row with a custom value wins."""
     return matches[_once_each(matches)]
 
 
 def to_rejoin(stored: Matches, gone: NDArray[np.int64], limits: Limits) -> NDArray[np.int64]:
     """The pictures that must be searched again when others are to be removed, ascending.
 
-    Takes the stored matches of all clusters in which a picture is ``gone``. What `spanning` keeps of those of them
-    that stay and of all matches of the pictures returned, is what it would keep of all matches that are left.
+    Takes the stored matches of all clusters that hold a picture of ``gone`` (ids). Give `spanning` the stored matches
+    that stay, and all matches of the pictures returned: it keeps what it would keep of all matches that are left.
     """
-    # Without its gone pictures a tree falls into parts, of which all but one are searched. A match between two parts
-    # has an end that is searched. A match within one part that is not stored comes last on the cycle that it closes
-    # in the tree; that cycle lies in the part and is still there, so that the match belongs to no forest now either.
+    # Without the pictures that are gone a tree falls into parts. All parts but one are searched again, so a match
+    # between two parts has an end that is searched. A match within one part that is not stored is the last one of the
+    # cycle that it closes in the tree. That cycle lies within the part and is still there, so the match still belongs
+    # to no forest.
     stored = merged(stored)
     pictures, a, b = renumbered(stored.a, stored.b)
     stay = ~np.isin(pictures, gone)
@@ -64,10 +67,11 @@ def to_rejoin(stored: Matches, gone: NDArray[np.int64], limits: Limits) -> NDArr
     return pictures[again]
 
 
-def _beside_the_largest(a: Rows, b: Rows, stay: Which, again: Which) -> Which:
-    """The vertices that stay, without those of the largest part that is left of each tree.
+def _beside_the_largest(a: Rows, b: Rows, stay: Mask, again: Mask) -> Mask:
+    """The vertices that stay, without those of the largest part that is left of each tree: (V,) bool.
 
-    What is searched ``again`` anyway does not count for the size; of parts of one size the first vertex decides.
+    Vertices that are searched ``again`` anyway do not count; of parts of equal size the one with the smallest vertex
+    is the largest.
     """
     count = len(stay)
     tree = components(count, a, b)
@@ -81,25 +85,25 @@ def _beside_the_largest(a: Rows, b: Rows, stay: Which, again: Which) -> Which:
     return np.asarray(stay & ~largest[part])
 
 
-def _graphs(matches: Matches, limits: Limits, thinned: Thinning) -> Iterator[Rows]:
-    """The rows left over of the matches of each measure, without mirror images and with them."""
+def _graphs(matches: Matches, limits: Limits, reduced: Reduction) -> Iterator[Rows]:
+    """The rows left of the matches of each measure, without mirror images and then with them."""
     _, a, b = renumbered(matches.a, matches.b)
     for value, within in (
         (matches.mse, matches.mse <= limits.keep_mse),
         (matches.structure, matches.structure <= limits.keep_structure),
         (matches.custom, ~np.isnan(matches.custom)),
     ):
-        rows = thinned(a, b, value, np.flatnonzero(within & ~matches.mirrored))
+        rows = reduced(a, b, value, np.flatnonzero(within & ~matches.mirrored))
         yield rows
         mirrored = within & matches.mirrored
         if mirrored.any():
-            # a match that closes a cycle without mirror images closes it with them, too
+            # a match ruled out by a cycle without mirror images is ruled out with them as well
             mirrored[rows] = True
-            yield thinned(a, b, value, np.flatnonzero(mirrored))
+            yield reduced(a, b, value, np.flatnonzero(mirrored))
 
 
 def _sieved(a: Rows, b: Rows, value: Values, rows: Rows) -> Rows:
-    """Without most of the edges whose ends lighter ones join already: that takes no sorting."""
+    """The rows without most of the edges whose ends are joined by lighter ones; this needs no sorting."""
     count = int(b.max(initial=-1)) + 1  # a < b
     light_edges = _LIGHT_EDGES * count
     while light_edges < len(rows):
@@ -112,12 +116,12 @@ def _sieved(a: Rows, b: Rows, value: Values, rows: Rows) -> Rows:
 
 
 def _forest(a: Rows, b: Rows, value: Values, rows: Rows) -> Rows:
-    """The minimum spanning forest; of edges with equal values the first row counts as the lighter one."""
+    """The rows of the minimum spanning forest; of edges with equal values the first row counts as the lighter one."""
     rows = rows[np.argsort(value[rows], kind="stable")]
     a, b = a[rows], b[rows]
     chosen = []
     while len(rows):
-        # Borůvka: the lightest edge of every vertex belongs to the forest; what they join is a vertex from then on
+        # Borůvka: the lightest edge of each vertex belongs to the forest; what these edges join becomes one vertex
         used, a, b = renumbered(a, b)
         lightest = np.full(len(used), len(rows))
         places = np.arange(len(rows))
@@ -138,14 +142,14 @@ def _forest(a: Rows, b: Rows, value: Values, rows: Rows) -> Rows:
 
 
 def _once_each(matches: Matches) -> Rows:
-    """The rows in the order of a, b, mirrored, of doubles only the one with the smallest own value, NaN last."""
+    """The rows by a, b, mirrored; of duplicates only the one with the smallest custom value, NaN being last."""
     used, a, b = renumbered(matches.a, matches.b)
     key = (a * len(used) + b) * 2 + matches.mirrored
     order = np.lexsort((matches.custom, key))
     return np.asarray(order[_first_of_each(key[order])])
 
 
-def _first_of_each(sorted_keys: NDArray[np.int64]) -> Which:
+def _first_of_each(sorted_keys: NDArray[np.int64]) -> Mask:
     first = np.ones(len(sorted_keys), bool)
     first[1:] = sorted_keys[1:] != sorted_keys[:-1]
     return first

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Thumbnail = NDArray[np.uint8]  # (S, S, 3) RGB, upright
 Thumbnails = NDArray[np.uint8]  # (N, S, S, 3) RGB, upright
+MatchRow = tuple[int, int, int, float, float, float | None]  # a, b, mirrored, mse, structure, custom
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Matches:
         return cls.from_rows([])
 
     @classmethod
-    def from_rows(cls, rows: Sequence[tuple[Any, ...]]) -> "Matches":
-        """From (a, b, mirrored, mse, structure, custom) each, custom None where there is none."""
+    def from_rows(cls, rows: Sequence[MatchRow]) -> "Matches":
+        """The matches in these rows; ``custom`` is None where there is no such value."""
         a, b, mirrored, mse, structure, custom = zip(*rows, strict=True) if rows else ((),) * 6
         return cls(
             np.array(a, np.int64),
@@ -77,7 +78,7 @@ class Matches:
         """The matches in these rows."""
         return Matches(*(getattr(self, name)[rows] for name in self.__slots__))
 
-    def rows(self) -> list[tuple[int, int, int, float, float, float | None]]:
+    def rows(self) -> list[MatchRow]:
         """The matches as `from_rows` takes them, in plain Python numbers."""
         custom: Any = np.where(np.isnan(self.custom), None, self.custom)  # type: ignore[call-overload]
         columns = (self.a, self.b, self.mirrored.astype(np.int64), self.mse, self.structure, custom)

@@ -1,7 +1,10 @@
-"""Index → blocks → compare → db: pending files become contents, pictures and matches, batch by batch.
+"""Takes pending files in: index → blocks → compare → db. They become contents, pictures and matches, batch by batch.
 
-Order of a batch: thumbnails are written and synced, then one transaction names them together with their files and
-matches. Without that transaction nothing of a batch counts.
+The order within a batch: its thumbnails are written and synced, then one transaction stores them together with their
+files and matches. If that transaction does not happen, nothing of the batch counts.
+
+The intake owns the search among all known pictures. The thread that takes files in changes it; `find` may be called
+from any thread.
 """
 
 import threading
@@ -27,7 +30,7 @@ from dupwatchd.errors import DamagedStateError
 from dupwatchd.model import Decoded, FileId, Job, Limits, Outcome, PictureId, Progress, ReadStatus
 from dupwatchd.suffixes import way_of_reading
 
-_BATCH_SECONDS = 2.0  # what a kill costs at most, beside the files in work
+_BATCH_SECONDS = 2.0  # of work that a kill loses at most, beside the files being decoded
 _BATCH_PICTURES = 1024  # thumbnails held in memory: 3 MB at 32 px
 _JOBS_AT_ONCE = 1000
 _COMPARE_AT_ONCE = 8192
@@ -39,10 +42,10 @@ OpenSearch = Callable[[Limits, ReadThumbnails], Search]
 
 
 class Pool(Protocol):
-    """Reads and decodes files, see `index.pool.WorkerPool`."""
+    """Reads and decodes files: `index.pool.WorkerPool`."""
 
     def index(self, jobs: Iterable[Job], known: Callable[[Job, bytes], bool]) -> Generator[Outcome, None, None]:
-        """What came of each job, in any order."""
+        """The outcome of each job, in any order; ``known`` says of a job and its digest that it need not be decoded."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,13 @@ class CommittedBatch:
     """A batch of files that has become durable."""
 
     outcomes: list[Outcome]
-    picture_of: dict[FileId, PictureId]  # of the files that show one
+    picture_of: dict[FileId, PictureId]  # for the files that show a picture
 
 
 @dataclass
 class _Unsettled:
     changing: int = 0  # files that changed while they were read
-    deferred: int = 0  # files whose content nobody decoded in the end
+    deferred: int = 0  # files that waited for another file's decoding of the same content, in vain
 
 
 class Intake:
@@ -79,7 +82,7 @@ class Intake:
         self._pool = pool
         self._threads = threads
         self._announce = announce
-        self._lock = threading.RLock()  # around what changes the matcher, and who else uses it
+        self._lock = threading.RLock()  # held while the search is used or changed
         self._limits = limits
         self._progress = progress
         self._search: Search | None = None
@@ -90,35 +93,35 @@ class Intake:
         self._progress.stage("indexing", sum(files.count_pending(self._database, root) for root in roots))
         for _ in range(_PASSES):
             unsettled = self._pass_over(roots, search)
-            if not unsettled.deferred:  # else who was to decode their content changed or vanished meanwhile
+            if not unsettled.deferred:  # otherwise the file that was to be decoded for them changed or vanished
                 break
         return unsettled.changing + unsettled.deferred
 
     def compare_anew_if_needed(self) -> None:
-        """Compare all pictures if the settings ask for more (thresholds, mirror images) than was compared."""
+        """Compare all pictures if the settings ask for more (thresholds, mirror images) than was compared before."""
         self._ready_search()
 
     def be_ready(self) -> None:
-        """Likewise, and do once what makes the first comparison slow: with many pictures that takes half a second."""
+        """`compare_anew_if_needed`, and make one comparison: the first one builds trees and is slow, half a second."""
         search = self._ready_search()
-        some = self._stores.thumbnails.read(pictures.searchable(self._database)[-1:])
-        if len(some):
+        last = self._stores.thumbnails.read(pictures.searchable(self._database)[-1:])
+        if len(last):
             with self._lock:
-                Matches.joined(search.match([PictureId(-1)], some, descriptors.describe(some)))
+                Matches.joined(search.match([PictureId(-1)], last, descriptors.describe(last)))
 
     @property
     def can_find(self) -> bool:
-        """Does `find` look among all pictures? Until the search is made it knows none."""
+        """Whether `find` looks among all pictures; until the search is ready it knows none."""
         return self._search is not None
 
     def forget(self, gone: Sequence[PictureId]) -> None:
-        """Pictures have been removed from the database."""
+        """Take pictures out of the search that have been removed from the database."""
         if self._search is not None:
             with self._lock:
                 self._search.remove(gone)
 
     def find(self, thumbnail: Thumbnail) -> Matches:
-        """The matches of a picture that need not be known; it is number -1 in them. From any thread."""
+        """The matches of a picture (S, S, 3) that need not be known; its id in them is -1. Any thread may call this."""
         if self._search is None or exact.flat(thumbnail[None])[0]:
             return Matches.none()
         described = descriptors.describe(thumbnail[None])
@@ -126,12 +129,12 @@ class Intake:
             return Matches.joined(self._search.match([PictureId(-1)], thumbnail[None], described))
 
     def measure(self, a: int, b: int, *, mirrored: bool) -> tuple[float, float, int, bool]:
-        """How far two pictures are apart, see `measure_best`."""
+        """How far two pictures are apart: mse, structure, turn and mirroring as `exact.measure_best` gives them."""
         [found] = exact.measure_best(self._stores.thumbnails.read, [(a, b)], "structure", mirrored=mirrored)
         return found
 
     def rejoin(self) -> None:
-        """Find again the matches of pictures that were joined with others by one that is gone."""
+        """Search again for pictures whose links to others went through a picture that is gone."""
         search = self._ready_search()
         lost = pictures.to_rejoin(self._database)
         self._progress.stage("comparing", len(lost))
@@ -144,7 +147,7 @@ class Intake:
             self._progress.advance(len(ids))
 
     def _pass_over(self, roots: Sequence[bytes], search: Search) -> _Unsettled:
-        claimed: set[ContentKey] = set()  # contents that somebody decodes in this pass
+        claimed: set[ContentKey] = set()  # contents that a worker decodes in this pass
         batch: list[Outcome] = []
         unsettled = _Unsettled()
         decoded = 0
@@ -165,12 +168,12 @@ class Intake:
                     unsettled.changing += outcome.status is ReadStatus.CHANGED
                     self._progress.advance(1)
                     if decoded >= _BATCH_PICTURES or time.monotonic() >= deadline:
-                        batch, taken = [], batch  # whatever ends this commit, nobody tries it again
+                        batch, taken = [], batch  # if this commit fails, it is not tried again below
                         batch = self._commit(taken, search)
                         decoded = 0
                         deadline = time.monotonic() + _BATCH_SECONDS
         finally:
-            # also when interrupted: what has come in is kept
+            # when interrupted, too, the outcomes that have come in are kept
             unsettled.deferred = len(self._commit(batch, search))
         return unsettled
 
@@ -182,7 +185,7 @@ class Intake:
                 last = jobs[-1].file_id
 
     def _commit(self, outcomes: list[Outcome], search: Search) -> list[Outcome]:
-        """Make a batch durable; returns those outcomes whose content somebody else is still decoding."""
+        """Make a batch durable; returns the outcomes that wait for another file with their content to be decoded."""
         new = [(outcome, outcome.decoded) for outcome in outcomes if outcome.decoded is not None]
         picture_of, fresh, thumbnails, described = self._place([decoded for _, decoded in new])
         searchable = np.array([not picture.flat for picture in fresh], bool)
@@ -219,15 +222,15 @@ class Intake:
 
     def _gathered(self, matches: Iterable[Matches]) -> Gathering:
         gathering = Gathering(self._ready_limits(), self._stored_around)
-        for some in matches:
-            gathering.add(some)
+        for part in matches:
+            gathering.add(part)
         return gathering
 
     def _stored_around(self, ids: list[int]) -> Matches:
         return Matches.from_rows(pictures.matches_around(self._database, ids))
 
     def _store(self, gathering: Gathering) -> None:
-        """Within the caller's transaction."""
+        """Store and remove matches, within the caller's transaction."""
         new, needless = gathering.changes()
         pictures.remove_matches(self._database, [row[:3] for row in needless.rows()])
         pictures.add_matches(self._database, new.rows())
@@ -235,8 +238,8 @@ class Intake:
     def _place(self, decoded: list[Decoded]) -> tuple[list[PictureId], list[NewPicture], Thumbnails, Descriptors]:
         """Find or make the picture of each decoded content.
 
-        Returns the picture of each, the new pictures, and their thumbnails (N, S, S, 3) and descriptors, which are
-        in the blocks, durable, afterwards.
+        Returns the picture of each, the new pictures, and their thumbnails (N, S, S, 3) and descriptors (N, 32),
+        which then lie in the blocks and are durable.
         """
         digests = [thumbnail_digest(one.thumbnail) for one in decoded]
         ids = pictures.picture_ids(self._database, set(digests))
@@ -258,7 +261,7 @@ class Intake:
         return [ids[digest] for digest in digests], made, thumbnails, described
 
     def _settle(self, outcomes: list[Outcome], contents: dict[ContentKey, NewContent]) -> list[Outcome]:
-        """Write what became of each file; returns those that wait for a content not here yet."""
+        """Store the outcome of each file; returns the outcomes that wait for a content that is not stored yet."""
         database = self._database
         keys = {id(outcome): _key(outcome) for outcome in outcomes}
         content_ids = pictures.content_ids(database, [key for key in keys.values() if key is not None])
@@ -267,7 +270,9 @@ class Intake:
             file_id, listed, key = outcome.job.file_id, outcome.job.stamp, keys[id(outcome)]
             stamp = outcome.stamp or listed
             if outcome.status is ReadStatus.VANISHED:
-                files.look_again(database, file_id)  # its disk may come back, with a folder as it was listed
+                files.look_again(
+                    database, file_id
+                )  # its disk may come back, with the folder as it was when it was listed
                 files.remove(database, file_id)
             elif outcome.status is ReadStatus.CHANGED:
                 pass  # stays pending
@@ -286,12 +291,12 @@ class Intake:
         return deferred
 
     def _ready_limits(self) -> Limits:
-        """What pictures are compared with: what is asked for now, or was once."""
+        """The limits of comparing: as wide as is asked for now and was ever compared."""
         compared = facts.compared_within(self._database)
         return self._limits.widened(compared) if compared else self._limits
 
     def _ready_search(self) -> Search:
-        """The search among all known pictures; compares everything anew if more is asked for than was kept."""
+        """The search among all known pictures; compares all of them anew if more is asked for than was compared."""
         if self._search is not None:
             return self._search
         limits = self._ready_limits()
@@ -300,7 +305,7 @@ class Intake:
             self._describe_anew(known)
         try:
             search = self._search_of(known, limits)
-        except DamagedStateError:  # lost; the thumbnails still have it all
+        except DamagedStateError:  # descriptors are lost; they can be made again from the thumbnails
             self._describe_anew(known)
             search = self._search_of(known, limits)
         if facts.compared_within(self._database) != limits:

@@ -1,7 +1,7 @@
-"""Where dense work is done, from one source: on the CPU with numpy, or on a GPU with cupy, which has its home here.
+"""Where arrays are computed by one code: on the CPU with numpy, or on a GPU with cupy, which only this module loads.
 
-A GPU is never needed. Whatever is wrong with it, at the start or in the middle of work, is told in one line; the work
-in hand is done again on the CPU, and so is all that follows.
+A GPU is never needed. If it fails, at the start or in the middle of work, one line says why; the work in hand is done
+again on the CPU, and all later work is done there.
 """
 
 import importlib
@@ -13,43 +13,43 @@ import numpy as np
 
 from dupwatchd.arrays import Thumbnails
 
-_CPU_BYTES = 256 << 20  # larger pieces of work are no faster
-_SHARE_OF_FREE = 0.5  # others use the GPU too, and cupy needs room for what it multiplies with
-_TRIED_SIDE = 512  # of the matrices that are multiplied to try a GPU
+_CPU_BYTES = 256 << 20  # for a piece of work; larger pieces are no faster
+_SHARE_OF_FREE = 0.5  # of a GPU's memory: other programs use it, and cupy needs room to multiply
+_TRIED_SIDE = 512  # rows and columns of the matrices that are multiplied to try a GPU
 
 Warn = Callable[[str], None]
 Result = TypeVar("Result")
 
 
 class Device:
-    """A GPU, as long as it works, or the CPU; used by one thread."""
+    """A GPU for as long as it works, otherwise the CPU; used by one thread."""
 
     def __init__(self, name: str, xp: Any, memory_bytes: int, warn: Warn) -> None:
-        self.name = name  # for people: "cpu", or "cuda: " and what the maker calls it
+        self.name = name  # shown to users: "cpu", or "cuda: " and the name of the model
         self.xp = xp  # numpy or cupy
-        self.memory_bytes = memory_bytes  # what a piece of work may take there
+        self.memory_bytes = memory_bytes  # how much a piece of work may use
         self._warn = warn
 
     def run(self, work: Callable[[], Result]) -> Result:
         """What ``work`` returns, which uses `xp` and `memory_bytes` as they are when it is called.
 
-        If a GPU fails at it, it is called again, on the CPU. It must leave nothing on the GPU that it returns.
+        If a GPU fails, ``work`` is called again on the CPU. What it returns must not lie on the GPU.
         """
         if self.xp is np:
             return work()
         try:
             return work()
-        except Exception as error:  # noqa: BLE001 - if the fault is ours and not the GPU's, it comes again on the CPU
+        except Exception as error:  # noqa: BLE001 - a fault of ours, not of the GPU, comes again on the CPU
             reason = _one_line(error)
         self._leave(reason)
         return work()
 
     def to_device(self, array: Thumbnails) -> Any:
-        """The array where `xp` works."""
+        """The array as one of `xp`."""
         return self.xp.asarray(array)
 
     def to_host(self, array: Any) -> Any:
-        """The array as one of numpy; anything else as it is."""
+        """An array of `xp` as one of numpy; anything else unchanged."""
         return self.xp.asnumpy(array) if self.xp is not np and isinstance(array, self.xp.ndarray) else array
 
     def _leave(self, reason: str) -> None:
@@ -69,8 +69,8 @@ class _NoGpuError(Exception):
 def open_device(wanted: str, memory_mb: int | None = None, warn: Warn = lambda _: None) -> Device:
     """The device for ``auto``, ``cpu`` or ``cuda``; never fails, at worst it is the CPU.
 
-    ``memory_mb`` bounds what it uses; without it half of a GPU's free memory, or 256 MB. With ``auto`` it is not worth
-    a word that there is no GPU, or no cupy; one that is there and does not work is.
+    ``memory_mb`` limits what a piece of work may use; by default half of a GPU's free memory, or 256 MB on the CPU.
+    ``warn`` is called with one line if a GPU does not work; with ``auto`` not if there is none, or no cupy.
     """
     bound = None if memory_mb is None else memory_mb << 20
     if wanted != "cpu":

@@ -20,7 +20,7 @@ of `structure`.
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,12 +73,12 @@ class _Vectors(NamedTuple):
     """N pictures on the device: for each measure a spectrum and the squared lengths (N,)."""
 
     pixels: turns.Spectrum  # float32
-    pixel_squares: Any  # float64
+    pixel_squares: turns.Array  # float64
     luma: turns.Spectrum  # float32
-    luma_squares: Any  # float64
+    luma_squares: turns.Array  # float64
 
     @classmethod
-    def of(cls, thumbnails: Any, xp: Any) -> "_Vectors":
+    def of(cls, thumbnails: turns.Array, xp: turns.ArrayModule) -> "_Vectors":
         """From (N, S, S, 3) thumbnails."""
         sums = exact.sums(thumbnails, xp)
         squares, total, variance, divisor = sums.per_picture
@@ -86,7 +86,7 @@ class _Vectors(NamedTuple):
         luma = turns.Spectrum(*(part.astype(np.float32) for part in turns.spectrum(normalised, xp)))
         return cls(turns.spectrum(sums.pixels, xp), squares, luma, exact.CELLS * variance / divisor)
 
-    def within(self, others: "_Vectors", limits: Limits, xp: Any) -> Any:
+    def within(self, others: "_Vectors", limits: Limits, xp: turns.ArrayModule) -> turns.Array:
         """Which pairs may be within either limit: (F, K) bool."""
         numbers = 4 * self.pixels.level.shape[1]
         near = _near(
@@ -101,7 +101,12 @@ class _Vectors(NamedTuple):
         return near
 
 
-def _near(first: tuple[turns.Spectrum, Any], second: tuple[turns.Spectrum, Any], bound: float, xp: Any) -> Any:
+def _near(
+    first: tuple[turns.Spectrum, turns.Array],
+    second: tuple[turns.Spectrum, turns.Array],
+    bound: float,
+    xp: turns.ArrayModule,
+) -> turns.Array:
     """Which pairs may be within a squared distance of each other, in one of the turns: (F, K) bool."""
     terms = first[0].opposite.shape[1]
     share = 2 * (1 - 1.01 * (terms + 16) * 2.0**-24)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.arrays import Matches
+from dupwatchd.arrays import Matches, MatchRow
 from dupwatchd.compare.forest import spanning
 from dupwatchd.model import Limits
 
@@ -73,5 +73,5 @@ class Gathering:
         self._count = self._kept = len(kept)
 
 
-def _key(row: tuple[int, int, int, float, float, float | None]) -> tuple[int, int, int]:
+def _key(row: MatchRow) -> tuple[int, int, int]:
     return row[:3]

@@ -11,13 +11,14 @@ V = n·Σx² − (Σx)², C = n·Σxy − Σx·Σy and S = max(V, floor), all in
 Both take the smallest value over the allowed orientations. An orientation only permutes the cells, so Σx, Σx² and V
 are the same for all of them, and the smallest value belongs to the largest Σxy.
 
-Neither measure changes when one number is taken from all values of both pictures. The middle is: the sums stay small.
+Neither measure changes when the same number is subtracted from all values of both pictures. The middle of the range
+is subtracted, so that the sums stay small.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,18 +29,18 @@ from dupwatchd.compare.measures import turns
 LUMA_WEIGHTS = (77, 150, 29)  # ITU-R BT.601 luma in 256ths
 CELLS_PX = 16
 CELLS = CELLS_PX * CELLS_PX
-FLOOR_GREY_LEVELS = 4  # a flat picture stays flat: noise is not blown up into structure
+FLOOR_GREY_LEVELS = 4  # smaller deviations count as this one, so that noise of flat pictures does not become structure
 _READ_AT_ONCE = 2048
-_PAIRS_AT_ONCE = 256  # at 32 px, 6 MB of float32
-_GRID_AT_ONCE = (128, 1024)  # likewise: products of 1 MB, which stay in the cache between the passes over them
+_PAIRS_AT_ONCE = 256  # at 32 px: 6 MB of float32
+_GRID_AT_ONCE = (128, 1024)  # at 32 px: products of 1 MB, which stay in the cache between the passes over them
 _GRID_PAIRS = 8  # a pair of a grid takes 0.28 µs, one by itself 2.5 µs, once the sums of the pictures are taken
 _MIDDLE = 128
-_EXACT_TERMS = 1024  # so many products of two numbers from -128 to 127 have a sum of at most 2**24: whole in float32
+_EXACT_TERMS = 1024  # products of two numbers from -128 to 127: their sum is at most 2**24, which float32 holds exactly
 
-# A picture is flat when what remains of its luma after the best quadratic surface is taken away (sky, wall, black
-# frame, blank scan: shading without detail) is below either bound. Two pictures of the same shading and unrelated
-# detail of share r lie 2·r² apart in structure: 0.045 at 0.15, so that nothing not flat is joined by shading alone
-# at the default threshold. Of 4,347 pictures made from real photos 0.05 % are flat, all of them zooms into nothing.
+# A picture is flat (sky, wall, black frame, blank scan: shading without detail) if what remains of its luma after the
+# best quadratic surface is subtracted is below either bound. Two pictures of the same shading and unrelated detail of
+# share r lie 2·r² apart in structure: 0.045 at 0.15. So at the default threshold no two pictures that are not flat are
+# joined by shading alone. Of 4,347 pictures made from real photos 0.05 % are flat, all of them zooms into nothing.
 FLAT_GREY_LEVELS = 2.0
 FLAT_SHARE_OF_DEVIATION = 0.15
 
@@ -59,20 +60,20 @@ class Values:
 def measure_pairs(first: Thumbnails, second: Thumbnails, *, mirrored: bool) -> Values:
     """Both measures of the pairs (first[i], second[i]), each (M, S, S, 3) uint8, over the four turns.
 
-    With ``mirrored`` the second one is first mirrored left to right. Exact: equal to the plain definition in
-    integer arithmetic, whatever the order or number of pairs. Of equally good turns the smallest is given.
+    With ``mirrored`` the second of each pair is first mirrored left to right. The values equal the definition in
+    integer arithmetic, whatever the order and number of pairs. Of equally good turns the smallest is given.
     """
     side = first.shape[1]
     return _joined(
-        _of_pairs(sums(first[some]), sums(_mirrored_if(mirrored, second[some])), side)
-        for some in _parts(len(first), _PAIRS_AT_ONCE, side)
+        _of_pairs(sums(first[part]), sums(_mirrored_if(mirrored, second[part])), side)
+        for part in _parts(len(first), _PAIRS_AT_ONCE, side)
     )
 
 
 def measure_grid(first: Thumbnails, second: Thumbnails, *, mirrored: bool) -> Values:
-    """As `measure_pairs`, of every one of F pictures with every one of K: the arrays of the result are (F, K).
+    """`measure_pairs` for each of F pictures with each of K: the arrays of the result are (F, K).
 
-    Gives the same values; where most pairs are asked for it is thirty times faster.
+    The values are the same; where most pairs are asked for this is thirty times faster.
     """
     shape = len(first), len(second)
     values = Values(np.empty(shape), np.empty(shape, np.int64), np.empty(shape), np.empty(shape, np.int64))
@@ -97,9 +98,9 @@ def measure_grid(first: Thumbnails, second: Thumbnails, *, mirrored: bool) -> Va
 def measure_chosen(
     first: Thumbnails, second: Thumbnails, rows: NDArray[np.intp], columns: NDArray[np.intp], *, mirrored: bool
 ) -> Values:
-    """As `measure_pairs`, of the M pairs (first[rows[i]], second[columns[i]]), in the way that takes less time.
+    """`measure_pairs` for the M pairs (first[rows[i]], second[columns[i]]), in whichever way takes less time.
 
-    Each picture is prepared once: 15 KB of each may be held at 32 px.
+    Each picture is prepared once, which takes up to 15 KB a picture at 32 px.
     """
     if len(first) * len(second) <= _GRID_PAIRS * len(rows):
         grid = measure_grid(first, second, mirrored=mirrored)
@@ -107,8 +108,8 @@ def measure_chosen(
     x, y = sums(first), sums(_mirrored_if(mirrored, second))
     side = first.shape[1]
     return _joined(
-        _of_pairs(x.chosen(rows[some]), y.chosen(columns[some]), side)
-        for some in _parts(len(rows), _PAIRS_AT_ONCE, side)
+        _of_pairs(x.chosen(rows[part]), y.chosen(columns[part]), side)
+        for part in _parts(len(rows), _PAIRS_AT_ONCE, side)
     )
 
 
@@ -121,12 +122,12 @@ def _of_pairs(x: "Sums", y: "Sums", side_px: int) -> Values:
 
 def _joined(parts: Iterable[Values]) -> Values:
     nothing = Values(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
-    some = [nothing, *parts]
-    return Values(*(np.concatenate([getattr(part, name) for part in some]) for name in Values.__slots__))
+    every = [nothing, *parts]
+    return Values(*(np.concatenate([getattr(part, name) for part in every]) for name in Values.__slots__))
 
 
 def _parts(count: int, at_once: int, side_px: int) -> Iterator[slice]:
-    """So many at once at 32 px, and fewer of larger pictures."""
+    """Divides a count into parts of ``at_once`` pictures of 32 px, or of fewer larger ones."""
     size = max(1, at_once * 32 * 32 // max(32 * 32, side_px * side_px))
     for start in range(0, count, size):
         yield slice(start, start + size)
@@ -137,27 +138,27 @@ def _mirrored_if(mirrored: bool, thumbnails: Thumbnails) -> Thumbnails:
 
 
 class _PerPicture(NamedTuple):
-    """What of a picture goes into the measures of all its pairs; each (N,), or as the pairs are broadcast."""
+    """The sums of N pictures that the measures need: each (N,), or of a shape that broadcasts to the pairs."""
 
-    squares: Any  # Σx² of the pixels, float64, whole
-    total: Any  # Σx of the luma, int64
-    variance: Any  # V, int64, below 2**61
-    divisor: Any  # S, float64
+    squares: turns.Array  # Σx² of the pixels, float64, whole
+    total: turns.Array  # Σx of the luma, int64
+    variance: turns.Array  # V, int64, below 2**61
+    divisor: turns.Array  # S, float64
 
 
 class Sums(NamedTuple):
-    """The numbers of N pictures that are multiplied with those of others, and their sums: all exact."""
+    """The numbers of N pictures that are multiplied with those of other pictures, and their sums; all exact."""
 
-    pixels: Any  # quarters (N, 4, S·S·3 / 4) float32, -128 ... 127
-    luma: Any  # quarters (N, 4, 64) float64, whole, at most 2**21 in size up to 128 px
+    pixels: turns.Array  # quarters (N, 4, S·S·3 / 4) float32, -128 ... 127
+    luma: turns.Array  # quarters (N, 4, 64) float64, whole, at most 2**21 in size up to 128 px
     per_picture: _PerPicture
 
     def chosen(self, rows: NDArray[np.intp]) -> "Sums":
-        """Those of some pictures."""
+        """The sums of the pictures in these rows."""
         return Sums(self.pixels[rows], self.luma[rows], _PerPicture(*(numbers[rows] for numbers in self.per_picture)))
 
 
-def sums(thumbnails: Any, xp: Any = np) -> Sums:
+def sums(thumbnails: turns.Array, xp: turns.ArrayModule = np) -> Sums:
     """The sums of (N, S, S, 3) thumbnails, which are arrays of numpy or cupy, as ``xp`` says."""
     count, side = thumbnails.shape[:2]
     pixels = turns.quarters(thumbnails, xp).astype(np.float32)
@@ -171,7 +172,7 @@ def sums(thumbnails: Any, xp: Any = np) -> Sums:
 
 
 def _pieces(terms: int) -> int:
-    """Into how many equal parts so many numbers must be split for exact sums of products in float32."""
+    """Into how many equal parts this many numbers must be split so that float32 sums their products exactly."""
     return next(count for count in range(-(-terms // _EXACT_TERMS), terms + 1) if terms % count == 0)
 
 
@@ -193,8 +194,8 @@ def _largest(products: turns.Products) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _values(
-    pixels: tuple[NDArray[np.float64], NDArray[Any]],
-    luma: tuple[NDArray[np.float64], NDArray[Any]],
+    pixels: tuple[NDArray[np.float64], NDArray[np.integer]],
+    luma: tuple[NDArray[np.float64], NDArray[np.integer]],
     x: _PerPicture,
     y: _PerPicture,
     side_px: int,
@@ -206,7 +207,7 @@ def _values(
     (dots, turn), (luma_dots, luma_turn) = pixels, luma
     mse = (x.squares + y.squares - 2 * dots) / (side_px * side_px * 3)
     covariance = CELLS * luma_dots.astype(np.int64) - x.total * y.total
-    # the order of both pictures does not matter to any of these operations
+    # every operation here gives the same result when the two pictures are exchanged
     structure = x.variance / x.divisor + y.variance / y.divisor - 2 * covariance / np.sqrt(x.divisor * y.divisor)
     degrees = 90 * np.arange(turns.TURNS)
     return Values(mse, degrees[turn], np.maximum(structure, 0.0), degrees[luma_turn])
@@ -222,8 +223,8 @@ def measure_best(
     """
     found: list[tuple[float, float, int, bool]] = []
     for start in range(0, len(pairs), _READ_AT_ONCE):
-        some = pairs[start : start + _READ_AT_ONCE]
-        first, second = read_thumbnails([a for a, _ in some]), read_thumbnails([b for _, b in some])
+        read = pairs[start : start + _READ_AT_ONCE]
+        first, second = read_thumbnails([a for a, _ in read]), read_thumbnails([b for _, b in read])
         upright = measure_pairs(first, second, mirrored=False)
         flipped = measure_pairs(first, second, mirrored=True) if mirrored else upright
         better = getattr(flipped, measure) < getattr(upright, measure)  # (M,) bool
@@ -234,7 +235,7 @@ def measure_best(
     return found
 
 
-def cell_luma(thumbnails: Any, xp: Any = np) -> Any:
+def cell_luma(thumbnails: turns.Array, xp: turns.ArrayModule = np) -> turns.Array:
     """Luma of the 16 × 16 cells (N, 16, 16) float64: whole numbers, 256 · pixels per cell · grey level."""
     count, side = thumbnails.shape[:2]
     rows = thumbnails.reshape(count * side, side * 3).astype(np.float32) @ xp.asarray(_luma_of_row(side))  # (N·S, 16)
@@ -266,7 +267,7 @@ def flat(thumbnails: Thumbnails) -> NDArray[np.bool_]:
     return np.asarray(detail < np.maximum(FLAT_GREY_LEVELS, FLAT_SHARE_OF_DEVIATION * grey.std(axis=1)))
 
 
-def _variance(luma: Any) -> tuple[Any, Any]:
+def _variance(luma: turns.Array) -> tuple[turns.Array, turns.Array]:
     """(V, Σx) of (N, 16, 16) whole numbers, each (N,) int64; V < 2**61 up to 128 px."""
     values = luma.reshape(len(luma), CELLS).astype(np.int64)
     total = values.sum(axis=1)

@@ -1,4 +1,4 @@
-"""Scalar products of pictures with all four turns of others, for the price of one and a half.
+"""Scalar products of pictures with all four turns of others, at the price of one and a half products.
 
 Quarter j of a picture is the upper left one after j quarter turns counterclockwise. Turned clockwise by k quarter
 turns, a picture has the same quarters k places on, so that its scalar product with another one is
@@ -23,7 +23,8 @@ TURNS = 4
 
 Number = TypeVar("Number", np.uint8, np.float32)
 
-Array = Any  # numpy.ndarray or cupy.ndarray
+Array = Any  # numpy.ndarray or cupy.ndarray; cupy, which may be missing, cannot be named
+ArrayModule = Any  # numpy or cupy
 
 
 class Spectrum(NamedTuple):
@@ -43,7 +44,7 @@ class Products(NamedTuple):
     odd_apart: Array  # 2·(d_1 − d_3)
 
 
-def quarters(pictures: Array, xp: Any = np) -> Array:
+def quarters(pictures: Array, xp: ArrayModule = np) -> Array:
     """The quarters of (N, S, S, C) pictures of any type, S even: (N, 4, S·S·C / 4)."""
     count, side, _, channels = pictures.shape
     flat = pictures.reshape(count, side * side * channels)
@@ -72,14 +73,14 @@ def pair_products(first: Array, second: Array, pieces: int = 1) -> Array:
     return sum(summed[:, j, [(j - k) % 4 for k in range(4)]] for j in range(4))
 
 
-def spectrum(parts: Array, xp: Any = np) -> Spectrum:
+def spectrum(parts: Array, xp: ArrayModule = np) -> Spectrum:
     """The spectrum of quarters (N, 4, Q) of floats."""
     straight, across = parts[:, 0] + parts[:, 2], parts[:, 1] + parts[:, 3]
     opposite = xp.concatenate([parts[:, 0] - parts[:, 2], parts[:, 1] - parts[:, 3]], axis=1)
     return Spectrum(straight + across, straight - across, opposite)
 
 
-def grid_products(first: Spectrum, second: Spectrum, xp: Any = np) -> Products:
+def grid_products(first: Spectrum, second: Spectrum, xp: ArrayModule = np) -> Products:
     """The d_k of every one of F pictures with every one of K."""
     level = first.level @ second.level.T  # Σ d_k
     alternating = first.alternating @ second.alternating.T  # d_0 − d_1 + d_2 − d_3
@@ -89,7 +90,7 @@ def grid_products(first: Spectrum, second: Spectrum, xp: Any = np) -> Products:
     return Products(level + alternating, doubled @ second.opposite.T, level - alternating, crossed @ second.opposite.T)
 
 
-def larger(products: Products, xp: Any = np) -> tuple[Array, Array]:
+def larger(products: Products, xp: ArrayModule = np) -> tuple[Array, Array]:
     """4 · max(d_0, d_2) and 4 · max(d_1, d_3), each (F, K); overwrites the products."""
     even = xp.abs(products.even_apart, out=products.even_apart)
     odd = xp.abs(products.odd_apart, out=products.odd_apart)
@@ -100,7 +101,7 @@ def larger(products: Products, xp: Any = np) -> tuple[Array, Array]:
 
 @lru_cache
 def _places(side: int, channels: int) -> NDArray[np.intp]:
-    """Where the numbers of the four quarters stand in a picture."""
+    """The places in a picture of the numbers of its four quarters, one quarter after the other."""
     cells = np.arange(side * side * channels).reshape(side, side, channels)
     return np.concatenate([np.rot90(cells, j)[: side // 2, : side // 2].ravel() for j in range(4)])
 

@@ -1,8 +1,8 @@
-"""All points within a distance of given ones: a tree of boxes over points of 16 numbers, as long as a CPU's vectors.
+"""Finds all points within a distance of given ones: a tree of boxes over points of 16 numbers, a CPU vector's length.
 
-Sixteen points lie in a leaf, sixteen boxes in a node, and both are kept number by number: one pass over 16 numbers
-compares a query with all sixteen at once. A box is the smallest around its points in all 16 numbers; with few points
-in it, it is small in each of them, and that is what rules so much out.
+A leaf holds sixteen points and a node sixteen boxes, both stored number by number: one pass over 16 numbers compares a
+query with all sixteen at once. A box is the smallest one around its points in all 16 numbers. A box of few points is
+small in each number, and therefore rules much out.
 
 The tree is built by halving at the median of the number that varies most, until sixteen points or fewer are left.
 It never changes. The search is compiled when it is first needed, and kept in numba's cache where one can be written.
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 NUMBERS = 16
 _WIDTH = 16  # points in a leaf, boxes in a node
 _LEVELS = 4  # 2**4 = _WIDTH: halvings from a node to its boxes
-_FAR = np.float32(1e9)  # where unused places are: beyond every bound, and its square is still a float32
+_FAR = np.float32(1e9)  # where unused places lie: beyond every bound, and its square still fits into float32
 _MOST_PAIRS = 1 << 20  # 16 MB at once
 _QUERIES_PER_TASK = 256
-_SAMPLE = 64  # points that tell where a group is widest; any number may be halved
+_SAMPLE = 64  # points that tell in which number a group is widest; any choice gives a correct tree
 
 Rows = NDArray[np.int64]
 Points = NDArray[np.float32]  # (N, 16)
@@ -35,7 +35,7 @@ class BoxTree:
         halvings = max(0, int(np.ceil(np.log2(len(points) / _WIDTH))))
         leaf_size = -(-len(points) >> halvings)
         total = leaf_size << halvings
-        order = np.arange(total) % len(points)  # what is too much is there twice for now
+        order = np.arange(total) % len(points)  # the last places repeat points until the tree is built
         points = points[order]
         for level in range(halvings):
             places = _halved(points.reshape(1 << level, -1, NUMBERS))
@@ -93,10 +93,12 @@ class BoxTree:
 
 
 def _halved(groups: Points) -> NDArray[np.int64]:
-    """The order in which points (K, 2·m, 16) lie in 2·K groups, each group halved where it is widest."""
+    """The order of points (K, 2·m, 16) that halves each of the K groups in the number in which it is widest."""
     count, size, _ = groups.shape
-    some = groups[:, :: max(1, size // _SAMPLE)]
-    number = (np.einsum("kmn,kmn->kn", some, some) / some.shape[1] - some.mean(axis=1) ** 2).argmax(axis=1)  # (K,)
+    sample = groups[:, :: max(1, size // _SAMPLE)]
+    number = (np.einsum("kmn,kmn->kn", sample, sample) / sample.shape[1] - sample.mean(axis=1) ** 2).argmax(
+        axis=1
+    )  # (K,)
     values = np.take_along_axis(groups, number[:, None, None], axis=2)[:, :, 0]
     places = np.argpartition(values, size // 2, axis=1)
     places += size * np.arange(count)[:, None]
@@ -128,8 +130,8 @@ def _nodes(low: NDArray[np.float32], high: NDArray[np.float32]) -> tuple[NDArray
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with sums in any order (the bounds allow for it), without the lock of the interpreter."""
-    # not "nnan" and "ninf": comparisons stay what they say
+    """Compiles a function that may sum in any order, as the bounds allow, and releases the interpreter's lock."""
+    # without "nnan" and "ninf", so that comparisons with such values stay defined
     options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
     signature = (
         "UniTuple(int64, 2)(float32[:, ::1], float32, float32[:, :, :, ::1], int64[::1], float32[:, :, ::1], "
@@ -137,14 +139,14 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     try:
         compiled: Callable[..., Any] = numba.njit(signature, cache=True, **options)(function)
-    except RuntimeError:  # nowhere to keep it: compiled anew by each process
+    except RuntimeError:  # no cache can be written: each process compiles anew
         compiled = numba.njit(signature, **options)(function)
     return compiled
 
 
 @_compiled
 def _search(queries, bound, nodes, first_child, leaves, of_query, places):  # type: ignore[no-untyped-def]
-    """Write pairs until a query's do not fit; returns how many queries are done, and how many pairs that makes."""
+    """Writes pairs until those of a query do not fit; returns how many queries are done, and how many pairs."""
     zero = np.float32(0)
     apart = np.empty(16, np.float32)
     stack = np.empty(256, np.int64)

@@ -90,3 +90,27 @@ def test_what_is_written_can_be_read_at_once_while_other_threads_read(
         done.set()
     for reader in readers:
         reader.result()
+
+
+def test_a_block_that_grows_while_it_is_being_mapped_is_not_taken_for_too_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = thumbnail_store(str(tmp_path), 16)
+    thumbnails = some(2)
+    blocks.write([0], thumbnails[:1])
+    mapping, written = threading.Event(), threading.Event()
+    mapped = np.memmap
+
+    def map_slowly(*arguments: object, **options: object) -> object:
+        mapping.set()
+        written.wait(0.3)  # with the lock the writer has to wait for us
+        return mapped(*arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(np, "memmap", map_slowly)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(blocks.read, [0])
+        assert mapping.wait(10)
+        blocks.write([1], thumbnails[1:])
+        written.set()
+        assert (reading.result() == thumbnails[:1]).all()
+    assert (blocks.read([0, 1]) == thumbnails).all()

@@ -1,11 +1,37 @@
 """Both measures in the plainest way: one pair, one orientation at a time, whole numbers until the last line."""
 
+import itertools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatchd.arrays import Matches, Thumbnails
+from dupwatchd.model import Limits
+
 Picture = NDArray[np.uint8]
+Found = set[tuple[int, int, bool, float, float]]  # a, b, mirrored, mse, structure
+
+
+def brute(thumbnails: Thumbnails, limits: Limits) -> Found:
+    """All matches of pictures with each other."""
+    found: Found = set()
+    for a, b in itertools.combinations(range(len(thumbnails)), 2):
+        for mirrored in (False, True) if limits.mirrored else (False,):
+            of_pair = mse(thumbnails[a], thumbnails[b], mirrored), structure(thumbnails[a], thumbnails[b], mirrored)
+            if of_pair[0] <= limits.keep_mse or of_pair[1] <= limits.keep_structure:
+                found.add((a, b, mirrored, of_pair[0], round(of_pair[1], 12)))
+    return found
+
+
+def as_set(parts: Iterable[Matches]) -> Found:
+    """Matches by our own measures as `brute` gives them."""
+    rows = Matches.joined(parts).rows()
+    found: Found = {(a, b, bool(mirrored), mse, round(structure, 12)) for a, b, mirrored, mse, structure, _ in rows}
+    assert len(found) == len(rows), "a match was given twice"
+    assert all(custom is None for *_, custom in rows)
+    return found
 
 
 def orientations(picture: Picture, mirrored: bool) -> list[Picture]:

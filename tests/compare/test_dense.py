@@ -1,6 +1,5 @@
 """Every match and nothing else, on every device, against the plainest program there is."""
 
-import itertools
 
 import numpy as np
 import pytest
@@ -14,10 +13,9 @@ from dupwatchd.compare.dense.matcher import DenseMatcher
 from dupwatchd.compare.measures import turns
 from dupwatchd.model import Limits, PictureId
 from tests.compare import plain
+from tests.compare.plain import as_set, brute
 from tests.compare.test_device import KINDS, ApartModule, make_device
 from tests.compare.test_measures import EXTREMES, extreme, thumbnail
-
-Found = set[tuple[int, int, bool, float, float]]
 
 
 def variant(base: plain.Picture, seed: int) -> plain.Picture:
@@ -35,25 +33,6 @@ def library(seed: int, side: int = 32) -> Thumbnails:
     if side == 32:
         pictures += [extreme(name, seed) for name in EXTREMES]
     return np.stack([*pictures, np.full((side, side, 3), 200, np.uint8)])
-
-
-def brute(thumbnails: Thumbnails, limits: Limits) -> Found:
-    found: Found = set()
-    for a, b in itertools.combinations(range(len(thumbnails)), 2):
-        for mirrored in (False, True) if limits.mirrored else (False,):
-            mse = plain.mse(thumbnails[a], thumbnails[b], mirrored)
-            structure = plain.structure(thumbnails[a], thumbnails[b], mirrored)
-            if mse <= limits.keep_mse or structure <= limits.keep_structure:
-                found.add((a, b, mirrored, mse, round(structure, 12)))
-    return found
-
-
-def as_set(parts: list[Matches]) -> Found:
-    rows = Matches.joined(parts).rows()
-    found: Found = {(a, b, bool(mirrored), mse, round(structure, 12)) for a, b, mirrored, mse, structure, _ in rows}
-    assert len(found) == len(rows), "a match was given twice"
-    assert all(custom is None for *_, custom in rows)
-    return found
 
 
 def matches(thumbnails: Thumbnails, limits: Limits, device: Device, batch: int = 1000) -> list[Matches]:

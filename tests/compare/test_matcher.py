@@ -12,9 +12,8 @@ from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.compare.tree.matcher import Matcher
 from dupwatchd.model import Limits, PictureId
 from tests.compare import plain
+from tests.compare.plain import as_set, brute
 from tests.compare.test_measures import EXTREMES, extreme, thumbnail
-
-Found = set[tuple[int, int, bool, float, float]]
 
 
 def variant(base: plain.Picture, seed: int) -> plain.Picture:
@@ -39,25 +38,6 @@ def library(seed: int, bases: int, variants: int) -> Thumbnails:
     pictures += [variant(pictures[i % bases], seed * 1000 + i) for i in range(variants)]
     pictures += [extreme(name, seed) for name in EXTREMES]
     return np.stack(pictures)
-
-
-def brute(thumbnails: Thumbnails, limits: Limits) -> Found:
-    found: Found = set()
-    for a in range(len(thumbnails)):
-        for b in range(a + 1, len(thumbnails)):
-            for mirrored in (False, True) if limits.mirrored else (False,):
-                mse = plain.mse(thumbnails[a], thumbnails[b], mirrored)
-                structure = plain.structure(thumbnails[a], thumbnails[b], mirrored)
-                if mse <= limits.keep_mse or structure <= limits.keep_structure:
-                    found.add((a, b, mirrored, mse, round(structure, 12)))
-    return found
-
-
-def as_set(parts: Iterable[Matches]) -> Found:
-    rows = Matches.joined(parts).rows()
-    found: Found = {(a, b, bool(mirrored), mse, round(structure, 12)) for a, b, mirrored, mse, structure, _ in rows}
-    assert len(found) == len(rows), "a match was given twice"
-    return found
 
 
 def ids_of(rows: Iterable[int]) -> list[PictureId]:

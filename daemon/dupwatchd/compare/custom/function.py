@@ -1,6 +1,6 @@
-"""A function of the user's: found by its name, called with copies, and never believed.
+"""A function of the user's: found by its name, called with copies of thumbnails; what it gives is always checked.
 
-Whatever goes wrong with it is the user's to mend: a UsageError with one line that names it.
+Whatever goes wrong is for the user to mend: a UsageError whose one line names the function.
 """
 
 import difflib
@@ -16,30 +16,33 @@ from dupwatchd.arrays import Thumbnails
 from dupwatchd.compare.dense.device import Device
 from dupwatchd.errors import UsageError
 
-_LARGEST = 1e100  # in size; squares of much more are beyond float64
+_LARGEST = 1e100  # in size; the squares of much larger numbers do not fit into float64
 
 Hash = int | str | bytes
 
 
 class UserFunction:
-    """A function named as ``package.module:name``; with an attribute ``gpu = True`` it wants arrays of cupy."""
+    """The function ``package.module:name``; an attribute ``gpu = True`` says that it takes arrays of cupy.
+
+    Raises UsageError if there is no such function.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._function = _found(name)
 
     def takes(self, count: int) -> bool:
-        """Whether it can be called with so many arguments, as far as can be told."""
+        """Whether it can be called with so many arguments; true if that cannot be told."""
         try:
             inspect.signature(self._function).bind(*[None] * count)
         except TypeError:
             return False
-        except ValueError:  # some functions written in C do not say
+        except ValueError:  # some functions written in C do not say what they take
             pass
         return True
 
     def __call__(self, *stacks: Thumbnails, device: Device | None = None) -> Any:
-        """What it gives for stacks of thumbnails, each (N, S, S, 3); nothing of it lies on the device."""
+        """What the function gives for stacks of thumbnails (N, S, S, 3), with arrays of numpy. Raises UsageError."""
         try:
             if device is None or not getattr(self._function, "gpu", False):
                 return self._function(*(stack.copy() for stack in stacks))
@@ -51,7 +54,7 @@ class UserFunction:
             raise self.wrong(f"raised {what} (called with {len(stacks[0])} thumbnails)") from error
 
     def numbers(self, result: Any, expected: str, *shape: int | None) -> NDArray[np.float64]:
-        """A result as float64, if it has this shape (None: any length from 1) and is real, finite and not huge."""
+        """A result as float64; None in ``shape`` is any length from 1. Raises UsageError if it is not ``expected``."""
         array = as_array(result)
         right = len(array.shape) == len(shape) and all(
             length == wanted if wanted is not None else length > 0
@@ -66,7 +69,7 @@ class UserFunction:
         return numbers
 
     def hashes(self, result: Any, expected: str, count: int) -> list[Hash]:
-        """A result as plain Python values, if it is so many whole numbers, str or bytes."""
+        """A result as plain Python values. Raises UsageError if it is not so many whole numbers, str or bytes."""
         items = result.tolist() if isinstance(result, np.ndarray) and result.ndim == 1 else result
         if not isinstance(items, (list, tuple)) or len(items) != count:
             raise self.wrong(f"gives {_described(result)}, not {expected}")
@@ -77,14 +80,14 @@ class UserFunction:
         return plain
 
     def wrong(self, text: str) -> UsageError:
-        """The error that says so of this function."""
+        """The error that says this of the function."""
         return UsageError(f"compare.measure: {self.name} {text}")
 
 
 def rounding_of(result: Any) -> float:
-    """By what share numbers may change when sums are taken in another order: none if they are whole numbers.
+    """By what share the numbers of a result may differ when sums are taken in another order; 0 for whole numbers.
 
-    2**-16 allows for sums of thousands of float32, also where these were made float64 afterwards.
+    2**-16 allows for sums of thousands of float32, also if these were converted to float64 afterwards.
     """
     kind = as_array(result).dtype
     return max(2.0**-16, 4 * float(np.finfo(kind).eps)) if kind.kind == "f" else 0.0
@@ -112,7 +115,7 @@ def _found(name: str) -> Callable[..., Any]:
 
 
 def as_array(result: Any) -> NDArray[Any]:
-    """A result as numpy sees it."""
+    """A result as an array of numpy; one of no dimension where numpy cannot make one."""
     try:
         return np.asarray(result)
     except Exception:  # noqa: BLE001 - rows of different lengths, and what other libraries' arrays raise
@@ -120,7 +123,7 @@ def as_array(result: Any) -> NDArray[Any]:
 
 
 def _described(value: Any) -> str:
-    """What came, in few words."""
+    """A value in few words, for an error."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,7 @@
 """Scalar products of pictures with all four turns of others, at the price of one and a half products.
 
-Quarter j of a picture is the upper left one after j quarter turns counterclockwise. Turned clockwise by k quarter
-turns, a picture has the same quarters k places on, so that its scalar product with another one is
+Quarter j of a picture is its upper left quarter after j quarter turns counterclockwise. Turned clockwise by k quarter
+turns, a picture has the same quarters, k places further on, so that its scalar product with another one is
 
     d_k = x · turned_k(y) = Σ_j  x_j · y_(j−k)
 

@@ -1,6 +1,5 @@
 """Every match and nothing else, on every device, against the plainest program there is."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

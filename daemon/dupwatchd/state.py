@@ -21,7 +21,7 @@ from dupwatchd.settings.services import installed
 if TYPE_CHECKING:
     from dupwatchd.blocks.store import BlockStore, Stores
 
-_DECODERS = ("pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "simplejpeg", "dupwatch")
+_DECODERS = ("opencv-python-headless", "pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "simplejpeg", "dupwatch")
 
 
 def has_index(state: str) -> bool:

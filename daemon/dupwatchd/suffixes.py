@@ -1,4 +1,7 @@
-"""The names that claim to be a picture: lower-case suffixes with their dot."""
+"""The suffixes of pictures; a path goes in, what its suffix promises comes out.
+
+Every suffix listed here is read: tests/index/test_decode.py has a file for each.
+"""
 
 IMAGE_SUFFIXES = frozenset(
     b".apng .avif .avifs .bmp .dds .dib .gif .heic .heics .heif .heifs .hif .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe"
@@ -19,7 +22,7 @@ def suffix(path: bytes) -> bytes:
 
 
 def claims_to_be_a_picture(path: bytes) -> bool:
-    """Does the name promise a picture?"""
+    """Whether the suffix of a path is one of pictures."""
     return suffix(path) in IMAGE_SUFFIXES or suffix(path) in RAW_SUFFIXES
 
 

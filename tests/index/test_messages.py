@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.index import messages
-from dupwatchd.index.link import WorkerGone, WorkerLink
+from dupwatchd.index.chunks import Chunk, File
 from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
-from dupwatchd.index.plan import Chunk, File
+from dupwatchd.index.worker_connection import WorkerConnection, WorkerGone
 from dupwatchd.model import Decoded, FileId, Job, ReadStatus, Stamp
 
 STAMP = Stamp(1, 2, 3, 4)
@@ -119,14 +119,14 @@ def test_what_a_worker_says_of_a_file_is_one_printable_line() -> None:
 # ---- the link
 
 
-def linked() -> tuple[WorkerLink, socket.socket]:
+def linked() -> tuple[WorkerConnection, socket.socket]:
     ours, theirs = socket.socketpair()
-    return WorkerLink(0, ours, 48, patience_seconds=9), theirs
+    return WorkerConnection(0, ours, 48, patience_seconds=9), theirs
 
 
 def test_a_frame_is_seen_only_when_it_is_whole() -> None:
     link, worker = linked()
-    with link.connection, worker:
+    with link.socket, worker:
         frame = messages.decode_reply([(0, Decoded(THUMBNAIL, 40, 30, "JPEG"))])
         for byte in frame[:-1]:
             worker.send(bytes([byte]))
@@ -146,7 +146,7 @@ def test_a_frame_is_seen_only_when_it_is_whole() -> None:
 )
 def test_garbage_is_noticed(garbage: bytes) -> None:
     link, worker = linked()
-    with link.connection, worker:
+    with link.socket, worker:
         worker.send(garbage)
         with pytest.raises(BadReply):
             link.receive()
@@ -154,7 +154,7 @@ def test_garbage_is_noticed(garbage: bytes) -> None:
 
 def test_last_words_are_heard_before_the_end() -> None:
     link, worker = linked()
-    with link.connection:
+    with link.socket:
         with worker:
             worker.send(messages.frame({"busy": True}) + b"\0\0")
         assert link.receive() == [({"busy": True}, b"")]
@@ -165,14 +165,14 @@ def test_last_words_are_heard_before_the_end() -> None:
 def test_a_worker_that_does_not_listen_never_blocks_the_pool() -> None:
     link, worker = linked()
     chunk = Chunk([File(Job(FileId(0), b"x" * 4000, STAMP)) for _ in range(16)], 0)
-    with link.connection, worker:
+    with link.socket, worker:
         for _ in range(2):
             link.read(chunk)
         with pytest.raises(WorkerGone):
             write_for_ever(link, chunk)
 
 
-def write_for_ever(link: WorkerLink, chunk: Chunk) -> None:
+def write_for_ever(link: WorkerConnection, chunk: Chunk) -> None:
     while True:
         link.read(chunk)
 

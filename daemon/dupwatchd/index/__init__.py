@@ -1,1 +1,20 @@
-"""A step: new files in, outcomes with thumbnails out; `pool.WorkerPool` is the way in."""
+"""Reading files: jobs go in, outcomes with thumbnails come out. `pool.WorkerPool` is the only way in.
+
+In reading order:
+
+    limits              what one file may cost
+    pool                hands jobs to worker processes and makes outcomes of their replies
+    chunks              which files a worker gets together, and what is tried again
+    worker_connection   the pool's end of the connection to one worker
+    messages            what pool and worker say to each other
+    fork_server         the process that forks workers
+    worker              the worker process: answers the pool's requests
+    file_reading        one file's bytes, if it does not change meanwhile
+    decode              the bytes of one file to its thumbnail: which decoder takes it
+    jpeg                JPEG, by libjpeg-turbo
+    webp                WebP, by OpenCV
+    raw, raw_length     RAW photos, by LibRaw
+    pillow_formats      all other formats, by Pillow
+    thumbnail           area averaging
+    reasons             why there is no thumbnail, in one line
+"""

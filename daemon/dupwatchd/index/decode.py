@@ -1,4 +1,4 @@
-"""The bytes of one file go in, its thumbnail comes out: which decoder, and what to say if none will."""
+"""The bytes of one file go in, its thumbnail comes out: chooses the decoder, and says why if none can read it."""
 
 import warnings
 
@@ -7,10 +7,11 @@ from PIL.Image import Image
 
 from dupwatchd.index.jpeg import average_jpeg
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.pillow_formats import average_bitmap, average_still, exif_orientation, open_image
 from dupwatchd.index.raw import RawPhoto, open_raw, preview_orientation
 from dupwatchd.index.reasons import DecodeError, too_many_pixels, why_not_decoded, why_not_opened
-from dupwatchd.index.stills import average_bitmap, average_still, exif_orientation, open_image
 from dupwatchd.index.thumbnail import Floats, to_bytes, upright
+from dupwatchd.index.webp import average_webp, check_memory
 from dupwatchd.model import Decoded
 from dupwatchd.suffixes import RAW_SUFFIXES
 
@@ -25,7 +26,7 @@ def decode(data: bytes, thumbnail_px: int, limits: DecodeLimits, suffix: bytes) 
     if not data:
         raise DecodeError("zero bytes")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # decoders warn of broken metadata, which concern nobody here
+        warnings.simplefilter("ignore")  # decoders warn of broken metadata, which do not matter here
         if suffix in RAW_SUFFIXES and (photo := open_raw(data, limits.max_pixels)):
             return _decode_raw(photo, thumbnail_px, limits)
         image = _opened(data, suffix, limits)
@@ -57,6 +58,8 @@ def _opened(data: bytes, suffix: bytes, limits: DecodeLimits) -> Image:
     except UnidentifiedImageError:
         raise why_not_opened(data) from None
     except Exception as error:  # broken files make decoders raise anything
+        if data[8:12] == b"WEBP":
+            check_memory(data)
         raise why_not_opened(data, error) from error
     if image.width * image.height > limits.max_pixels:
         raise too_many_pixels(image.width, image.height, limits.max_pixels)
@@ -66,10 +69,14 @@ def _opened(data: bytes, suffix: bytes, limits: DecodeLimits) -> Image:
 def _averaged(image: Image, data: bytes, thumbnail_px: int) -> Floats:
     """(S, S, 3) float32 RGB, not yet turned upright."""
     try:
-        return average_jpeg(data, image, thumbnail_px) if image.format in _JPEGS else average_still(image, thumbnail_px)
+        if image.format in _JPEGS:
+            return average_jpeg(data, image, thumbnail_px)
+        if image.format == "WEBP":
+            return average_webp(data, image, thumbnail_px)
+        return average_still(image, thumbnail_px)
     except (MemoryError, DecodeError):
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # broken files make decoders raise anything
         raise why_not_decoded(error, _format_name(image)) from error
 
 

@@ -1,16 +1,18 @@
-"""Where workers are born: a small process that has the decoders loaded and forks on request.
+"""The fork server: a small process that has imported the decoders and forks a worker on request.
 
-A worker that died is replaced in milliseconds, for nothing is imported again; the daemon, with its threads, never
-forks. It could be multiprocessing's fork server, but that one pickles, keeps a resource tracker beside itself, lives
-until the daemon ends, and re-imports the daemon's main program in every worker it starts.
+A worker that died is replaced within milliseconds, because nothing has to be imported again; and the daemon, which has
+threads, never forks. The fork server of the standard library's multiprocessing does not fit: it pickles, keeps another
+process (the resource tracker) beside itself, lives until the daemon ends, and imports the daemon's main program again
+in every worker.
 
-The pool holds one end of a socket, the nursery the other. First the settings go over it, as JSON. Then each request is
-one byte and a process id, and its reply one signed 8-byte number:
+The pool holds one end of a socket, the fork server the other. The first message is the settings, as JSON. Each request
+after that is one byte and a process id, and its reply one signed 8-byte number:
 
     "s" + a file descriptor   fork a worker that talks over the descriptor → its process id, or -errno
     "e" + process id          kill it if it lives, and reap it → its wait status, or -n if n workers will not die now
 
-When the pool's end closes, for whatever reason, the nursery exits; its workers die with it (PR_SET_PDEATHSIG).
+When the pool's end closes, for whatever reason, the fork server exits, and its workers die with it
+(PR_SET_PDEATHSIG).
 """
 
 import gc
@@ -27,8 +29,8 @@ from typing import Any, NoReturn
 
 from dupwatchd.index.limits import DecodeLimits
 
-REAP_SECONDS = 1.0  # how long a killed worker may take to die; longer means that the kernel waits for a disk
-REPLY_SECONDS = 60.0  # the first reply includes the imports, on a machine that may be busy
+REAP_SECONDS = 1.0  # a killed worker that takes longer to die waits in the kernel for a disk
+REPLY_SECONDS = 60.0  # the first reply comes after the imports, on a machine that may be busy
 
 _REQUEST = struct.Struct("!cq")
 _REPLY = struct.Struct("!q")
@@ -41,11 +43,14 @@ _START = (
 
 
 class ForkServerLost(Exception):  # noqa: N818 - it says what happened
-    """The nursery has died; whoever it has born is dead, too."""
+    """The fork server has died, and with it all its workers."""
 
 
 class ForkServer:
-    """The pool's end of a nursery; used by one thread."""
+    """The pool's end of the connection to a fork server; used by one thread.
+
+    Raises OSError if it cannot be started.
+    """
 
     def __init__(self, thumbnail_px: int, limits: DecodeLimits) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -60,7 +65,10 @@ class ForkServer:
                 raise
 
     def spawn(self, connection: socket.socket) -> int:
-        """Start a worker that serves the connection; its process id. Raises ForkServerLost, OSError."""
+        """Start a worker that serves the other end of ``connection``; returns its process id.
+
+        Raises ForkServerLost; OSError if the system cannot fork now.
+        """
         try:
             socket.send_fds(self._socket, [_REQUEST.pack(_SPAWN, 0)], [connection.fileno()])
         except OSError as error:
@@ -82,7 +90,7 @@ class ForkServer:
         return self._reply()
 
     def close(self) -> None:
-        """End the nursery and all its workers; may be called twice."""
+        """End the fork server and all its workers; may be called twice."""
         self._socket.close()
         try:
             self._process.wait(timeout=5)
@@ -104,25 +112,25 @@ class ForkServer:
 def _start(descriptor: int) -> subprocess.Popen[bytes]:
     package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return subprocess.Popen(
-        # -P: a numpy.py in the current directory (among the photos!) must not be imported.
+        # -P: a file numpy.py in the current directory, which may hold photos of anybody, must not be imported.
         [sys.executable, "-P", "-W", "ignore", "-c", _START, package_parent, str(descriptor)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=[descriptor],
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        start_new_session=True,  # Ctrl-C in the terminal is the pool's business
+        start_new_session=True,  # Ctrl-C in the terminal is for the daemon alone
     )
 
 
 def main(descriptor: int) -> NoReturn:
-    """Run the nursery over an inherited socket, until the other end closes."""
+    """Run the fork server over an inherited socket, until the other end closes; never returns."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # systemd sends them to the whole group
         signal.signal(ignored, signal.SIG_IGN)
-    from dupwatchd.index import worker  # all the decoders, once for all workers
+    from dupwatchd.index import worker  # imports all decoders, once for all workers
 
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
-    os.dup2(null, 2)  # native decoders chatter; an error in the imports above has been seen
+    os.dup2(null, 2)  # decoders write to stderr; from here on nobody needs it. Errors of the imports above were shown
     gc.collect()
     gc.freeze()
     children: set[int] = set()
@@ -156,10 +164,10 @@ def main(descriptor: int) -> NoReturn:
 
 def _end(pid: int, children: set[int]) -> int | None:
     """Kill and reap a child: its wait status, or None if it will not die for now."""
-    if pid not in children:  # born by another nursery, which has died, and so has it
+    if pid not in children:  # forked by an earlier fork server; it died together with that
         return signal.SIGKILL
     children.discard(pid)
-    os.kill(pid, signal.SIGKILL)  # does not change the status of one that has died by itself
+    os.kill(pid, signal.SIGKILL)  # if it has died by itself, its wait status stays as it is
     deadline = time.monotonic() + REAP_SECONDS
     pause_seconds = 0.0005
     while True:

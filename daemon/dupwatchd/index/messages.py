@@ -1,9 +1,10 @@
-"""What the pool and a worker say to each other: building and checking frames, no sockets.
+"""The messages between the pool and a worker: results go in, bytes come out, and the reverse; no sockets.
 
-A worker may have been taken over by the picture it decoded, so nothing it sends is unpickled or trusted: a reply
-that is not exactly as described here raises ``BadReply``.
+A picture may have taken over the worker that decoded it, so that nothing a worker sends is unpickled or trusted: a
+reply that is not exactly as described here raises ``BadReply``.
 
-A frame is two 4-byte big-endian lengths, a JSON header of the first length and raw bytes of the second. In order:
+A message, called frame, is two 4-byte big-endian lengths, a JSON header of the first length, and raw bytes of the
+second. In their order:
 
     worker: {"ready": true}
     pool:   {"read": [path, …]}                 paths as text with surrogate escapes
@@ -25,7 +26,7 @@ from dupwatchd.index.reasons import one_line
 from dupwatchd.model import Decoded, ReadStatus, Stamp
 
 LENGTHS_BYTES = 8
-# A header holds one line per file at most; more is not a reply but an attack on the pool's memory.
+# A header holds one short entry per file of a chunk. A longer one would be an attack on the pool's memory.
 MAX_HEADER_BYTES = 256 * 1024
 
 _NOT_READ = {
@@ -33,8 +34,8 @@ _NOT_READ = {
 }
 
 
-class BadReply(Exception):  # noqa: N818 - it names what came, as the other outcomes do
-    """A worker sent something that no sane worker sends."""
+class BadReply(Exception):  # noqa: N818 - it says what happened
+    """A worker sent something that is no valid message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""Files go in, outcomes come out: each file is read once, hashed, and decoded only if nobody has its content yet.
+"""The pool of worker processes: jobs go in, outcomes come out.
 
-The work is done by worker processes that may die, hang, grow or lie; what they say is checked in ``messages``.
-Everything here belongs to the one thread that iterates over `WorkerPool.index`.
+Each file is read once and hashed; it is decoded only if its content is not known yet. A worker may die, hang, take too
+much memory or, taken over by a hostile picture, send anything; what it sends is checked in ``messages``. Everything
+here belongs to the one thread that iterates over `WorkerPool.index`.
 """
 
 import selectors
@@ -13,42 +14,42 @@ from typing import Any, Self
 
 from dupwatchd.errors import DupwatchError
 from dupwatchd.index import messages
+from dupwatchd.index.chunks import CHUNK_FILES, Chunk, ChunkQueue, File
 from dupwatchd.index.fork_server import ForkServer, ForkServerLost
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.link import WorkerGone, WorkerLink
 from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
-from dupwatchd.index.plan import CHUNK_FILES, Chunk, File, Plan
 from dupwatchd.index.reasons import why_died, why_too_slow
+from dupwatchd.index.worker_connection import WorkerConnection, WorkerGone
 from dupwatchd.model import Decoded, Job, Outcome, ReadStatus
 
 __all__ = ["DecodeLimits", "WorkerPool"]
 
 Known = Callable[[Job, bytes], bool]
 
-# A process that waits in the kernel for a dead disk or network share cannot be killed; so many of them are borne with.
+# A process that waits in the kernel for a dead disk or network share cannot be killed. So many of them are tolerated.
 MAX_STUCK_WORKERS = 8
 MAX_FAILED_STARTS = 3
 _ATTEND_SECONDS = 0.5
 
 
 class WorkerPool:
-    """A few processes that read and decode; started by the first job, kept until `close`."""
+    """Processes that read and decode files; started when the first job comes, kept until `close`."""
 
     def __init__(
         self, workers: int, thumbnail_px: int, limits: DecodeLimits, attend: Callable[[], None] = lambda: None
     ) -> None:
-        self._workers = workers
+        self._worker_count = workers
         self._attend = attend  # called twice a second at least while indexing; what it raises ends that
         self._thumbnail_px = thumbnail_px
         self._limits = limits
         self._fork_server: ForkServer | None = None
-        self._links: list[WorkerLink] = []
+        self._workers: list[WorkerConnection] = []
         self._selector = selectors.PollSelector()
         self._stuck_workers = 0
         self._failed_starts = 0
         self._indexing = False
         self._closed = False
-        self._settled: list[Outcome] = []  # not yet handed to the caller
+        self._settled: list[Outcome] = []  # outcomes not yet handed to the caller
 
     def __enter__(self) -> Self:
         return self
@@ -59,9 +60,9 @@ class WorkerPool:
     def close(self) -> None:
         """End all processes; may be called twice, but not while `index` runs: close that generator first."""
         self._closed = True
-        for link in self._links:
-            link.connection.close()
-        self._links.clear()
+        for worker in self._workers:
+            worker.socket.close()
+        self._workers.clear()
         self._selector.close()
         if self._fork_server is not None:
             self._fork_server.close()
@@ -80,88 +81,88 @@ class WorkerPool:
             raise RuntimeError("the pool is closed" if self._closed else "the pool is indexing already")
         self._indexing = True
         try:
-            plan = Plan(jobs)
-            while self._hand_out(plan):
-                self._listen(plan, known)
+            queue = ChunkQueue(jobs)
+            while self._hand_out(queue):
+                self._listen(queue, known)
                 if self._settled:
-                    self._hand_out(plan)  # the workers go on while the caller deals with the outcomes
+                    self._hand_out(queue)  # the workers go on while the caller deals with the outcomes
                     settled, self._settled = self._settled, []
                     yield from settled
         finally:
             self._indexing = False
             self._settled.clear()
-            for link in [link for link in self._links if link.chunks]:
-                self._end(link)
+            for worker in [worker for worker in self._workers if worker.chunks]:
+                self._end(worker)
 
-    def _hand_out(self, plan: Plan) -> bool:
-        """Give every worker what it can take; False if there is nothing left to do."""
-        for link in [link for link in self._links if link.worn_out and not link.chunks]:
-            self._end(link)
+    def _hand_out(self, queue: ChunkQueue) -> bool:
+        """Give every worker as much as it can take; False if there is nothing left to do."""
+        for worker in [worker for worker in self._workers if worker.worn_out and not worker.chunks]:
+            self._end(worker)
         for chunk_limit in (1, 2):  # first something for everybody, then something to read ahead
-            for place in range(self._workers):
-                if place < len(self._links) and not self._links[place].takes(chunk_limit):
+            for place in range(self._worker_count):
+                if place < len(self._workers) and not self._workers[place].takes(chunk_limit):
                     continue
-                if (chunk := plan.next_chunk()) is None:
-                    return any(link.chunks for link in self._links)
-                link = self._links[place] if place < len(self._links) else self._start_worker()
-                if chunk.solitary and link.chunks:
-                    plan.again(chunk)
+                if (chunk := queue.next_chunk()) is None:
+                    return any(worker.chunks for worker in self._workers)
+                worker = self._workers[place] if place < len(self._workers) else self._start_worker()
+                if chunk.solitary and worker.chunks:
+                    queue.put_back(chunk)
                     continue
-                if chunk.suspect and link.files_taken:
-                    # Has it died meanwhile, with others, while it had nothing to do? That is not this file's fault.
-                    self._end(link)
-                    link = self._start_worker()
+                if chunk.suspect and worker.files_taken:
+                    # A suspect file gets a new worker: whatever happens to that one is the fault of this file alone.
+                    self._end(worker)
+                    worker = self._start_worker()
                 try:
-                    link.read(chunk)
+                    worker.read(chunk)
                 except WorkerGone:
-                    pass  # it is noticed as soon as we listen to it
+                    pass  # `_listen` notices it, too, and acts on it
         return True
 
-    def _listen(self, plan: Plan, known: Known) -> None:
-        """Wait until a worker says something or has had its time, and act on it."""
-        deadlines = [link.deadline for link in self._links if link.owed]
+    def _listen(self, queue: ChunkQueue, known: Known) -> None:
+        """Wait until a worker sends something or its time is up, and act on that."""
+        deadlines = [worker.deadline for worker in self._workers if worker.owed]
         timeout = max(0.0, min(deadlines, default=0.0) - time.monotonic())
         self._attend()
         for key, _ in self._selector.select(min(timeout, _ATTEND_SECONDS)):
-            link: WorkerLink = key.data
+            worker: WorkerConnection = key.data
             try:
-                for header, raw in link.receive():
-                    self._understand(link, header, raw, known)
+                for header, raw in worker.receive():
+                    self._handle(worker, header, raw, known)
             except WorkerGone:
-                self._lose(link, plan)
+                self._lose(worker, queue)
             except BadReply as error:
-                self._lose(link, plan, f"the decoder sent garbage ({error})")
+                self._lose(worker, queue, f"the decoder sent garbage ({error})")
         now = time.monotonic()
-        for link in [link for link in self._links if link.owed and link.deadline <= now]:
-            self._lose(link, plan, why_too_slow(bool(link.owed[0].undecoded), self._limits.decode_seconds))
+        for worker in [worker for worker in self._workers if worker.owed and worker.deadline <= now]:
+            self._lose(worker, queue, why_too_slow(bool(worker.owed[0].undecoded), self._limits.decode_seconds))
 
-    def _understand(self, link: WorkerLink, header: dict[str, Any], raw: bytes, known: Known) -> None:
-        """Act on one frame. Raises BadReply, WorkerGone."""
+    def _handle(self, worker: WorkerConnection, header: dict[str, Any], raw: bytes, known: Known) -> None:
+        """Act on one message from a worker. Raises BadReply, WorkerGone."""
         if header.get("busy") is True:
             return
-        if not link.owed:
+        if not worker.owed:
             raise BadReply("unasked")
-        owed = link.owed[0]
+        owed = worker.owed[0]
         if owed.chunk is None:
             if header.get("ready") is not True:
                 raise BadReply("no greeting")
             self._failed_starts = 0
-            link.owed.popleft()
+            worker.owed.popleft()
         elif not owed.undecoded:
             results = messages.parse_read_reply(header, len(owed.chunk.files))
-            link.owed.popleft()
-            link.decode(owed.chunk, self._claimed(owed.chunk, results, known))
+            worker.owed.popleft()
+            worker.decode(owed.chunk, self._claimed(owed.chunk, results, known))
         else:
             decoded = messages.parse_decode_reply(header, raw, owed.undecoded, self._thumbnail_px)
             owed.undecoded.difference_update(index for index, _ in decoded)
             if not owed.undecoded:
-                link.owed.popleft()
-                link.chunks.remove(owed.chunk)
+                worker.owed.popleft()
+                worker.chunks.remove(owed.chunk)
             for index, result in decoded:
                 self._settle_decoded(owed.chunk.files[index], result)
 
     def _claimed(self, chunk: Chunk, results: list[ReadFile | NotRead], known: Known) -> list[int]:
-        """The indexes of the files in a chunk whose contents nobody knows."""
+        """The indexes of those files in a chunk that have to be decoded: their contents are not known."""
         wanted = []
         for index, (file, result) in enumerate(zip(chunk.files, results, strict=True)):
             file.stamp = result.stamp
@@ -174,13 +175,13 @@ class WorkerPool:
                 wanted.append(index)
         return wanted
 
-    def _lose(self, link: WorkerLink, plan: Plan, reason: str | None = None) -> None:
-        """End a worker that is of no use any more, and see who is to blame: whatever it was working on."""
-        status = self._end(link)
-        blamed = link.owed[0] if link.owed else None
-        for chunk in link.chunks:
+    def _lose(self, worker: WorkerConnection, queue: ChunkQueue, reason: str | None = None) -> None:
+        """End a worker that failed; the chunk it was working on is to blame, its other chunks are handed out again."""
+        status = self._end(worker)
+        blamed = worker.owed[0] if worker.owed else None
+        for chunk in worker.chunks:
             if blamed is None or chunk is not blamed.chunk:
-                plan.again(chunk)
+                queue.put_back(chunk)
         if blamed is None:
             return
         if blamed.chunk is None:
@@ -188,7 +189,7 @@ class WorkerPool:
             return
         decoding = bool(blamed.undecoded)
         reason = reason or why_died(status, decoding, self._limits.memory_mb)
-        for file in plan.retry(blamed.chunk):
+        for file in queue.retry(blamed.chunk):
             if decoding:
                 self._settle(file, ReadStatus.FAILED, digest=file.claimed, error=reason)
             else:
@@ -214,7 +215,7 @@ class WorkerPool:
         file.done = True
         self._settled.append(Outcome(file.job, status, file.stamp, digest, decoded, error))
 
-    def _start_worker(self) -> WorkerLink:
+    def _start_worker(self) -> WorkerConnection:
         """Raises DupwatchError if it cannot be done."""
         if self._failed_starts >= MAX_FAILED_STARTS:
             raise DupwatchError("the processes that decode pictures die as soon as they start")
@@ -228,13 +229,13 @@ class WorkerPool:
                 ours.close()
                 raise DupwatchError(f"cannot start a process that decodes pictures: {error}") from error
         max_raw_bytes = CHUNK_FILES * 3 * self._thumbnail_px**2
-        link = WorkerLink(pid, ours, max_raw_bytes, self._limits.decode_seconds)
-        self._selector.register(ours, selectors.EVENT_READ, link)
-        self._links.append(link)
-        return link
+        worker = WorkerConnection(pid, ours, max_raw_bytes, self._limits.decode_seconds)
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+        self._workers.append(worker)
+        return worker
 
     def _spawn(self, connection: socket.socket) -> int:
-        """The process id of a new worker; a nursery that has died is replaced, once."""
+        """The process id of a new worker; a dead fork server is replaced once. Raises ForkServerLost, OSError."""
         for _ in range(2):
             if self._fork_server is None:
                 self._fork_server = ForkServer(self._thumbnail_px, self._limits)
@@ -245,15 +246,15 @@ class WorkerPool:
                 self._fork_server = None
         raise ForkServerLost("it dies as soon as it starts")
 
-    def _end(self, link: WorkerLink) -> int:
+    def _end(self, worker: WorkerConnection) -> int:
         """Kill a worker and forget it; its wait status."""
-        self._links.remove(link)
-        self._selector.unregister(link.connection)
-        link.connection.close()
-        status = signal.SIGKILL.value  # of one that has died with its nursery, or cannot die yet
+        self._workers.remove(worker)
+        self._selector.unregister(worker.socket)
+        worker.socket.close()
+        status = signal.SIGKILL.value  # for a worker that died with its fork server, or cannot die yet
         if self._fork_server is not None:
             try:
-                answer = self._fork_server.end(link.pid)
+                answer = self._fork_server.end(worker.pid)
             except ForkServerLost:
                 self._fork_server.close()
                 self._fork_server = None

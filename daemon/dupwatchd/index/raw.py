@@ -1,7 +1,7 @@
-"""RAW photos by LibRaw: the camera's own preview, which is what people see of them.
+"""RAW photos, by LibRaw: the bytes of a file go in, its preview comes out.
 
-Developing a RAW costs seconds and gives another rendering than the camera's JPEG beside it; only a file without any
-preview is developed, at half size.
+The preview is what the camera made and what people see. Developing a RAW photo costs seconds and looks different from
+the JPEG that the camera saved beside it, so that only a file without a preview is developed, at half size.
 """
 
 import io
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.index.cut_short import seems_cut_short
+from dupwatchd.index.raw_length import is_shorter_than_it_says
 from dupwatchd.index.reasons import DecodeError, too_many_pixels
 
 # LibRaw's `flip` in terms of EXIF.
@@ -29,15 +29,15 @@ class RawPhoto:
 
 def open_raw(data: bytes, max_pixels: int) -> RawPhoto | None:
     """The largest preview of a RAW file; None if LibRaw cannot read it. Raises DecodeError, MemoryError."""
-    import rawpy  # costs 50 ms, and most collections never need it
+    import rawpy  # the import costs 50 ms, and most collections hold no RAW photos
 
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             width, height, flip = raw.sizes.width, raw.sizes.height, _EXIF_OF_FLIP.get(raw.sizes.flip, 1)
             if width * height > max_pixels:
                 raise too_many_pixels(width, height, max_pixels)
-            if seems_cut_short(data):
-                raw.unpack()  # half a second, but it knows for certain
+            if is_shorter_than_it_says(data):
+                raw.unpack()  # takes half a second and raises LibRawError if data are missing
             try:
                 preview = raw.extract_thumb().data
             except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
@@ -48,7 +48,7 @@ def open_raw(data: bytes, max_pixels: int) -> RawPhoto | None:
     except rawpy.LibRawUnsufficientMemoryError as error:
         raise MemoryError from error
     except rawpy.LibRawError as error:
-        if seems_cut_short(data):
+        if is_shorter_than_it_says(data):
             raise DecodeError("truncated RAW") from error
         return None
 
@@ -56,8 +56,8 @@ def open_raw(data: bytes, max_pixels: int) -> RawPhoto | None:
 def preview_orientation(photo: RawPhoto, own: int | None, width: int, height: int) -> int:
     """The EXIF orientation of a preview of this size, in pixels, whose own EXIF says ``own`` (None: nothing).
 
-    Some cameras turn the preview, some only say how to turn it, some leave that to the RAW's own flag: what gives the
-    shape of the upright RAW picture is right, and the preview's own word comes first.
+    Some cameras turn the preview itself, some write into its EXIF how to turn it, and some only into that of the RAW
+    photo. The first of these that gives the preview the shape of the upright RAW picture is right.
     """
     asked = [photo.flip, 1] if own is None else [own, photo.flip, 1]
     for orientation in asked:

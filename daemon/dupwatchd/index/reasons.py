@@ -1,11 +1,14 @@
-"""Why a file gives no thumbnail, in one line for a person."""
+"""Why a file gives no thumbnail, in one line for the person whose file it is.
+
+Errors of decoders, first bytes and wait statuses go in; the errors and reasons that are recorded come out.
+"""
 
 import importlib.util
 import os
 import re
 import signal
 
-EXIT_OUT_OF_MEMORY = 71  # of a worker; any number that Python itself does not exit with
+EXIT_OUT_OF_MEMORY = 71  # exit status of a worker; Python itself does not use it
 MAX_REASON_CHARS = 200
 
 
@@ -13,11 +16,11 @@ class DecodeError(Exception):
     """These bytes give no thumbnail; the message is the reason, without the path."""
 
 
-class NotAPicture(DecodeError):  # noqa: N818 - often it is no error: most folders hold other files too
-    """These bytes are not an image at all."""
+class NotAPicture(DecodeError):  # noqa: N818 - it says what was found; most folders hold other files, too
+    """These bytes are no image."""
 
 
-# What the first bytes say. Only for files that no decoder wanted: the decoders look for themselves.
+# What the first bytes of a file mean. Used only for files that no decoder recognised.
 _PICTURES: tuple[tuple[bytes, str], ...] = (
     (rb"\xff\xd8\xff", "JPEG"),
     (rb"\x89PNG\r\n\x1a\n", "PNG"),
@@ -88,7 +91,7 @@ def why_too_slow(decoding: bool, seconds: float) -> str:
 
 
 def too_many_pixels(width: int, height: int, max_pixels: int) -> DecodeError:
-    """The error for a picture that is not even tried."""
+    """The error for a picture that is too large to be decoded."""
     size = f"{width} × {height} pixels"
     return DecodeError(f"{size} exceed max_pixels = {max_pixels / 1e6:g} million")
 

@@ -1,8 +1,8 @@
-"""A picture goes in, its thumbnail comes out: area averaged, squeezed to a square, turned upright.
+"""Pixels go in, a thumbnail comes out: averaged over areas, squeezed to a square, turned upright.
 
-Reduced decoding rounds sizes up: a JPEG of 500 px at 1/8 has 63 columns, the last of which covers half a block.
-Averaging over *62.5* columns instead of 63 is what keeps a thumbnail independent of how it was decoded: at 64 px
-the difference is an mse of 0.2 instead of 3 (max 13). Hence every size here comes with its *extent*, a float.
+A JPEG decoded at a fraction of its size is rounded up: 500 px at 1/8 give 63 columns, the last of which covers half a
+block. Averaging over 62.5 columns instead of 63 makes the thumbnail independent of how far the picture was reduced: at
+64 px the difference is an mse of 0.2 instead of 3 (at most 13). So every size here comes with its *extent*, a float.
 """
 
 from functools import lru_cache
@@ -12,34 +12,35 @@ from numpy.typing import NDArray
 
 from dupwatchd.arrays import Thumbnail
 
-# A reduced picture keeps at least this many pixels per thumbnail pixel, along both sides. mse between the thumbnails
-# from reduced and from full decoding (JPEG, S = 32): 5 gives 0.24 on average, 4 at most; 3.5 gives 0.4; 2 gives 2.5
-# (max 12). See tests/index/test_reduced.py, which holds us to it.
+# A reduced picture keeps at least this many pixels per thumbnail pixel, along both sides. The mse between thumbnails
+# from reduced and from full decoding (JPEG, 32 px) is 0.24 on average and 4 at most for 5; 0.4 for 3.5; 2.5 (at most
+# 12) for 2. tests/index/test_reduced.py checks it.
 MIN_REDUCTION_REST = 5
 
-# Each row of weights is zero but for the few pixels it averages. Multiplying rows in groups of four skips most zeros
-# and still leaves BLAS something to do: 0.04 ms instead of 0.14 ms for 250 by 188 pixels.
+# Most weights in a row are zero: only the few pixels that it averages count. Multiplying four rows at a time skips
+# most zeros, and the products are still large enough for BLAS: 0.04 instead of 0.14 ms for 250 by 188 pixels.
 BAND_ROWS = 4
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+Samples = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32] | NDArray[np.float32]
 Floats = NDArray[np.float32]
 
 
 def power_of_two_reduction(width: int, height: int, thumbnail_px: int) -> int:
-    """The largest of 1, 2, 4, 8 by which a picture may be decoded smaller."""
+    """The largest of 1, 2, 4, 8 by which both sides of a picture (px) may be divided in decoding."""
     rest = min(width, height) // (thumbnail_px * MIN_REDUCTION_REST)
     return next((by for by in (8, 4, 2) if rest >= by), 1)
 
 
 def free_reduction(side_px: int, thumbnail_px: int) -> int:
-    """By how much one side may be box-averaged before the exact averaging here; any integer ≥ 1."""
+    """By which integer ≥ 1 one side (px) may be divided by a box average before the exact averaging here."""
     return max(1, side_px // (thumbnail_px * MIN_REDUCTION_REST))
 
 
 def average(samples: Samples, extent_width: float, extent_height: float, side_px: int) -> Floats:
     """Averages (H, W, C) samples over a grid of equal cells: (side, side, C) float32.
 
-    The picture covers ``extent_height`` of the H rows and ``extent_width`` of the W columns; the last count in part.
+    The picture covers ``extent_height`` of the H rows and ``extent_width`` of the W columns; the last row and the last
+    column count only as far as it reaches.
     """
     height, width, channels = samples.shape
     lines = samples.reshape(height, width * channels)
@@ -47,18 +48,18 @@ def average(samples: Samples, extent_width: float, extent_height: float, side_px
     for top, covered, weights in _bands(extent_height, height, side_px):
         band = lines[covered].astype(np.float32, copy=False)
         np.matmul(weights, band, out=rows[top : top + len(weights)])
-    # The rest is small: dense weights beat a transposed copy (0.03 against 0.05 ms at 250 px).
+    # What is left is small, so that dense weights are faster than a transposed copy (0.03 against 0.05 ms at 250 px).
     cells: Floats = np.matmul(_weights(extent_width, width, side_px), rows.reshape(side_px, width, channels))
     return cells  # (side, side, C)
 
 
 def to_bytes(values: Floats) -> NDArray[np.uint8]:
-    """Rounds grey levels 0 … 255 to uint8."""
+    """Rounds grey levels of any shape to uint8, clipped to 0 … 255."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def upright(thumbnail: Thumbnail, exif_orientation: int) -> Thumbnail:
-    """Turns a thumbnail as EXIF orientation 1 … 8 asks; any other value leaves it as it is."""
+    """Turns an (S, S, 3) thumbnail as EXIF orientation 1 … 8 asks; any other value leaves it as it is."""
     if exif_orientation in (5, 6, 7, 8):
         thumbnail = thumbnail.transpose(1, 0, 2)
     if exif_orientation in (3, 4, 7, 8):

@@ -1,7 +1,7 @@
-"""Whether a RAW file ends before its own directory says it does.
+"""Whether a RAW file is shorter than its own directory says.
 
-LibRaw hands out the preview of a half-copied RAW without a word, for the preview lies in front; and a damaged photo
-must never count as a copy.
+In a half-copied RAW file the preview is whole, because it lies in front, and LibRaw returns it without a warning. But
+a damaged photo must never count as a copy.
 """
 
 import struct
@@ -14,14 +14,14 @@ _MAX_DIRECTORIES = 64
 _MAX_VALUES = 1 << 20
 
 
-def seems_cut_short(data: bytes) -> bool:
-    """Whether bytes are missing at the end; False where the kind of file does not tell."""
+def is_shorter_than_it_says(data: bytes) -> bool:
+    """Whether bytes are missing at the end; False for kinds of files that do not tell their length."""
     try:
         if data[:4] in (b"II*\0", b"MM\0*"):
             return _tiff_end(data) > len(data)
         if data[4:8] == b"ftyp":  # CR3
             return _boxes_end(data) > len(data)
-    except struct.error:  # the directory itself lies beyond the end
+    except struct.error:  # a directory lies beyond the end of the file
         return True
     return False
 

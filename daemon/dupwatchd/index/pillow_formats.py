@@ -1,15 +1,12 @@
-"""Every format but JPEG and RAW, by Pillow: recognised, decoded, brought to RGB "as a person sees it".
+"""Pillow recognises every format but RAW, and decodes all but JPEG, RAW and still WebP.
 
-Transparency lies over white, 16 bits and floats are scaled instead of clipped, colour profiles are ignored (messengers
-drop them: two copies of a photo would drift apart).
-
-OpenCV is not used: it decodes WebP of 12 megapixels in three quarters of the time, but gains nothing for small ones or
-other formats, reads none of our odd files that Pillow cannot read, and its APNG decoder crashes.
+The bytes of a file go in, its average colours come out as a person sees them: transparent pixels lie over white, 16-bit
+and floating-point values are scaled instead of clipped. Colour profiles are ignored: messengers drop them, and copies
+of one photo would get different thumbnails.
 """
 
 import io
 import zlib
-from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -37,9 +34,9 @@ from PIL import (  # noqa: F401 - the plugins register themselves; named here, s
 )
 
 from dupwatchd.index.reasons import DecodeError
-from dupwatchd.index.thumbnail import Floats, average, free_reduction
+from dupwatchd.index.thumbnail import Floats, Samples, average, free_reduction
 
-# Without TGA, which anything might be: it counts for files of that name only. In the order they are tried.
+# In the order in which they are tried. TGA has no signature, so that it is tried only for files of that name.
 _FORMATS: tuple[str, ...] = (
     "JPEG", "PNG", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "ICNS", "SGI", "DDS",
     "QOI", "PCX",
@@ -61,7 +58,7 @@ except ImportError:  # the extra dupwatch[jxl] is not installed
 
 
 def open_image(data: bytes, suffix: bytes) -> Image.Image:
-    """Reads the header only; raises whatever the decoders raise."""
+    """Reads the header only; raises DecodeError, UnidentifiedImageError, and whatever else a decoder raises."""
     formats = (*_FORMATS, "TGA") if suffix in (b".tga", b".tpic") else _FORMATS
     image = Image.open(io.BytesIO(data), formats=formats)
     if image.format == "PNG":
@@ -86,57 +83,66 @@ def average_still(image: Image.Image, thumbnail_px: int) -> Floats:
     if image.mode in ("I", "F"):
         return _grey(*_scaled(np.asarray(image)), thumbnail_px)
     if image.has_transparency_data:
-        # With colours multiplied by alpha, averaging and laying over white may change places.
-        mixed = _average_image(image.convert("RGBA").convert("RGBa"), thumbnail_px)  # (S, S, 4)
-        return mixed[..., :3] + (255.0 - mixed[..., 3:])
-    if image.mode not in ("RGB", "L"):
+        image = image.convert("RGBA")
+    elif image.mode not in ("RGB", "L"):
         image = image.convert("L" if image.mode == "1" else "RGB")
-    return _average_image(image, thumbnail_px)
+    return average_colours(image, thumbnail_px)
 
 
-def _average_image(image: Image.Image, thumbnail_px: int) -> Floats:
-    """8-bit image to (S, S, C) float32, C ≥ 3; Pillow's box reduction does the bulk, cheaply."""
+def average_colours(image: Image.Image, thumbnail_px: int, *, blue_first: bool = False) -> Floats:
+    """An image of mode L, RGB or RGBA as (S, S, 3) float32 RGB; ``blue_first`` if its bands are in fact B, G, R (A)."""
+    if image.mode == "RGBA":
+        # With colours multiplied by alpha, averaging and laying over white may change places.
+        mixed = _average_image(image.convert("RGBa"), thumbnail_px, blue_first)  # (S, S, 4)
+        return mixed[..., :3] + (255.0 - mixed[..., 3:])
+    return _average_image(image, thumbnail_px, blue_first)
+
+
+def _average_image(image: Image.Image, thumbnail_px: int, blue_first: bool) -> Floats:
+    """8-bit image to (S, S, C) float32, C ≥ 3; Pillow's box reduction does most of the work cheaply."""
     width, height = image.size
     by = free_reduction(width, thumbnail_px), free_reduction(height, thumbnail_px)
     samples = np.asarray(image.reduce(by) if by != (1, 1) else image)
     if samples.ndim == 2:
         samples = samples[..., None]
+    if blue_first:
+        samples = samples[..., [2, 1, 0, 3][: samples.shape[2]]]
     values = average(samples, width / by[0], height / by[1], thumbnail_px)
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
 
 
 def average_bitmap(pixels: NDArray[np.uint8], thumbnail_px: int) -> Floats:
     """(H, W, 3) RGB to (S, S, 3) float32."""
-    return _average_image(Image.fromarray(pixels), thumbnail_px)
+    return average_colours(Image.fromarray(pixels), thumbnail_px)
 
 
-def _grey(samples: NDArray[Any], factor: float, offset: float, thumbnail_px: int) -> Floats:
+def _grey(samples: Samples, factor: float, offset: float, thumbnail_px: int) -> Floats:
     """(H, W) of any number type to (S, S, 3) float32: value * factor + offset."""
     height, width = samples.shape
     values = average(samples[..., None], width, height, thumbnail_px)
     return np.repeat(values * np.float32(factor) + np.float32(offset), 3, axis=2)
 
 
-def _scaled(samples: NDArray[Any]) -> tuple[NDArray[Any], float, float]:
+def _scaled(samples: Samples) -> tuple[Samples, float, float]:
     """Finite samples, and the factor and offset that bring them to 0 … 255."""
     finite = samples[np.isfinite(samples)]
     if not finite.size:
         raise DecodeError("no finite pixel values")
     low, high = float(finite.min()), float(finite.max())
     if finite.size < samples.size:
-        samples = np.nan_to_num(samples, nan=low, posinf=high, neginf=low)
-    if samples.dtype.kind == "f" and low >= -0.5 and high <= 2:  # 0 … 1, and what sharpening adds to it
-        return np.clip(samples, 0, 1), 255.0, 0.0
+        samples = np.nan_to_num(samples, nan=low, posinf=high, neginf=low).astype(np.float32, copy=False)
+    if samples.dtype == np.float32 and low >= -0.5 and high <= 2:  # the scale 0 … 1; sharpening may exceed it
+        return samples.clip(0, 1), 255.0, 0.0
     if low >= 0 and high <= 255:
         return samples, 1.0, 0.0
-    if samples.dtype.kind == "i" and low >= 0 and high <= 65535:
+    if samples.dtype == np.int32 and low >= 0 and high <= 65535:
         return samples, 255 / 65535, 0.0
     factor = 255 / (high - low) if high > low else 1.0
     return samples, factor, -low * factor
 
 
 def _check_png(data: bytes) -> None:
-    """Raises DecodeError unless all that matters in a PNG is there and has its checksum: Pillow does not look."""
+    """Raises DecodeError unless all critical chunks of a PNG are there and have their checksum; Pillow ignores it."""
     at = 8
     while at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")

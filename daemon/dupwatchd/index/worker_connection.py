@@ -1,4 +1,7 @@
-"""The pool's end of one worker: its socket, and what it owes us."""
+"""The pool's end of the connection to one worker: its socket, and the replies that are still to come.
+
+Requests and chunks go in, whole messages come out; what they mean is decided in ``pool``.
+"""
 
 import socket
 import time
@@ -7,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dupwatchd.index import messages
-from dupwatchd.index.plan import Chunk
+from dupwatchd.index.chunks import Chunk
 
 RECEIVE_BYTES = 256 * 1024
-# A worker is replaced after so many files, which costs 3 ms: decoders leak, and its memory is bounded once for all.
+# A worker is replaced after so many files, which costs 3 ms: decoders leak memory, and a worker has a fixed limit.
 FILES_PER_WORKER = 5000
 
 
@@ -26,13 +29,13 @@ class Owed:
     undecoded: set[int] = field(default_factory=set)  # indexes of files still to be decoded; empty: it reads
 
 
-class WorkerLink:
-    """Sends without ever blocking, receives whole frames; the pool decides what they mean."""
+class WorkerConnection:
+    """Sends requests without ever blocking, and receives whole messages."""
 
-    def __init__(self, pid: int, connection: socket.socket, max_raw_bytes: int, patience_seconds: float) -> None:
-        connection.setblocking(False)
+    def __init__(self, pid: int, sock: socket.socket, max_raw_bytes: int, patience_seconds: float) -> None:
+        sock.setblocking(False)
         self.pid = pid
-        self.connection = connection
+        self.socket = sock
         self.owed: deque[Owed] = deque([Owed(None)])
         self.chunks: list[Chunk] = []
         self.files_taken = 0
@@ -43,7 +46,7 @@ class WorkerLink:
 
     @property
     def worn_out(self) -> bool:
-        """It has done its share of files."""
+        """Whether it has handled so many files that it should be replaced."""
         return self.files_taken >= FILES_PER_WORKER
 
     def takes(self, chunk_limit: int) -> bool:
@@ -54,7 +57,7 @@ class WorkerLink:
     def read(self, chunk: Chunk) -> None:
         """Ask for the digests of a chunk's files. Raises WorkerGone."""
         if not self.owed:
-            self.show_patience()
+            self.restart_deadline()
         self.chunks.append(chunk)
         self.files_taken += len(chunk.files)
         self.owed.append(Owed(chunk))
@@ -69,12 +72,15 @@ class WorkerLink:
         self._send(messages.decode_request(indexes))
 
     def receive(self) -> list[tuple[dict[str, Any], bytes]]:
-        """All whole frames there are, as (header, raw bytes). Raises WorkerGone only when none is left, BadReply."""
+        """All whole messages that have arrived, as (header, raw bytes); maybe none.
+
+        Raises BadReply; WorkerGone if the worker has closed its end and all its messages have been handed out.
+        """
         gone = False
         try:
-            while data := self.connection.recv(RECEIVE_BYTES):
+            while data := self.socket.recv(RECEIVE_BYTES):
                 self._buffer += data
-                self.show_patience()
+                self.restart_deadline()
                 if len(self._buffer) > 4 * (messages.MAX_HEADER_BYTES + self._max_raw_bytes):
                     raise messages.BadReply("too much at once")
             gone = True
@@ -89,8 +95,8 @@ class WorkerLink:
             raise WorkerGone
         return frames
 
-    def show_patience(self) -> None:
-        """Give it time anew."""
+    def restart_deadline(self) -> None:
+        """Let its time begin anew."""
         self.deadline = time.monotonic() + self._patience_seconds
 
     def _next_frame(self) -> tuple[dict[str, Any], bytes] | None:
@@ -111,7 +117,7 @@ class WorkerLink:
     def _send(self, message: bytes) -> None:
         # A worker that is alive has at most two short requests waiting, which always fit.
         try:
-            sent = self.connection.send(message)
+            sent = self.socket.send(message)
         except OSError as error:
             raise WorkerGone from error
         if sent != len(message):

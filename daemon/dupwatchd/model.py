@@ -60,6 +60,7 @@ class Decoded:
     width: int  # px, upright: EXIF orientation applied
     height: int
     format: str  # "JPEG", "HEIF", ...
+    damage: str | None = None  # what is wrong with a file that could be read in spite of it; one line
 
 
 @dataclass(frozen=True, slots=True)

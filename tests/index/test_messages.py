@@ -23,7 +23,8 @@ anything = st.recursive(
 )
 # Entries that are nearly right find more than pure noise does.
 entry = st.dictionaries(
-    st.sampled_from(["index", "width", "height", "format", "error", "picture", "stamp", "digest", "status"]), anything
+    st.sampled_from(["index", "width", "height", "format", "error", "picture", "stamp", "digest", "status", "damage"]),
+    anything,
 )
 
 
@@ -51,7 +52,7 @@ def test_read_reply_arrives_as_sent() -> None:
 
 def test_decode_reply_arrives_as_sent() -> None:
     sent: list[tuple[int, Decoded | NotDecoded]] = [
-        (2, Decoded(THUMBNAIL, 40, 30, "JPEG")),
+        (2, Decoded(THUMBNAIL, 40, 30, "JPEG", "stray bytes")),
         (0, NotDecoded("truncated JPEG", picture=True)),
     ]
     header, raw = split(messages.decode_reply(sent))
@@ -59,6 +60,7 @@ def test_decode_reply_arrives_as_sent() -> None:
     assert isinstance(picture, Decoded)
     assert np.array_equal(picture.thumbnail, THUMBNAIL)
     assert (first, picture.width, picture.height, picture.format) == (2, 40, 30, "JPEG")
+    assert picture.damage == "stray bytes"
     assert second == sent[1]
 
 
@@ -84,8 +86,8 @@ def test_a_header_that_is_no_object_is_a_bad_reply(text: bytes) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"index": 7}, {"index": True}, {"index": "0"}, {"width": 1 << 70}, {"width": None}, {"format": 3}, {"error": 3},
-        {"error": None},
+        {"index": 7}, {"index": True}, {"index": "0"}, {"width": 1 << 70}, {"width": None}, {"format": 3},
+        {"damage": 3}, {"error": 3}, {"error": None},
     ],
 )  # fmt: skip
 def test_an_entry_that_is_not_quite_right_is_a_bad_reply(change: dict[str, Any]) -> None:

@@ -44,6 +44,15 @@ def test_a_photo_is_read_hashed_and_decoded(pool: WorkerPool, tmp_path: Path) ->
     assert outcome.error is None
 
 
+def test_a_photo_that_is_read_in_spite_of_damage_says_so(pool: WorkerPool, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded(photo_like(1, 60, 40))[:-2] + b"1" * 100 + b"\xff\xd9")
+    outcome = index(pool, [tmp_path / "a.jpg"])[b"a.jpg"]
+    assert outcome.status is ReadStatus.DECODED
+    assert outcome.decoded is not None
+    assert outcome.decoded.damage is not None
+    assert "are not part of its picture" in outcome.decoded.damage
+
+
 def test_a_copy_is_not_decoded(pool: WorkerPool, tmp_path: Path) -> None:
     content = encoded(photo_like(1, 60, 40))
     paths = [tmp_path / f"{n}.jpg" for n in range(50)]

@@ -11,6 +11,7 @@ In reading order:
     worker              the worker process: answers the pool's requests
     file_reading        one file's bytes, if it does not change meanwhile
     decode              the bytes of one file to its thumbnail: which decoder takes it
+    jpeg_segments       how a JPEG file is built, and what of it belongs to the picture
     jpeg                JPEG, by libjpeg-turbo
     webp                WebP, by OpenCV
     raw, raw_length     RAW photos, by LibRaw

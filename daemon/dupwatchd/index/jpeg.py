@@ -1,93 +1,149 @@
-"""JPEG: decoded at a fraction of its size, and only if nothing in it is damaged.
+"""JPEG, by libjpeg-turbo: decoded at a fraction of its size, and only if all of the picture is there.
 
-libjpeg shows what it can of a damaged file and calls that a warning; OpenCV and Pillow swallow most of these
-warnings. Of 600 JPEGs with 1 to 40 bytes changed in their image data, libjpeg-turbo complained of 361; Pillow decoded
-296 of these, with an mse to the intact picture of up to 40,000. So libjpeg-turbo's strict mode decides, except where
-it complains about what surrounds the picture. (The other 239 are valid JPEGs of a wrong picture: nobody can tell.)
+Decoders show what they can of a damaged file and call that a warning; OpenCV and Pillow ignore most warnings. Of 600
+JPEGs with 1 to 40 bytes changed in their image data, libjpeg-turbo warned of 361; Pillow decoded 296 of these, with an
+mse to the intact picture of up to 40,000. So a warning refuses the file, with two exceptions. What surrounds the
+picture may be broken. And bytes that do not belong to the picture, in front of a marker inside it, are what some
+cameras write: all programs show such files, but they cannot be told from damaged ones, and so they are read and marked
+as damaged. (The other 239 files are valid JPEGs of a wrong picture: nobody can tell.)
 """
 
 import io
 import math
+import re
+from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from dupwatchd.index.jpeg_segments import EOI, Head, Scans, bare_jpeg, has_all_restarts, lacks_scans, read_scans
 from dupwatchd.index.reasons import DecodeError, why_not_decoded
 from dupwatchd.index.thumbnail import Floats, average, power_of_two_reduction
 
 # Warnings of libjpeg that mean damage inside the compressed picture, once the metadata are gone.
 _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression")
+_EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
+_PADDING = b"\0\xff"  # cameras fill up files with these bytes
+_MAX_OWN_PADDING_BYTES = 3  # so many bytes like these may end the picture itself
+# Phones append data of their own: panoramas, motion photos. The length of a block and its name, or a film.
+_TRAILER = re.compile(rb"\0\0..[^\0]\0\0\0[A-Za-z0-9_]{8}|\0\0..ftyp", re.DOTALL)
+_LOOKED_AHEAD_BYTES = 16  # so many bytes libjpeg may have read before it noticed that the picture has ended
 
-_SOS = 0xDA
-# Frame headers, tables, restart interval, and the markers of JFIF and Adobe that tell the colour space.
-_NEEDED_MARKERS = frozenset(range(0xC0, 0xD0)) | {0xDB, 0xDD, 0xE0, 0xEE}
+_Size = tuple[int, int]
 
 
-def average_jpeg(data: bytes, header: Image.Image, thumbnail_px: int) -> Floats:
-    """A JPEG as (S, S, 3) float32 RGB, not yet turned upright; ``header`` is what Pillow opened from the same bytes.
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """Pixels, and what they were decoded from."""
 
-    Raises DecodeError if the picture is damaged or cut short.
+    pixels: NDArray[np.uint8]  # (H, W, C)
+    data: bytes
+    damage: str | None = None
+
+
+def average_jpeg(data: bytes, head: Head, thumbnail_px: int) -> tuple[Floats, str | None]:
+    """A JPEG as (S, S, 3) float32 RGB, not yet turned upright, and what is damaged although it could be read.
+
+    Raises DecodeError if the picture is damaged, cut short or of a kind that is not supported; what Pillow raises.
     """
-    width, height = header.size
+    width, height = head.frame.width, head.frame.height
     by = power_of_two_reduction(width, height, thumbnail_px)
     size = math.ceil(height / by), math.ceil(width / by)
-    if header.mode == "CMYK":
-        # Only Pillow knows Adobe's inverted inks; but it would not notice damage.
-        _strictly(data, size, "CMYK")
-        pixels = None
-    else:
-        pixels = _strictly(data, size, "RGB")
-    if pixels is None or pixels.shape[:2] != size:
-        pixels = _by_pillow(data, (width // by, height // by))
+    # Only Pillow knows Adobe's inverted inks, but it would not notice damage.
+    inks = len(head.frame.sampling) == 4
+    picture = _strictly(data, head, size, "CMYK" if inks else "RGB")
+    if head.frame.progressive and lacks_scans(head.frame, (scans := read_scans(data, head)).headers):
+        if not scans.has_end_marker:
+            raise DecodeError("truncated JPEG")
+        picture = picture and _Picture(picture.pixels, picture.data, "scans of the progressive JPEG are missing")
+    if picture is None or inks or picture.pixels.shape[:2] != size:
+        pixels = _by_pillow(picture.data if picture else data, (width // by, height // by))
         by = next(f for f in (1, 2, 4, 8) if math.ceil(width / f) == pixels.shape[1])
-    return average(pixels, width / by, height / by, thumbnail_px)
+    else:
+        pixels = picture.pixels
+    return average(pixels, width / by, height / by, thumbnail_px), picture.damage if picture else None
 
 
-def _strictly(data: bytes, size: tuple[int, int], colours: str) -> NDArray[np.uint8] | None:
-    """(H, W, C) by libjpeg-turbo, at least ``size``; None if it does not know this kind of JPEG."""
-    try:
-        return _decode(data, size, colours)
-    except ValueError as error:
-        complaint = str(error)
+def _strictly(data: bytes, head: Head, size: _Size, colours: str) -> _Picture | None:
+    """The picture by libjpeg-turbo, at least ``size``; None if that does not know this kind of JPEG.
+
+    Raises DecodeError if the picture is damaged.
+    """
+    complaint = ""
+    if not head.holds_other_picture:
+        try:
+            return _Picture(_decode(data, size, colours), data)
+        except ValueError as error:
+            complaint = str(error)
     # libjpeg reports its first warning only: a harmless one about metadata may hide a serious one.
+    bare = bare_jpeg(data, head)
     try:
-        return _decode(without_metadata(data), size, colours)
+        return _Picture(_decode(bare, size, colours), bare)
     except ValueError as error:
+        scans = read_scans(data, head)
+        if picture := _closed(data, head, scans, size, colours) or _with_stray_bytes(
+            bare, head, scans, size, colours, str(error)
+        ):
+            return picture
         if str(error).startswith(_DAMAGE):
             raise why_not_decoded(error, "JPEG") from error
-        if complaint.startswith(_DAMAGE):
-            raise DecodeError(f"damaged JPEG ({complaint})") from error
+        if complaint.startswith(_DAMAGE) or not scans.has_end_marker:
+            raise DecodeError(f"damaged JPEG ({complaint or error})") from error
         return None
 
 
-def _decode(data: bytes, size: tuple[int, int], colours: str) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colours, min_height=size[0], min_width=size[1])
+def _closed(data: bytes, head: Head, scans: Scans, size: _Size, colours: str) -> _Picture | None:
+    """The picture if it is whole once it is closed where it ends; None if it is not.
+
+    There may be no end marker in the file, or stray bytes in front of it.
+    """
+    picture = bare_jpeg(data, head, scans.end)
+    core = picture.rstrip(_PADDING)
+    padded = len(picture) - len(core) > _MAX_OWN_PADDING_BYTES
+    # Zeros are valid data, so that they fill up a picture that was cut short: it has to be whole without them.
+    for whole in (core, core + b"\0", core + b"\xff\0") if padded else (picture,):
+        try:
+            return _Picture(_decode(whole + EOI, size, colours), whole + EOI)
+        except ValueError as error:
+            complaint = _EXTRANEOUS.fullmatch(str(error))
+    if complaint is None or complaint[2] != "d9":
+        return None
+    # This warning came at the very end, so that it hides no other one.
+    count = int(complaint[1])
+    if _TRAILER.search(data, scans.end - count - _LOOKED_AHEAD_BYTES, scans.end - count + 2 * _LOOKED_AHEAD_BYTES):
+        damage = None
+    elif scans.has_end_marker:
+        damage = f"about {count} bytes before the end of the JPEG are not part of its picture"
+    else:
+        return None
+    return _Picture(_decode(picture + EOI, size, colours, strict=False), picture + EOI, damage)
+
+
+def _with_stray_bytes(
+    bare: bytes, head: Head, scans: Scans, size: _Size, colours: str, complaint: str
+) -> _Picture | None:
+    """The picture if bytes in front of markers inside it are all that libjpeg complains of."""
+    match = _EXTRANEOUS.fullmatch(complaint)
+    if match is None or not scans.has_end_marker or len(scans.headers) != 1:
+        return None
+    if not has_all_restarts(head, scans.restarts):
+        return None
+    damage = f"about {match[1]} bytes inside the JPEG are not part of its picture"
+    return _Picture(_decode(bare, size, colours, strict=False), bare, damage)
+
+
+def _decode(data: bytes, size: _Size, colours: str, *, strict: bool = True) -> NDArray[np.uint8]:
+    """(H, W, C); raises ValueError, if strict for a mere warning, too."""
+    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+        data, colours, min_height=size[0], min_width=size[1], strict=strict
+    )
     return pixels
 
 
-def _by_pillow(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _by_pillow(data: bytes, size: _Size) -> NDArray[np.uint8]:
     """(H, W, 3), reduced so that it is not smaller than ``size`` (width, height); raises what Pillow raises."""
     image = Image.open(io.BytesIO(data), formats=["JPEG"])
     image.draft(None, size)
     return np.asarray(image.convert("RGB"))
-
-
-def without_metadata(data: bytes) -> bytes:
-    """The same picture without comments, profiles and stray bytes before its first scan."""
-    kept = [b"\xff\xd8"]
-    at = 2
-    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
-        marker = data[at + 1]
-        if marker in (0x00, 0xFF) or 0xD0 <= marker <= 0xD8:  # stray bytes, or a marker without a length
-            at += 1
-            continue
-        if marker == _SOS:
-            kept.append(data[at:])
-            break
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in _NEEDED_MARKERS:
-            kept.append(data[at:end])
-        at = end
-    return b"".join(kept)

@@ -10,8 +10,9 @@ second. In their order:
     pool:   {"read": [path, …]}                 paths as text with surrogate escapes
     worker: {"read": [entry, …]}                one per path: {"error", "status"} or {"stamp", "digest"}
     pool:   {"decode": [index, …]}              into the files of the oldest chunk not yet decoded; [] drops it
-    worker: {"decoded": [entry, …]}             {"index", "width", "height", "format"} with a thumbnail in the raw
-                                                bytes, or {"index", "error", "picture"}; as many frames as it likes
+    worker: {"decoded": [entry, …]}             as many frames as it likes; an entry is {"index", "error", "picture"},
+                                                or {"index", "width", "height", "format", "damage"} with a thumbnail
+                                                in the raw bytes
     worker: {"busy": true}                      at any time: still alive, has read a part of a big file
 """
 
@@ -115,7 +116,7 @@ def decode_reply(results: Sequence[tuple[int, Decoded | NotDecoded]]) -> bytes:
         if isinstance(result, Decoded):
             raw.append(result.thumbnail.tobytes())
             size = {"width": result.width, "height": result.height}
-            entries.append({"index": index, **size, "format": result.format})
+            entries.append({"index": index, **size, "format": result.format, "damage": result.damage})
         else:
             entries.append({"index": index, "error": result.error, "picture": result.picture})
     return frame({"decoded": entries}, b"".join(raw))
@@ -155,7 +156,8 @@ def parse_decode_reply(
             pixels = np.frombuffer(raw, np.uint8, thumbnail_bytes, at).reshape(thumbnail_px, thumbnail_px, 3)
             at += thumbnail_bytes
             width, height = _side(entry["width"]), _side(entry["height"])
-            results.append((index, Decoded(pixels, width, height, _text(entry["format"])[:16])))
+            damage = None if entry["damage"] is None else _text(entry["damage"])
+            results.append((index, Decoded(pixels, width, height, _text(entry["format"])[:16], damage)))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise BadReply("a malformed entry") from error
     if at != len(raw):

@@ -6,6 +6,7 @@ of one photo would get different thumbnails.
 """
 
 import io
+import re
 import zlib
 
 import numpy as np
@@ -21,7 +22,6 @@ from PIL import (  # noqa: F401 - the plugins register themselves; named here, s
     Image,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
-    MpoImagePlugin,
     PcxImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
@@ -38,11 +38,13 @@ from dupwatchd.index.thumbnail import Floats, Samples, average, free_reduction
 
 # In the order in which they are tried. TGA has no signature, so that it is tried only for files of that name.
 _FORMATS: tuple[str, ...] = (
-    "JPEG", "PNG", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "ICNS", "SGI", "DDS",
+    "PNG", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "ICNS", "SGI", "DDS",
     "QOI", "PCX",
 )  # fmt: skip
 
-_EXIF_ORIENTATION = 0x0112
+_ORIENTATION = 0x0112  # EXIF's number of it
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"  # how these metadata begin in a JPEG
+_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the worker is one of many, and each thread costs address space
@@ -69,9 +71,29 @@ def open_image(data: bytes, suffix: bytes) -> Image.Image:
 def exif_orientation(image: Image.Image) -> int | None:
     """1 … 8, or None if there is none that makes sense. TIFF: ask after loading, for Pillow turns it while loading."""
     try:
-        value = image.getexif().get(_EXIF_ORIENTATION)
+        return _valid_orientation(image.getexif().get(_ORIENTATION))
     except Exception:  # noqa: BLE001 - broken metadata raise anything, and never make a picture fail
         return None
+
+
+def jpeg_orientation(segments: list[bytes]) -> int | None:
+    """As `exif_orientation`, of the segments in front of a JPEG's first scan."""
+    xmp = None
+    for segment in segments:
+        if segment.startswith(_EXIF, 4):
+            exif = Image.Exif()
+            try:
+                exif.load(segment[4:])
+                if (orientation := _valid_orientation(exif.get(_ORIENTATION))) is not None:
+                    return orientation
+            except Exception:  # noqa: BLE001, S112 - as above
+                continue
+        elif segment.startswith(_XMP, 4):
+            xmp = _XMP_ORIENTATION.search(segment) or xmp
+    return _valid_orientation(int(xmp[1])) if xmp else None
+
+
+def _valid_orientation(value: object) -> int | None:
     return value if isinstance(value, int) and 1 <= value <= 8 else None
 
 

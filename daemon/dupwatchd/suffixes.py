@@ -1,12 +1,12 @@
 """The suffixes of pictures; a path goes in, what its suffix promises comes out.
 
-Every suffix listed here is read: tests/index/test_decode.py has a file for each.
+Every suffix of IMAGE_SUFFIXES is read: tests/index/test_odd_files.py has a file for each.
 """
 
 IMAGE_SUFFIXES = frozenset(
-    b".apng .avif .avifs .bmp .dds .dib .gif .heic .heics .heif .heifs .hif .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe"
-    b" .jpeg .jpf .jpg .jpm .jpx .jxl .mpo .pam .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi .rgb .sgi .tga .tif"
-    b" .tiff .webp .xbm .xpm".split()
+    b".apng .avif .avifs .bmp .dds .dib .gif .heic .heics .heif .heifs .hif .icns .ico .j2c .j2k .jfi .jfif .jif .jp2"
+    b" .jpc .jpe .jpeg .jpf .jpg .jpg_large .jpm .jpx .jxl .mpo .pbm .pcx .pgm .pjp .pjpeg .png .pnm .ppm .psd .qoi"
+    b" .rgb .sgi .tga .tif .tiff .webp .xbm .xpm".split()
 )
 RAW_SUFFIXES = frozenset(
     b".3fr .ari .arw .bay .cap .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mdc .mef .mos .mrw .nef .nrw"

@@ -88,7 +88,7 @@ _TIFF_TYPES = {1: "B", 3: "H", 4: "I"}
 Entries = dict[int, tuple[int, list[int] | bytes | list[tuple[int, int]]]]
 
 
-def _directory(entries: Entries, at: int) -> bytes:
+def tiff_directory(entries: Entries, at: int) -> bytes:
     """A TIFF directory that will lie at this offset, followed by what does not fit into its entries."""
     head = struct.pack("<H", len(entries))
     tail = b""
@@ -132,7 +132,7 @@ def dng(preview: bytes, preview_size: tuple[int, int], size: tuple[int, int], or
                 259: (3, [7]), 262: (3, [6]), 273: (4, [preview_at]), 277: (3, [3]), 278: (4, [preview_height]),
                 279: (4, [len(preview)]),
             }  # fmt: skip
-        return _directory(main, main_at), _directory(raw, raw_at)
+        return tiff_directory(main, main_at), tiff_directory(raw, raw_at)
 
     main, raw = whole(8, 0, 0, 0)  # offsets do not change lengths
     raw_at = 8 + len(main)

@@ -30,7 +30,7 @@ FORMATS: list[tuple[str, dict[str, object], float]] = [
     ("QOI", {}, 0.3), ("PCX", {}, 0.3),
 ]  # fmt: skip
 FORMAT_IDS = [kind + "".join(f"-{value}" for value in options.values()) for kind, options, _ in FORMATS]
-PADDED = {"GIF", "BMP", "QOI", "JPEG"}  # they end in bytes that carry nothing
+PADDED = {"GIF", "BMP", "QOI", "JPEG", "PNG"}  # they end in bytes that carry nothing
 
 
 def decoded(data: bytes, suffix: bytes = b"", thumbnail_px: int = 32) -> Decoded:

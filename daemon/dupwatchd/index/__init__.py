@@ -16,6 +16,8 @@ In reading order:
     webp                WebP, by OpenCV
     raw, raw_length     RAW photos, by LibRaw
     pillow_formats      all other formats, by Pillow
+    png_chunks          whether all of a PNG is there
+    unsupported         kinds of files that nothing here reads, by name
     thumbnail           area averaging
     reasons             why there is no thumbnail, in one line
 """

@@ -15,6 +15,7 @@ from dupwatchd.index.pillow_formats import average_bitmap, average_still, exif_o
 from dupwatchd.index.raw import RawPhoto, open_raw, preview_orientation
 from dupwatchd.index.reasons import DecodeError, too_many_pixels, why_not_decoded, why_not_opened
 from dupwatchd.index.thumbnail import Floats, to_bytes, upright
+from dupwatchd.index.unsupported import unsupported_kind
 from dupwatchd.index.webp import average_webp, check_memory
 from dupwatchd.model import Decoded
 from dupwatchd.suffixes import RAW_SUFFIXES
@@ -71,7 +72,7 @@ def _average(data: bytes, suffix: bytes, thumbnail_px: int, limits: DecodeLimits
     image = _opened(data, suffix)
     _check_pixels(image.width, image.height, limits)
     name = str(image.format)
-    with _told_as(name):
+    with _told_as(name, data):
         values = average_webp(data, image, thumbnail_px) if name == "WEBP" else average_still(image, thumbnail_px)
     # TIFF: asked after decoding, because Pillow turns it while decoding and forgets its orientation then.
     return _Averaged(values, image.width, image.height, exif_orientation(image), name)
@@ -84,7 +85,7 @@ def _average_jpeg(data: bytes, thumbnail_px: int, limits: DecodeLimits) -> _Aver
     if head.frame.unsupported:
         raise DecodeError(f"{head.frame.unsupported} is not supported")
     _check_pixels(head.frame.width, head.frame.height, limits)
-    with _told_as("JPEG"):
+    with _told_as("JPEG", data):
         values, damage = average_jpeg(data, head, thumbnail_px)
     return _Averaged(values, head.frame.width, head.frame.height, jpeg_orientation(head.segments), "JPEG", damage)
 
@@ -94,12 +95,12 @@ def _opened(data: bytes, suffix: bytes) -> Image:
         return open_image(data, suffix)
     except (MemoryError, DecodeError):
         raise
-    except UnidentifiedImageError:
-        raise why_not_opened(data) from None
     except Exception as error:  # broken files make decoders raise anything
         if data[8:12] == b"WEBP":
             check_memory(data)
-        raise why_not_opened(data, error) from error
+        if kind := unsupported_kind(data):
+            raise DecodeError(f"{kind} is not supported") from error
+        raise why_not_opened(data, None if isinstance(error, UnidentifiedImageError) else error) from error
 
 
 def _check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
@@ -108,11 +109,13 @@ def _check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
 
 
 @contextmanager
-def _told_as(format_name: str) -> Iterator[None]:
+def _told_as(format_name: str, data: bytes) -> Iterator[None]:
     """Turns whatever a decoder raises into a DecodeError."""
     try:
         yield
     except (MemoryError, DecodeError):
         raise
     except Exception as error:  # broken files make decoders raise anything
+        if kind := unsupported_kind(data):
+            raise DecodeError(f"{kind} is not supported") from error
         raise why_not_decoded(error, format_name) from error

@@ -7,7 +7,6 @@ of one photo would get different thumbnails.
 
 import io
 import re
-import zlib
 
 import numpy as np
 import pillow_heif
@@ -31,18 +30,23 @@ from PIL import (  # noqa: F401 - the plugins register themselves; named here, s
     TgaImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    XbmImagePlugin,
+    XpmImagePlugin,
 )
 
+from dupwatchd.index.png_chunks import SIGNATURE, whole_png
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.index.thumbnail import Floats, Samples, average, free_reduction
 
 # In the order in which they are tried. TGA has no signature, so that it is tried only for files of that name.
 _FORMATS: tuple[str, ...] = (
     "PNG", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "ICNS", "SGI", "DDS",
-    "QOI", "PCX",
+    "QOI", "PCX", "XPM", "XBM",
 )  # fmt: skip
 
 _ORIENTATION = 0x0112  # EXIF's number of it
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
+_NEARLY_WHITE = 250  # grey level; where everything is lighter, nothing can be seen
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"  # how these metadata begin in a JPEG
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
@@ -62,10 +66,7 @@ except ImportError:  # the extra dupwatch[jxl] is not installed
 def open_image(data: bytes, suffix: bytes) -> Image.Image:
     """Reads the header only; raises DecodeError, UnidentifiedImageError, and whatever else a decoder raises."""
     formats = (*_FORMATS, "TGA") if suffix in (b".tga", b".tpic") else _FORMATS
-    image = Image.open(io.BytesIO(data), formats=formats)
-    if image.format == "PNG":
-        _check_png(data)
-    return image
+    return Image.open(io.BytesIO(whole_png(data) if data.startswith(SIGNATURE) else data), formats=formats)
 
 
 def exif_orientation(image: Image.Image) -> int | None:
@@ -101,7 +102,7 @@ def average_still(image: Image.Image, thumbnail_px: int) -> Floats:
     """Decodes and averages: (S, S, 3) float32 RGB, 0 … 255; turned upright only where Pillow does so itself."""
     image.load()
     if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image), 255 / 65535, 0.0, thumbnail_px)
+        return _average_16_bits(image, thumbnail_px)
     if image.mode in ("I", "F"):
         return _grey(*_scaled(np.asarray(image)), thumbnail_px)
     if image.has_transparency_data:
@@ -116,7 +117,10 @@ def average_colours(image: Image.Image, thumbnail_px: int, *, blue_first: bool =
     if image.mode == "RGBA":
         # With colours multiplied by alpha, averaging and laying over white may change places.
         mixed = _average_image(image.convert("RGBa"), thumbnail_px, blue_first)  # (S, S, 4)
-        return mixed[..., :3] + (255.0 - mixed[..., 3:])
+        over_white = mixed[..., :3] + (255.0 - mixed[..., 3:])
+        if over_white.min() < _NEARLY_WHITE or not mixed[..., 3].any():
+            return over_white
+        return mixed[..., :3] + (255.0 - mixed[..., 3:]) * np.float32(0.5)  # over grey: a white logo can be seen then
     return _average_image(image, thumbnail_px, blue_first)
 
 
@@ -136,6 +140,20 @@ def _average_image(image: Image.Image, thumbnail_px: int, blue_first: bool) -> F
 def average_bitmap(pixels: NDArray[np.uint8], thumbnail_px: int) -> Floats:
     """(H, W, 3) RGB to (S, S, 3) float32."""
     return average_colours(Image.fromarray(pixels), thumbnail_px)
+
+
+def _average_16_bits(image: Image.Image, thumbnail_px: int) -> Floats:
+    """A grey picture of 16 bits to (S, S, 3) float32."""
+    samples = np.asarray(image)
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        visible = samples != key
+        both = np.stack([samples * visible, visible * np.uint16(65535)], axis=2)
+        mixed = average(both, image.width, image.height, thumbnail_px) * np.float32(255 / 65535)  # (S, S, 2)
+        return np.repeat(mixed[..., :1] + (255 - mixed[..., 1:]), 3, axis=2)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        return _grey(samples, -255 / 65535, 255.0, thumbnail_px)  # Pillow inverts such pictures of 8 bits only
+    return _grey(samples, 255 / 65535, 0.0, thumbnail_px)
 
 
 def _grey(samples: Samples, factor: float, offset: float, thumbnail_px: int) -> Floats:
@@ -161,20 +179,3 @@ def _scaled(samples: Samples) -> tuple[Samples, float, float]:
         return samples, 255 / 65535, 0.0
     factor = 255 / (high - low) if high > low else 1.0
     return samples, factor, -low * factor
-
-
-def _check_png(data: bytes) -> None:
-    """Raises DecodeError unless all critical chunks of a PNG are there and have their checksum; Pillow ignores it."""
-    at = 8
-    while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        kind = data[at + 4 : at + 8]
-        end = at + 12 + length
-        if end > len(data):
-            break
-        if kind[:1].isupper() and zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise DecodeError(f"damaged PNG (wrong checksum of {kind.decode('ascii', 'replace')})")
-        if kind == b"IEND":
-            return
-        at = end
-    raise DecodeError("truncated PNG")

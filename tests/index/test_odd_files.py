@@ -1,0 +1,217 @@
+"""Files that are sound but unusual: they are read, or called by their kind."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dupwatchd.index.decode import decode
+from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.reasons import DecodeError
+from dupwatchd.model import Decoded
+from dupwatchd.suffixes import IMAGE_SUFFIXES, claims_to_be_a_picture
+from tests.conftest import Rgb, encoded, photo_like
+from tests.index.files import Entries, luma, png_chunk, tiff_directory
+
+PHOTO = photo_like(7, 120, 90)
+GREY16 = (luma(PHOTO) * 257).astype("<u2")
+
+
+def decoded(data: bytes, suffix: bytes = b"") -> Decoded:
+    return decode(data, 32, DecodeLimits(), suffix)
+
+
+def reason_for(data: bytes) -> str:
+    with pytest.raises(DecodeError) as caught:
+        decoded(data)
+    return str(caught.value)
+
+
+def shown(grey: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Rgb:
+    return decoded(encoded(np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2), "PNG")).thumbnail
+
+
+def difference(one: Rgb, other: Rgb) -> float:
+    return float(np.abs(one.astype(float) - other).max())
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+# ---- every suffix
+
+
+def psd(picture: Rgb, bits: int = 8, mode: int = 3) -> bytes:
+    height, width, _ = picture.shape
+    samples = picture.transpose(2, 0, 1).astype(">u2" if bits == 16 else "u1").tobytes()
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, height, width, bits, mode)
+    return head + b"\0" * 12 + b"\0\0" + samples
+
+
+def xpm() -> bytes:
+    rows = "".join('"' + "ab" * 8 + '",\n' for _ in range(16))
+    return f'/* XPM */\nstatic char *x[] = {{\n"16 16 2 1",\n"a c #ff0000",\n"b c #0000ff",\n{rows}}};\n'.encode()
+
+
+KIND_OF_SUFFIX = {
+    "PNG": ".apng .png", "AVIF": ".avif .avifs", "BMP": ".bmp .dib", "DDS": ".dds", "GIF": ".gif",
+    "HEIF": ".heic .heics .heif .heifs .hif", "ICNS": ".icns", "ICO": ".ico",
+    "JPEG2000": ".j2c .j2k .jp2 .jpc .jpf .jpm .jpx",
+    "JPEG": ".jfi .jfif .jif .jpe .jpeg .jpg .jpg_large .mpo .pjp .pjpeg", "PPM": ".pbm .pgm .pnm .ppm",
+    "PCX": ".pcx", "QOI": ".qoi", "SGI": ".rgb .sgi", "TGA": ".tga", "TIFF": ".tif .tiff", "WEBP": ".webp",
+    "XBM": ".xbm", "PSD": ".psd", "XPM": ".xpm",
+}  # fmt: skip
+
+
+def file_of_kind(kind: str) -> bytes:
+    if kind == "PSD":
+        return psd(PHOTO)
+    if kind == "XPM":
+        return xpm()
+    image = Image.fromarray(PHOTO)
+    return saved(image.convert("1") if kind == "XBM" else image, kind)
+
+
+@pytest.mark.parametrize("kind", KIND_OF_SUFFIX)
+def test_a_suffix_that_is_claimed_is_read(kind: str) -> None:
+    data = file_of_kind(kind)
+    for suffix in KIND_OF_SUFFIX[kind].encode().split():
+        assert suffix in IMAGE_SUFFIXES
+        assert claims_to_be_a_picture(b"x" + suffix)
+        assert decoded(data, suffix).format == kind
+
+
+def test_no_suffix_is_claimed_that_was_not_tried() -> None:
+    tried = {suffix for suffixes in KIND_OF_SUFFIX.values() for suffix in suffixes.encode().split()}
+    assert IMAGE_SUFFIXES - tried == {b".jxl"}  # read by the extra dupwatch[jxl]
+
+
+# ---- PNG
+
+
+def png_of_small_chunks(picture: Rgb) -> bytes:
+    data = encoded(picture, "PNG")
+    rows = b"".join(b"\0" + row.tobytes() for row in picture)
+    packed = zlib.compress(rows)
+    parts = [png_chunk(b"IDAT", packed[at : at + 500]) for at in range(0, len(packed), 500)]
+    return data[:33] + b"".join(parts) + png_chunk(b"IEND", b"")
+
+
+def test_a_png_whose_text_or_end_is_damaged_is_read() -> None:
+    data = png_of_small_chunks(PHOTO)
+    text = bytearray(png_chunk(b"tEXt", b"Comment\0hello"))
+    text[-1] ^= 1
+    end = len(data) - 12
+    for odd in (
+        data[:33] + text + data[33:], data[:end] + text + data[end:], data[:-1] + b"x", data[:-4], data[:-9],
+        data[:end], data[:end] + b"\0" * 4096, data[:end] + b"\0\0\0\0IEND" + b"\0" * 99,
+    ):  # fmt: skip
+        result = decoded(odd)
+        assert np.array_equal(result.thumbnail, decoded(data).thumbnail)
+        assert (result.width, result.height, result.damage) == (120, 90, None)
+
+
+def test_a_png_that_is_cut_anywhere_in_its_picture_is_refused() -> None:
+    data = png_of_small_chunks(PHOTO)
+    for length in {*range(8, len(data) - 12, 37), *(33 + 512 * number for number in range((len(data) - 45) // 512))}:
+        assert "PNG" in reason_for(data[:length])
+        assert "PNG" in reason_for(data[:length] + b"\0" * (len(data) - length))
+
+
+@pytest.mark.parametrize("kind", [b"tRNS", b"acTL"])
+def test_a_png_whose_transparency_or_animation_is_damaged_is_refused(kind: bytes) -> None:
+    data = encoded(PHOTO, "PNG")
+    chunk = png_chunk(kind, b"\0" * 8)[:-4] + b"oops"
+    assert reason_for(data[:33] + chunk + data[33:]) == f"damaged PNG (wrong checksum of {kind.decode()})"
+
+
+def test_apples_own_png_is_called_so() -> None:
+    data = encoded(PHOTO, "PNG")
+    assert reason_for(data[:8] + png_chunk(b"CgBI", b"\x50\0\x20\2") + data[8:]) == (
+        "CgBI PNG (Apple's own kind) is not supported"
+    )
+
+
+# ---- 16 bits
+
+
+def tiff(samples: bytes, entries: dict[int, tuple[int, list[int]]]) -> bytes:
+    def directory(at: int) -> bytes:
+        given: Entries = {
+            256: (4, [120]), 257: (4, [90]), 258: (3, [16]), 259: (3, [1]), 262: (3, [1]), 273: (4, [at]),
+            277: (3, [1]), 278: (4, [90]), 279: (4, [len(samples)]), **entries,
+        }  # fmt: skip
+        return tiff_directory(given, 8)
+
+    return b"II*\0\x08\0\0\0" + directory(8 + len(directory(0))) + samples
+
+
+def test_a_16_bit_tiff_in_which_zero_is_white_is_not_read_as_its_negative() -> None:
+    result = decoded(tiff((65535 - GREY16).astype("<u2").tobytes(), {262: (3, [0])}))
+    assert difference(result.thumbnail, shown(luma(PHOTO))) <= 2
+    assert difference(decoded(tiff(GREY16.tobytes(), {})).thumbnail, shown(luma(PHOTO))) <= 2
+
+
+def test_a_transparent_grey_level_of_16_bits_lies_over_white() -> None:
+    samples = GREY16.copy()
+    samples[:, 60:] = 77
+    data = saved(Image.fromarray(samples), "PNG")
+    keyed = data[:33] + png_chunk(b"tRNS", struct.pack(">H", 77)) + data[33:]
+    seen = luma(PHOTO)
+    seen[:, 60:] = 255
+    assert difference(decoded(keyed).thumbnail, shown(seen)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({258: (3, [64]), 339: (3, [3])}, "TIFF with 1 floating-point sample of 64 bits is not supported"),
+        ({258: (3, [16] * 3), 277: (3, [3]), 339: (3, [3] * 3), 262: (3, [2])},
+         "TIFF with 3 floating-point samples of 16 bits is not supported"),
+        ({258: (3, [16] * 2), 277: (3, [2])}, "TIFF with 2 samples of 16 bits is not supported"),
+        ({258: (3, [8]), 259: (3, [34712])}, "TIFF with JPEG 2000 compression is not supported"),
+        ({258: (3, [8]), 259: (3, [50001])}, "TIFF with WebP compression is not supported"),
+    ],
+)  # fmt: skip
+def test_a_kind_of_tiff_that_nothing_reads_is_called_by_its_name(
+    entries: dict[int, tuple[int, list[int]]], reason: str
+) -> None:
+    assert reason_for(tiff(b"\0" * (120 * 90 * 8), entries)) == reason
+
+
+def test_a_kind_of_psd_that_nothing_reads_is_called_by_its_name() -> None:
+    assert reason_for(psd(PHOTO, bits=16)) == "16-bit PSD is not supported"
+    assert "PSD" in reason_for(psd(PHOTO)[:5000])
+    assert "not supported" not in reason_for(psd(PHOTO)[:5000])
+
+
+# ---- white on transparency
+
+
+def logo(side: int, colour: int, hidden: int = 0) -> Image.Image:
+    y, x = np.mgrid[0:side, 0:side] / side
+    alpha = ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.08) * np.uint8(255)
+    pixels = np.where(alpha[..., None] > 0, colour, hidden).astype(np.uint8).repeat(3, axis=2)
+    return Image.fromarray(np.dstack([pixels, alpha.astype(np.uint8)]))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_a_white_logo_on_transparency_can_be_seen(kind: str) -> None:
+    options: dict[str, object] = {"lossless": True} if kind == "WEBP" else {}
+    thumbnail = decoded(saved(logo(400, 255), kind, **options)).thumbnail
+    assert (thumbnail[12, 15:17] == 255).all()
+    assert (np.abs(thumbnail[0].astype(int) - 128) <= 1).all()
+    assert difference(thumbnail, decoded(saved(logo(200, 255), "PNG")).thumbnail) < 30
+    assert np.array_equal(thumbnail, decoded(saved(logo(400, 255, hidden=99), kind, **options)).thumbnail)
+
+
+def test_a_dark_logo_and_nothing_at_all_lie_over_white() -> None:
+    assert (decoded(saved(logo(400, 90), "PNG")).thumbnail[0] == 255).all()
+    assert (decoded(saved(Image.new("RGBA", (50, 50), (255, 255, 255, 0)), "PNG")).thumbnail == 255).all()
+    assert (decoded(saved(Image.new("RGBA", (50, 50), (255, 255, 255, 255)), "PNG")).thumbnail == 255).all()

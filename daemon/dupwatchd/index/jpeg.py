@@ -27,7 +27,7 @@ _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progressi
 _EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _PADDING = b"\0\xff"  # cameras fill up files with these bytes
 _MAX_OWN_PADDING_BYTES = 3  # so many bytes like these may end the picture itself
-# Phones append data of their own: panoramas, motion photos. The length of a block and its name, or a film.
+# Phones append data of their own to panoramas and motion photos: named blocks, or a film.
 _TRAILER = re.compile(rb"\0\0..[^\0]\0\0\0[A-Za-z0-9_]{8}|\0\0..ftyp", re.DOTALL)
 _LOOKED_AHEAD_BYTES = 16  # so many bytes libjpeg may have read before it noticed that the picture has ended
 
@@ -51,7 +51,7 @@ def average_jpeg(data: bytes, head: Head, thumbnail_px: int) -> tuple[Floats, st
     width, height = head.frame.width, head.frame.height
     by = power_of_two_reduction(width, height, thumbnail_px)
     size = math.ceil(height / by), math.ceil(width / by)
-    # Only Pillow knows Adobe's inverted inks, but it would not notice damage.
+    # Only Pillow knows that Adobe inverts inks, but it does not notice damage: both have to decode such a picture.
     inks = len(head.frame.sampling) == 4
     picture = _strictly(data, head, size, "CMYK" if inks else "RGB")
     if head.frame.progressive and lacks_scans(head.frame, (scans := read_scans(data, head)).headers):
@@ -59,7 +59,7 @@ def average_jpeg(data: bytes, head: Head, thumbnail_px: int) -> tuple[Floats, st
             raise DecodeError("truncated JPEG")
         picture = picture and _Picture(picture.pixels, picture.data, "scans of the progressive JPEG are missing")
     if picture is None or inks or picture.pixels.shape[:2] != size:
-        pixels = _by_pillow(picture.data if picture else data, (width // by, height // by))
+        pixels = _by_pillow(picture.data if picture else bare_jpeg(data, head), (width // by, height // by))
         by = next(f for f in (1, 2, 4, 8) if math.ceil(width / f) == pixels.shape[1])
     else:
         pixels = picture.pixels
@@ -67,7 +67,7 @@ def average_jpeg(data: bytes, head: Head, thumbnail_px: int) -> tuple[Floats, st
 
 
 def _strictly(data: bytes, head: Head, size: _Size, colours: str) -> _Picture | None:
-    """The picture by libjpeg-turbo, at least ``size``; None if that does not know this kind of JPEG.
+    """The picture by libjpeg-turbo, at least ``size`` (height, width); None if that does not know this kind of JPEG.
 
     Raises DecodeError if the picture is damaged.
     """

@@ -93,6 +93,16 @@ def test_what_a_phone_appends_to_a_jpeg_does_not_matter(trailer: bytes, end: byt
     assert_same_picture(intact[:-2] + end + trailer, intact)
 
 
+@pytest.mark.parametrize("trailer", [SAMSUNG, MOTION], ids=["Samsung", "motion"])
+@pytest.mark.parametrize("options", KINDS, ids=KIND_IDS)
+def test_the_data_of_a_phone_do_not_stand_in_for_those_of_a_picture_cut_short(
+    options: dict[str, object], trailer: bytes
+) -> None:
+    intact = encoded(photo_like(1, 90, 70), "JPEG", **options)
+    for missing in range(6, 200):
+        assert "JPEG" in reason_for(intact[:-missing] + trailer)
+
+
 @pytest.mark.parametrize("marker", [b"\xff\x9a", b"\xff\xa6", b"\xff\x02", b"\xff\xe5"])
 def test_unknown_markers_behind_the_data_do_not_matter(marker: bytes) -> None:
     intact = encoded(PHOTO)

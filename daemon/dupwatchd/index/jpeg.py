@@ -27,9 +27,9 @@ _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progressi
 _EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _PADDING = b"\0\xff"  # cameras fill up files with these bytes
 _MAX_OWN_PADDING_BYTES = 3  # so many bytes like these may end the picture itself
-# Phones append data of their own to panoramas and motion photos: named blocks, or a film.
+# Phones append data of their own to panoramas and motion photos: named blocks, or a film, which begin like this.
 _TRAILER = re.compile(rb"\0\0..[^\0]\0\0\0[A-Za-z0-9_]{8}|\0\0..ftyp", re.DOTALL)
-_LOOKED_AHEAD_BYTES = 16  # so many bytes libjpeg may have read before it noticed that the picture has ended
+_TRAILER_HEAD_BYTES = 16
 
 _Size = tuple[int, int]
 
@@ -99,26 +99,32 @@ def _closed(data: bytes, head: Head, scans: Scans, size: _Size, colours: str) ->
 
     There may be no end marker in the file, or stray bytes in front of it.
     """
-    picture = bare_jpeg(data, head, scans.end)
-    core = picture.rstrip(_PADDING)
-    padded = len(picture) - len(core) > _MAX_OWN_PADDING_BYTES
-    # Zeros are valid data, so that they fill up a picture that was cut short: it has to be whole without them.
-    for whole in (core, core + b"\0", core + b"\xff\0") if padded else (picture,):
+    end, complaint = scans.end, None
+    # What follows a picture that was cut short could be taken for its missing data: it has to be whole without that.
+    if not scans.has_end_marker and (trailer := _TRAILER.search(data, head.scan_at, scans.end + _TRAILER_HEAD_BYTES)):
+        end = trailer.start()
+    elif end < len(data) and data.find(EOI, end) < 0:  # a marker that ends nothing: it is part of other data
+        return None
+    for picture in _without_padding(bare_jpeg(data, head, end)):
         try:
-            return _Picture(_decode(whole + EOI, size, colours), whole + EOI)
+            return _Picture(_decode(picture + EOI, size, colours), picture + EOI)
         except ValueError as error:
             complaint = _EXTRANEOUS.fullmatch(str(error))
-    if complaint is None or complaint[2] != "d9":
+    if not scans.has_end_marker or complaint is None or complaint[2] != "d9":
         return None
     # This warning came at the very end, so that it hides no other one.
-    count = int(complaint[1])
-    if _TRAILER.search(data, scans.end - count - _LOOKED_AHEAD_BYTES, scans.end - count + 2 * _LOOKED_AHEAD_BYTES):
-        damage = None
-    elif scans.has_end_marker:
-        damage = f"about {count} bytes before the end of the JPEG are not part of its picture"
-    else:
-        return None
-    return _Picture(_decode(picture + EOI, size, colours, strict=False), picture + EOI, damage)
+    damage = f"about {complaint[1]} bytes before the end of the JPEG are not part of its picture"
+    closed = bare_jpeg(data, head, end) + EOI
+    return _Picture(_decode(closed, size, colours, strict=False), closed, damage)
+
+
+def _without_padding(picture: bytes) -> list[bytes]:
+    """What a picture is without the bytes that fill it up: the candidates."""
+    core = picture.rstrip(_PADDING)
+    if len(picture) - len(core) <= _MAX_OWN_PADDING_BYTES:
+        return [picture]
+    own = b"\xff\0" if picture.startswith(b"\xff\0\0", len(core)) else b""
+    return [core, core + own] if own else [core]
 
 
 def _with_stray_bytes(

@@ -55,14 +55,19 @@ class ShortReadingFiles:
         while True:
             try:
                 request = os.read(self._device, 1 << 17)
-            except OSError:  # it was unmounted
-                return
+            except OSError as error:
+                if error.errno == errno.ENOENT:  # the request was given up before it was read
+                    continue
+                return  # it was unmounted
             _, opcode, unique, node, *_ = _IN_HEADER.unpack_from(request)
             if opcode in _FORGETS:
                 continue
             reply = self._reply(opcode, node, request[_IN_HEADER.size :])
             error, content = (-reply, b"") if isinstance(reply, int) else (0, reply)
-            os.write(self._device, _OUT_HEADER.pack(_OUT_HEADER.size + len(content), error, unique) + content)
+            try:
+                os.write(self._device, _OUT_HEADER.pack(_OUT_HEADER.size + len(content), error, unique) + content)
+            except OSError:
+                pass  # nobody waits for this answer any more: it was given up, or unmounted meanwhile
 
     def _reply(self, opcode: int, node: int, body: bytes) -> bytes | int:
         """The reply's content, or an errno."""

@@ -4,7 +4,6 @@ A command starts in less than a tenth of a second: what only some commands need 
 """
 
 import os
-import stat
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -186,7 +185,8 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
     """Tell whether pictures are known, and where their copies lie. Nothing is added to the index.
 
     FILE may be a folder, which stands for all files below it that have the suffix of a picture; links below it are
-    not followed. It may be -, which stands for a list on stdin, one path per line, or each ended by a NUL byte.
+    not followed. It may be -, which stands for a list on stdin, one path per line, or each ended by a NUL byte. The
+    files are sent to the service, which opens none for you.
 
     Exit status 0: each file is known. 1: some are not, or could not be read. 4: none is known.
 
@@ -199,13 +199,14 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
     """
     from dupwatch.asked_files import asked_files
     from dupwatch.pages import completeness
+    from dupwatch.sending import Question, find_file
 
-    question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
+    question: Question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
     found = []
     with _client() as client:
         for file, error in asked_files(files, sys.stdin.buffer):
             if error is None:
-                found.append(_find(client, file, question))
+                found.append(find_file(client, file, question))
             else:
                 found.append({"path": file, "known": False, "copies": [], "error": error})
             if not as_json:
@@ -450,46 +451,6 @@ def _found_status(found: Sequence[Mapping[str, Any]]) -> int:
     if found and all(one["known"] for one in found):
         return 0
     return 1 if any(one["known"] or "error" in one for one in found) else 4
-
-
-def _find(client: "Client", file: bytes, question: dict[str, Any]) -> dict[str, Any]:
-    """What the service knows of one file; asked by path, or with its bytes where the service cannot read it."""
-    try:
-        if client.shares_paths:
-            try:
-                return {"path": file, **_found(client.request("find", path=os.path.abspath(file), **question))}
-            except RequestFailedError as error:
-                if error.code != "unreadable":
-                    raise
-        return {"path": file, **_found(client.request("find", data=_content(file), **question))}
-    except OSError as error:
-        return {"path": file, "known": False, "copies": [], "error": error.strerror or str(error)}
-    except RequestFailedError as error:
-        if error.code not in ("unreadable", "not_a_picture", "too_large"):
-            raise
-        return {"path": file, "known": False, "copies": [], "error": str(error)}
-
-
-def _found(result: dict[str, Any]) -> dict[str, Any]:
-    return {**result, "known": bool(result["copies"])}
-
-
-def _content(file: bytes) -> bytes:
-    """The bytes of a file, if they can be sent; raises OSError."""
-    from dupwatch.terminal import human_bytes
-    from dupwatch.wire import DATA_BYTES_MAX
-
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold us
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("not a file")
-        content = stream.read(DATA_BYTES_MAX + 1)
-    if len(content) > DATA_BYTES_MAX:
-        raise OSError(
-            f"the service cannot read it, and it is larger than the {human_bytes(DATA_BYTES_MAX)} that can be sent; "
-            "copy it to where the service may read"
-        )
-    return content
 
 
 def _full_path(client: "Client", path: bytes) -> bytes:

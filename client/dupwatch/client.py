@@ -1,7 +1,8 @@
-"""Asks the service, and listens to its events; the client's only place that knows ZeroMQ.
+"""Asks the service, and listens to its events; the only module of the client that knows ZeroMQ.
 
-A `Client` belongs to one thread. It survives restarts of the service: a request that was under way fails at once,
-the next one is served by the new process.
+In: commands with their arguments. Out: results as dictionaries, events, or a `ClientError`. A `Client` belongs to one
+thread. It can be used across a restart of the service: a request that was under way fails at once, and the next one is
+answered by the new process.
 """
 
 import itertools
@@ -62,7 +63,7 @@ class Client:
         return is_local(self.endpoint)
 
     def request(self, do: str, timeout_seconds: float | None = None, **args: Any) -> dict[str, Any]:
-        """The result of one command; arguments that are None are left out.
+        """The result of one command; arguments that are None are left out, ``data`` is the second frame.
 
         Raises WrongUsageError for arguments the protocol does not have, NoServiceError (its child NotAllowedError if
         rights or keys are the reason), RequestFailedError if the service says no, VersionError, or ProtocolError.
@@ -81,7 +82,7 @@ class Client:
             self._line.send([b"", *frames], deadline)
             while True:
                 reply = wire.decode_reply(_without_envelope(self._line.receive(deadline)))
-                if reply.id in (request_id, None):  # an older one answers a question that we gave up
+                if reply.id in (request_id, None):  # any other is the late answer to a request that was given up
                     return _result(reply)
         except _TooLateError:
             raise NoServiceError(

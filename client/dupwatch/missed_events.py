@@ -1,4 +1,8 @@
-"""Decides what a listener may have missed: from numbered events and ticks, without a socket or a clock."""
+"""Decides what a listener may have missed.
+
+In: numbered events and ticks, as they come. Out: the same events, with a `Notice` wherever some are missing. There is
+no socket and no clock here.
+"""
 
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
@@ -14,7 +18,7 @@ class Notice(NamedTuple):
 
 
 class MissedEventFinder:
-    """Holds the number last seen of each topic against what comes next."""
+    """Compares the number of each event with the last one seen of its topic."""
 
     def __init__(self, topics: Collection[str]) -> None:
         self._topics = frozenset(topics)
@@ -28,7 +32,7 @@ class MissedEventFinder:
         return self._run is not None
 
     def lost(self, reason: str) -> Iterator[Notice]:
-        """The service cannot be heard; said once."""
+        """The service cannot be heard: one notice, until it is heard again."""
         if not self._away:
             self._away = True
             yield Notice("away", reason)
@@ -45,7 +49,7 @@ class MissedEventFinder:
         elif event.topic in self._topics:
             before = self._reached.get(event.topic, event.seq - 1)
             if event.seq <= before:
-                return  # a tick has spoken of it, and we have said that it was missed
+                return  # a tick told of it before it came, and it was reported as missed
             self._reached[event.topic] = event.seq
             if event.seq > before + 1:
                 yield _missed(event.seq - before - 1)

@@ -1,10 +1,11 @@
 """The messages of PROTOCOL.md as bytes and back; no sockets here, and the only place that knows msgpack.
 
 In: values, or frames as a peer sent them. Out: frames, or values that are known to be valid. Whatever a peer
-sends, decoding raises `WireError` or returns; it takes no more memory than a few times the limits below.
+sends, decoding returns or raises `WireError`, and takes no more memory than a few times the limits below.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,8 +15,9 @@ from dupwatch.errors import ProtocolError
 
 VERSION = 1
 
-REQUEST_BYTES_MAX = 64 * 1024  # without the data of `find`, which is a frame of its own and never unpacked
-DATA_BYTES_MAX = 64 * 1024 * 1024  # a photo; the largest camera JPEGs have 50 MB
+REQUEST_BYTES_MAX = 64 * 1024  # without the piece of a file, which is a frame of its own and never unpacked
+PIECE_BYTES_MAX = 1024 * 1024  # of a file: larger ones are sent in several requests
+FILE_BYTES_MAX = 2**53
 REPLY_BYTES_MAX = 64 * 1024 * 1024  # a cluster of 200,000 files
 EVENT_BYTES_MAX = 64 * 1024
 VALUES_MAX = 5_000_000  # in one reply: a byte on the wire may be an object of 64 bytes here
@@ -23,7 +25,8 @@ ENTRIES_MAX = 1_000_000  # of one list
 DEPTH_MAX = 8
 PATH_BYTES_MAX = 32 * 1024  # PATH_MAX bounds what one system call takes, not how deep folders go
 ID_MAX = 2**63 - 1
-WAIT_SECONDS_MAX = 60.0  # who waits longer asks again, so that nobody waits for a client that is gone
+WAIT_SECONDS_MAX = 60.0  # who waits longer asks again
+FIND_SECONDS_MAX = 3600.0
 PAGE_MAX = 10_000
 
 _UNPACK_ERRORS = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
@@ -45,6 +48,7 @@ class Argument(NamedTuple):
     required: bool = False
     lowest: float = 0
     highest: float = 0  # of a number; the length of text and paths
+    pattern: re.Pattern[str] | None = None  # of text
 
 
 _MEASURE = Argument(str, highest=64)
@@ -53,6 +57,9 @@ _FLAG = Argument(bool)
 _FOLDER = Argument(bytes, lowest=1, highest=PATH_BYTES_MAX)
 _LIMIT = Argument(int, lowest=1, highest=PAGE_MAX)
 _OFFSET = Argument(int, highest=2**53)
+_SIZE = Argument(int, required=True, highest=FILE_BYTES_MAX)
+_SUFFIX = Argument(str, highest=16, pattern=re.compile(r"\.[A-Za-z0-9]{1,15}"))
+WITH_DATA = frozenset({"send", "find"})  # whose requests have a second frame
 
 COMMANDS: Mapping[str, Mapping[str, Argument]] = {
     "version": {},
@@ -66,7 +73,15 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "limit": _LIMIT,
         "offset": _OFFSET,
     },
-    "find": {"path": _FOLDER, "measure": _MEASURE, "threshold": _THRESHOLD, "mirrored": _FLAG},
+    "send": {"offset": Argument(int, required=True, highest=FILE_BYTES_MAX), "size": _SIZE},
+    "find": {
+        "offset": Argument(int, highest=FILE_BYTES_MAX),
+        "suffix": _SUFFIX,
+        "timeout": Argument(float, highest=FIND_SECONDS_MAX),
+        "measure": _MEASURE,
+        "threshold": _THRESHOLD,
+        "mirrored": _FLAG,
+    },
     "failed": {"limit": _LIMIT, "offset": _OFFSET},
     "rescan": {"dir": _FOLDER},
     "pause": {},
@@ -74,11 +89,11 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
 }
 
 TOPICS = ("indexed", "removed", "moved", "matched", "failed")
-TICK = "tick"  # tells the numbers reached: else nobody would miss the last event
+TICK = "tick"  # tells the number of the last event of each topic, so that a listener notices if it missed that one
 
 
 class Request(NamedTuple):
-    """A valid request; of ``find`` with a data frame, the bytes are the argument ``data``."""
+    """A valid request; of `send` and `find` the bytes of the second frame are the argument ``data``."""
 
     id: int
     do: str
@@ -107,7 +122,7 @@ def encode_request(request_id: int, do: str, args: Mapping[str, Any]) -> list[by
 def decode_request(frames: Sequence[bytes]) -> Request:
     """The request that a client sent, without its envelope; raises WireError."""
     if len(frames) not in (1, 2):
-        raise WireError("bad_request", "a request is one frame, and one more with data for find")
+        raise WireError("bad_request", "a request is one frame, and one more with data for send and find")
     if len(frames[0]) > REQUEST_BYTES_MAX:
         raise WireError("too_large", f"a request has at most {REQUEST_BYTES_MAX} bytes")
     try:
@@ -235,6 +250,8 @@ def _problem(argument: Argument, value: object) -> str:
     elif kind is str:
         if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value) <= highest:
             return "must be a word"
+        if argument.pattern is not None and not argument.pattern.fullmatch(value):
+            return f"must look like {argument.pattern.pattern}"
     elif kind is bool:
         if not isinstance(value, bool):
             return "must be true or false"
@@ -247,13 +264,11 @@ def _problem(argument: Argument, value: object) -> str:
 
 
 def _add_data(do: str, args: dict[str, Any], frames: Sequence[bytes]) -> None:
-    if frames and do != "find":
-        raise WireError("bad_request", f"{do} takes no data")
-    if do == "find" and ("path" in args) == bool(frames):
-        raise WireError("bad_request", "find takes either path or data")
+    if bool(frames) != (do in WITH_DATA):
+        raise WireError("bad_request", f"{do} takes no data" if frames else f"{do} needs the bytes of a file")
     for data in frames:
-        if len(data) > DATA_BYTES_MAX:
-            raise WireError("too_large", f"data has at most {DATA_BYTES_MAX} bytes")
+        if len(data) > PIECE_BYTES_MAX:
+            raise WireError("too_large", f"a piece of a file has at most {PIECE_BYTES_MAX} bytes")
         args["data"] = data
 
 

@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     from dupwatchd.compare.search import CustomMeasure
 
 
-def presence(offline: Sequence[bytes], just_walked: Sequence[bytes] = ()) -> Callable[[Copy], bool]:
-    """Tells whether a file is on disk as the index knows it; nothing below an ``offline`` folder is.
+def presence(
+    offline: Sequence[bytes], just_walked: Sequence[bytes] = (), inside: Sequence[bytes] = (b"/",)
+) -> Callable[[Copy], bool]:
+    """Tells whether a file is on disk as the index knows it.
 
-    Files below a folder that was ``just_walked`` are there without another look.
+    Nothing below an ``offline`` folder is, and nothing outside the folders ``inside`` counts. Files below a folder
+    that was ``just_walked`` are there without another look.
     """
-    online = tuple(root.rstrip(b"/") + b"/" for root in just_walked)
-    away = tuple(folder.rstrip(b"/") + b"/" for folder in offline)
+    walked, away, within = _prefixes(just_walked), _prefixes(offline), _prefixes(inside)
 
     def is_there(copy: Copy) -> bool:
-        if copy.path.startswith(away):
+        if copy.path.startswith(away) or not copy.path.startswith(within):
             return False
-        if copy.path.startswith(online):
+        if copy.path.startswith(walked):
             return True
         try:
             status = os.lstat(copy.path)
@@ -37,8 +39,13 @@ def presence(offline: Sequence[bytes], just_walked: Sequence[bytes] = ()) -> Cal
     return is_there
 
 
+def _prefixes(folders: Sequence[bytes]) -> tuple[bytes, ...]:
+    """What the paths of all files below the folders start with."""
+    return tuple(folder.rstrip(b"/") + b"/" for folder in folders)
+
+
 def are_linked(one: Copy, other: Copy) -> bool:
-    """Are they names of one file, now? The index only says that they were: numbers of devices are used again."""
+    """Are two paths names of one file now? The index only says that they were: device numbers are used again."""
     if (one.device, one.inode) != (other.device, other.inode):
         return False
     try:
@@ -48,7 +55,7 @@ def are_linked(one: Copy, other: Copy) -> bool:
 
 
 def measurer(settings: Settings, state: str, side: int) -> Callable[[list[Pair], str, bool], list[Measured]]:
-    """Measures pairs of pictures on their thumbnails, which are read for it."""
+    """A function that measures pairs of pictures on their thumbnails; for one thread at a time."""
 
     @cache
     def blocks() -> "BlockStore":

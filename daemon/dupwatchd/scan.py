@@ -18,6 +18,7 @@ from dupwatchd.live_checks import are_linked, measurer, presence
 from dupwatchd.model import Progress
 from dupwatchd.paths import outermost
 from dupwatchd.serve.clusters import LiveChecks, Question
+from dupwatchd.serve.results import Cluster
 from dupwatchd.settings import Settings
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
 from dupwatchd.update.changes import Survey
@@ -130,7 +131,7 @@ def _completeness(survey: Survey, changing: int) -> dict[str, Any]:
     return {"complete": not because, "pending": changing, "incomplete_because": because}
 
 
-def _all_clusters(database: Database, question: Question, live_checks: LiveChecks) -> tuple[int, list[dict[str, Any]]]:
+def _all_clusters(database: Database, question: Question, live_checks: LiveChecks) -> tuple[int, list[Cluster]]:
     """The clusters and how many they are; the array library is loaded only if there can be any."""
     if not answers.any_copies(database, question.measure, question.threshold, mirrored=question.mirrored):
         return 0, []

@@ -1,8 +1,9 @@
-"""`dupwatchd run`: starts the threads that watch, keep and serve, looks after them, and ends them in order.
+"""`dupwatchd run`: starts the threads that watch, update and serve, looks after them, and ends them in order.
 
 watch     events of the file system become hints (watch.watcher)
-updater    looks where hints point, takes in what changed; alone it writes to the database (updater)
-serve     the sockets, and a few threads that answer from what was committed (serve.server, serve.questions)
+updater   looks where hints point, takes in what changed; alone it writes to the database (update.updater)
+serve     the sockets, and the threads that answer from what was committed (serve.server, serve.request_queue)
+waiting   tells clients that wait when the index is up to date (serve.waiting)
 main      signals, the service manager; says that all is well only while the others turn
 """
 
@@ -17,23 +18,17 @@ from datetime import datetime
 from types import FrameType
 from typing import Any
 
-from dupwatchd import __version__, systemd
+from dupwatchd import systemd
+from dupwatchd.answering import Answering
 from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
 from dupwatchd.db import facts
-from dupwatchd.db.connection import Database, open_database, open_for_reading
+from dupwatchd.db.connection import open_database
 from dupwatchd.errors import DupwatchError, StateError, UsageError
-from dupwatchd.find import Finder
-from dupwatchd.live_checks import are_linked, measurer, presence
 from dupwatchd.paths import outermost
 from dupwatchd.priority import stand_back
 from dupwatchd.run_log import ShowStatus
-from dupwatchd.serve.binding import default_endpoint
-from dupwatchd.serve.clusters import LiveChecks
-from dupwatchd.serve.questions import QuestionDefaults, Questions
-from dupwatchd.serve.server import Server
-from dupwatchd.settings import DEFAULT_THRESHOLDS, Loaded, Settings, reload
+from dupwatchd.settings import Loaded, Settings, reload
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
-from dupwatchd.status import status_document
 from dupwatchd.update.intake import Intake
 from dupwatchd.update.pipeline import IntakeOnDemand
 from dupwatchd.update.updater import Updater, Work
@@ -44,7 +39,7 @@ _log = logging.getLogger("dupwatchd")
 _MOST_FILES_PER_FOLDER = 10_000  # unsettled at once; listing the folder as a whole is cheaper beyond that
 _TURN_SECONDS = 1.0
 _CHECK_SECONDS = 10.0
-_STUCK_KEEPER_SECONDS = 120.0  # the longest piece of work between two signs of life, on a slow disk
+_STUCK_UPDATER_SECONDS = 120.0  # the longest piece of work between two signs of life, on a slow disk
 _STUCK_SERVER_SECONDS = 15.0
 _STOP_SECONDS = 4.0
 
@@ -76,33 +71,21 @@ class Service:
         self._side = thumbnail_px_of(self._database, settings)
         retry_after_upgrade(self._database, settings)
         self._hints = self._new_hints()
-        self._roots = _resolved(settings.roots)
+        self._roots: Sequence[bytes] = _resolved(settings.roots)
         self._updater = Updater(self._database, self._work(), self._hints, self._publish, self._may_work)
         self._watcher = self._new_watcher()
-        self._finder = Finder(settings, self._state, self._side, self._updater.find)
-        stack.callback(self._finder.close)
-        self._questions = Questions(
-            lambda: open_for_reading(self._state),
-            self,
-            lambda: self._roots,
-            self._asked(),
-            self._live_checks,
-            self._finder.find,
-            __version__,
+        self._answering = Answering(
+            settings, self._state, self._side, self._updater, self._roots, lambda: self._watcher.states(), stack
         )
-        self._server = Server(
-            settings.endpoint or default_endpoint(),
-            self._questions.handlers(),
-            threads=settings.serve.threads,
-            group=settings.socket_group,
-            keys=settings.serve.curve_keys,
-        )
+        self._server = self._answering.server
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises DupwatchError if the service ends for another reason."""
-        thread = threading.Thread(target=self._keep, name="updater")
+        thread = threading.Thread(target=self._update, name="updater")
+        waiting = threading.Thread(target=self._answering.waiting.run, name="waiting", daemon=True)
         try:
             self._server.start()
+            waiting.start()
             self._watcher.start()
             thread.start()
             _log.info("serving %s", self._server.endpoint)
@@ -113,8 +96,8 @@ class Service:
             systemd.stopping("stopping")
             self._updater.stop()
             self._watcher.stop()
+            self._answering.waiting.close()
             self._server.stop()
-            self._questions.close()
             if thread.ident:
                 thread.join(_STOP_SECONDS)
             if thread.is_alive():
@@ -123,42 +106,9 @@ class Service:
         if self._failed:
             raise StateError("the service failed; the line above says where")
 
-    # what `Questions` asks of us, on any thread
-
-    @property
-    def changes(self) -> int:
-        """Another number whenever the index has changed."""
-        return self._updater.changes
-
-    @property
-    def is_quiet(self) -> bool:
-        """Nothing is pending."""
-        return self._updater.is_quiet
-
-    @property
-    def is_busy_for_long(self) -> bool:
-        """The index changes all the time."""
-        return self._updater.is_busy_for_long
-
-    def status(self) -> dict[str, Any]:
-        """The result of the command `status`."""
-        return status_document(self._updater, self._watcher.states(), self._roots)
-
-    def rescan(self, folders: Sequence[bytes]) -> None:
-        """Look through these folders soon."""
-        self._updater.rescan(folders)
-
-    def pause(self) -> None:
-        """Read no more files."""
-        self._updater.pause()
-
-    def resume(self) -> None:
-        """Go on."""
-        self._updater.resume()
-
     # the threads
 
-    def _keep(self) -> None:
+    def _update(self) -> None:
         settings = self._settings
         pool = worker_pool(settings, self._side, self._updater.attend)
         stand_back(settings.index.nice, settings.index.io_class)
@@ -179,7 +129,7 @@ class Service:
         try:
             self._updater.run(IntakeOnDemand(open_intake))
         except Exception:  # noqa: BLE001 - a thread that is gone must not go unnoticed
-            _log.exception("the thread that keeps the index failed; this is a bug")
+            _log.exception("the thread that updates the index failed; this is a bug")
             self._failed = self._stop = True
             self._wake.set()
         finally:
@@ -200,10 +150,10 @@ class Service:
             if now >= next_check:
                 next_check = now + _CHECK_SECONDS
                 self._watcher.check()
-            self._questions.drop_stale_library()
+            self._answering.libraries.drop_stale()
             well = (
                 updater.is_alive()
-                and now - self._updater.last_sign < _STUCK_KEEPER_SECONDS
+                and now - self._updater.last_sign < _STUCK_UPDATER_SECONDS
                 and now - self._server.last_turn_monotonic < _STUCK_SERVER_SECONDS
                 and self._watcher.healthy()
             )
@@ -217,7 +167,7 @@ class Service:
     def _tell(self) -> None:
         """Say how far the work is, and once that the scan at the start is over."""
         if self._show_status is not None:
-            self._show_status(self.status())
+            self._show_status(self._answering.status())
         if not self._is_up_to_date and self._updater.is_quiet:
             self._is_up_to_date = True
             counts = self._updater.counts
@@ -249,6 +199,7 @@ class Service:
                 _log.info("taken up: %s", ", ".join(taken.applied))
                 self._settings = taken.settings
                 self._roots = _resolved(taken.settings.roots)
+                self._answering.take_up_roots(self._roots)
                 self._watcher.stop()
                 self._hints = self._new_hints()
                 self._updater.change(self._work(), self._hints)
@@ -283,25 +234,6 @@ class Service:
 
     def _may_work(self) -> bool:
         return self._settings.index.may_run_at(datetime.now().time())
-
-    def _asked(self) -> QuestionDefaults:
-        compare = self._settings.compare
-        kept = {"mse": compare.keep_mse, "structure": compare.keep_structure}
-        if compare.is_custom:
-            kept["custom"] = compare.kept or 0.0
-        return QuestionDefaults(
-            "custom" if compare.is_custom else compare.measure,
-            self._settings.threshold,
-            compare.mirrored,
-            kept,
-            dict(DEFAULT_THRESHOLDS),
-            compare.measure if compare.is_custom else "",
-        )
-
-    def _live_checks(self, _reader: Database) -> LiveChecks:
-        away = [root for root, state in self._watcher.states().items() if not state.online]
-        is_there = presence([*away, *self._updater.survey.offline])
-        return LiveChecks(measurer(self._settings, self._state, self._side), is_there, are_linked)
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

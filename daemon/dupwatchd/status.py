@@ -1,21 +1,39 @@
-"""How things stand with the service, as the command `status` tells it."""
+"""How things stand with the service: the document of `dupwatch status`, and why answers are not complete yet."""
 
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from dupwatchd.db import files
+from dupwatchd.db.connection import Database
+from dupwatchd.paths import at_or_below, outermost
+from dupwatchd.serve.results import Completeness, ProgressResult, StatusResult
 from dupwatchd.update.updater import Updater
 from dupwatchd.watch.watcher import RootState
 
+_LINES_MAX = 20  # of one kind
+_NOT_AT_WORK = ("idle", "paused", "stopping")
 
-def status_document(updater: Updater, states: Mapping[bytes, RootState], roots: Sequence[bytes]) -> dict[str, Any]:
-    """The result of `status`, paths as bytes; any thread may call."""
-    progress = updater.progress
+
+def status_document(
+    updater: Updater, states: Mapping[bytes, RootState], roots: Sequence[bytes], left_out: Sequence[str] = ()
+) -> StatusResult:
+    """The result of `status`, paths as bytes; any thread may call. ``left_out``: see `left_out_lines`."""
+    counts = updater.counts
     offline = {*updater.survey.offline}
-    result: dict[str, Any] = {
+    polled = [
+        f"{os.fsdecode(root)}: {states[root].line}"
+        for root in roots
+        if root in states and states[root].mode == "polled"
+    ]
+    unlisted = [f"{os.fsdecode(path)}: {error}" for path, error in updater.survey.unreadable[:_LINES_MAX]]
+    result: StatusResult = {
         "state": updater.state,
-        **{name: updater.counts.get(name, 0) for name in ("files", "failed", "pictures", "matches")},
+        "files": counts.get("files", 0),
+        "failed": counts.get("failed", 0),
+        "pictures": counts.get("pictures", 0),
+        "matches": counts.get("matches", 0),
         "pending": updater.pending,
         "roots": [
             {
@@ -26,23 +44,54 @@ def status_document(updater: Updater, states: Mapping[bytes, RootState], roots: 
             for root in roots
             if root in states
         ],
-        "problems": [
-            f"{os.fsdecode(root)}: {states[root].line}"
-            for root in roots
-            if root in states and states[root].mode == "polled"
-        ]
-        + [f"{os.fsdecode(path)}: {error}" for path, error in updater.survey.unreadable[:20]],
+        "problems": [*polled, *unlisted, *left_out],
     }
-    if updater.state not in ("idle", "paused", "stopping"):
-        elapsed = time.monotonic() - progress.began
-        rate = progress.done / elapsed if progress.done and elapsed > 0 else None
-        left = None if progress.total is None or not rate else max(0.0, progress.total - progress.done) / rate
-        result["progress"] = {
-            "stage": progress.stage_name,
-            "done": progress.done,
-            "total": progress.total,
-            "unit": "pictures" if progress.stage_name == "comparing" else "files",
-            "rate": rate,
-            "seconds_left": left,
-        }
+    if updater.state not in _NOT_AT_WORK:
+        result["progress"] = _progress(updater)
     return result
+
+
+def completeness(updater: Updater, states: Mapping[bytes, RootState], roots: Sequence[bytes]) -> Completeness:
+    """Whether an answer given now holds all that lies under the roots, and if not, why; any thread may call."""
+    pending = updater.pending
+    away = {root for root in roots if root in states and not states[root].online} | {*updater.survey.offline}
+    because = [f"{os.fsdecode(folder)} is offline" for folder in sorted(away)[:_LINES_MAX]]
+    unlisted = [(path, error) for path, error in updater.survey.unreadable if path not in away]
+    because += [f"{os.fsdecode(path)} cannot be listed: {error}" for path, error in unlisted[:_LINES_MAX]]
+    if not updater.started.is_set():
+        because.append("the scan at the start is not finished")
+    if pending:
+        because.append(f"{pending:,} {'change is' if pending == 1 else 'changes are'} not read yet")
+    if updater.state == "indexing" and updater.progress.stage_name == "comparing":
+        because.append("pictures are still being compared with each other")
+    if not because and updater.state not in _NOT_AT_WORK and not updater.is_quiet:
+        because.append("changes are being taken in")
+    return {"complete": not because, "pending": pending, "incomplete_because": because}
+
+
+def left_out_lines(reader: Database, roots: Sequence[bytes]) -> list[str]:
+    """What is still known of folders that are no roots any more, for a person; it is in no answer. Raises StateError.
+
+    Lists all known folders: call it when the roots change, not for each question.
+    """
+    known = files.known_folders(reader, b"/")
+    folders = outermost(path for path in known if not any(at_or_below(path, root) for root in roots))
+    return [
+        f"{os.fsdecode(folder)} is not among the roots any more: what is known of its {files.count(reader, folder):,} "
+        f"files is in no answer; `dupwatchd forget {shlex.quote(os.fsdecode(folder))}` drops it"
+        for folder in folders[:_LINES_MAX]
+    ]
+
+
+def _progress(updater: Updater) -> ProgressResult:
+    progress = updater.progress
+    elapsed = time.monotonic() - progress.began
+    rate = progress.done / elapsed if progress.done and elapsed > 0 else None
+    return {
+        "stage": progress.stage_name,
+        "done": progress.done,
+        "total": progress.total,
+        "unit": "pictures" if progress.stage_name == "comparing" else "files",
+        "rate": rate,
+        "seconds_left": None if progress.total is None or not rate else max(0.0, progress.total - progress.done) / rate,
+    }

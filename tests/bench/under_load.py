@@ -161,7 +161,8 @@ def _ask(
 
 def _given(question: str, library: Library, chance: random.Random) -> dict[str, Any]:
     if question == "find":
-        return {"path": os.fsencode(library.path(chance.randrange(library.files)))}
+        with open(library.path(chance.randrange(library.files)), "rb") as photo:
+            return {"data": photo.read()}  # photos of 640 px are sent in one piece
     return {"limit": 20} if question == "clusters" else {}
 
 

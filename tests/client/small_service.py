@@ -4,16 +4,22 @@ Run as a program it serves until it is ended: ``python -m tests.client.small_ser
 """
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
+import weakref
 from concurrent.futures import Future
 from typing import Any
 
-from dupwatchd.serve.server import Handler, Peer, RequestError, Server
+from dupwatchd.serve.request_queue import Handler, OpenRequest, Peer, RequestError, Result
+from dupwatchd.serve.server import Server
+from dupwatchd.serve.uploads import Uploads
 
 KNOWN = b"a picture that is known"
+FILE_BYTES_MAX = 8 << 20
 ODD = b"/srv/photos/caf\xe9\n\x1b[31m.jpg"
 
 
@@ -58,19 +64,24 @@ class SmallService:
         self.idle.set()
         self.gate = threading.Event()  # `clusters` under /slow waits for it
         self._lock = threading.Lock()
+        self.folder = tempfile.mkdtemp(prefix="dupwatch-")
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.uploads = Uploads(self.folder, FILE_BYTES_MAX)
 
     def handlers(self) -> dict[str, Handler]:
-        names = ("version", "status", "wait", "clusters", "find", "failed", "rescan", "pause", "resume")
+        names = ("version", "status", "wait", "clusters", "send", "find", "failed", "rescan", "pause", "resume")
         return {name: self._noted(name) for name in names}
 
     def _noted(self, name: str) -> Handler:
-        def answer(args: dict[str, Any], peer: Peer) -> "dict[str, Any] | Future[dict[str, Any]]":
+        def answer(request: OpenRequest) -> "Result | Future[Result]":
             with self._lock:
-                self.asked.append((name, dict(args)))
-                self.peers.append(peer)
+                self.asked.append((name, dict(request.args)))
+                self.peers.append(request.peer)
             if self.error is not None:
                 raise self.error
-            answered: dict[str, Any] | Future[dict[str, Any]] = getattr(self, f"do_{name}")(args)
+            if name in ("send", "find"):
+                return self._with_data(request)
+            answered: Result | Future[Result] = getattr(self, f"do_{name}")(request.args)
             return answered
 
         return answer
@@ -116,17 +127,17 @@ class SmallService:
             **self.completeness,
         }  # fmt: skip
 
-    def do_find(self, args: dict[str, Any]) -> dict[str, Any]:
-        if "path" in args:
-            if b"private" in args["path"]:
-                raise RequestError("unreadable", "the service may not read it")
-            with open(args["path"], "rb") as stream:
-                data = stream.read()
-        else:
-            data = args["data"]
+    def _with_data(self, request: OpenRequest) -> Result:
+        args = request.args
+        if request.do == "send":
+            received = self.uploads.add_piece(request.peer, args["offset"], args["size"], args["data"])
+            return {"received": received}
+        offset, suffix = args.get("offset", 0), args.get("suffix", "")
+        with self.uploads.complete(request.peer, offset, args["data"], suffix) as path, open(path, "rb") as stream:
+            data = stream.read()
         if data == b"text":
             raise RequestError("not_a_picture", "not a picture")
-        copies = [make_file(ODD, False)] if data == KNOWN else []
+        copies = [make_file(ODD, False)] if data.startswith(KNOWN) else []
         return {"measure": "structure", "threshold": 0.02, "copies": copies, **self.completeness}
 
     def do_failed(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +161,12 @@ class SmallService:
 
 def main() -> None:
     service = SmallService()
-    server = Server(sys.argv[1], service.handlers(), group=os.environ.get("GROUP"))
+    server = Server(
+        sys.argv[1],
+        service.handlers(),
+        connection_closed=service.uploads.drop,
+        group=os.environ.get("GROUP"),
+    )
     server.start()
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())

@@ -26,8 +26,9 @@ from rich.cells import cell_len
 from dupwatch.cli import cli
 from dupwatch.show import found_lines, human_seconds
 from dupwatch.terminal import page_on
-from dupwatchd.serve.server import RequestError, Server
-from tests.client.small_service import KNOWN, ODD, SmallService, make_clusters, make_file
+from dupwatchd.serve.request_queue import RequestError
+from dupwatchd.serve.server import Server
+from tests.client.small_service import FILE_BYTES_MAX, KNOWN, ODD, SmallService, make_clusters, make_file
 
 COMMAND = [sys.executable, "-m", "dupwatch.cli"]
 ODD_TEXT = os.fsdecode(ODD)
@@ -159,7 +160,7 @@ def test_a_list_that_changes_while_it_is_read_is_read_again(dupwatch: Dupwatch, 
     assert [cluster["id"] for cluster in document["clusters"]] == [f"{number:016x}" for number in range(10, 1600)]
 
 
-def test_find_asks_by_path_and_sends_what_the_service_may_not_read(
+def test_find_sends_the_bytes_of_each_file_and_no_path(
     dupwatch: Dupwatch, service: SmallService, tmp_path: Path
 ) -> None:
     known, private, other = tmp_path / "known.jpg", tmp_path / "private.jpg", tmp_path / "other.jpg"
@@ -173,7 +174,8 @@ def test_find_asks_by_path_and_sends_what_the_service_may_not_read(
         ("known.jpg", True), (str(private), True), (str(other), False),
     ]  # fmt: skip
     assert files[0]["copies"][0]["path"] == ODD_TEXT
-    assert [set(args) for _, args in service.asked] == [{"path"}, {"path"}, {"data"}, {"path"}]
+    sent = [(do, args["data"], args["suffix"]) for do, args in service.asked]
+    assert sent == [("find", data, ".jpg") for data in (KNOWN, KNOWN, b"something else")]
     shown = dupwatch("find", known, other).stdout.decode()
     assert "1 known" in shown
     assert "other.jpg: not known" in shown
@@ -197,7 +199,7 @@ def test_a_file_that_cannot_be_looked_for_is_told_and_the_others_go_on(
     os.mkfifo(tmp_path / "private pipe")
     (tmp_path / "private.txt").write_bytes(b"text")
     with open(tmp_path / "private large", "wb") as sparse:
-        sparse.truncate(64 * 1024 * 1024 + 1)
+        sparse.truncate(FILE_BYTES_MAX + 1)
     done = dupwatch("find", "--json", tmp_path / name, tmp_path / "known.jpg")
     assert done.returncode == 1
     first, second = json.loads(done.stdout)["files"]

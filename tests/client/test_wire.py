@@ -44,8 +44,9 @@ def refusal(*frames: bytes) -> WireError:
             "clusters",
             {"measure": "mse", "threshold": 25, "mirrored": True, "under": b"/caf\xe9", "limit": 1, "offset": 0},
         ),
-        ("find", {"path": b"/a\n.jpg"}),
+        ("send", {"data": b"x", "offset": 0, "size": 2**40}),
         ("find", {"data": b"", "threshold": 0.01}),
+        ("find", {"data": b"x", "offset": 2**40, "suffix": ".TGA", "timeout": 3600}),
         ("rescan", {"dir": b"/"}),
     ],
 )
@@ -80,6 +81,14 @@ def test_a_valid_request_arrives_as_it_was(do: str, args: dict[str, Any]) -> Non
         ("clusters", {"colour": "red"}),
         ("find", {}),
         ("find", {"path": b"/a", "data": b"x"}),
+        ("find", {"data": b"x", "suffix": "tga"}),
+        ("find", {"data": b"x", "suffix": "./../tga"}),
+        ("find", {"data": b"x", "suffix": "." + "x" * 16}),
+        ("find", {"data": b"x", "timeout": 3601}),
+        ("send", {"offset": 0, "size": 1}),
+        ("send", {"data": b"x", "size": 1}),
+        ("send", {"data": b"x", "offset": 0}),
+        ("send", {"data": b"x", "offset": 0, "size": -1}),
         ("wait", {"timeout": 61}),
         ("status", {"verbose": True}),
     ],
@@ -133,8 +142,8 @@ def test_the_number_of_frames_is_limited() -> None:
     assert refusal(request(), b"x").code == "bad_request"
 
 
-def test_data_has_a_limit() -> None:
-    assert refusal(request(do="find"), b"\0" * (wire.DATA_BYTES_MAX + 1)).code == "too_large"
+def test_a_piece_of_a_file_has_a_limit() -> None:
+    assert refusal(request(do="find"), b"\0" * (wire.PIECE_BYTES_MAX + 1)).code == "too_large"
 
 
 @given(st.lists(st.binary(max_size=200), max_size=4))
@@ -270,6 +279,6 @@ def test_every_command_topic_and_limit_is_in_the_protocol() -> None:
         assert all(f"`{name}`" in row.split("|")[2] for name in args), do
     documented = set(re.findall(r"^\| `([a-z]+)` \| `path`", PROTOCOL.partition("## Events")[2], re.MULTILINE))
     assert documented == set(wire.TOPICS)
-    for number in (wire.REQUEST_BYTES_MAX >> 10, wire.DATA_BYTES_MAX >> 20, wire.ENTRIES_MAX, wire.VALUES_MAX):
+    for number in (wire.REQUEST_BYTES_MAX >> 10, wire.PIECE_BYTES_MAX >> 20, wire.ENTRIES_MAX, wire.VALUES_MAX):
         assert f"{number:,}" in PROTOCOL
     assert f"version {wire.VERSION}" in PROTOCOL.splitlines()[0]

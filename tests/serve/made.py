@@ -2,6 +2,7 @@
 
 import itertools
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -83,6 +84,11 @@ class Made:
     def _flipped(self, a: int, b: int) -> tuple[float, float]:
         one, other = self.pictures[a], self.pictures[b]
         return float(abs(one.mse + other.mse - HALF)), abs(one.structure + other.structure - HALF) / 100
+
+    def below(self, folders: Sequence[bytes]) -> "Made":
+        """The same without the files elsewhere."""
+        prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in folders)
+        return Made(self.pictures, self.contents, [file for file in self.files if file.path.startswith(prefixes)])
 
     def matches(self) -> list[Match]:
         """All that are near enough to be kept."""

@@ -13,6 +13,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.serve import ranking
 from dupwatchd.serve.clusters import LiveChecks, Question
 from dupwatchd.serve.library import Library
+from dupwatchd.serve.results import Cluster
 from tests.serve import plain
 from tests.serve.made import KEEP_MSE, KEEP_STRUCTURE, Content, File, Made, Picture, forest, written
 
@@ -80,21 +81,21 @@ def looking_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
     st.lists(questions, min_size=1, max_size=6),
     st.lists(st.tuples(st.integers(0, 12), st.integers(1, 4)), max_size=2),
     st.booleans(),
-    st.booleans(),
+    st.none() | folders,
 )
 def test_pages_hold_what_looking_at_everything_finds(
-    made: Made, asked: list[Question], places: list[tuple[int, int]], forest_only: bool, look_at_links: bool
+    made: Made, asked: list[Question], places: list[tuple[int, int]], forest_only: bool, roots: tuple[bytes, ...] | None
 ) -> None:
     matches = forest(made.matches()) if forest_only else made.matches()
     live_checks = made.live_checks()
     with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state", matches)) as database:
-        library = Library.load(database, live_checks.are_linked if look_at_links else None)
+        library = Library.load(database, roots)
         for question in asked:
-            expected = plain.clusters(made, question)
+            expected = plain.clusters(made if roots is None else made.below(roots), question)
             for offset, limit in places:
                 _, found = library.page(database, question, live_checks, limit, offset)
                 assert found == expected[offset : offset + limit]
-            paged: list[dict[str, Any]] = []
+            paged: list[Cluster] = []
             while page := library.page(database, question, live_checks, 1, len(paged))[1]:
                 paged += page
             assert paged == expected
@@ -162,11 +163,12 @@ def test_hard_links_that_were_looked_at_once_are_not_looked_at_for_every_page(tm
     )
     expected = plain.clusters(made, EVERYTHING)
     with closing(written(made, tmp_path)) as database:
-        for are_linked, at_most in ((None, 2 * 110), (made.live_checks().are_linked, 2 * 16)):
-            counting = Counting(made)
-            library = Library.load(database, are_linked)
-            assert library.page(database, EVERYTHING, counting.live_checks, 5) == (110, expected[:5])
-            assert counting.looked_at <= at_most
+        counting = Counting(made)
+        library = Library.load(database)
+        assert library.page(database, EVERYTHING, counting.live_checks, 5) == (110, expected[:5])
+        looked_at = counting.looked_at
+        assert library.page(database, EVERYTHING, counting.live_checks, 5, 1) == (110, expected[1:6])
+        assert counting.looked_at - looked_at <= 2 * 16
 
 
 def test_the_number_of_clusters_is_that_of_the_index_where_nobody_looked(tmp_path: Path) -> None:

@@ -1,30 +1,47 @@
-"""Pages of clusters: as the index is, or of a moment ago while it changes all the time."""
+"""Questions about a real index: pages of clusters as the index is, and who else goes on while one is being answered."""
 
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dupwatchd.db.connection import open_database, open_for_reading
-from dupwatchd.serve import questions
+from dupwatchd.db.answers import Copy
+from dupwatchd.db.connection import Database, open_for_reading
+from dupwatchd.serve import library_cache
 from dupwatchd.serve.clusters import LiveChecks
+from dupwatchd.serve.library_cache import LibraryCache
 from dupwatchd.serve.questions import QuestionDefaults, Questions
-from dupwatchd.serve.request_queue import Peer
+from dupwatchd.serve.readers import Readers
+from dupwatchd.serve.request_queue import OpenRequest, Peer
+from dupwatchd.serve.results import Completeness, StatusResult
+from dupwatchd.serve.uploads import Uploads
+from dupwatchd.serve.waiting import Waiting
+from tests.serve.made import Content, File, Made, Picture, written
 
-_PEER = Peer(b"")
 
-
+@dataclass
 class Working:
     """The part that keeps the index current, in the state a test wants."""
 
-    changes = 1
-    is_quiet = True
-    is_busy_for_long = False
+    changes: int = 1
+    is_busy_for_long: bool = False
+    roots: Sequence[bytes] = (b"/photos", b"/more")
+    incomplete_because: list[str] = field(default_factory=list)
 
-    def status(self) -> dict[str, Any]:
-        return {"pending": 0, "state": "idle"}
+    def status(self) -> StatusResult:
+        return {
+            "state": "idle", "files": 0, "failed": 0, "pending": 0, "pictures": 0, "matches": 0,
+            "roots": [], "problems": [],
+        }  # fmt: skip
+
+    def completeness(self) -> Completeness:
+        because = self.incomplete_because
+        return {"complete": not because, "pending": len(because), "incomplete_because": because}
 
     def rescan(self, folders: Sequence[bytes]) -> None: ...
 
@@ -33,62 +50,151 @@ class Working:
     def resume(self) -> None: ...
 
 
-@pytest.fixture
-def working() -> Working:
-    return Working()
+class Asked:
+    """Questions about an index of three pairs of files in two roots."""
+
+    def __init__(self, folder: Path) -> None:
+        self.working = Working()
+        made = Made(
+            [Picture(flat=True)] * 3,
+            [Content(bytes([n]) * 32, n) for n in range(3)],
+            [File(b"/photos" if n < 2 else b"/more", b"%d %d" % (n, copy), n) for n in range(3) for copy in range(2)],
+        )
+        self._database = written(made, folder)
+        self.open_readers: list[Database] = []
+        self.libraries = LibraryCache(lambda: self._opened(folder), self.working, lambda: self.working.roots)
+        self._readers = Readers(lambda: open_for_reading(str(folder)))
+        self.look: Callable[[Copy], bool] = lambda _copy: True
+        self.questions = Questions(
+            self.working,
+            self._readers,
+            self.libraries,
+            Waiting(lambda: True, lambda: 0),
+            Uploads(str(folder), 1000),
+            QuestionDefaults("structure", 0.02, False, {"structure": 0.04, "mse": 50}, {"mse": 25.0}, ""),
+            lambda: LiveChecks(lambda *_: [], lambda copy: self.look(copy), lambda *_: False),
+            lambda *_: [],
+            "1",
+        )
+
+    def _opened(self, folder: Path) -> Database:
+        self.open_readers.append(open_for_reading(str(folder)))
+        return self.open_readers[-1]
+
+    def clusters(self, **args: Any) -> dict[str, Any]:
+        return dict(self.questions.clusters(OpenRequest([], 1, "clusters", args, Peer(b""))))
+
+    def close(self) -> None:
+        self.libraries.close()
+        self._readers.close()
+        self._database.close()
 
 
 @pytest.fixture
-def asked(tmp_path: Path, working: Working) -> Iterator[Questions]:
-    (tmp_path / "blocks").mkdir()
-    database = open_database(str(tmp_path))
-    live_checks = LiveChecks(lambda *_: [], lambda _: True, lambda *_: False)
-    kept = {"structure": 0.04}
-    made = Questions(
-        lambda: open_for_reading(str(tmp_path)),
-        working,
-        lambda: [b"/photos"],
-        QuestionDefaults("structure", 0.02, False, kept, kept, ""),
-        lambda _: live_checks,
-        lambda *_: [],
-        "1",
-    )
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
+    monkeypatch.setattr("dupwatchd.serve.questions._are_there", lambda _clusters: True)  # the files were never made
+    made = Asked(tmp_path)
     yield made
     made.close()
-    database.close()
 
 
-def revision(asked: Questions) -> int:
-    return int(asked.clusters({}, _PEER)["revision"])
+def is_closed(reader: Database) -> bool:
+    try:
+        reader.rows("SELECT 1")
+    except Exception:  # noqa: BLE001 - a closed connection fails in a way of its own
+        return True
+    return False
 
 
-def test_a_page_is_of_the_index_as_it_is(asked: Questions, working: Working) -> None:
-    assert revision(asked) == 1
-    working.changes = 2
-    assert revision(asked) == 2
+def test_a_page_is_of_the_index_as_it_is(asked: Asked) -> None:
+    assert asked.clusters()["revision"] == 1
+    asked.working.changes = 2
+    assert asked.clusters()["revision"] == 2
+    assert len(asked.open_readers) == 2
+    assert is_closed(asked.open_readers[0])
+
+
+def test_pages_of_one_index_are_made_from_one_library(asked: Asked) -> None:
+    for threshold in (0.01, 0.02, 0.01):
+        assert asked.clusters(threshold=threshold, limit=1)["total_clusters"] == 3
+    assert len(asked.open_readers) == 1
 
 
 def test_while_the_index_changes_for_long_the_last_page_serves_until_the_next_is_loaded(
-    asked: Questions, working: Working, monkeypatch: pytest.MonkeyPatch
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(questions, "_RENEW_SECONDS", 0.0)
-    assert revision(asked) == 1
-    working.changes, working.is_busy_for_long = 2, True
-    end = time.monotonic() + 10
-    while revision(asked) != 2:
+    monkeypatch.setattr(library_cache, "_RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(library_cache, "_RENEW_SHARE", 0.0)
+    assert asked.clusters()["revision"] == 1
+    asked.working.changes, asked.working.is_busy_for_long = 2, True
+    end = time.monotonic() + 20
+    while asked.clusters()["revision"] != 2:
         assert time.monotonic() < end
         time.sleep(0.01)
-    working.changes, working.is_busy_for_long = 3, False
-    assert revision(asked) == 3
+    asked.working.changes, asked.working.is_busy_for_long = 3, False
+    assert asked.clusters()["revision"] == 3
 
 
-def test_a_page_of_the_past_is_let_go_if_nobody_asks(
-    asked: Questions, working: Working, monkeypatch: pytest.MonkeyPatch
+def test_a_page_of_the_past_is_let_go_if_nobody_asks(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_cache, "_RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(library_cache, "_RENEW_SHARE", 0.0)
+    monkeypatch.setattr(library_cache, "_KEPT_SECONDS", 0.0)
+    assert asked.clusters()["revision"] == 1
+    asked.working.changes, asked.working.is_busy_for_long = 2, True
+    asked.libraries.drop_stale()
+    assert is_closed(asked.open_readers[0])
+    assert asked.clusters()["revision"] == 2
+
+
+@pytest.mark.parametrize("other", [{}, {"threshold": 0.01}, {"measure": "mse"}])
+def test_a_question_that_takes_long_holds_up_neither_the_main_thread_nor_other_questions(
+    asked: Asked, other: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(questions, "_RENEW_SECONDS", 0.0)
-    monkeypatch.setattr(questions, "_RENEW_SHARE", 0.0)
-    monkeypatch.setattr(questions, "_KEPT_SECONDS", 0.0)
-    assert revision(asked) == 1
-    working.changes, working.is_busy_for_long = 2, True
-    asked.drop_stale_library()
-    assert revision(asked) == 2
+    looking, go_on = threading.Event(), threading.Event()
+
+    def look(_copy: Copy) -> bool:
+        if threading.current_thread().name.startswith("slow"):
+            looking.set()
+            assert go_on.wait(20)
+        return True
+
+    asked.look = look
+    with ThreadPoolExecutor(1, "slow") as slow, ThreadPoolExecutor(1, "quick") as quick:
+        page = slow.submit(asked.clusters, under=b"/photos")
+        assert looking.wait(20)
+        try:
+            assert quick.submit(lambda: asked.clusters(**other)).result(20)["total_clusters"] == 3
+            asked.working.changes = 2
+            quick.submit(asked.libraries.drop_stale).result(20)  # as the main thread does, between two signs of life
+            assert not is_closed(asked.open_readers[0])
+            assert quick.submit(lambda: asked.clusters(**other)).result(20)["revision"] == 2
+        finally:
+            go_on.set()
+        assert page.result(20)["revision"] == 1
+    assert is_closed(asked.open_readers[0])
+    assert not is_closed(asked.open_readers[1])
+
+
+def test_questions_that_come_together_load_the_library_once(asked: Asked) -> None:
+    with ThreadPoolExecutor(8) as clients:
+        pages = list(clients.map(lambda n: asked.clusters(threshold=n / 1000), range(16)))
+    assert {page["total_clusters"] for page in pages} == {3}
+    assert len(asked.open_readers) == 1
+
+
+def test_what_lies_under_no_root_any_more_is_in_no_answer(asked: Asked) -> None:
+    assert asked.clusters()["total_clusters"] == 3
+    asked.working.roots = (b"/photos",)
+    page = asked.clusters()
+    assert (page["total_clusters"], len(page["clusters"])) == (2, 2)
+    assert all(file["path"].startswith(b"/photos/") for one in page["clusters"] for file in one["files"])
+
+
+def test_an_answer_says_whether_it_is_complete(asked: Asked) -> None:
+    page = asked.clusters()
+    assert (page["complete"], page["pending"], page["incomplete_because"]) == (True, 0, [])
+    asked.working.incomplete_because = ["the scan at the start is not finished"]
+    failed = asked.questions.failed(OpenRequest([], 1, "failed", {}, Peer(b"")))
+    for answer in (asked.clusters(), failed):
+        assert (answer["complete"], answer["pending"]) == (False, 1)
+        assert answer["incomplete_because"] == ["the scan at the start is not finished"]

@@ -31,8 +31,17 @@ from dupwatch.errors import NoServiceError, NotAllowedError, RequestFailedError,
 from dupwatch.missed_events import Notice
 from dupwatchd.errors import UsageError
 from dupwatchd.serve import server as server_module
-from dupwatchd.serve.request_queue import OPEN_PER_CONNECTION_MAX, WAITING_MAX
-from dupwatchd.serve.server import Handler, Peer, RequestError, Server
+from dupwatchd.serve.request_queue import (
+    OPEN_PER_CONNECTION_MAX,
+    WAITING_MAX,
+    FairQueue,
+    Handler,
+    OpenRequest,
+    Peer,
+    RequestError,
+    Result,
+)
+from dupwatchd.serve.server import Server
 from tests.client.small_service import SmallService
 
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -115,7 +124,7 @@ def test_a_request_gets_the_result_of_its_handler_which_knows_who_asks(client: C
 
 
 def test_bytes_and_odd_paths_arrive_as_they_are(client: Client, service: SmallService) -> None:
-    data = random.Random(1).randbytes(3_000_000)
+    data = random.Random(1).randbytes(wire.PIECE_BYTES_MAX)
     client.request("find", data=data)
     client.request("clusters", under=b"/caf\xe9\n")
     assert service.asked == [("find", {"data": data}), ("clusters", {"under": b"/caf\xe9\n"})]
@@ -195,27 +204,86 @@ def test_a_slow_request_holds_nobody_back(server: Server, client: Client, servic
         assert answers == set(range(OPEN_PER_CONNECTION_MAX))
 
 
-def test_too_many_open_requests_are_answered_with_busy(server: Server, client: Client, service: SmallService) -> None:
-    with raw_socket(server.endpoint) as greedy:
+def test_too_many_open_requests_are_answered_with_busy_and_others_still_get_their_turn(
+    server: Server, client: Client, service: SmallService
+) -> None:
+    with raw_socket(server.endpoint) as greedy, ThreadPoolExecutor(1) as pool:
         for number in range(OPEN_PER_CONNECTION_MAX + 1):
             greedy.send_multipart([b"", request("clusters", number, under=b"/slow")])
         reply = wire.decode_reply(greedy.recv_multipart()[1:])
         assert (reply.id, reply.code) == (OPEN_PER_CONNECTION_MAX, "busy")
         with contextlib.ExitStack() as stack:
+            stack.callback(service.gate.set)
             more = [stack.enter_context(raw_socket(server.endpoint)) for _ in range(9)]
             for dealer in more:
                 for number in range(OPEN_PER_CONNECTION_MAX):
                     dealer.send_multipart([b"", request("clusters", number, under=b"/slow")])
             assert OPEN_PER_CONNECTION_MAX * 10 > WAITING_MAX
             until(lambda: any(dealer.poll(0) for dealer in more))
-            with pytest.raises(RequestFailedError) as refused:
-                client.request("clusters")
-            assert (refused.value.code, refused.value.is_passing) == ("busy", True)
-            assert client.request("status")
-        service.gate.set()
+            with Client(server.endpoint, 20) as modest:
+                page = pool.submit(modest.request, "clusters")  # it gets the place of one of those who have many
+                assert client.request("status")
+                service.gate.set()
+                assert page.result(20)["total_clusters"] == 3
     until(lambda: not server._request_queue._open)  # nothing stays of those who are gone
     assert not server._request_queue._of_connection
     assert client.request("clusters")
+
+
+def test_what_waits_takes_turns_between_connections() -> None:
+    waiting = FairQueue(5)
+    many, one, other = Peer(b"many"), Peer(b"one"), Peer(b"other")
+    asked = [OpenRequest([], number, "clusters", {}, many) for number in range(5)]
+    assert [waiting.put(request) for request in asked] == [None] * 5
+    assert waiting.put(late := OpenRequest([], 5, "clusters", {}, many)) is late
+    of_one, of_other = (OpenRequest([], 0, "clusters", {}, peer) for peer in (one, other))
+    assert [waiting.put(of_one), waiting.put(of_other)] == [asked[4], asked[3]]
+    assert [waiting.get() for _ in range(3)] == [asked[0], of_one, of_other]
+    waiting.remove(many)
+    waiting.close()
+    assert waiting.get() is None
+
+
+def test_finds_that_take_long_hold_up_no_other_question(endpoint: str, service: SmallService) -> None:
+    go_on = threading.Event()
+    begun: list[int] = []
+
+    def find(request: OpenRequest) -> Result:
+        begun.append(request.request_id)
+        assert go_on.wait(20)
+        return {"copies": []}
+
+    with serving(endpoint, {**service.handlers(), "find": find}) as server, Client(endpoint, 20) as client:
+        with raw_socket(endpoint) as slow:
+            for number in range(OPEN_PER_CONNECTION_MAX):
+                slow.send_multipart([b"", request("find", number), b"x"])
+            until(lambda: begun == [0])
+            for command in ("status", "clusters", "failed", "resume", "wait"):
+                assert client.request(command, **({"timeout": 0} if command == "wait" else {}))
+            assert client.request("send", offset=0, size=5, data=b"x") == {"received": 1}
+        until(lambda: len(server._request_queue._open) == 0)  # those of a client that has gone are dropped unbegun
+        go_on.set()
+        assert client.request("find", data=b"x") == {"copies": []}
+    assert len(begun) == 2
+
+
+def test_a_find_whose_time_is_up_before_it_is_begun_is_not_begun(endpoint: str, service: SmallService) -> None:
+    go_on = threading.Event()
+    begun: list[int] = []
+
+    def find(request: OpenRequest) -> Result:
+        begun.append(request.request_id)
+        assert go_on.wait(20)
+        return {"abandoned": request.is_abandoned}
+
+    with serving(endpoint, {**service.handlers(), "find": find}), raw_socket(endpoint) as dealer:
+        for number, timeout in enumerate((60, 0, 60)):
+            dealer.send_multipart([b"", request("find", number, timeout=timeout), b"x"])
+        until(lambda: begun == [0])
+        go_on.set()
+        replies = [wire.decode_reply(dealer.recv_multipart()[1:]) for _ in range(3)]
+    assert [(reply.id, reply.code) for reply in replies] == [(0, ""), (1, "busy"), (2, "")]
+    assert begun == [0, 2]
 
 
 def test_an_answer_that_comes_later_holds_no_thread(server: Server, client: Client, service: SmallService) -> None:
@@ -233,14 +301,14 @@ def test_an_answer_that_comes_later_holds_no_thread(server: Server, client: Clie
             assert reply.result == {"idle": True, "pending": 0}
 
 
-@pytest.mark.parametrize("error", [RequestError("denied", "no"), ValueError("a bug")])
+@pytest.mark.parametrize("error", [RequestError("busy", "no"), ValueError("a bug")])
 def test_an_answer_that_fails_later_is_an_error(endpoint: str, error: Exception) -> None:
-    future: Future[dict[str, Any]] = Future()
+    future: Future[Result] = Future()
     with serving(endpoint, {"wait": lambda *_: future}), Client(endpoint) as client:
         threading.Timer(0.1, future.set_exception, [error]).start()
         with pytest.raises(RequestFailedError) as failed:
             client.request("wait")
-    assert failed.value.code == ("denied" if isinstance(error, RequestError) else "internal")
+    assert failed.value.code == ("busy" if isinstance(error, RequestError) else "internal")
 
 
 # ---- hostile and careless clients
@@ -325,7 +393,7 @@ def test_a_message_of_many_frames_is_refused(server: Server, client: Client) -> 
 def test_a_frame_beyond_the_limit_ends_its_connection_only(server: Server, client: Client) -> None:
     with raw_socket(server.endpoint) as dealer:
         dealer.rcvtimeo = 500
-        dealer.send_multipart([b"", request("find"), b"\0" * (wire.DATA_BYTES_MAX + 1)])
+        dealer.send_multipart([b"", request("find"), b"\0" * (wire.PIECE_BYTES_MAX + 1)])
         with pytest.raises(zmq.Again):
             dealer.recv_multipart()
     assert client.request("status")
@@ -349,15 +417,56 @@ def test_a_client_that_reads_no_replies_costs_little(endpoint: str, service: Sma
         assert client.request("clusters") == big
 
 
-def test_a_client_that_vanishes_costs_nothing(server: Server, client: Client, service: SmallService) -> None:
+def test_a_client_that_vanishes_takes_its_questions_with_it(
+    server: Server, client: Client, service: SmallService
+) -> None:
     service.idle.clear()
     for number in range(40):
         with raw_socket(server.endpoint) as dealer:
-            dealer.send_multipart([b"", request("wait", number, timeout=20)])
+            dealer.send_multipart([b"", request("wait", number, timeout=60)])
             until(lambda number=number: len(service.asked) > number)  # type: ignore[misc]
-    service.idle.set()
     until(lambda: not server._request_queue._open)
+    assert all(peer.closed.is_set() for peer in service.peers)
     assert client.request("status")
+    service.idle.set()
+
+
+def test_what_a_client_has_sent_goes_with_it(endpoint: str, service: SmallService) -> None:
+    with serving(endpoint, service.handlers(), connection_closed=service.uploads.drop), Client(endpoint, 20) as stays:
+        assert stays.request("send", offset=0, size=5, data=b"abc") == {"received": 3}
+        with Client(endpoint, 20) as leaves:
+            assert leaves.request("send", offset=0, size=9, data=b"abc") == {"received": 3}
+            assert len(os.listdir(f"{service.folder}/uploads")) == 2
+        until(lambda: len(os.listdir(f"{service.folder}/uploads")) == 1)
+        assert stays.request("find", offset=3, data=b"de")["copies"] == []
+    assert os.listdir(f"{service.folder}/uploads") == []
+
+
+def test_a_client_is_not_taken_for_a_listener_that_has_just_gone(server: Server, client: Client) -> None:
+    events = server.endpoint.replace("query", "events").removeprefix("ipc://")
+    assert client.request("status")
+    for _ in range(40):
+        with contextlib.ExitStack() as stack:
+            for _ in range(10):
+                listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+                listener.connect(events)
+        with Client(server.endpoint, 20) as newcomer:  # it gets a descriptor that a listener had a moment ago
+            assert newcomer.request("status")
+
+
+def test_a_connection_under_the_name_of_one_that_has_closed_is_another_one(
+    server: Server, client: Client, service: SmallService
+) -> None:
+    for number in range(20):
+        until(lambda: b"always the same" not in server._connections._peers)  # libzmq serves no two of one name
+        with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+            dealer.linger, dealer.rcvtimeo = 0, 20_000
+            dealer.routing_id = b"always the same"
+            dealer.connect(server.endpoint)
+            dealer.send_multipart([b"", request("status", number)])
+            assert wire.decode_reply(dealer.recv_multipart()[1:]).id == number
+    assert client.request("status")
+    assert len({id(peer) for peer in service.peers}) == 21
 
 
 # ---- start and stop

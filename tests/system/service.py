@@ -17,6 +17,7 @@ from dupwatch import wire
 from dupwatch.client import Client
 from dupwatch.endpoints import events_endpoint
 from dupwatch.errors import ClientError
+from dupwatch.sending import find_stream, suffix_of
 from tests.system.test_scan import COMMAND, scan
 
 PATIENCE_SECONDS = 20.0
@@ -118,6 +119,13 @@ class Service:
         if self._client is None:
             self._client = Client(self.endpoint)
         return self._client.request(do, **args)
+
+    def find(self, file: Path) -> list[dict[str, Any]]:
+        """The copies of a file, sent as the client sends it."""
+        self.ask("version")  # so that there is a client
+        assert self._client is not None
+        with file.open("rb") as stream:
+            return list(find_stream(self._client, stream, suffix_of(os.fsencode(file)), {})["copies"])
 
     def settled(self) -> None:
         """Wait until it says that nothing is pending."""

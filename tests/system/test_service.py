@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 from PIL import Image
 
+from dupwatch import wire
 from dupwatch.client import Client
 from dupwatch.errors import RequestFailedError
 from tests.conftest import encoded, photo_like
@@ -360,6 +362,142 @@ def test_a_stop_while_it_rests_or_is_paused_is_prompt(tmp_path: Path) -> None:
     assert "middle" not in service.lines()
 
 
+# ---- asked about pictures
+
+
+def names(files: list[dict[str, object]]) -> set[str]:
+    return {os.path.basename(os.fsdecode(file["path"])) for file in files}  # type: ignore[arg-type]
+
+
+def test_pictures_are_found_by_what_is_sent_of_them(service: Service, root: Path, tmp_path: Path) -> None:
+    shown = photo_like(3, 160, 120)
+    Image.fromarray(photo_like(50, 160, 120)).save(root / "fifty.tga")
+    service.settled()
+    asked = tmp_path / "asked"
+    asked.mkdir()
+    (asked / "3.png").write_bytes(encoded(shown, "PNG"))
+    (asked / "large.bmp").write_bytes(encoded(np.repeat(np.repeat(shown, 7, 0), 7, 1), "BMP"))
+    assert (asked / "large.bmp").stat().st_size > 2 * wire.PIECE_BYTES_MAX
+    Image.fromarray(photo_like(50, 160, 120)).save(asked / "fifty.TGA")
+    (asked / "new.jpg").write_bytes(picture(99))
+    assert names(service.find(asked / "3.png")) == {"3.jpg", "3 small.jpg"}
+    assert names(service.find(asked / "large.bmp")) == {"3.jpg", "3 small.jpg"}
+    assert names(service.find(asked / "fifty.TGA")) == {"fifty.tga"}  # nothing in the bytes tells what it is
+    assert service.find(asked / "new.jpg") == []
+    (root / "3.jpg").unlink()
+    assert names(service.find(asked / "3.png")) == {"3 small.jpg"}  # whether the change was noticed already or not
+    for data in (b"only text", b""):
+        with pytest.raises(RequestFailedError) as refused:
+            service.ask("find", data=data)
+        assert refused.value.code == "not_a_picture"
+    assert os.listdir(service.state / "uploads") == []
+
+
+def test_a_service_that_was_killed_leaves_nothing_of_what_was_sent(tmp_path: Path) -> None:
+    with Service(tmp_path / "s", library(tmp_path / "root")) as service:
+        service.settled()
+        service.ask("send", offset=0, size=wire.PIECE_BYTES_MAX + 1, data=b"x" * wire.PIECE_BYTES_MAX)
+        assert len(os.listdir(service.state / "uploads")) == 1
+        service.kill()
+        service.start()
+        until(service.answers)
+        assert os.listdir(service.state / "uploads") == []
+        assert names(service.find(tmp_path / "root" / "0.jpg")) == {"0.jpg", "0 small.jpg"}
+
+
+def test_many_slow_finds_of_a_client_that_leaves_hold_nobody_up(service: Service, root: Path, tmp_path: Path) -> None:
+    service.settled()
+    large = encoded(np.zeros((12_000, 12_000, 3), np.uint8), "PNG")
+    assert len(large) < wire.PIECE_BYTES_MAX
+    began = time.monotonic()
+    service.ask("find", data=large, timeout_seconds=60)
+    decoding_seconds = time.monotonic() - began
+    with zmq.Context() as context, context.socket(zmq.DEALER) as leaves:
+        leaves.linger = 0
+        leaves.connect(service.endpoint)
+        for number in range(16):
+            leaves.send_multipart([b"", *wire.encode_request(number, "find", {"data": large})])
+        began = time.monotonic()
+        until(lambda: len(os.listdir(service.state / "uploads")) == 1)
+        assert service.ask("failed", timeout_seconds=15)["total"] == 0
+        assert service.clusters()
+        assert time.monotonic() - began < 16 * decoding_seconds
+    assert names(service.find(root / "0.jpg")) == {"0.jpg", "0 small.jpg"}
+    assert time.monotonic() - began < 16 * decoding_seconds
+    until(lambda: os.listdir(service.state / "uploads") == [])
+
+
+def test_clients_that_wait_and_leave_cost_no_thread_and_hold_nobody_up(tmp_path: Path) -> None:
+    root = library(tmp_path / "root")
+    with Service(tmp_path / "s", root) as service:
+
+        def threads() -> int:
+            return len(os.listdir(f"/proc/{service.process.pid}/task"))
+
+        service.settled()
+        service.ask("pause")
+        shutil.copy(root / "9.jpg", root / "9 again.jpg")
+        until(lambda: service.ask("status")["pending"] > 0)
+        before = threads()
+        with zmq.Context() as context:
+            for _ in range(80):
+                with context.socket(zmq.DEALER) as leaves:
+                    leaves.linger = 0
+                    leaves.rcvtimeo = 20_000
+                    leaves.connect(service.endpoint)
+                    for number in range(15):
+                        leaves.send_multipart([b"", *wire.encode_request(number, "wait", {})])
+                    leaves.send_multipart([b"", *wire.encode_request(99, "version", {})])
+                    leaves.recv_multipart()
+            assert threads() <= before
+            assert not service.ask("wait", timeout=0)["idle"]
+        service.ask("resume")
+        service.settled()
+
+
+# ---- how complete an answer is
+
+
+def test_an_answer_that_is_not_complete_says_so(tmp_path: Path) -> None:
+    here, away = library(tmp_path / "here"), library(tmp_path / "away")
+    with Service(tmp_path / "s", here, away) as service:
+        service.settled()
+        for answer in (service.ask("clusters"), service.ask("failed"), service.ask("find", data=picture(1))):
+            assert (answer["complete"], answer["pending"], answer["incomplete_because"]) == (True, 0, [])
+        service.ask("pause")
+        shutil.copy(here / "9.jpg", here / "9 again.jpg")
+        until(lambda: service.ask("status")["pending"] > 0)
+        answer = service.ask("clusters")
+        assert not answer["complete"]
+        assert answer["pending"] == service.ask("status")["pending"] == service.ask("wait", timeout=0)["pending"]
+        assert any("not read yet" in line for line in answer["incomplete_because"])
+        service.ask("resume")
+        away.rename(tmp_path / "hidden")
+        until(lambda: sorted(service.root_states()) == ["offline", "online"])
+        service.settled()
+        assert service.ask("failed")["incomplete_because"] == [f"{away} is offline"]
+
+
+def test_what_is_no_root_any_more_is_in_no_answer_and_named(tmp_path: Path) -> None:
+    stays, goes = library(tmp_path / "stays"), library(tmp_path / "goes")
+    config = tmp_path / "dupwatch.toml"
+    config.write_text(f'roots = ["{stays}", "{goes}"]')
+    with Service(tmp_path / "s", config=config) as service:
+        service.settled()
+        assert len(service.find(stays / "0.jpg")) == 4
+        config.write_text(f'roots = ["{stays}"]')
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: service.root_states() == ["online"])
+        service.settled()
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "state", stays)
+        assert {os.path.dirname(copy["path"]) for copy in service.find(stays / "0.jpg")} == {
+            os.fsencode(stays), os.fsencode(stays / "phone"),
+        }  # fmt: skip
+        [line] = service.ask("status")["problems"]
+        assert f"{goes} is not among the roots any more" in line
+        assert f"`dupwatchd forget {goes}`" in line
+
+
 # ---- told what to do
 
 
@@ -424,6 +562,7 @@ def test_settings_are_taken_up_and_wrong_ones_are_not(tmp_path: Path) -> None:
     config.write_text(f'roots = ["{one}"]')
     with Service(tmp_path / "s", config=config) as service:
         service.settled()
+        until(lambda: "up to date" in service.lines())  # that is said once, up to a second later
         for wrong in ("roots = [", "roots = []", "nonsense = 1"):
             before = len(service.lines().splitlines())
             config.write_text(wrong)
@@ -455,8 +594,7 @@ def test_outside_its_hours_it_answers_and_reads_nothing(tmp_path: Path) -> None:
     with Service(tmp_path / "s", root, DUPWATCH_INDEX__LOAD_WINDOW=window) as service:
         until(lambda: service.ask("status")["state"] == "paused")
         assert as_scanned(service.clusters()) == before
-        found = service.ask("find", path=os.fsencode(root / "0.jpg"))["copies"]
-        assert {os.path.basename(copy["path"]) for copy in found} == {b"0.jpg", b"0 small.jpg"}
+        assert names(service.find(root / "0.jpg")) == {"0.jpg", "0 small.jpg"}
 
 
 def refused(*arguments: object, state: Path) -> tuple[int, str]:
@@ -484,7 +622,7 @@ def test_what_cannot_start_says_so_in_one_line(service: Service, tmp_path: Path)
 
 def test_all_are_answered_while_photos_are_read(tmp_path: Path) -> None:
     root = many(tmp_path / "root", 400)
-    asked = os.fsencode(root / "3.jpg")
+    asked = (root / "3.jpg").read_bytes()
 
     started = Service(tmp_path / "s", root)
 
@@ -494,7 +632,7 @@ def test_all_are_answered_while_photos_are_read(tmp_path: Path) -> None:
                 client.request("status")
                 client.request("clusters", limit=50)
                 if number % 4 == 0:
-                    client.request("find", path=asked)
+                    client.request("find", data=asked)
         return number
 
     with started as service, ThreadPoolExecutor(20) as clients:

@@ -1,15 +1,16 @@
-"""What a cluster is, exactly: which of its files are there, which one to keep, how far the others are from it.
+"""Looks at clusters: which of their files are there, which one to keep, and how far the others are from it.
 
-`library` knows from numbers alone which clusters there may be; here each one is looked at.
+In: candidates, which `library` finds from numbers alone. Out: the clusters as they are in answers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.serve import keep
+from dupwatchd.serve.results import Cluster, ClusterFile, FoundFile
 
 Pair = tuple[int, int]  # pictures
 
@@ -24,7 +25,7 @@ class Measured(NamedTuple):
     custom: float = 0.0  # by the user's own measure, if that is asked for
 
 
-_ITSELF = Measured(0.0, 0.0, 0, False)
+ITSELF = Measured(0.0, 0.0, 0, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class LiveChecks:
-    """Who knows what the index does not: thumbnails, and how the files are at this moment."""
+    """What the index does not know: how thumbnails compare, and how the files are at this moment."""
 
     measure_pairs: Callable[[list[Pair], str, bool], list[Measured]]  # pairs, measure, mirrored allowed
     is_there: Callable[[Copy], bool]
@@ -55,17 +56,15 @@ class ClusterCandidate:
     matches: Callable[[], list[Pair]]  # between them, enough to join them all; only asked if a file is missing
 
 
-def look_at(
-    candidates: Sequence[ClusterCandidate], question: Question, live_checks: LiveChecks
-) -> list[list[dict[str, Any]]]:
+def look_at(candidates: Sequence[ClusterCandidate], question: Question, live_checks: LiveChecks) -> list[list[Cluster]]:
     """For each candidate the clusters that it is, as in the JSON of `scan`, paths as bytes.
 
     A file that is not there is left out, and joins nothing: there may be several clusters, or none. The files joined
     do not depend on the order in which they were indexed, and neither does anything else here.
     """
     parts = [
-        [keep.in_order(part) for part in _parts(joined, question, live_checks) if _counts(part, question)]
-        for joined in candidates
+        [keep.in_order(part) for part in _parts(candidate, question, live_checks) if _counts(part, question)]
+        for candidate in candidates
     ]
     pairs = sorted({(files[0].picture_id, copy.picture_id) for some in parts for files in some for copy in files[1:]})
     values = dict(zip(pairs, _measured(pairs, question, live_checks), strict=True))
@@ -73,6 +72,7 @@ def look_at(
 
 
 def _counts(files: list[Copy], question: Question) -> bool:
+    """Are these files a cluster that is asked for?"""
     if question.touching is None:
         return len(files) > 1
     prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in question.touching)
@@ -83,20 +83,20 @@ def _measured(pairs: list[Pair], question: Question, live_checks: LiveChecks) ->
     """How far the pictures of each pair are apart; one picture is not far from itself, whatever it shows."""
     apart = [(a, b) for a, b in pairs if a != b]
     values = iter(live_checks.measure_pairs(apart, question.measure, question.mirrored) if apart else ())
-    return [next(values) if a != b else _ITSELF for a, b in pairs]
+    return [next(values) if a != b else ITSELF for a, b in pairs]
 
 
 def _near(measured: Measured, question: Question) -> bool:
     return bool(getattr(measured, question.measure) <= question.threshold)
 
 
-def _parts(joined: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
+def _parts(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
     """The files that are there, in one part for each set of pictures that is still joined."""
-    present = [copy for copy in joined.copies if live_checks.is_there(copy)]
+    present = [copy for copy in candidate.copies if live_checks.is_there(copy)]
     alive = {copy.picture_id for copy in present}
-    if len(alive) == len(joined.pictures):
+    if len(alive) == len(candidate.pictures):
         return [present]
-    parts = _rejoined(alive, joined.matches(), question, live_checks)
+    parts = _rejoined(alive, candidate.matches(), question, live_checks)
     return [[copy for copy in present if copy.picture_id in part] for part in parts]
 
 
@@ -138,13 +138,13 @@ def _cluster(
     values: dict[Pair, Measured],
     question: Question,
     are_linked: Callable[[Copy, Copy], bool],
-) -> dict[str, Any]:
+) -> Cluster:
     kept = files[0]
     names: dict[tuple[int, int], list[Copy]] = {}  # by device and inode: one path of each file
     reclaimable_bytes = 0
-    rows = []
+    rows: list[ClusterFile] = []
     for copy, reason in zip(files, keep.reasons(files), strict=True):
-        measured = _ITSELF if copy is kept else values[kept.picture_id, copy.picture_id]
+        measured = ITSELF if copy is kept else values[kept.picture_id, copy.picture_id]
         known = names.setdefault((copy.device, copy.inode), [])
         same_file = next((other for other in known if are_linked(other, copy)), None)
         if same_file is None:
@@ -152,23 +152,16 @@ def _cluster(
             # Joined only through other copies, a file may be far from the kept one: then it must stay, too.
             if copy is not kept and _near(measured, question):
                 reclaimable_bytes += copy.size_bytes
-        rows.append(
-            {
-                "path": copy.path,
-                "bytes": copy.size_bytes,
-                "width": copy.width,
-                "height": copy.height,
-                "mse": measured.mse,
-                "structure": measured.structure,
-                **(_custom_value(measured) if question.measure == "custom" else {}),
-                "turn": measured.turn,
-                "mirrored": measured.mirrored,
-                "verdict": "identical" if copy.content_digest == kept.content_digest else None,
-                "same_file_as": None if same_file is None else same_file.path,
-                "keep": copy is kept,
-                "reason": "hard link of the kept file" if same_file is kept else reason,
-            }
-        )
+        row: ClusterFile = {
+            **found_file(copy, measured),
+            "verdict": "identical" if copy.content_digest == kept.content_digest else None,
+            "same_file_as": None if same_file is None else same_file.path,
+            "keep": copy is kept,
+            "reason": "hard link of the kept file" if same_file is kept else reason,
+        }
+        if question.measure == "custom":
+            row["custom"] = measured.custom if isfinite(measured.custom) else None
+        rows.append(row)
     return {
         "id": min(copy.content_digest for copy in files).hex()[:16],
         "reclaimable_bytes": reclaimable_bytes,
@@ -176,5 +169,15 @@ def _cluster(
     }
 
 
-def _custom_value(measured: Measured) -> dict[str, float | None]:
-    return {"custom": measured.custom if isfinite(measured.custom) else None}
+def found_file(copy: Copy, measured: Measured) -> FoundFile:
+    """A file and how far it is from another one, as in answers."""
+    return {
+        "path": copy.path,
+        "bytes": copy.size_bytes,
+        "width": copy.width,
+        "height": copy.height,
+        "mse": measured.mse,
+        "structure": measured.structure,
+        "turn": measured.turn,
+        "mirrored": measured.mirrored,
+    }

@@ -1,12 +1,13 @@
-"""What is known of the files that may be copies of another, as columns of numbers.
+"""Reads what is known of the files that may be copies of others, as columns of numbers.
+
+In: the database. Out: `Columns`, about 80 bytes a file, which nobody changes any more.
 
 A *unit* is what no threshold takes apart: a picture with all its files or, of a flat picture, one content with all
-its files. Units are numbered so that the one with the file to keep has the smallest number of any cluster. Numbers of
-units belong to one load; everything else is named by its id in the database, so that what changed there can be read
-again picture by picture.
+its files. Units are numbered in such a way that in any cluster the unit with the file to keep has the smallest number.
+The numbers of units mean something within one `Columns` only; all else is named by its id in the database.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.db import answers
-from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, Row
 
 _MEASURES = ("mse", "structure", "custom")  # in the order of a row of `answers.matches_in_parts`
-_PICTURES_AT_ONCE = 5000
+_FOLDER = 4  # the place of the folder in a row of `answers.numbers_of_files`
 
 Whole = NDArray[np.int64]
 Units = NDArray[np.int32]  # numbers of units
@@ -26,7 +26,7 @@ Units = NDArray[np.int32]  # numbers of units
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Matches between units, ordered by one measure: those within a threshold come first."""
+    """Matches between units, in the order of one measure, so that those within a threshold are the first ones."""
 
     value: NDArray[np.float64]  # (M,) ascending
     a: Units  # (M,)
@@ -48,7 +48,7 @@ class Columns:
     content: Whole  # (U,) id of the content of a flat picture, else -1
     files: NDArray[np.int32]  # (U,) how many; 0 for a picture that no file shows any more
     kept_bytes: Whole  # (U,) size of the file to keep: of those with most pixels the largest
-    all_bytes: Whole  # (U,) size of all files; hard links that were looked at count once
+    all_bytes: Whole  # (U,) size of all files
     digest: NDArray[np.uint64]  # (U,) first 8 bytes of the smallest digest of a content
     file_unit: Units  # (F,)
     file_folder: Whole  # (F,) id
@@ -62,19 +62,16 @@ class Columns:
         return sum(column.nbytes for column in columns)
 
 
-def load_columns(database: Database, are_linked: Callable[[Copy, Copy], bool] | None = None) -> Columns:
-    """Read all that any question may need.
-
-    ``are_linked`` is asked about files that the index takes for one; without it they are taken for several.
-    """
+def load_columns(database: Database, roots: Sequence[bytes] | None = None) -> Columns:
+    """Read all that any question may need; of files below the ``roots`` only, or of all (None). Raises StateError."""
     with database.snapshot():
         matched = _read_matches(database)
         shared = np.array(answers.shared_pictures(database), np.int64)
         pictures = _distinct(np.concatenate([matched.pictures.ravel(), shared]))
         flat = np.array(answers.flat_pictures(database), np.int64)
-        files = _read_files(database, pictures)
-        size = files.size if are_linked is None else _without_links(database, files, are_linked)
-    return _arranged(files, size, flat, matched)
+        folders = None if roots is None else np.array(answers.folders_under(database, roots), np.int64)
+        files = _read_files(database, pictures, folders)
+    return _arranged(files, flat, matched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,48 +96,25 @@ class _Files:
     pixels: Whole
     size: Whole
     folder: Whole
-    device: Whole
-    inode: Whole
     digest: NDArray[np.uint64]
 
 
-def _read_files(database: Database, pictures: Whole) -> _Files:
+def _read_files(database: Database, pictures: Whole, folders: Whole | None) -> _Files:
+    """The files that show the ``pictures``, of all folders (None) or of some."""
     parts = [_as_columns(rows) for rows in answers.numbers_of_files(database, pictures.tolist()) if rows]
+    if folders is not None:
+        parts = [tuple(column[np.isin(part[_FOLDER], folders)] for column in part) for part in parts]
     shown = np.concatenate([np.empty(0, np.int64), *(part[0] for part in parts)])
     lost = pictures[~np.isin(pictures, shown)]
     nothing = np.full(len(lost), -1)
-    parts.append((lost, nothing, nothing, 0 * nothing, nothing, nothing, nothing, nothing.astype(np.uint64)))
+    parts.append((lost, nothing, nothing, 0 * nothing, nothing, nothing.astype(np.uint64)))
     return _Files(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _as_columns(rows: list[Row]) -> tuple[NDArray[Any], ...]:
-    *numbers, digests = zip(*rows, strict=True)
+    *numbers, _device, _inode, digests = zip(*rows, strict=True)
     digest = np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
     return *(np.array(column, np.int64) for column in numbers), digest
-
-
-def _without_links(database: Database, files: _Files, are_linked: Callable[[Copy, Copy], bool]) -> Whole:
-    """Sizes (F,) whose sum over the files of a content counts each file once, however many names it has.
-
-    Only names of one content are taken together: at any threshold a cluster has all of them or none.
-    """
-    size = files.size.copy()
-    order = np.lexsort((files.inode, files.device, files.content, files.picture))
-    same = [np.diff(column[order]) == 0 for column in (files.content, files.device, files.inode)]
-    doubtful = order[1:][np.logical_and.reduce(same) & (files.content[order[1:]] >= 0)]
-    pictures = files.picture[doubtful]  # ascending
-    for some in _chunks(_distinct(pictures)):
-        rows = doubtful[slice(*np.searchsorted(pictures, (some[0], some[-1] + 1)))]
-        names = zip(*(column[rows].tolist() for column in (files.content, files.device, files.inode)), strict=True)
-        row_of = dict(zip(names, rows.tolist(), strict=True))
-        seen: dict[tuple[int, int, int], list[Copy]] = {name: [] for name in row_of}
-        for copy in answers.copies_of(database, some.tolist()):
-            name = (copy.content_id, copy.device, copy.inode)
-            if name in seen and any(are_linked(other, copy) for other in seen[name]):
-                size[row_of[name]] -= copy.size_bytes
-            elif name in seen:
-                seen[name].append(copy)
-    return size
 
 
 def _distinct(ids: Whole) -> Whole:
@@ -149,12 +123,7 @@ def _distinct(ids: Whole) -> Whole:
     return np.compress(np.diff(ascending, prepend=-1), ascending)
 
 
-def _chunks(pictures: Whole) -> Iterator[Whole]:
-    for start in range(0, len(pictures), _PICTURES_AT_ONCE):
-        yield pictures[start : start + _PICTURES_AT_ONCE]
-
-
-def _arranged(files: _Files, size: Whole, flat: Whole, matched: _Matched) -> Columns:
+def _arranged(files: _Files, flat: Whole, matched: _Matched) -> Columns:
     content = np.where(np.isin(files.picture, flat), files.content, -1)
     order = np.lexsort((-files.size, -files.pixels, content, files.picture))  # of each unit the file to keep first
     picture, content = files.picture[order], content[order]
@@ -169,7 +138,7 @@ def _arranged(files: _Files, size: Whole, flat: Whole, matched: _Matched) -> Col
         content=content[starts][by_rank],
         files=np.add.reduceat(files.content[order] >= 0, starts, dtype=np.int32)[by_rank],
         kept_bytes=files.size[kept][by_rank],
-        all_bytes=np.add.reduceat(size[order], starts)[by_rank],
+        all_bytes=np.add.reduceat(files.size[order], starts)[by_rank],
         digest=np.minimum.reduceat(files.digest[order], starts)[by_rank],
         file_unit=np.repeat(number, counts),
         file_folder=files.folder[order],

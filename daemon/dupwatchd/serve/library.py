@@ -1,7 +1,12 @@
-"""The library in memory: a page of clusters, at any threshold, without looking at all of them."""
+"""The library in memory: gives pages of clusters at any threshold, without looking at all clusters.
 
+In: a database, once; then questions. Out: pages. What was found for the last few questions is kept.
+"""
+
+import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
 
 import numpy as np
@@ -12,30 +17,45 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, look_at
 from dupwatchd.serve.columns import Columns, Whole, load_columns
-from dupwatchd.serve.ranking import Answer, Candidates, Cluster, candidates
+from dupwatchd.serve.ranking import Candidates, RankedClusters, candidates
+from dupwatchd.serve.results import Cluster
 
-_ANSWERS = 4  # questions whose answers are kept: 4 bytes a picture, and the clusters that were looked at
+_QUESTIONS = 4  # whose clusters are kept: 4 bytes a picture, and the clusters that were looked at
+
+
+@dataclass(eq=False, slots=True)
+class _Ranked:
+    """The clusters of one question; whoever looks for more of them holds the lock."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    clusters: RankedClusters | None = None
 
 
 class Library:
-    """What answers need of a database, as it was when loaded; for one thread at a time."""
+    """What answers need of a database, as it was when loaded.
 
-    def __init__(self, columns: Columns) -> None:
+    Any thread may ask. Pages of different questions are made at the same time; those of one question one after the
+    other, for each goes on from where the last one stopped.
+    """
+
+    def __init__(self, columns: Columns, roots: Sequence[bytes] | None = None) -> None:
         self._columns = columns
-        self._answers: OrderedDict[Question, Answer] = OrderedDict()
+        self._inside = None if roots is None else tuple(root.rstrip(b"/") + b"/" for root in roots)
+        self._questions: OrderedDict[Question, _Ranked] = OrderedDict()
+        self._lock = threading.Lock()  # around `_questions`
+        self._reading = threading.Lock()  # a connection is for one thread at a time
 
     @classmethod
-    def load(cls, database: Database, are_linked: Callable[[Copy, Copy], bool] | None = None) -> "Library":
-        """Read all that is needed, a few seconds for a million files.
+    def load(cls, database: Database, roots: Sequence[bytes] | None = None) -> "Library":
+        """Read all that is needed, a few seconds for a million files. Raises StateError.
 
-        ``are_linked`` is asked about files that the index takes for hard links of each other. Answers are the same
-        without it, but in a library full of hard links the first page then has to look at all of them.
+        Files that do not lie below one of the ``roots`` are left out; None: all files count.
         """
-        return cls(load_columns(database, are_linked))
+        return cls(load_columns(database, roots), roots)
 
     @property
     def memory_bytes(self) -> int:
-        """What the library takes, without the answers."""
+        """What the library takes, without the clusters that it remembers."""
         return self._columns.memory_bytes
 
     def page(
@@ -48,28 +68,44 @@ class Library:
         clusters that were looked at by now, so that the number may differ from page to page; it is exact once the last
         page was asked for, or with limit None.
 
-        ``database`` must hold what it held when the library was loaded. Raises ValueError for an unknown measure.
+        ``database`` must hold what it held when the library was loaded, and be the same one for all callers. Raises
+        ValueError for an unknown measure, StateError.
         """
-        answer = self._answer(database, question)
-        return answer.page(
-            lambda some: look_at(self._joined(database, question, answer.candidates, some), question, live_checks),
-            limit,
-            offset,
-        )
+        ranked = self._ranked(question)
+        with ranked.lock:
+            if ranked.clusters is None:
+                ranked.clusters = RankedClusters(self._candidates(database, question))
+            found = ranked.clusters.candidates
+            return ranked.clusters.page(
+                lambda some: look_at(self._with_files(database, question, found, some), question, live_checks),
+                limit,
+                offset,
+            )
 
-    def _answer(self, database: Database, question: Question) -> Answer:
-        if question not in self._answers:
-            folders = None if question.touching is None else answers.folders_under(database, question.touching)
-            self._answers[question] = Answer(candidates(self._columns, question, folders))
-            if len(self._answers) > _ANSWERS:
-                self._answers.popitem(last=False)
-        self._answers.move_to_end(question)
-        return self._answers[question]
+    def _ranked(self, question: Question) -> _Ranked:
+        with self._lock:
+            ranked = self._questions.setdefault(question, _Ranked())
+            self._questions.move_to_end(question)
+            if len(self._questions) > _QUESTIONS:
+                self._questions.popitem(last=False)
+            return ranked
 
-    def _joined(
+    def _candidates(self, database: Database, question: Question) -> Candidates:
+        folders = None
+        if question.touching is not None:
+            with self._reading:
+                folders = answers.folders_under(database, question.touching)
+        return candidates(self._columns, question, folders)
+
+    def _copies_of(self, database: Database, pictures: list[int]) -> list[Copy]:
+        with self._reading:
+            copies = answers.copies_of(database, pictures)
+        return copies if self._inside is None else [copy for copy in copies if copy.path.startswith(self._inside)]
+
+    def _with_files(
         self, database: Database, question: Question, found: Candidates, clusters: Whole
     ) -> list[ClusterCandidate]:
-        """The pictures and files of some of the candidates."""
+        """Some of the candidates, with their pictures and files."""
         chosen = np.zeros(len(found.joined), bool)
         chosen[clusters] = True
         units = np.flatnonzero(chosen[found.joined])
@@ -80,7 +116,7 @@ class Library:
             members[cluster].append(picture)
             cluster_of[picture, content] = cluster
         copies: defaultdict[int, list[Copy]] = defaultdict(list)
-        for copy in answers.copies_of(database, sorted({picture for picture, _ in cluster_of})):
+        for copy in self._copies_of(database, sorted({picture for picture, _ in cluster_of})):
             home = cluster_of.get((copy.picture_id, -1), cluster_of.get((copy.picture_id, copy.content_id)))
             if home is not None:  # else of a flat picture, but not a content that was asked for
                 copies[home].append(copy)

@@ -1,4 +1,6 @@
-"""Which clusters there may be, from numbers alone, and in which order they have to be looked at.
+"""Finds which clusters there may be, from numbers alone, and puts them in the order of what they free.
+
+In: the columns and a question. Out: `Candidates`, then the clusters in order, looked at only as far as somebody reads.
 
 What a cluster frees is certain only once its files have been looked at. An upper bound is known at once: the bytes of
 all its files without the one to keep. It holds whatever is found:
@@ -8,8 +10,9 @@ all its files without the one to keep. It holds whatever is found:
 - If the file to keep is missing, another stays, and what is missing frees nothing. If another name of it is there,
   the one that stays instead has as many pixels and bytes, being better than that name.
 
-Nor can the id become smaller, the first bytes of the smallest digest of a content. So with clusters in the order of
-(bound, digest), one that was looked at has its place in the answer as soon as it comes before the next that was not.
+The id, which is the first bytes of the smallest digest of a content, cannot become smaller either. So if clusters are
+looked at in the order of (bound, digest), one that was looked at has its final place in the answer as soon as it comes
+before the next one that was not.
 """
 
 import math
@@ -17,7 +20,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +27,8 @@ from numpy.typing import NDArray
 from dupwatchd.components import components
 from dupwatchd.serve.clusters import Question
 from dupwatchd.serve.columns import Columns, Units, Whole
+from dupwatchd.serve.results import Cluster
 
-Cluster = dict[str, Any]
 LookAt = Callable[[Whole], Sequence[Sequence[Cluster]]]  # candidates → for each the clusters that it is
 
 _LOOK_AT_LEAST = 16  # clusters at once; as much again goes into finding them among all units
@@ -69,8 +71,8 @@ def candidates(columns: Columns, question: Question, folders: Sequence[int] | No
     return Candidates(joined, cluster[order], bound[order], digest[order])
 
 
-class Answer:
-    """The clusters of one question in order, looked at only as far as somebody reads."""
+class RankedClusters:
+    """The clusters of one question in order, looked at only as far as somebody reads; for one thread at a time."""
 
     def __init__(self, candidates: Candidates) -> None:
         self.candidates = candidates

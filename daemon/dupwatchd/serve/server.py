@@ -2,11 +2,11 @@
 
 One thread owns all sockets; it never waits for a handler nor for a client. Handlers run on the threads of the
 `RequestQueue`; what they return, and what `publish` is given, comes back to the socket thread through deques and an
-eventfd.
+eventfd. The socket thread also learns which connections have closed, and tells the queue.
 Nothing a client sends or fails to read may stop the loop, and each queue has an end:
 
-- connections: see `door.py`
-- requests: see `desk.py`; beyond that the answer is "busy"
+- connections: see `connections.py`
+- requests: see `request_queue.py`; beyond that the answer is "busy"
 - replies to one client that does not read: `REPLIES_MAX`, then they are dropped
 - events: `EVENTS_MAX` not yet sent, then the oldest are dropped; per slow listener `LISTENER_MAX`, then new ones are.
   Either way numbers are missing, which the listener sees.
@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import zmq
@@ -28,18 +28,16 @@ from dupwatch.endpoints import checked, events_endpoint, socket_path
 from dupwatch.errors import WrongUsageError
 from dupwatchd.errors import UsageError
 from dupwatchd.serve.binding import SocketFile, bind, demand_keys
-from dupwatchd.serve.connection_limit import ConnectionLimit
+from dupwatchd.serve.connections import Connections
 from dupwatchd.serve.request_queue import (
     OPEN_PER_CONNECTION_MAX,
     Handler,
+    OpenRequest,
     Peer,
     RequestError,
     RequestQueue,
     Result,
-    Ticket,
 )
-
-__all__ = ["Handler", "Peer", "RequestError", "Server"]
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +57,10 @@ SUBSCRIPTION_BYTES_MAX = 1024  # also bounds the handshake, whose largest messag
 class Server:
     """Serves one endpoint; ``start``, then ``stop``, both once, from one thread.
 
-    ``handlers`` maps commands to functions of (arguments, peer) that return the result, or a Future of it; they run
-    on ``threads`` threads (one more for quick commands), and raise RequestError for what cannot be. ``group`` may use
-    the socket file besides the owner. ``keys`` is the folder of `binding.demand_keys`.
+    ``handlers`` maps commands to functions of the request that return the result, or a Future of it; they run on the
+    threads of the `RequestQueue`, ``threads`` of them for what is read from the index, and raise RequestError for what
+    cannot be. ``connection_closed`` is told of each client that has gone, on the socket thread. ``group`` may use the
+    socket file besides the owner. ``keys`` is the folder of `binding.demand_keys`.
     """
 
     def __init__(
@@ -70,6 +69,7 @@ class Server:
         handlers: Mapping[str, Handler],
         *,
         threads: int = 4,
+        connection_closed: Callable[[Peer], None] = lambda _peer: None,
         group: str | None = None,
         keys: str | None = None,
     ) -> None:
@@ -80,6 +80,7 @@ class Server:
         self._group = group
         self._keys = keys
         self._request_queue = RequestQueue(handlers, threads, self._finish)
+        self._connection_closed = connection_closed
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._authenticator: ThreadAuthenticator | None = None
         self._files: list[SocketFile] = []
@@ -103,7 +104,7 @@ class Server:
             self._requests = self._socket(zmq.ROUTER)
             self._listeners = self._socket(zmq.XPUB)
             sockets = [self._requests, self._listeners]
-            self._connection_limit = ConnectionLimit(sockets)
+            self._connections = Connections(self._requests, self._listeners)
             self._authenticator = demand_keys(self._context, sockets, self.endpoint, self._keys)
             for zmq_socket, endpoint in zip(sockets, (self.endpoint, events_endpoint(self.endpoint)), strict=True):
                 file = bind(zmq_socket, endpoint, self._group)
@@ -144,7 +145,7 @@ class Server:
         made.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         if kind == zmq.ROUTER:
             made.router_mandatory = 1  # a reply nobody takes is an error here, not a silent loss
-            made.maxmsgsize = wire.DATA_BYTES_MAX
+            made.maxmsgsize = wire.PIECE_BYTES_MAX
             made.sndhwm = REPLIES_MAX
             made.rcvhwm = BURST_MAX
         else:
@@ -173,7 +174,7 @@ class Server:
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for readable in (self._requests, self._listeners, self._wake_fd, *self._connection_limit.monitors):
+        for readable in (self._requests, self._listeners, self._wake_fd, *self._connections.monitors):
             poller.register(readable, zmq.POLLIN)
         while not self._stopping:
             try:
@@ -181,7 +182,7 @@ class Server:
                 self._turn()
             except Exception:
                 log.exception("the serving loop failed in one turn and goes on")
-                time.sleep(0.01)  # should every turn fail, the log must not fill the disk at once
+                time.sleep(0.01)  # if every turn fails, the log must not fill the disk in no time
             else:
                 self.last_turn_monotonic = time.monotonic()
         self._take_requests()  # what came meanwhile is answered with "stopping"
@@ -192,11 +193,17 @@ class Server:
             os.eventfd_read(self._wake_fd)
         except BlockingIOError:
             pass
-        self._connection_limit.watch()
+        self._take_leave()
         self._take_requests()
         self._send_replies()
         self._take_subscriptions()
         self._send_events()
+
+    def _take_leave(self) -> None:
+        """Forget the clients that have gone, and all that they asked for."""
+        for peer in self._connections.closed():
+            self._request_queue.connection_closed(peer)
+            self._connection_closed(peer)
 
     def _take_requests(self) -> None:
         for _ in range(BURST_MAX):
@@ -209,25 +216,20 @@ class Server:
     def _take_request(self, frames: list[zmq.Frame]) -> None:
         envelope_length = _envelope_length(frames)
         if not envelope_length:
-            return  # not from a client of ours: there is nobody to answer
+            return  # without an envelope it cannot be answered
         envelope = [frame.bytes for frame in frames[:envelope_length]]
         try:
             request = wire.decode_request([frame.bytes for frame in frames[envelope_length : envelope_length + 3]])
-            ticket = Ticket(
-                envelope,
-                request.id,
-                request.do,
-                request.args,
-                _peer(envelope[0], frames[envelope_length]),
-                sum(map(len, frames)),
-            )
         except wire.WireError as error:
             self._replies.append((envelope, wire.encode_error(error.request_id, error.code, str(error))))
             return
+        self._take_leave()  # of an older connection that had the same name or descriptor
+        peer = self._connections.peer(envelope[0], frames[envelope_length])
+        deadline = time.monotonic() + request.args["timeout"] if _is_bounded(request) else None
         try:
-            self._request_queue.take(ticket)
+            self._request_queue.take(OpenRequest(envelope, request.id, request.do, request.args, peer, deadline))
         except RequestError as error:
-            self._replies.append((envelope, wire.encode_error(ticket.request_id, error.code, str(error))))
+            self._replies.append((envelope, wire.encode_error(request.id, error.code, str(error))))
 
     def _send_replies(self) -> None:
         while self._replies:
@@ -262,23 +264,24 @@ class Server:
         try:
             self._listeners.send_multipart(wire.encode_event(event), zmq.NOBLOCK)
         except (wire.WireError, ValueError, TypeError, OverflowError, zmq.ZMQError):
-            log.exception("an event could not be sent: %s", event.topic)  # its number is missing: listeners ask anew
+            # Its number will be missing, so that listeners know that they have to ask anew.
+            log.exception("an event could not be sent: %s", event.topic)
 
-    # ---- on the threads of the desk
+    # ---- on the threads of the request queue
 
-    def _finish(self, ticket: Ticket, result: "Result | RequestError") -> None:
-        """Turn what came of a ticket into a reply."""
+    def _finish(self, request: OpenRequest, result: "Result | RequestError") -> None:
+        """Turn what came of a request into a reply."""
         if isinstance(result, RequestError):
-            payload = wire.encode_error(ticket.request_id, result.code, str(result))
+            payload = wire.encode_error(request.request_id, result.code, str(result))
         else:
             try:
-                payload = wire.encode_result(ticket.request_id, result)
+                payload = wire.encode_result(request.request_id, result)
             except wire.WireError as error:
-                payload = wire.encode_error(ticket.request_id, error.code, str(error))
+                payload = wire.encode_error(request.request_id, error.code, str(error))
             except Exception:
-                log.exception("the result of %s cannot be sent", ticket.do)
-                payload = wire.encode_error(ticket.request_id, "internal", "the service failed; its log says why")
-        self._replies.append((ticket.envelope, payload))
+                log.exception("the result of %s cannot be sent", request.do)
+                payload = wire.encode_error(request.request_id, "internal", "the service failed; its log says why")
+        self._replies.append((request.envelope, payload))
         self._wake()
 
 
@@ -290,18 +293,6 @@ def _envelope_length(frames: list[zmq.Frame]) -> int:
     return 0
 
 
-def _peer(connection: bytes, frame: zmq.Frame) -> Peer:
-    """Who sent a frame: the system tells of local processes, the handshake of keys."""
-    key = _property(frame, "User-Id")
-    parts = _property(frame, "Peer-Address").split(":")
-    if len(parts) == 4 and parts[0] == "localhost" and all(part.isdecimal() for part in parts[1:]):
-        uid, gid, pid = map(int, parts[1:])
-        return Peer(connection, uid, gid, pid, key)
-    return Peer(connection, key=key)
-
-
-def _property(frame: zmq.Frame, name: str) -> str:
-    try:
-        return str(frame.get(name))
-    except zmq.ZMQError:
-        return ""
+def _is_bounded(request: wire.Request) -> bool:
+    """Whether an answer after the request's timeout is of no use. (`wait` answers at that time.)"""
+    return request.do == "find" and "timeout" in request.args

@@ -80,6 +80,7 @@ class Updater:
         self.last_sign = time.monotonic()  # of life, for the watchdog
         self.started = threading.Event()  # the scan at the start is over
         self.survey = Survey()  # what could not be looked at
+        self.rested: Callable[[], None] = lambda: None  # called whenever there is nothing to do, or in a pause
         self.counts: dict[str, int] = {}  # see `_count`
         self.changes = 0  # counts commits: whoever caches what is in the database looks at it
         self._database = database
@@ -274,6 +275,7 @@ class Updater:
         if self._are_roots_in_force:
             self._count()  # what was committed before an interruption is not counted yet
         self._busy = False
+        self.rested()
         wait = self._hints.seconds_until_due() if self._may_go_on() else None  # in a pause what is due stays so
         limit = 1.0 if self._unfinished or not self._may_go_on() else 5.0
         self._hints.wait(limit if wait is None else min(wait + _TOGETHER_SECONDS, limit))

@@ -1,0 +1,113 @@
+"""Asks `find` about files: opens them with the rights of whoever asks, and sends their bytes piece by piece.
+
+In: paths, or open files. Out: for each one an entry of `dupwatch find --json`. The service opens no path for us: it
+might read what we may not.
+"""
+
+import os
+import stat
+import time
+from typing import Any, Protocol, TypedDict
+
+from dupwatch.client import Client
+from dupwatch.errors import RequestFailedError
+from dupwatch.wire import COMMANDS, PIECE_BYTES_MAX
+
+FIND_SECONDS = 120.0  # for the other pictures of a busy service, and for decoding this one
+BUSY_SECONDS = 0.2  # until a busy service is asked again
+_OF_THE_FILE = frozenset({"not_a_picture", "unreadable", "too_large"})  # errors that the next file need not have
+
+
+class SeekableFile(Protocol):
+    """An open file of bytes that can be read from its beginning."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> int:
+        """Go there; returns the place from the beginning."""
+
+    def read(self, size: int = ..., /) -> bytes | None:
+        """Up to ``size`` bytes; nothing at the end."""
+
+
+class Question(TypedDict, total=False):
+    """What counts as a copy; what is left out, or None, is as the service has it."""
+
+    measure: str | None
+    threshold: float | None
+    mirrored: bool | None
+
+
+def find_file(client: Client, path: bytes, question: Question) -> dict[str, Any]:
+    """What the service knows of one file: ``path``, ``known``, ``copies``, or an ``error`` of that file alone.
+
+    Raises ClientError for whatever concerns all files.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold us
+        with open(descriptor, "rb", buffering=0) as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return _unknown(path, "not a file")
+            result = find_stream(client, stream, suffix_of(path), question)
+    except OSError as error:
+        return _unknown(path, error.strerror or str(error))
+    except RequestFailedError as error:
+        if error.code not in _OF_THE_FILE:
+            raise
+        return _unknown(path, str(error))
+    return {"path": path, **result, "known": bool(result["copies"])}
+
+
+def find_stream(client: Client, stream: SeekableFile, suffix: str | None, question: Question) -> dict[str, Any]:
+    """The result of `find` for an open file, which is read from its beginning to its end.
+
+    While the service is busy with other files it is sent again. Raises OSError if it cannot be read, or changes
+    meanwhile; ClientError.
+    """
+    deadline = time.monotonic() + FIND_SECONDS
+    while True:
+        try:
+            return _sent(client, stream, suffix, question)
+        except RequestFailedError as error:
+            if error.code != "busy" or time.monotonic() >= deadline:
+                raise
+            time.sleep(BUSY_SECONDS)
+
+
+def _sent(client: Client, stream: SeekableFile, suffix: str | None, question: Question) -> dict[str, Any]:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    offset = 0
+    piece = _piece(stream)
+    while offset + len(piece) < size:
+        if not piece:
+            raise OSError("it became shorter while it was read")
+        client.request("send", offset=offset, size=size, data=piece)
+        offset += len(piece)
+        piece = _piece(stream)
+    if offset + len(piece) > size or stream.read(1):
+        raise OSError("it became longer while it was read")
+    answer_seconds = FIND_SECONDS + 5  # the service gives up first, and says so
+    return client.request(
+        "find", answer_seconds, timeout=FIND_SECONDS, offset=offset, suffix=suffix, data=piece, **question
+    )
+
+
+def suffix_of(path: bytes) -> str | None:
+    """The suffix of a file's name, by which some formats are known; None if it can be none of a picture."""
+    try:
+        suffix = os.path.splitext(path)[1].decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    pattern = COMMANDS["find"]["suffix"].pattern
+    return suffix if pattern is not None and pattern.fullmatch(suffix) else None
+
+
+def _unknown(path: bytes, error: str) -> dict[str, Any]:
+    return {"path": path, "known": False, "copies": [], "error": error}
+
+
+def _piece(stream: SeekableFile) -> bytes:
+    """The next bytes, as many as one request takes; fewer only at the end of the file."""
+    piece = b""
+    while len(piece) < PIECE_BYTES_MAX and (more := stream.read(PIECE_BYTES_MAX - len(piece))):
+        piece += more
+    return piece

@@ -1,0 +1,118 @@
+"""Puts together all that answers questions for the service, as the settings say.
+
+In: the settings, the updater, and how the roots are. Out: a `Server` with its handlers, not started yet, and what the
+service has to run and to look after. Everything here reads the index; nothing changes it.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+
+from dupwatchd import __version__
+from dupwatchd.db.connection import open_for_reading
+from dupwatchd.find import Finder
+from dupwatchd.live_checks import are_linked, measurer, presence
+from dupwatchd.serve.binding import default_endpoint
+from dupwatchd.serve.clusters import LiveChecks
+from dupwatchd.serve.library_cache import LibraryCache
+from dupwatchd.serve.questions import QuestionDefaults, Questions
+from dupwatchd.serve.readers import Readers
+from dupwatchd.serve.results import Completeness, StatusResult
+from dupwatchd.serve.server import Server
+from dupwatchd.serve.uploads import Uploads
+from dupwatchd.serve.waiting import Waiting
+from dupwatchd.settings import Settings
+from dupwatchd.status import completeness, left_out_lines, status_document
+from dupwatchd.update.updater import Updater
+from dupwatchd.watch.watcher import RootState
+
+_log = logging.getLogger("dupwatchd")
+
+
+class Answering:
+    """What answers questions about one state directory; any thread may call its methods, but for `take_up_roots`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: str,
+        thumbnail_px: int,
+        updater: Updater,
+        roots: Sequence[bytes],
+        root_states: Callable[[], Mapping[bytes, RootState]],
+        stack: ExitStack,
+    ) -> None:
+        """``root_states`` tells how each root is watched now; ``stack`` closes what is opened here.
+
+        Raises UsageError for an endpoint that will not do, StateError.
+        """
+        self._settings, self._state, self._thumbnail_px = settings, state, thumbnail_px
+        self._updater = updater
+        self._root_states = root_states
+        self._readers = Readers(lambda: open_for_reading(state))
+        stack.callback(self._readers.close)
+        self.take_up_roots(roots)
+        self.libraries = LibraryCache(lambda: open_for_reading(state), updater, lambda: self.roots)
+        stack.callback(self.libraries.close)
+        self.waiting = Waiting(lambda: updater.is_quiet, lambda: updater.pending)
+        updater.rested = self.waiting.notify
+        finder = Finder(settings, state, thumbnail_px, updater.find, self._live_checks)
+        stack.callback(finder.close)
+        self.server = self._new_server(finder)
+
+    def take_up_roots(self, roots: Sequence[bytes]) -> None:
+        """From now on these are the roots in force; what is known of others is in no answer, and that is said."""
+        self.roots = roots
+        with self._readers.snapshot() as reader:
+            self._left_out = left_out_lines(reader, roots)
+        for line in self._left_out:
+            _log.warning("%s", line)
+
+    def status(self) -> StatusResult:
+        """The result of the command `status`."""
+        return status_document(self._updater, self._root_states(), self.roots, self._left_out)
+
+    def completeness(self) -> Completeness:
+        """Whether an answer given now holds all that there is."""
+        return completeness(self._updater, self._root_states(), self.roots)
+
+    def rescan(self, folders: Sequence[bytes]) -> None:
+        """Look through these folders soon."""
+        self._updater.rescan(folders)
+
+    def pause(self) -> None:
+        """Read no more files."""
+        self._updater.pause()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._updater.resume()
+
+    def _live_checks(self) -> LiveChecks:
+        away = [root for root, state in self._root_states().items() if not state.online]
+        is_there = presence([*away, *self._updater.survey.offline], inside=self.roots)
+        return LiveChecks(measurer(self._settings, self._state, self._thumbnail_px), is_there, are_linked)
+
+    def _new_server(self, finder: Finder) -> Server:
+        settings = self._settings
+        uploads = Uploads(self._state, settings.index.max_file_mb << 20)
+        defaults = QuestionDefaults.of(settings)
+        questions = Questions(
+            self,
+            self._readers,
+            self.libraries,
+            self.waiting,
+            uploads,
+            defaults,
+            self._live_checks,
+            finder.find,
+            __version__,
+        )
+        return Server(
+            settings.endpoint or default_endpoint(),
+            questions.handlers(),
+            threads=settings.serve.threads,
+            connection_closed=uploads.drop,
+            group=settings.socket_group,
+            keys=settings.serve.curve_keys,
+        )

@@ -10,12 +10,10 @@ from pathlib import Path
 import click
 import pytest
 
-from dupwatch.asked_files import PICTURE_SUFFIXES
 from dupwatch.cli import DAEMON_COMMANDS
 from dupwatch.cli import cli as client_cli
 from dupwatchd.cli import CLIENT_COMMANDS, cli
 from dupwatchd.settings import Settings
-from dupwatchd.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -82,10 +80,6 @@ def test_both_programs_complete_commands_and_flags(program: str, words: str, wan
 def test_each_program_knows_the_commands_of_the_other() -> None:
     assert set(CLIENT_COMMANDS) == set(client_cli.commands)
     assert set(DAEMON_COMMANDS) == set(cli.commands)
-
-
-def test_client_and_service_mean_the_same_by_a_picture() -> None:
-    assert PICTURE_SUFFIXES == IMAGE_SUFFIXES | RAW_SUFFIXES
 
 
 def examples() -> list[tuple[click.Group, str]]:

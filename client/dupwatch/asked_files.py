@@ -9,15 +9,10 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
-STDIN = b"-"
+from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 
-# The suffixes that the service takes up by default; of files that are named one by one any suffix will do.
-PICTURE_SUFFIXES = frozenset(
-    b".3fr .apng .ari .arw .avif .avifs .bay .bmp .cap .cr2 .cr3 .crw .dcr .dds .dib .dng .erf .fff .gif .gpr .heic"
-    b" .heics .heif .heifs .hif .icns .ico .iiq .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpm .jpx .jxl .k25"
-    b" .kdc .mdc .mef .mos .mpo .mrw .nef .nrw .orf .pam .pbm .pcx .pef .pfm .pgm .png .pnm .ppm .psd .ptx .qoi"
-    b" .raf .raw .rgb .rw2 .rwl .sgi .sr2 .srf .srw .tga .tif .tiff .webp .x3f .xbm .xpm".split()
-)
+STDIN = b"-"
+_WANTED = IMAGE_SUFFIXES | RAW_SUFFIXES  # below folders; of files that are named one by one any suffix will do
 
 
 class AskedFile(NamedTuple):
@@ -48,7 +43,7 @@ def _pictures_below(folder: bytes) -> Iterator[AskedFile]:
         folders.sort()
         for name in sorted(names):
             path = os.path.join(parent, name)
-            if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and _is_regular(path):
+            if os.path.splitext(name)[1].lower() in _WANTED and _is_regular(path):
                 yield AskedFile(path)
         yield from _failures(unreadable)
     yield from _failures(unreadable)

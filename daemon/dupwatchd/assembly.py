@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 from dupwatchd.model import Limits
 from dupwatchd.settings import Settings
-from dupwatchd.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 from dupwatchd.watch.ignore import DEFAULT_IGNORE
 from dupwatchd.watch.walk import WalkRules
 

@@ -55,8 +55,8 @@ class ShortReadingFiles:
         while True:
             try:
                 request = os.read(self._device, 1 << 17)
-            except OSError as error:
-                if error.errno == errno.ENOENT:  # the request was given up before it was read
+            except OSError as failure:
+                if failure.errno == errno.ENOENT:  # the request was given up before it was read
                     continue
                 return  # it was unmounted
             _, opcode, unique, node, *_ = _IN_HEADER.unpack_from(request)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dupwatch.suffixes import IMAGE_SUFFIXES
 from dupwatchd.index.decode import decode
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.model import Decoded
-from dupwatchd.suffixes import IMAGE_SUFFIXES, claims_to_be_a_picture
+from dupwatchd.suffixes import claims_to_be_a_picture
 from tests.conftest import Rgb, encoded, photo_like
 from tests.index.files import Entries, luma, png_chunk, tiff_directory
 

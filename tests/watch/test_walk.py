@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dupwatchd.suffixes import IMAGE_SUFFIXES
+from dupwatch.suffixes import IMAGE_SUFFIXES
 from dupwatchd.watch.ignore import DEFAULT_IGNORE
 from dupwatchd.watch.walk import Listing, WalkRules, walk
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dupwatchd.suffixes import IMAGE_SUFFIXES
+from dupwatch.suffixes import IMAGE_SUFFIXES
 from dupwatchd.watch.hints import Due, Hints
 from dupwatchd.watch.ignore import DEFAULT_IGNORE
 from dupwatchd.watch.walk import WalkRules, walk

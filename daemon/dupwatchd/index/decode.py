@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from PIL import UnidentifiedImageError
 from PIL.Image import Image
 
+from dupwatch.suffixes import RAW_SUFFIXES
 from dupwatchd.index.jpeg import average_jpeg
 from dupwatchd.index.jpeg_segments import read_head
 from dupwatchd.index.limits import DecodeLimits
@@ -18,7 +19,6 @@ from dupwatchd.index.thumbnail import Floats, to_bytes, upright
 from dupwatchd.index.unsupported import unsupported_kind
 from dupwatchd.index.webp import average_webp, check_memory
 from dupwatchd.model import Decoded
-from dupwatchd.suffixes import RAW_SUFFIXES
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 

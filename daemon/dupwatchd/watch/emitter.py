@@ -129,7 +129,7 @@ class TreeEmitter(EventEmitter):
         except Stopped:
             pass
         except Exception:  # noqa: BLE001 - whatever it was, the root must not stay deaf
-            _log.exception("%r: reading events failed; the root is watched anew", self.watch.raw_path)
+            _log.exception("%s: reading events failed; the root is watched anew", self.watch.raw_path)
             self.is_stale = True
             self._has_news()
         finally:

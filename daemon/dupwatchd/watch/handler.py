@@ -49,7 +49,7 @@ class HintingHandler(FileSystemEventHandler):
             if self._hints.are_too_many:
                 self._hints.everything(self._root)
         except Exception:  # noqa: BLE001 - watchdog's thread would end, and the root would be deaf
-            _log.exception("%r could not be handled; the root is looked through", event)
+            _log.exception("an event of %s could not be handled; the root is looked through", event.src_path)
             self._hints.everything(self._root)
 
     def _hint(self, event: FileSystemEvent) -> None:

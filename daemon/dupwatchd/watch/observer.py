@@ -118,7 +118,7 @@ class RootObserver(BaseObserver):
         except Stopped:
             raise
         except Exception:  # noqa: BLE001 - whatever it was: better a survey too many than a root that stays deaf
-            _log.exception("watching %r failed; it is watched anew", self.root)
+            _log.exception("watching %s failed; it is watched anew", self.root)
             self._renew_at = time.monotonic() + _CALM_SECONDS
             self.stopped_event.wait(_CALM_SECONDS)
         entry = event_queue.get(timeout=max(0.0, self._look_at - time.monotonic()))

@@ -1,0 +1,14 @@
+"""The suffixes that a picture may have, in lower case with their dot; the client and the service share them.
+
+Every suffix of IMAGE_SUFFIXES is read: tests/index/test_odd_files.py has a file for each.
+"""
+
+IMAGE_SUFFIXES = frozenset(
+    b".apng .avif .avifs .bmp .dds .dib .gif .heic .heics .heif .heifs .hif .icns .ico .j2c .j2k .jfi .jfif .jif .jp2"
+    b" .jpc .jpe .jpeg .jpf .jpg .jpg_large .jpm .jpx .jxl .mpo .pbm .pcx .pgm .pjp .pjpeg .png .pnm .ppm .psd .qoi"
+    b" .rgb .sgi .tga .tif .tiff .webp .xbm .xpm".split()
+)
+RAW_SUFFIXES = frozenset(
+    b".3fr .ari .arw .bay .cap .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mdc .mef .mos .mrw .nef .nrw"
+    b" .orf .pef .ptx .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
+)

@@ -335,7 +335,7 @@ def test_ended_at_any_moment_the_next_start_ends_in_the_same_answer(tmp_path: Pa
     root = many(tmp_path / "root", 200)
     expected = scanned(tmp_path / "undisturbed", root)
     random = np.random.default_rng()
-    for attempt in range(8):
+    for attempt in range(4):
         service = Service(tmp_path / f"s{attempt}", root).start()
         until(lambda service=service: service.log.exists() and "serving" in service.lines())  # type: ignore[misc]
         time.sleep(random.uniform(0, 1.5))

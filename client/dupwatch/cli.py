@@ -33,7 +33,7 @@ REFRESH_SECONDS = 1.0
 DAEMON_COMMANDS = ("check", "completion", "config", "forget", "run", "scan")  # of dupwatchd, for those who mix both up
 INCOMPLETE_ADVICE = "`dupwatch wait` returns when all is read; `dupwatch status` tells how far it is"
 
-_BYTES = click.Path(path_type=bytes)
+_BYTES = click.Path(path_type=bytes, readable=False)  # what cannot be read is told file by file, not as wrong usage
 _ENDPOINT_HELP = "Where the service listens: a socket file, or tcp://HOST:PORT."
 _KEYS_HELP = "Folder with client.key_secret and server.key, for a service that demands keys."
 

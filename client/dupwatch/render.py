@@ -22,6 +22,7 @@ Document = Mapping[str, Any]
 Cluster = Mapping[str, Any]
 File = Mapping[str, Any]
 
+OWN_MEASURES = ("mse", "structure")
 CSV_COLUMNS = (
     "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "verdict", "same_file_as", "reason",
 )  # fmt: skip
@@ -52,13 +53,17 @@ def json_line(document: Document) -> str:
 
 
 def write_csv(document: Document, stream: BinaryIO) -> None:
-    """Write a header and one record per file (RFC 4180, UTF-8); the bytes of a path are kept as they are."""
+    """Write a header and one record per file (RFC 4180, UTF-8); the bytes of a path are kept as they are.
+
+    A last column ``custom`` is there if the measure is the user's own.
+    """
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
     try:
         writer = csv.writer(text)
-        writer.writerow(("cluster", "keep", *CSV_COLUMNS))
+        columns = CSV_COLUMNS if document["measure"] in OWN_MEASURES else (*CSV_COLUMNS, "custom")
+        writer.writerow(("cluster", "keep", *columns))
         for cluster in document["clusters"]:
-            writer.writerows(_csv_record(cluster, file) for file in cluster["files"])
+            writer.writerows(_csv_record(cluster, file, columns) for file in cluster["files"])
     finally:
         text.detach()  # flushes, and leaves the caller's stream open
 
@@ -78,8 +83,17 @@ def is_spare(file: File, cluster: Cluster, document: Document) -> bool:
     """
     if file["keep"] or file.get("same_file_as") == cluster["files"][0]["path"]:
         return False
-    value = file[document["measure"]]
+    value = distance_of(file, document["measure"])
     return value is None or bool(value <= document["threshold"])
+
+
+def distance_of(file: File, measure: str) -> float | None:
+    """Return how far a file is from the one it is compared with, in the measure asked for; None if that is not told.
+
+    What a measure of the user's own says (``package.module:name``) stands under "custom".
+    """
+    value: float | None = file.get(measure if measure in OWN_MEASURES else "custom")
+    return value
 
 
 def is_complete(document: Document) -> bool:
@@ -126,10 +140,10 @@ def _write_json_list(entries: Iterable[str], stream: TextIO) -> None:
     stream.write("[]" if between == "[\n" else "\n]")
 
 
-def _csv_record(cluster: Cluster, file: File) -> Iterator[object]:
+def _csv_record(cluster: Cluster, file: File, columns: Sequence[str]) -> Iterator[object]:
     yield cluster["id"]
     yield "true" if file["keep"] else "false"
-    for column in CSV_COLUMNS:
+    for column in columns:
         value = file.get(column)
         if isinstance(value, bytes):
             yield value.decode("utf-8", "surrogateescape")
@@ -166,7 +180,7 @@ class _Figures(NamedTuple):
         size, pixels = human_bytes(file["bytes"]), f"{file['width']}×{file['height']}"
         if file["keep"]:
             return size, pixels, ""
-        distance = file.get(self.measure)
+        distance = distance_of(file, self.measure)
         if file.get("verdict") == "identical":
             return size, pixels, "identical"
         return size, pixels, "—" if distance is None else f"{distance:.{self.decimals}f}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from dupwatch.render import distance_of
 from dupwatch.terminal import Page, human_bytes
 
 Result = Mapping[str, Any]
@@ -99,8 +100,8 @@ def _figures(copy: Result, found: Result, page: Page) -> Iterator[str]:
     verdict = copy.get("verdict")
     if verdict == "identical":
         yield "identical (equal bytes)"
-    elif copy.get(measure) is not None:
-        value = f"{copy[measure]:.4f}" if copy[measure] < 1 else f"{copy[measure]:.1f}"
+    elif (distance := distance_of(copy, measure)) is not None:
+        value = f"{distance:.4f}" if distance < 1 else f"{distance:.1f}"
         yield f"{page.name(str(verdict or 'same picture'))} ({page.name(measure)} {value})"
     if copy.get("smaller"):
         yield "smaller than this one"

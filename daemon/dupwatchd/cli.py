@@ -27,7 +27,7 @@ from dupwatchd.errors import DupwatchError
 if TYPE_CHECKING:
     from dupwatchd.settings import Settings
 
-_FOLDER = click.Path(path_type=bytes)
+_FOLDER = click.Path(path_type=bytes, readable=False)  # `scan` itself says what it cannot list, and does the rest
 _CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
 
 

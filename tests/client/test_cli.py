@@ -29,6 +29,7 @@ from dupwatch.terminal import page_on
 from dupwatchd.serve.request_queue import RequestError
 from dupwatchd.serve.server import Server
 from tests.client.small_service import FILE_BYTES_MAX, KNOWN, ODD, SmallService, make_clusters, make_file
+from tests.conftest import WITH_PLAIN_RIGHTS
 
 COMMAND = [sys.executable, "-m", "dupwatch.cli"]
 ODD_TEXT = os.fsdecode(ODD)
@@ -230,6 +231,21 @@ def test_find_takes_folders_and_lists_and_sums_up(dupwatch: Dupwatch, tmp_path: 
         assert [file["known"] for file in answer["files"]] == known
     done = dupwatch("find", tmp_path / "card")
     assert (done.returncode, done.stderr) == (1, b"dupwatch: 2 known, 1 not known, 1 unreadable\n")
+
+
+def test_a_file_that_may_not_be_read_keeps_no_other_from_being_looked_up(
+    service: SmallService, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "known.jpg").write_bytes(KNOWN)
+    (tmp_path / "locked.jpg").write_bytes(KNOWN)
+    (tmp_path / "locked.jpg").chmod(0)
+    (tmp_path / "locked").mkdir(0)
+    asked = ["find", *(str(tmp_path / name) for name in ("locked.jpg", "locked", "known.jpg"))]
+    done = subprocess.run([*WITH_PLAIN_RIGHTS, *COMMAND, *asked], capture_output=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert b"locked.jpg: Permission denied" in done.stdout
+    assert b"locked: cannot list it: Permission denied" in done.stdout
+    assert b"known.jpg: 1 known" in done.stdout
 
 
 def test_find_explains_its_figures_in_words() -> None:

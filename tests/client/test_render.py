@@ -477,6 +477,25 @@ def test_the_distance_is_the_one_that_was_asked_for() -> None:
     assert "0.0123" not in text
 
 
+def test_the_distance_in_a_measure_of_the_users_own_is_shown_and_decides_what_is_spare() -> None:
+    files = [
+        make_file(b"/a", keep=True, custom=0.0),
+        make_file(b"/near", custom=3.0, structure=9.0),
+        make_file(b"/far", custom=7.0, structure=0.0),
+        make_file(b"/out of range", custom=None),
+    ]
+    document = make_document(files, measure="mine:average_hash", threshold=5)
+    assert "spare  4.2 MB  4000×3000    3.0  /near" in table(document)
+    assert re.search(r"other  4.2 MB  4000×3000    7.0  /far  near another copy only", table(document))
+    stream = io.BytesIO()
+    write_paths0(document, stream, spare_only=True)
+    assert stream.getvalue() == b"/near\0/out of range\0"
+    text = io.BytesIO()
+    write_csv(document, text)
+    records = list(csv.DictReader(io.StringIO(text.getvalue().decode())))
+    assert [record["custom"] for record in records] == ["0.0", "3.0", "7.0", ""]
+
+
 def test_a_long_path_gives_up_its_middle_and_keeps_the_file_name() -> None:
     long = b"/srv/" + b"very long folder name/" * 5
     document = make_document(

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from dupwatch.terminal import human_bytes
-from tests.conftest import encoded, photo_like
+from tests.conftest import WITH_PLAIN_RIGHTS, encoded, photo_like
 
 COMMAND = [sys.executable, "-m", "dupwatchd"]
 
@@ -127,6 +127,14 @@ def test_a_scan_without_news_and_copies_loads_no_array_library(photos: Path, sta
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, env=environment, check=True)
     assert b"apsw" in done.stderr
     assert b"numpy" not in done.stderr
+
+
+def test_a_folder_that_may_not_be_listed_is_told_and_is_no_wrong_usage(tmp_path: Path, state: Path) -> None:
+    (tmp_path / "locked").mkdir(0)
+    command = [*WITH_PLAIN_RIGHTS, *COMMAND, "scan", "--state", str(state), str(tmp_path / "locked")]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert f"cannot list {tmp_path}/locked: Permission denied".encode() in done.stderr
 
 
 def test_changes_between_scans_are_taken_over(photos: Path, state: Path) -> None:

@@ -67,6 +67,13 @@ def test_time_that_is_up_is_told_as_not_idle(index: Index) -> None:
     assert index.waiting.wait(Peer(b""), 0.05).result(20) == {"idle": False, "pending": 2}
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_who_has_no_time_for_a_quiet_while_is_told_how_it_is_at_the_end(index: Index, seconds: float) -> None:
+    assert index.waiting.wait(Peer(b""), seconds).result(20) == {"idle": False, "pending": 2}
+    index.rest()
+    assert index.waiting.wait(Peer(b""), seconds).result(20) == {"idle": True, "pending": 0}
+
+
 def test_a_moment_of_rest_between_two_changes_is_not_the_end(index: Index) -> None:
     answer = index.waiting.wait(Peer(b""), 60)
     for _ in range(20):

@@ -20,6 +20,7 @@ WAITERS_MAX = 1024
 # while after that; and for some looks, for on a busy machine those who would hear of it get their turn late, as we do.
 QUIET_SECONDS = 0.3
 QUIET_LOOKS = 6
+SHORT_SECONDS = 2 * QUIET_SECONDS  # who waits no longer wants to know how it is now, and is told that
 _QUIET_LOOK_SECONDS = 0.05
 _BUSY_LOOK_SECONDS = 1.0  # a hint that turns out to be none ends a busy time, too, and nobody tells
 
@@ -28,6 +29,7 @@ _BUSY_LOOK_SECONDS = 1.0  # a hint that turns out to be none ends a busy time, t
 class _Waiter:
     peer: Peer
     deadline: float
+    is_short: bool
     answer: "Future[WaitResult]"
     quiet_since: float = 0.0
     quiet_looks: int = 0  # since then
@@ -54,8 +56,11 @@ class Waiting:
         self._closed = False
 
     def wait(self, peer: Peer, seconds: float) -> "Future[WaitResult]":
-        """The answer for one client: set once nothing is pending, or after so many seconds; it may be cancelled."""
-        waiter = _Waiter(peer, time.monotonic() + seconds, Future())
+        """The answer for one client: set once nothing is pending, or after so many seconds; it may be cancelled.
+
+        Whoever waits for less than SHORT_SECONDS is told at the end whether nothing is pending at that moment.
+        """
+        waiter = _Waiter(peer, time.monotonic() + seconds, seconds < SHORT_SECONDS, Future())
         with self._changed:
             self._forget_cancelled()
             evicted = self._most_of_one_connection() if len(self._waiters) >= WAITERS_MAX else None
@@ -91,7 +96,9 @@ class Waiting:
                 self._forget_cancelled()
                 was_busy, rested = rested != self._rested, self._rested
                 idle = [one for one in self._waiters if one.look(now, is_quiet=is_quiet, was_busy=was_busy)]
-                late = [one for one in self._waiters if one.deadline <= now and one not in idle]
+                ended = [one for one in self._waiters if one.deadline <= now and one not in idle]
+                idle += [one for one in ended if is_quiet and one.is_short]
+                late = [one for one in ended if one not in idle]
                 for waiter in (*idle, *late):
                     del self._waiters[waiter]
                 if not idle and not late:

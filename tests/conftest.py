@@ -10,7 +10,7 @@ from PIL import Image
 
 Rgb = NDArray[np.uint8]
 
-# Before a command: it may read only what the rights of a file allow, also if root runs the tests.
+# Put before a command, this lets it read only what the rights of a file allow, also if root runs the tests.
 WITH_PLAIN_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 

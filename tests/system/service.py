@@ -32,8 +32,10 @@ class Service:
         *roots: Path | bytes,
         config: Path | None = None,
         flags: Sequence[str] = (),
+        before: Sequence[str] = (),
         **environment: str,
     ) -> None:
+        """``before``: a command that starts it."""
         place.mkdir(exist_ok=True)
         self.state = place / "state"
         self.endpoint = f"ipc://{place}/s"
@@ -41,6 +43,7 @@ class Service:
         self.roots = roots
         self._config = config
         self._flags = flags
+        self._before = before
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
@@ -58,7 +61,7 @@ class Service:
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "run", "--endpoint", self.endpoint, *self._flags, *arguments],
+                [*self._before, *COMMAND, "run", "--endpoint", self.endpoint, *self._flags, *arguments],
                 stdout=log,
                 stderr=log,
                 env=environment,

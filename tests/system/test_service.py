@@ -19,7 +19,7 @@ from PIL import Image
 from dupwatch import wire
 from dupwatch.client import Client
 from dupwatch.errors import RequestFailedError
-from tests.conftest import encoded, photo_like
+from tests.conftest import WITH_PLAIN_RIGHTS, encoded, photo_like
 from tests.system.service import Listener, Service, as_scanned, scanned, until
 from tests.system.test_scan import run
 
@@ -482,6 +482,7 @@ def test_what_is_no_root_any_more_is_in_no_answer_and_named(tmp_path: Path) -> N
     stays, goes = library(tmp_path / "stays"), library(tmp_path / "goes")
     config = tmp_path / "dupwatch.toml"
     config.write_text(f'roots = ["{stays}", "{goes}"]')
+    (goes / "only here.jpg").write_bytes(picture(30))
     with Service(tmp_path / "s", config=config) as service:
         service.settled()
         assert len(service.find(stays / "0.jpg")) == 4
@@ -496,6 +497,26 @@ def test_what_is_no_root_any_more_is_in_no_answer_and_named(tmp_path: Path) -> N
         [line] = service.ask("status")["problems"]
         assert f"{goes} is not among the roots any more" in line
         assert f"`dupwatchd forget {goes}`" in line
+        listener = Listener(service.endpoint)
+        (stays / "new small.jpg").write_bytes(smaller(30))
+        until(lambda: listener.has("indexed", path=os.fsencode(stays / "new small.jpg")))
+        (stays / "new.jpg").write_bytes(picture(30))
+        until(lambda: listener.has("matched", path=os.fsencode(stays / "new.jpg")))
+        others = [fields["other"] for topic, fields in listener.events if topic == "matched"]
+        assert others == [os.fsencode(stays / "new small.jpg")]
+
+
+def test_a_file_that_may_be_read_from_now_on_is_read(tmp_path: Path) -> None:
+    root = library(tmp_path / "root")
+    (root / "late.jpg").write_bytes(picture(40))
+    (root / "late.jpg").chmod(0)
+    with Service(tmp_path / "s", root, before=WITH_PLAIN_RIGHTS) as service:
+        service.settled()
+        assert service.ask("status")["failed"] == 1
+        (root / "late.jpg").chmod(0o644)
+        until(lambda: service.ask("status")["failed"] == 0)
+        service.settled()
+        assert [copy["path"] for copy in service.find(root / "late.jpg")] == [os.fsencode(root / "late.jpg")]
 
 
 # ---- told what to do

@@ -24,6 +24,8 @@ _COPY = (
     "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id"
 )
 
+_IN_FORCE = "folder.root_id != 0"  # the file lies under a root in force, see `roots`
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -101,7 +103,7 @@ def copies_of(database: Database, picture_ids: Iterable[int]) -> list[Copy]:
 
 def any_copy_of(database: Database, picture_id: int) -> Copy | None:
     """Some file that shows a picture."""
-    row = database.row(f"{_COPY} WHERE content.picture_id = ? LIMIT 1", (picture_id,))
+    row = database.row(f"{_COPY} WHERE content.picture_id = ? AND {_IN_FORCE} LIMIT 1", (picture_id,))
     return None if row is None else _copy(row)
 
 
@@ -112,10 +114,11 @@ def copy_of_file(database: Database, file_id: int) -> Copy | None:
 
 
 def another_copy(database: Database, copy: Copy, file_id: int) -> Copy | None:
-    """Some other file that shows the same picture; if that is flat, one of the same content."""
+    """Some other file under a root in force that shows the same picture; if that is flat, one of the same content."""
     row = database.row(
         f"{_COPY} JOIN picture ON picture.id = content.picture_id "
-        "WHERE content.picture_id = ? AND file.id != ? AND (NOT picture.flat OR content.id = ?) LIMIT 1",
+        f"WHERE content.picture_id = ? AND file.id != ? AND (NOT picture.flat OR content.id = ?) AND {_IN_FORCE} "
+        "LIMIT 1",
         (copy.picture_id, file_id, copy.content_id),
     )
     return None if row is None else _copy(row)
@@ -141,14 +144,14 @@ def _chunks(picture_ids: Iterable[int]) -> Iterator[list[int]]:
         yield wanted[start : start + _CHUNK]
 
 
-def nearest_match(database: Database, picture_id: int) -> tuple[int, bool] | None:
-    """The stored match of a picture that lies nearest in structure: the other one, and whether it is mirrored."""
+def matches_from_nearest(database: Database, picture_id: int) -> list[tuple[int, bool]]:
+    """The stored matches of a picture, the nearest in structure first: the other one, and whether it is mirrored."""
     rows = database.rows(
         "SELECT b, structure, mirrored FROM match WHERE a = ? "
-        "UNION ALL SELECT a, structure, mirrored FROM match WHERE b = ? ORDER BY 2 LIMIT 1",
+        "UNION ALL SELECT a, structure, mirrored FROM match WHERE b = ? ORDER BY 2",
         (picture_id, picture_id),
     )
-    return (rows[0][0], bool(rows[0][2])) if rows else None
+    return [(other, bool(mirrored)) for other, _, mirrored in rows]
 
 
 def copies_of_digest(database: Database, digest: bytes) -> list[Copy]:

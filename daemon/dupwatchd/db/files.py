@@ -151,6 +151,15 @@ def retry_unreadable(database: Database, root: bytes) -> None:
     )
 
 
+def retry_unreadable_ones(database: Database, folder_id: int, names: Iterable[bytes] | None = None) -> None:
+    """Likewise for the files that lie directly in one folder, or for those of them that have one of these names."""
+    retry = "UPDATE file SET pending = 1, failed = 0, error = NULL WHERE error IS NOT NULL AND folder_id = ?"
+    if names is None:
+        database.rows(retry, (folder_id,))
+    else:
+        database.many(f"{retry} AND name = ?", [(folder_id, name) for name in names])
+
+
 def any_undecodable(database: Database) -> bool:
     """Is there a content that could not be decoded?"""
     return bool(database.rows("SELECT 1 FROM content WHERE error IS NOT NULL LIMIT 1"))

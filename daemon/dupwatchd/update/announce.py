@@ -43,13 +43,17 @@ def _announce_file(database: Database, publish: Publish, measure: Measure, file_
 
 
 def _announce_match(database: Database, publish: Publish, measure: Measure, file_id: FileId, copy: Copy) -> None:
-    """Name one other file: one that shows the same picture, or else the picture that is nearest in structure."""
+    """Name one other file: one that shows the same picture, or else the nearest one in structure.
+
+    Files that are known from folders which are no roots any more do not count.
+    """
     other = answers.another_copy(database, copy, file_id)
     distance = (0.0, 0.0, 0, False)
-    if other is None and (nearest := answers.nearest_match(database, copy.picture_id)) is not None:
-        picture_id, mirrored = nearest
+    for picture_id, mirrored in answers.matches_from_nearest(database, copy.picture_id) if other is None else ():
         other = answers.any_copy_of(database, picture_id)
-        distance = measure(picture_id, copy.picture_id, mirrored=mirrored)
+        if other is not None:
+            distance = measure(picture_id, copy.picture_id, mirrored=mirrored)
+            break
     if other is not None:
         values = dict(zip(("mse", "structure", "turn", "mirrored"), distance, strict=True))
         publish("matched", {"path": copy.path, "other": other.path, **values})

@@ -20,7 +20,8 @@ from dupwatchd.watch.walk import WalkRules, list_folder
 def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Due, hold_back_share: float) -> Survey:
     """Take over what is new, changed and gone where the hints point.
 
-    If more than this share of a root's files is gone, nothing of that is taken away: the root is ``held_back``.
+    Files there that could not be read before are tried again. If more than this share of a root's files is gone,
+    nothing of that is taken away: the root is ``held_back``.
     """
     found = Survey()
     changes = Changes(database, found, tell=True)
@@ -37,7 +38,10 @@ def look(database: Database, roots: Sequence[bytes], rules: WalkRules, hints: Du
             *_compare_files(database, root, here.files, rules, changes),
             *_compare_folders(database, root, here.folders, rules, changes),
         ]
-        walk_and_compare(database, root, outermost(trees), rules, changes, None)
+        trees = outermost(trees)
+        for tree in trees:
+            files.retry_unreadable(database, tree)
+        walk_and_compare(database, root, trees, rules, changes, None)
         gone = changes.count_gone()
         if gone > 1 and files.has_at_most(database, root, int(gone / hold_back_share)):
             found.held_back.append(root)
@@ -63,6 +67,8 @@ def _compare_files(
     to_walk = []
     for folder, names in _by_folder(paths):
         known = files.known_folder(database, folder)
+        if known is not None:  # that a file may be read now changes neither its size nor its time
+            files.retry_unreadable_ones(database, known.folder_id, names)
         changed = difference_of_files(database, folder, known, names, root, rules) if known else None
         if changed is None:
             to_walk.append(folder)
@@ -83,6 +89,7 @@ def _compare_folders(
             to_walk.append(folder)
             continue
         changes.found.listed.append(folder)
+        files.retry_unreadable_ones(database, known.folder_id)
         changes.add(difference(database, listing, known))
         to_walk += files.folders_directly_in(database, folder).symmetric_difference(listing.folders)
     return to_walk

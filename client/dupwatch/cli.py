@@ -460,7 +460,3 @@ def _full_path(client: "Client", path: bytes) -> bytes:
     if not path.startswith(b"/"):
         raise WrongUsageError("the service is on another machine: name the folder with its full path there")
     return path
-
-
-if __name__ == "__main__":
-    main()

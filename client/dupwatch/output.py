@@ -180,6 +180,8 @@ def run(command: click.Command, known: type[Exception]) -> NoReturn:
     has_output = sys.stdout is not None
     _open_missing_streams()
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # until here the kernel would have ended the program
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if not has_output:
             raise click.UsageError("standard output is closed: there is nowhere to print the answer")
         command.main(standalone_mode=False)

@@ -16,13 +16,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
+from dupwatch.measures import OWN_MEASURES, distance_of
 from dupwatch.terminal import Page, cell_count, fold, human_bytes, page_on
 
 Document = Mapping[str, Any]
 Cluster = Mapping[str, Any]
 File = Mapping[str, Any]
 
-OWN_MEASURES = ("mse", "structure")
 CSV_COLUMNS = (
     "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "verdict", "same_file_as", "reason",
 )  # fmt: skip
@@ -85,15 +85,6 @@ def is_spare(file: File, cluster: Cluster, document: Document) -> bool:
         return False
     value = distance_of(file, document["measure"])
     return value is None or bool(value <= document["threshold"])
-
-
-def distance_of(file: File, measure: str) -> float | None:
-    """Return how far a file is from the one it is compared with, in the measure asked for; None if that is not told.
-
-    What a measure of the user's own says (``package.module:name``) stands under "custom".
-    """
-    value: float | None = file.get(measure if measure in OWN_MEASURES else "custom")
-    return value
 
 
 def is_complete(document: Document) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from dupwatch.render import distance_of
+from dupwatch.measures import distance_of
 from dupwatch.terminal import Page, human_bytes
 
 Result = Mapping[str, Any]

@@ -4,6 +4,7 @@ Worker processes import this module too: everything heavy is imported where it i
 """
 
 import dataclasses
+import gc
 import json
 import os
 import shlex
@@ -25,7 +26,7 @@ from dupwatchd import __version__
 from dupwatchd.errors import DupwatchError
 
 if TYPE_CHECKING:
-    from dupwatchd.settings import Settings
+    from dupwatchd.settings import Loaded, Settings
 
 _FOLDER = click.Path(path_type=bytes, readable=False)  # `scan` itself says what it cannot list, and does the rest
 _CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
@@ -96,8 +97,7 @@ def scan_command(
       dupwatchd scan ~/Photos --print0 --spare | xargs -0r ls -l
     """
     from dupwatch.progress import progress
-    from dupwatchd import scan, settings
-    from dupwatchd.settings import sources
+    from dupwatchd import scan
 
     flags: dict[str, Any] = {
         "state": state,
@@ -105,7 +105,7 @@ def scan_command(
         "index": {"workers": workers},
         "compare": {"measure": measure, "threshold": threshold, "mirrored": mirrored or None},
     }
-    chosen = settings.load(_given(flags), sources.find_file(config))
+    chosen = _loaded(flags, config).settings
     with progress(sys.stderr) as bars:
         document = scan.scan(chosen, folders, bars, limit)
     write_copies(document, form, spare)
@@ -215,14 +215,13 @@ def run_command(
     """
     import logging
 
-    from dupwatchd import run_log, service, settings
-    from dupwatchd.settings import sources
+    from dupwatchd import run_log, service
 
     if verbose and quiet:
         raise click.UsageError("choose one: --verbose or --quiet")
 
     flags = _given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
-    loaded = settings.load_with_origins(flags, sources.find_file(config, service=True))
+    loaded = _loaded(flags, config, service=True)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     with run_log.logging_of_run(level) as show_status:
         service.run(loaded, flags, show_status)
@@ -250,14 +249,13 @@ def config_command(
       dupwatchd config --config new.toml        is this file right?
       dupwatchd config --example >dupwatch.toml
     """
-    from dupwatchd import settings
     from dupwatchd.settings import printing, sources
 
     if example:
         click.echo(printing.example(), nl=False)
         return
     flags = {"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint}
-    loaded = settings.load_with_origins(_given(flags), sources.find_file(config, service=True))
+    loaded = _loaded(flags, config, service=True)
     click.echo(json.dumps(printing.as_document(loaded)) if as_json else printing.in_force(loaded), nl=as_json)
     installed = sources.installed_files()
     for other in installed[1:] if loaded.file in installed[:1] else []:
@@ -266,11 +264,22 @@ def config_command(
 
 def _index_meant(config: str | None, state: str | None) -> "Settings":
     """The settings of the index that `check` or `forget` is to look at; says on stderr if it is not the user's own."""
-    from dupwatchd import settings
-    from dupwatchd.settings import sources
     from dupwatchd.state import index_meant
 
-    return index_meant(settings.load_with_origins(_given({"state": state}), sources.find_file(config)), remark)
+    return index_meant(_loaded({"state": state}, config), remark)
+
+
+def _loaded(flags: dict[str, Any], config: str | None, *, service: bool = False) -> "Loaded":
+    """The settings, with those of the flags that were given; ``service``: as the service would find them.
+
+    The start is over with this, and rubbish is collected again, see `main`. Raises UsageError.
+    """
+    from dupwatchd import settings
+    from dupwatchd.settings import sources
+
+    loaded = settings.load_with_origins(_given(flags), sources.find_file(config, service=service))
+    gc.enable()
+    return loaded
 
 
 def _report_gaps(document: dict[str, Any]) -> None:
@@ -312,6 +321,9 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> NoReturn:
     """Run the command; every error we know ends as one line on stderr and its exit status."""
+    # Imports and the models of the settings make many objects that all stay; to look through them for rubbish again and
+    # again is wasted, and start-up is most of a scan that finds nothing new. `_loaded` switches it on again.
+    gc.disable()
     # The workers have the processors; a second thread of the matrix library would only spin against them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # pydantic would look through all installed packages for plug-ins at every start

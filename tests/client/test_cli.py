@@ -31,7 +31,7 @@ from dupwatchd.serve.server import Server
 from tests.client.small_service import FILE_BYTES_MAX, KNOWN, ODD, SmallService, make_clusters, make_file
 from tests.conftest import WITH_PLAIN_RIGHTS
 
-COMMAND = [sys.executable, "-m", "dupwatch.cli"]
+COMMAND = [sys.executable, "-m", "dupwatch"]
 ODD_TEXT = os.fsdecode(ODD)
 
 
@@ -441,6 +441,23 @@ def test_ctrl_c_ends_every_command_with_130_and_no_traceback(
     service.gate.set()
 
 
+@pytest.mark.parametrize("program", ["dupwatch", "dupwatchd"])
+def test_ctrl_c_during_the_start_ends_without_a_traceback(program: str) -> None:
+    import_watch = """
+import os, signal, sys
+class Watch:
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Watch())
+from {0}.__main__ import main
+sys.argv = ["{0}", "--help"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", import_watch.format(program)], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")  # to a shell that is 130
+
+
 # ---- what goes wrong
 
 
@@ -597,7 +614,7 @@ def test_completion_is_printed_and_knows_commands_and_flags(
 
 def test_the_client_loads_nothing_heavy(service: SmallService, environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "dupwatch.cli", "status"],
+        [sys.executable, "-X", "importtime", "-m", "dupwatch", "status"],
         env=environment, capture_output=True, check=True, text=True,
     )  # fmt: skip
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

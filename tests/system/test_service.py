@@ -677,7 +677,7 @@ def test_names_that_are_no_text_come_back_as_they_are(service: Service, root: Pa
     assert service.ask("rescan", dir=folder) == {}
     for command in (["status"], ["clusters"], ["clusters", "--json"]):
         done = subprocess.run(
-            [sys.executable, "-m", "dupwatch.cli", "--endpoint", service.endpoint, *command], capture_output=True
+            [sys.executable, "-m", "dupwatch", "--endpoint", service.endpoint, *command], capture_output=True
         )
         assert (done.returncode, b"\x1b" in done.stdout) == (0, False), done.stderr
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 1.0
 
 DAEMON_COMMANDS = ("check", "completion", "config", "forget", "run", "scan")  # of dupwatchd, for those who mix both up
-INCOMPLETE_ADVICE = "`dupwatch wait` returns when all is read; `dupwatch status` tells how far it is"
+WAIT_ADVICE = "`dupwatch wait` returns when the rest is read; `dupwatch status` tells how far it is"
+STATUS_ADVICE = "`dupwatch status` says why"
 
 _BYTES = click.Path(path_type=bytes, readable=False)  # what cannot be read is told file by file, not as wrong usage
 _ENDPOINT_HELP = "Where the service listens: a socket file, or tcp://HOST:PORT."
@@ -172,8 +173,9 @@ def clusters(
             inside = b"" if folder is None else folder.rstrip(b"/") + b"/"
             failures = all_failures(client)["failed"]
             document["failed"] = [one for one in failures if one["path"].startswith(inside)]
+        advice = _advice(client, document)
     write_copies(document, form, spare)
-    remark_if_incomplete(document, INCOMPLETE_ADVICE)
+    remark_if_incomplete(document, advice)
 
 
 @cli.command()
@@ -211,12 +213,13 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
                 found.append({"path": file, "known": False, "copies": [], "error": error})
             if not as_json:
                 _show_found(found[-1])
-    how_complete = completeness(found)
+        how_complete = completeness(found)
+        advice = _advice(client, how_complete)
     if as_json:
         _write_json({"files": found, **how_complete})
     elif len(found) != 1:
         remark(_found_summary(found))
-    remark_if_incomplete(how_complete, INCOMPLETE_ADVICE)
+    remark_if_incomplete(how_complete, advice)
     sys.exit(_found_status(found))
 
 
@@ -239,6 +242,7 @@ def failed(limit: int | None, offset: int, as_json: bool) -> None:
 
     with _client() as client:
         document = all_failures(client, limit, offset)
+        advice = _advice(client, document)
     found = document["failed"]
     if as_json:
         _write_json(document)
@@ -248,7 +252,7 @@ def failed(limit: int | None, offset: int, as_json: bool) -> None:
         click.echo("No more.")
     else:
         click.echo("Every file could be read." if render.is_complete(document) else "No failure so far.")
-    remark_if_incomplete(document, INCOMPLETE_ADVICE)
+    remark_if_incomplete(document, advice)
 
 
 @cli.command()
@@ -417,6 +421,19 @@ def _watch_status(client: "Client", as_json: bool) -> None:
             result = {"state": error.code, "problems": [str(error)]}
 
 
+def _advice(client: "Client", document: Mapping[str, Any]) -> str:
+    """Return what helps against an answer that is not complete: to wait does only while the service is at work."""
+    if document.get("complete", True):
+        return ""
+    try:
+        status = client.request("status")
+    except ClientError:
+        return STATUS_ADVICE  # what has been answered is shown all the same
+    state = status.get("state")
+    is_at_work = state != "paused" and (state != "idle" or status.get("pending"))
+    return WAIT_ADVICE if is_at_work else STATUS_ADVICE
+
+
 def _check_is_watched(client: "Client", folder: bytes) -> None:
     """Raise WrongUsageError if nothing of the folder lies under a root: then no answer about it means anything."""
     roots = [root["path"] for root in client.request("status").get("roots", ())]
@@ -454,8 +471,14 @@ def _found_status(found: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _full_path(client: "Client", path: bytes) -> bytes:
-    """Return a path as the service knows it, without links; raises WrongUsageError for what it cannot know."""
+    """Return a folder's path as the service knows it, without links.
+
+    Raises WrongUsageError for a file, and for what the service cannot know.
+    """
     if client.shares_paths:
+        if os.path.isfile(path):
+            folder = os.fsdecode(os.path.dirname(path) or b".")
+            raise WrongUsageError(f"{os.fsdecode(path)} is a file; name the folder it lies in: {folder}")
         return os.path.realpath(path)
     if not path.startswith(b"/"):
         raise WrongUsageError("the service is on another machine: name the folder with its full path there")

@@ -296,6 +296,24 @@ def test_an_answer_that_is_not_complete_says_so_to_people_and_programs(
         assert shown.stderr == b""
 
 
+def test_to_wait_is_only_advised_while_that_helps(dupwatch: Dupwatch, service: SmallService) -> None:
+    service.completeness = {"complete": False, "pending": 0, "incomplete_because": ["/srv/more is offline"]}
+    service.pending = 0
+    assert b"/srv/more is offline. `dupwatch status` says why\n" in dupwatch("clusters").stderr
+    service.state, service.pending = "paused", 2
+    assert b"`dupwatch wait`" not in dupwatch("failed").stderr
+    service.state, service.pending = "scanning", 0
+    assert b"`dupwatch wait` returns when the rest is read" in dupwatch("clusters").stderr
+
+
+def test_a_file_in_place_of_a_folder_is_wrong_usage(dupwatch: Dupwatch, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(KNOWN)
+    for command in (["clusters", "--under"], ["rescan"]):
+        done = dupwatch(*command, tmp_path / "a.jpg")
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert f"a.jpg is a file; name the folder it lies in: {tmp_path}" in done.stderr.decode()
+
+
 def test_failed_lists_all_with_reasons(dupwatch: Dupwatch, service: SmallService) -> None:
     assert json.loads(dupwatch("failed", "--json").stdout)["failed"][1] == {"path": ODD_TEXT, "error": "empty"}
     service.failures = [{"path": b"/srv/%05d.jpg" % number, "error": "truncated"} for number in range(10_500)]

@@ -114,6 +114,14 @@ def test_a_page_is_of_the_index_as_it_is(asked: Asked) -> None:
     assert is_closed(asked.open_readers[0])
 
 
+def test_a_page_of_a_moment_ago_says_so(asked: Asked) -> None:
+    assert asked.clusters()["complete"]
+    asked.working.is_busy_for_long, asked.working.changes = True, 2
+    answer = asked.clusters()
+    assert (answer["revision"], answer["complete"]) == (1, False)
+    assert answer["incomplete_because"] == ["the groups are those of a moment ago"]
+
+
 def test_pages_of_one_index_are_made_from_one_library(asked: Asked) -> None:
     for threshold in (0.01, 0.02, 0.01):
         assert asked.clusters(threshold=threshold, limit=1)["total_clusters"] == 3

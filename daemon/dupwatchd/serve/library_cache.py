@@ -88,6 +88,10 @@ class LibraryCache:
             if is_last:
                 moment.close()
 
+    def is_current(self, moment: Moment) -> bool:
+        """Whether neither the index nor its roots have changed since the moment was loaded."""
+        return moment.revision == self._index.changes and moment.roots == tuple(self._roots())
+
     def drop(self, moment: Moment) -> None:
         """Let the next question load the library anew."""
         with self._lock:
@@ -99,7 +103,7 @@ class LibraryCache:
         """Call now and then: no connection is left in the past, or the log of the database could only grow."""
         with self._lock:
             moment = self._current
-            if moment is None or self._is_current(moment):
+            if moment is None or self.is_current(moment):
                 return
             is_served = moment.roots == tuple(self._roots()) and self._index.is_busy_for_long
             if is_served and time.monotonic() < moment.renew_at + _KEPT_SECONDS:
@@ -115,9 +119,6 @@ class LibraryCache:
             unused = self._replace(None)
         if unused is not None:
             unused.close()
-
-    def _is_current(self, moment: Moment) -> bool:
-        return moment.revision == self._index.changes and moment.roots == tuple(self._roots())
 
     def _taken(self) -> Moment | None:
         """The moment that serves, with one user more; None if one has to be loaded first."""

@@ -139,11 +139,14 @@ class Questions:
         completeness = self._working.completeness()  # before the page: what comes meanwhile need not be in it
         for _ in range(2):
             with self._libraries.moment() as moment:
-                revision = moment.revision
+                revision, is_current = moment.revision, self._libraries.is_current(moment)
                 total, found = moment.library.page(moment.reader, question, self._live_checks(), limit, offset)
             if _are_there(found):
                 break
             self._libraries.drop(moment)  # it remembers files that have gone since
+        if not is_current:  # what has come in since is no longer pending, and not in the page either
+            because = [*completeness["incomplete_because"], "the groups are those of a moment ago"]
+            completeness = {**completeness, "complete": False, "incomplete_because": because}
         return {
             "measure": self._named(question.measure),
             "threshold": question.threshold,

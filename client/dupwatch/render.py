@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from dupwatch.measures import OWN_MEASURES, distance_of
-from dupwatch.terminal import Page, cell_count, fold, human_bytes, page_on
+from dupwatch.terminal import Page, cell_count, counted, fold, human_bytes, page_on
 
 Document = Mapping[str, Any]
 Cluster = Mapping[str, Any]
@@ -349,8 +349,3 @@ def _summary(document: Document, question: str, page: Page) -> list[str]:
         pending = document.get("pending")
         parts.append(f"not complete yet: {pending:,} pending" if pending else "not complete")
     return [page.paint(line, "head") for line in page.join(parts)]
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number and what is counted, as in ``1 file`` and ``1,200 files``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -10,17 +10,20 @@ from itertools import pairwise
 from typing import Any
 
 from dupwatch.measures import distance_of
-from dupwatch.terminal import Page, human_bytes
+from dupwatch.terminal import Page, counted, human_bytes
 
 Result = Mapping[str, Any]
 
-_COUNTS = ("files", "pictures", "matches", "failed", "pending")
+_COUNTS = {
+    "files": ("file", "files"), "pictures": ("picture", "pictures"), "matches": ("match", "matches"),
+    "failed": ("failed", "failed"), "pending": ("pending", "pending"),
+}  # fmt: skip
 
 
 def status_lines(status: Result, page: Page) -> Iterator[str]:
     """Yield the state of the service, what it is at, its roots, and what is wrong."""
     parts = [page.name(str(status.get("state", "?")))]
-    parts += [f"{status[name]:,} {name}" for name in _COUNTS if isinstance(status.get(name), int)]
+    parts += [counted(status[name], *nouns) for name, nouns in _COUNTS.items() if isinstance(status.get(name), int)]
     yield from (page.paint(line, "head") for line in page.join(parts))
     progress = status.get("progress")
     if isinstance(progress, Mapping):

@@ -1,5 +1,7 @@
 """The suffixes that a picture may have, in lower case with their dot; the client and the service share them.
 
+What they mean for the service, such as that a file claims to be a picture, is in `dupwatchd.suffixes`.
+
 Every suffix of IMAGE_SUFFIXES is read: tests/index/test_odd_files.py has a file for each.
 """
 

@@ -53,6 +53,11 @@ def human_bytes(count: int) -> str:
     return f"{value:.0f} PB"
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a number and what is counted, as in ``1 file`` and ``1,200 files``; ``many``: if it does not end in s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if character in _NAMED_ESCAPES:

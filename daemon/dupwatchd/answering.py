@@ -58,7 +58,7 @@ class Answering:
         updater.rested = self.waiting.notify
         finder = Finder(settings, state, thumbnail_px, updater.find, self._live_checks)
         stack.callback(finder.close)
-        self.server = self._new_server(finder)
+        self.server = self._new_server(finder, stack)
 
     def take_up_roots(self, roots: Sequence[bytes]) -> None:
         """From now on these are the roots in force; what is known of others is in no answer, and that is said."""
@@ -93,9 +93,10 @@ class Answering:
         is_there = presence([*away, *self._updater.survey.offline], inside=self.roots)
         return LiveChecks(measurer(self._settings, self._state, self._thumbnail_px), is_there, are_linked)
 
-    def _new_server(self, finder: Finder) -> Server:
+    def _new_server(self, finder: Finder, stack: ExitStack) -> Server:
         settings = self._settings
         uploads = Uploads(self._state, settings.index.max_file_mb << 20)
+        stack.callback(uploads.close)
         defaults = QuestionDefaults.of(settings)
         questions = Questions(
             self,

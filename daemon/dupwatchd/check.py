@@ -20,12 +20,12 @@ from dupwatchd.blocks.store import BlockStore, Stores, thumbnail_digest
 from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.db import facts, pictures, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
-from dupwatchd.errors import DamagedStateError, UsageError
+from dupwatchd.errors import DamagedStateError
 from dupwatchd.index.pool import WorkerPool
 from dupwatchd.interruption import stoppable
 from dupwatchd.model import FileId, Job, PictureId, Progress, Stamp
 from dupwatchd.settings import Settings
-from dupwatchd.state import act_as_owner, has_index, locked_state, stores_of
+from dupwatchd.state import act_as_owner, locked_state, require_index, stores_of
 
 _AT_ONCE = 1024
 
@@ -50,8 +50,7 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
     Run by root, it goes on with the rights of the directory's owner. Raises UsageError if there is no index, StateError
     if another process holds it.
     """
-    if not has_index(settings.state):
-        raise UsageError(f"no index in {settings.state}; name its directory with --state")
+    require_index(settings.state)
     act_as_owner(settings.state)
     findings = Findings()
     with ExitStack() as stack:

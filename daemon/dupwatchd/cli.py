@@ -133,7 +133,7 @@ def check_command(config: str | None, state: str | None, repair: bool, as_json: 
       dupwatchd check --state /var/lib/dupwatch
     """
     from dupwatch.progress import progress
-    from dupwatch.terminal import printable
+    from dupwatch.terminal import counted, printable
     from dupwatchd import check
 
     chosen = _index_meant(config, state)
@@ -151,7 +151,7 @@ def check_command(config: str | None, state: str | None, repair: bool, as_json: 
         for line in findings.left:
             click.echo(f"still wrong: {line}")
         if not findings.faults:
-            counts = f"{findings.pictures} pictures, {findings.matches} matches"
+            counts = f"{counted(findings.pictures, 'picture')}, {counted(findings.matches, 'match', 'matches')}"
             click.echo(f"all is sound in {printable(chosen.state)}: {counts}")
     sys.exit(1 if findings.left or (findings.faults and not findings.mended) else 0)
 
@@ -172,7 +172,7 @@ def forget_command(folder: bytes, config: str | None, state: str | None, as_json
       dupwatchd forget /mnt/old-phone
       systemctl stop dupwatchd && dupwatchd forget /srv/old; systemctl start dupwatchd
     """
-    from dupwatch.terminal import printable
+    from dupwatch.terminal import counted, printable
     from dupwatchd import forget
 
     done = forget.forget(_index_meant(config, state), folder)
@@ -182,7 +182,8 @@ def forget_command(folder: bytes, config: str | None, state: str | None, as_json
         in_root = None if done.in_root is None else os.fsdecode(done.in_root)
         click.echo(json.dumps({**values, **paths, "in_root": in_root}))
     else:
-        counts = f"{done.files} files in {done.folders} folders, {done.pictures} pictures"
+        places = f"{counted(done.files, 'file')} in {counted(done.folders, 'folder')}"
+        counts = f"{places}, {counted(done.pictures, 'picture')}"
         click.echo(f"forgotten in {printable(done.state)}: {printable(os.fsdecode(done.folder))}, {counts}")
     for root in done.kept_roots:
         remark(f"{os.fsdecode(root)} stays: it is one of the roots in the settings")
@@ -204,8 +205,9 @@ def run_command(
 ) -> None:
     """Watch folders, keep the index current, and answer questions until told to stop.
 
-    SIGTERM or Ctrl-C stops it cleanly, SIGHUP reads the settings file again. Ask it with `dupwatch`. The settings come
-    from flags, the environment and a file; `dupwatchd config` shows them. On a terminal it shows how far it is.
+    SIGTERM or Ctrl-C stops it cleanly, with exit status 0; SIGHUP reads the settings file again. Ask it with
+    `dupwatch`. The settings come from flags, the environment and a file; `dupwatchd config` shows them. On a terminal
+    it shows how far it is.
 
     \b
     Examples:
@@ -289,15 +291,15 @@ def _report_gaps(document: dict[str, Any]) -> None:
     for root in document["offline"]:
         remark(f"the disk of {os.fsdecode(root)} is not there, but photos are known on it: nothing was forgotten")
     if document["changing"]:
-        remark(f"{document['changing']} files were still being written; scan again when they rest")
+        were = "file was" if document["changing"] == 1 else "files were"
+        remark(f"{document['changing']:,} {were} still being written; scan again when they rest")
     if not document["files"] and not document["unreadable_folders"]:
         remark("no photos found")
 
 
 def _summary(document: dict[str, Any]) -> str:
     """Return in one line what a scan has found, and the next command worth typing."""
-    from dupwatch.render import counted
-    from dupwatch.terminal import human_bytes
+    from dupwatch.terminal import counted, human_bytes
 
     command = shlex.join(["dupwatchd", *sys.argv[1:]])
     if document["total_clusters"]:

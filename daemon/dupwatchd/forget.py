@@ -14,7 +14,7 @@ from dupwatchd.db.connection import open_database
 from dupwatchd.errors import UsageError
 from dupwatchd.paths import at_or_below
 from dupwatchd.settings import Settings
-from dupwatchd.state import act_as_owner, has_index, locked_state
+from dupwatchd.state import act_as_owner, locked_state, require_index
 from dupwatchd.update.tidy import tidy
 
 _MOST_FOLDERS_NAMED = 5
@@ -38,8 +38,7 @@ def forget(settings: Settings, folder: bytes) -> Forgotten:
 
     Raises UsageError if there is no index, or nothing of the folder is in it; StateError if another process holds it.
     """
-    if not has_index(settings.state):
-        raise UsageError(f"no index in {settings.state}; name its directory with --state")
+    require_index(settings.state)
     act_as_owner(settings.state)
     roots = [os.path.realpath(os.fsencode(root)) for root in settings.roots]
     with locked_state(settings.state) as state:

@@ -1,7 +1,8 @@
 """`dupwatchd run`: starts the threads that watch, update and serve, looks after them, and ends them in order.
 
 watch     events of the file system become hints (watch.watcher)
-updater   looks where hints point, takes in what changed; alone it writes to the database (update.updater)
+updater   looks where hints point, takes in what changed; once the threads run, it alone writes to the database
+          (update.updater)
 serve     the sockets, and the threads that answer from what was committed (serve.server, serve.request_queue)
 waiting   tells clients that wait when the index is up to date (serve.waiting)
 main      signals, the service manager; says that all is well only while the others turn
@@ -18,6 +19,7 @@ from datetime import datetime
 from types import FrameType
 from typing import Any
 
+from dupwatch.terminal import counted
 from dupwatchd import systemd
 from dupwatchd.answering import Answering
 from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
@@ -42,6 +44,7 @@ _CHECK_SECONDS = 10.0
 _STUCK_UPDATER_SECONDS = 120.0  # the longest piece of work between two signs of life, on a slow disk
 _STUCK_SERVER_SECONDS = 15.0
 _STOP_SECONDS = 4.0
+_ALSO_SAID = {"failed": (": ", "error"), "matched": (" = ", "other"), "moved": (" from ", "from")}  # of an event
 
 
 class Service:
@@ -105,6 +108,7 @@ class Service:
                 os._exit(0)
         if self._failed:
             raise StateError("the service failed; the line above says where")
+        _log.info("stopped")
 
     # the threads
 
@@ -172,11 +176,11 @@ class Service:
             self._is_up_to_date = True
             counts = self._updater.counts
             unreadable = f", {counts['failed']:,} of them not readable" if counts.get("failed") else ""
-            _log.info("up to date: %s photos%s", f"{counts.get('files', 0):,}", unreadable)
+            _log.info("up to date: %s%s", counted(counts.get("files", 0), "photo"), unreadable)
 
     def _status_line(self) -> str:
         counts = self._updater.counts
-        return f"{self._updater.state}; {counts.get('files', 0):,} files, {self._updater.pending:,} pending"
+        return f"{self._updater.state}; {counted(counts.get('files', 0), 'file')}, {self._updater.pending:,} pending"
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
@@ -229,7 +233,8 @@ class Service:
         return Watcher(self._roots, rules, self._hints, lambda line: _log.warning("%s", line), poll_seconds)
 
     def _publish(self, topic: str, event: dict[str, Any]) -> None:
-        _log.debug("%s %s", topic, event.get("path", b""))
+        joint, field = _ALSO_SAID.get(topic, ("", ""))
+        _log.debug("%s %s%s%s", topic, event.get("path", b""), joint, event.get(field, ""))
         self._server.publish(topic, event)
 
     def _may_work(self) -> bool:

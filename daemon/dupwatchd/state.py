@@ -1,5 +1,7 @@
 """The state directory: which one is meant, its lock, its stores, and what was fixed when it was made.
 
+It also decides which files are read again because the decoders or their limits are others than last time
+(`retry_after_upgrade`).
 Going in: the settings. Coming out: a locked directory with its database and stores. Only whoever holds the lock may
 write there; `locked_state` gives it, and it ends with the process.
 """
@@ -27,6 +29,16 @@ _DECODERS = ("opencv-python-headless", "pillow", "pillow-heif", "pillow-jxl-plug
 def has_index(state: str) -> bool:
     """Whether there is an index in a state directory, as far as the caller may look into it."""
     return os.path.exists(os.path.join(state, FILE_NAME))
+
+
+def require_index(state: str) -> None:
+    """Raise UsageError if there is no index in a state directory, or if the caller may not look into it."""
+    try:
+        os.stat(os.path.join(state, FILE_NAME))
+    except PermissionError:
+        raise UsageError(f"cannot look into {state}: permission denied; run it as the owner of the index") from None
+    except OSError:
+        raise UsageError(f"no index in {state}; name its directory with --state") from None
 
 
 def index_meant(loaded: Loaded, say: Callable[[str], None]) -> Settings:

@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 
+from dupwatch.terminal import counted, printable
 from dupwatchd.db import files
 from dupwatchd.db.connection import Database
 from dupwatchd.paths import at_or_below, outermost
@@ -61,7 +62,7 @@ def completeness(updater: Updater, states: Mapping[bytes, RootState], roots: Seq
     if not updater.started.is_set():
         because.append("the scan at the start is not finished")
     if pending:
-        because.append(f"{pending:,} {'change is' if pending == 1 else 'changes are'} not read yet")
+        because.append(f"{pending:,} {'change or file is' if pending == 1 else 'changes or files are'} not read yet")
     if updater.state == "indexing" and updater.progress.stage_name == "comparing":
         because.append("pictures are still being compared with each other")
     if not because and updater.state not in _NOT_AT_WORK and not updater.is_quiet:
@@ -77,10 +78,19 @@ def left_out_lines(reader: Database, roots: Sequence[bytes]) -> list[str]:
     known = files.known_folders(reader, b"/")
     folders = outermost(path for path in known if not any(at_or_below(path, root) for root in roots))
     return [
-        f"{os.fsdecode(folder)} is not among the roots any more: what is known of its {files.count(reader, folder):,} "
-        f"files is in no answer; `dupwatchd forget {shlex.quote(os.fsdecode(folder))}` drops it"
+        f"{os.fsdecode(folder)} is not among the roots any more: what is known of its "
+        f"{counted(files.count(reader, folder), 'file')} is in no answer; "
+        f"`dupwatchd forget {_shell_word(os.fsdecode(folder))}` drops it"
         for folder in folders[:_LINES_MAX]
     ]
+
+
+def _shell_word(path: str) -> str:
+    """A path so that it can be copied from a terminal to a shell; what cannot be shown is shown there escaped."""
+    if printable(path) == path:
+        return shlex.quote(path)
+    quoted = path.replace("'", "'\"'\"$'")  # without backslashes, which would be escaped once more
+    return f"$'{quoted}'"
 
 
 def _progress(updater: Updater) -> ProgressResult:

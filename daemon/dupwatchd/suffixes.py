@@ -1,4 +1,4 @@
-"""What the suffix of a path promises."""
+"""What the suffix of a path promises, for the service; the suffixes themselves are those of `dupwatch.suffixes`."""
 
 from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 

@@ -27,6 +27,12 @@ def refused(code: str, uploads: Uploads, peer: Peer, offset: int, size: int, pie
     assert caught.value.code == code
 
 
+def test_a_stop_leaves_nothing(uploads: Uploads, tmp_path: Path) -> None:
+    uploads.add_piece(Peer(b"1"), 0, 9, b"abc")
+    uploads.close()
+    assert kept(tmp_path) == []
+
+
 def test_pieces_make_a_file_with_its_suffix_that_is_removed_when_it_was_looked_up(
     uploads: Uploads, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import apsw
 import numpy as np
 import pytest
 
-from tests.conftest import encoded, photo_like
-from tests.system.test_scan import names, run, scan
+from tests.conftest import WITH_PLAIN_RIGHTS, encoded, photo_like
+from tests.system.test_scan import COMMAND, names, run, scan
 
 DATABASE = "dupwatch.sqlite"
 BLOCK = "blocks/000000.thumbnails"
@@ -102,6 +103,15 @@ DAMAGE = [
     forget_a_fact,
     lose_a_table,
 ]
+
+
+def test_an_index_that_may_not_be_looked_into_is_not_said_to_be_missing(state: Path) -> None:
+    state.chmod(0)
+    command = [*WITH_PLAIN_RIGHTS, *COMMAND, "check", "--state", str(state)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    state.chmod(0o700)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert f"cannot look into {state}: permission denied" in done.stderr.decode()
 
 
 def test_a_sound_index_is_said_to_be_sound(state: Path) -> None:

@@ -41,6 +41,7 @@ def test_the_end_of_the_scan_at_the_start_is_told_once(photos: Path, tmp_path: P
 def test_how_much_is_said_can_be_chosen(
     photos: Path, tmp_path: Path, flag: str, has_names: bool, has_news: bool
 ) -> None:
+    (photos / "2 again.jpg").write_bytes((photos / "2.jpg").read_bytes())
     os.rename(photos / "1.jpg", os.fsencode(photos) + b"/caf\xe9\x1b[31m.jpg")
     with Service(tmp_path / "s", photos, flags=[flag]) as service:
         service.settled()
@@ -48,8 +49,20 @@ def test_how_much_is_said_can_be_chosen(
             until(lambda: "up to date" in service.lines())
     lines = service.lines()
     assert (f"dupwatchd: indexed {photos}/caf\\xe9\\x1b[31m.jpg\n" in lines) == has_names
-    assert (f"dupwatchd: failed {photos}/broken.jpg\n" in lines) == has_names
-    assert ("up to date" in lines) == ("serving" in lines) == has_news
+    assert (f"dupwatchd: failed {photos}/broken.jpg: " in lines) == has_names
+    pairs = [(f"{photos}/2.jpg", f"{photos}/2 again.jpg"), (f"{photos}/2 again.jpg", f"{photos}/2.jpg")]
+    assert any(f"dupwatchd: matched {one} = {other}\n" in lines for one, other in pairs) == has_names
+    assert ("up to date" in lines) == ("serving" in lines) == lines.endswith("dupwatchd: stopped\n") == has_news
+
+
+def test_a_root_that_is_not_there_is_told_in_one_line(photos: Path, tmp_path: Path) -> None:
+    with Service(tmp_path / "s", photos, tmp_path / "missing") as service:
+        service.settled()
+        service.ask("rescan")
+        service.settled()
+        until(lambda: "up to date" in service.lines())
+    about = [line for line in service.lines().splitlines() if "missing" in line and "watching" not in line]
+    assert about == [f"dupwatchd: {tmp_path}/missing: offline: there is no such folder"]
 
 
 def test_progress_and_log_lines_share_a_terminal(tmp_path: Path) -> None:

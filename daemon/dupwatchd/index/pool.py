@@ -1,8 +1,9 @@
 """The pool of worker processes: jobs go in, outcomes come out.
 
 Each file is read once and hashed; it is decoded only if its content is not known yet. A worker may die, hang, take too
-much memory or, taken over by a hostile picture, send anything; what it sends is checked in ``messages``. Everything
-here belongs to the one thread that iterates over `WorkerPool.index`.
+much memory or, taken over by a hostile picture, send anything; what it sends is checked in ``messages``. What a dead
+worker held is tried again file by file, see ``chunks``. Everything here belongs to the one thread that iterates over
+`WorkerPool.index`.
 """
 
 import selectors

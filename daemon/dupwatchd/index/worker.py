@@ -1,7 +1,8 @@
-"""The worker process: reads and hashes the files that the pool names, and decodes those that the pool chooses.
+"""The worker process: reads and hashes the files that the pool names, and decodes those with new content.
 
-It is forked by the fork server, owns nothing but its socket, and may be killed at any moment. What it may cost is
-bounded by the kernel: if a picture needs more memory than it may have, the process exits and the pool blames the file.
+New is a content that `update/intake` does not know. The process is forked by the fork server, owns nothing but its
+socket, and may be killed at any moment. What it may cost is bounded by the kernel: if a picture needs more memory than
+it may have, the process exits and the pool blames the file.
 """
 
 import ctypes

@@ -3,7 +3,7 @@
 In: pieces of files, in order, one file at a time for each connection. Out: the path of a file that holds them all,
 with the suffix that the client named, for some formats are known by nothing else. The files lie in a folder of their
 own in the state directory, not in memory. They are removed once they were looked up, when their connection closes,
-and at the next start if the service was killed.
+when the service stops, and at the next start if it was killed.
 
 Bounded: one file by ``file_bytes_max``, the files of one user together likewise, and those of all users by twice that.
 A file counts with its full size as soon as it is begun. One that nobody goes on with gives way to others after a while.
@@ -46,10 +46,20 @@ class Uploads:
         self._count = 0
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            for name in os.listdir(self._folder):
-                os.unlink(os.path.join(self._folder, name))
+            self._empty()
         except OSError as error:
             raise StateError(f"cannot use {self._folder}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Remove all files; no client is connected any more."""
+        try:
+            self._empty()
+        except OSError:
+            pass  # the next start says what is wrong with the folder
+
+    def _empty(self) -> None:
+        for name in os.listdir(self._folder):
+            os.unlink(os.path.join(self._folder, name))
 
     def add_piece(self, peer: Peer, offset: int, size_bytes: int, piece: bytes) -> int:
         """Keep a piece of a file of ``size_bytes``; returns how many bytes of it have come.

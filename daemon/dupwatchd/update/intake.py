@@ -3,8 +3,7 @@
 The order within a batch: its thumbnails are written and synced, then one transaction stores them together with their
 files and matches. If that transaction does not happen, nothing of the batch counts.
 
-The intake owns the search among all known pictures. The thread that takes files in changes it; `find` may be called
-from any thread.
+The intake owns the search among all known pictures. The updater changes the search; any thread may call `find`.
 """
 
 import threading

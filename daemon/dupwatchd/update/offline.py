@@ -1,6 +1,7 @@
 """Decides that a folder is offline: the bare mount point of a disk that is not there.
 
-Nothing known below such a folder is forgotten, and nothing of it is shown.
+Nothing known below such a folder is forgotten, and nothing of it is shown. This is for what is stored;
+`watch/place.py` decides it for watching.
 """
 
 from dupwatchd.db import files

@@ -1,11 +1,12 @@
 """Keeps the index current, in one thread: looks where something may have changed, takes it in, tells what came of it.
 
 In go hints, and what other threads ask for (`Updater.rescan`, `pause`, `change` …); out come commits, events through
-`publish`, and attributes that any thread may read. This thread alone writes to the database. Whatever interrupts it
-(stop, pause, new settings) does so between two files; what has come in by then is committed.
+`publish`, and attributes that any thread may read. Once it runs, this thread alone writes to the database. Whatever
+interrupts it (stop, pause, new settings) does so between two files; what has come in by then is committed.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -140,7 +141,7 @@ class Updater:
 
     @property
     def pending(self) -> int:
-        """Changes seen and not yet committed; without what waits for a root that is offline."""
+        """Changes or files seen and not yet committed; without what waits for a root that is offline."""
         return self._hints.pending() + len(self._asked) + self.counts.get("unread", 0)
 
     @property
@@ -236,7 +237,9 @@ class Updater:
         for root in sorted(to_survey):  # one by one, so that little is left untold after an interruption
             found = survey(self._database, [root], work.rules, self.progress, tell=True)
             for path, reason in found.unreadable:
-                _log.warning("cannot list %s: %s", path, reason)
+                is_missing = path == root and not os.path.lexists(root)  # whoever watches it has said so
+                if not is_missing and (path, reason) not in self.survey.unreadable:
+                    _log.warning("cannot list %s: %s", path, reason)
             self._tell(found)
         rest = Due(due.files, due.folders, [*due.trees, *folders], [])
         if rest:

@@ -1,7 +1,7 @@
 """Keeps one root under watch: an observer of watchdog with an emitter for that root alone.
 
-The observer's thread turns events into hints, and looks at the root every two seconds: whether it is there, and still
-the same folder on the same disk. Whatever may have been missed (a queue that overflowed, a disk that came back, an
+The observer's thread turns events into hints, and checks every two seconds that the root is there, and still the same
+folder on the same disk. Whatever may have been missed (a queue that overflowed, a disk that came back, an
 emitter that died) is made good by one hint for the whole root, given when the root is under watch again. Each root has
 an observer and an emitter, two threads, so that a root that hangs keeps no other waiting.
 """

@@ -207,9 +207,9 @@ def _cluster_lines(cluster: Cluster, document: Document, skip: int, figures: _Fi
     """Yield what is said of a cluster; ``skip`` is how much of every path has been said before."""
     files = cluster["files"]
     head = [
-        f"cluster {page.name(str(cluster['id']))[:16]}",
+        f"group {page.name(str(cluster['id']))[:16]}",
         counted(len(files), "file"),
-        f"{human_bytes(cluster['reclaimable_bytes'])} reclaimable",
+        f"{human_bytes(cluster['reclaimable_bytes'])} to win",
         *(f"kept: {page.name(file['reason'])}" for file in files if file["keep"] and file.get("reason")),
     ]
     yield from (page.paint(line, "head") for line in page.join(head))
@@ -333,15 +333,15 @@ def _summary(document: Document, question: str, page: Page) -> list[str]:
     if clusters:
         spare = sum(is_spare(file, cluster, document) for cluster in clusters for file in cluster["files"])
         reclaimable = sum(cluster["reclaimable_bytes"] for cluster in clusters)
-        shown = counted(total, "cluster")
+        shown = counted(total, "group")
         parts = [
             shown if total == len(clusters) else f"{len(clusters):,} of {shown}",
             counted(spare, "spare file"),
-            f"{human_bytes(reclaimable)} reclaimable",
+            f"{human_bytes(reclaimable)} to win",
         ]
     else:
         none = "No copies" if is_complete(document) else "No copies found so far"
-        parts = [page.own(f"None of {counted(total, 'cluster')} shown" if total else f"{none}, {question}")]
+        parts = [page.own(f"None of {counted(total, 'group')} shown" if total else f"{none}, {question}")]
     for key, noun in (("failed", "file"), ("unreadable_folders", "folder")):
         if troubles := document.get(key):
             parts.append(f"{counted(len(troubles), noun)} not readable")

@@ -102,7 +102,7 @@ def test_clusters_come_in_all_forms_of_scan(dupwatch: Dupwatch) -> None:
     assert document["clusters"][0]["files"][0]["path"] == ODD_TEXT
     assert [one["path"] for one in document["failed"]] == ["/srv/photos/broken.jpg", ODD_TEXT]
     table = dupwatch("clusters").stdout
-    assert b"3 clusters" in table
+    assert b"3 groups" in table
     assert b"\x1b" not in table
     assert ODD in dupwatch("clusters", "--print0").stdout.split(b"\0")
     assert len(dupwatch("clusters", "--print0", "--spare").stdout.split(b"\0")) == 3 + 1

@@ -402,7 +402,7 @@ def test_the_kept_file_its_reason_and_every_copy_are_told() -> None:
         "Copies, structure ≤ 0.02 · in /p/\n"
         "\n"
         "           size     pixels      apart  file\n"
-        "cluster c0 · 9 files · 29.6 MB reclaimable · kept: most pixels\n"
+        "group c0 · 9 files · 29.6 MB to win · kept: most pixels\n"
         "  keep   4.2 MB  4000×3000             a.jpg\n"
         "  spare  212 kB  2000×1500     0.0123  b.jpg  same picture, smaller, turned 90°\n"
         "  spare  4.2 MB  4000×3000     0.0123  c.jpg  same picture, mirrored\n"
@@ -413,7 +413,7 @@ def test_the_kept_file_its_reason_and_every_copy_are_told() -> None:
         "  link   4.2 MB  4000×3000     0.0123  h.jpg  hard link of a copy above\n"
         "  other  4.2 MB  4000×3000     0.0300  i.jpg  near another copy only\n"
         "\n"
-        "1 cluster · 6 spare files · 29.6 MB reclaimable\n"
+        "1 group · 6 spare files · 29.6 MB to win\n"
     )
 
 
@@ -438,16 +438,15 @@ def test_a_narrow_terminal_has_the_figures_below_the_path() -> None:
     assert table(document, 40) == (
         "Copies, structure ≤ 0.02 · in /p/\n"
         "\n"
-        "cluster c0 · 2 files\n"
-        "4.2 MB reclaimable · kept: most pixels\n"
+        "group c0 · 2 files · 4.2 MB to win\n"
+        "kept: most pixels\n"
         "  keep   a.jpg\n"
         "         4.2 MB  4000×3000\n"
         "  spare  b.jpg\n"
         "         4.2 MB  4000×3000  0.0123\n"
         "         turned 180°\n"
         "\n"
-        "1 cluster · 1 spare file\n"
-        "4.2 MB reclaimable\n"
+        "1 group · 1 spare file · 4.2 MB to win\n"
     )
 
 
@@ -571,7 +570,7 @@ def test_an_answer_without_copies_says_so() -> None:
 
 def test_a_page_of_the_clusters_says_how_many_there_are() -> None:
     document = make_document([make_file(b"/a", keep=True), make_file(b"/b")], total_clusters=1204)
-    assert table(document).endswith("1 of 1,204 clusters · 1 spare file · 4.2 MB reclaimable\n")
+    assert table(document).endswith("1 of 1,204 groups · 1 spare file · 4.2 MB to win\n")
 
 
 def test_two_thousand_clusters_take_less_than_a_second() -> None:

@@ -46,20 +46,19 @@ class Uploads:
         self._count = 0
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            self._empty()
+            for name in os.listdir(self._folder):
+                os.unlink(os.path.join(self._folder, name))
         except OSError as error:
             raise StateError(f"cannot use {self._folder}: {error.strerror}") from error
 
     def close(self) -> None:
         """Remove all files; no client is connected any more."""
         try:
-            self._empty()
+            names = os.listdir(self._folder)
         except OSError:
-            pass  # the next start says what is wrong with the folder
-
-    def _empty(self) -> None:
-        for name in os.listdir(self._folder):
-            os.unlink(os.path.join(self._folder, name))
+            return  # the next start says what is wrong with the folder
+        for name in names:
+            _unlink(os.path.join(self._folder, name))
 
     def add_piece(self, peer: Peer, offset: int, size_bytes: int, piece: bytes) -> int:
         """Keep a piece of a file of ``size_bytes``; returns how many bytes of it have come.

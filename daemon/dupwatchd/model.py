@@ -5,7 +5,7 @@ Paths are bytes everywhere: a file name on Linux need not be text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NewType, Protocol
 
@@ -52,6 +52,38 @@ class ReadStatus(Enum):
     CHANGED = "changed"  # it kept changing while it was read
 
 
+class Verdict(Enum):
+    """What a look at two pictures says of them; the value is the word that is told everywhere."""
+
+    IDENTICAL = "identical"  # their files are equal byte by byte
+    SAME = "same"  # one picture: re-encoded, resized, turned, toned
+    CROPPED = "cropped"  # one shows a part of the other, or the other within a frame
+    RETOUCHED = "retouched"  # the same but in places: a caption, a watermark, another number
+    RECOLOURED = "recoloured"  # the same shapes in other colours, or in none
+    SIMILAR = "similar"  # another shot, another page: never a copy
+
+    @property
+    def code(self) -> int:
+        """The number that stands for it in the database, from 1; it never changes."""
+        return list(Verdict).index(self) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What tells originals from what was made of them; all of it is read from the bytes of one file."""
+
+    camera: str = ""  # make and model; empty: not known
+    captured: str = ""  # when the photo was taken, as ISO 8601; empty: not known
+    has_place: bool = False
+    rating: int = 0
+    edited: bool = False  # an editor or a messenger has put its name into the metadata
+    has_colour: bool = True
+    lossless: bool = False  # the format stores pixels as they were given to it
+    jpeg_grid: bool = False  # lossless pixels that carry the 8 × 8 blocks of a JPEG
+    quality: int = 0  # of a JPEG, 1 … 100 by its quantisation; 0: not known
+    scan_digest: bytes = b""  # of the coded pixels of a JPEG, without metadata; empty: no JPEG
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """A decoded content: its thumbnail and what the full picture is like."""
@@ -61,6 +93,10 @@ class Decoded:
     height: int
     format: str  # "JPEG", "HEIF", ...
     damage: str | None = None  # what is wrong with a file that could be read in spite of it; one line
+    proof: bytes = b""  # what the picture is looked at again with, see `proof.Proof`
+    frames: int = 1  # pictures in the file: frames of an animation, pages
+    frames_digest: bytes = b""  # 16 bytes that tell the frames and their durations; empty for a single picture
+    facts: Facts = field(default_factory=Facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,151 @@
+"""Which of two files that show the same picture is shown to be nearer the original.
+
+Not "made from": of two copies of one original, the coarser looks like a JPEG of the finer, and is further away.
+"""
+
+from enum import IntEnum
+
+from dupwatchd.compare.origin.candidate import Candidate
+from dupwatchd.compare.origin.fit import Fit, detail_ratio, fit, fit_scaled, has_detail
+from dupwatchd.compare.origin.laying import Pair, laid_upon
+
+CLEARLY = 0.15  # by so much one explanation must be better than its reverse
+CLEARLY_TONED = 0.3  # where a tone curve had to be guessed
+COARSER = 1.2  # times the sum of steps: coarser, and not the same quality by another encoder
+FINER = 6.0  # times the energy of fine detail: more than sharpening adds
+EQUAL_LOSSY = 0.12  # the same of two decoders of one lossy format
+RECODINGS = frozenset({"WEBP", "AVIF"})  # cameras write JPEG and HEIF; these are made from other files, unless shown
+DITHERED = frozenset({"GIF"})  # dots that stand for shades look like fine detail
+# Median differences of textured blocks, in grey levels, within which a picture counts as explained by another:
+NO_LOSS = 0.02  # equal pixels
+ROUNDED = 0.1  # equal but for the rounding of colours
+NEAR_JPEG = 0.6  # a JPEG of steps too fine for its lattice to be seen
+RESIZED = 0.3  # an enlargement, by the right way of resizing
+NEARLY_RESIZED = 0.75  # by a similar one
+MOST_STRETCHED = 2.0  # times the aspect of the other: more than what is cut off or turned explains
+MIN_VALUES = 60  # coefficients, for "this is no JPEG of that"
+
+
+class Direction(IntEnum):
+    """Which of two is nearer the original."""
+
+    FIRST = -1
+    NEITHER = 0  # nothing is shown
+    SECOND = 1
+
+
+def nearer(first: Candidate, second: Candidate) -> Direction:
+    """Which of two files that show the same picture is shown to be nearer the original.
+
+    ``nearer(a, b) == -nearer(b, a)``. No pixels are looked at where the coded pictures are equal, one is a RAW photo
+    or only one has colour. Else about 4 ms, 10 to 40 if one is resized; and nothing is shown if one has no luma, or if
+    their shapes are far from each other.
+    """
+    if first.scan and first.scan == second.scan:
+        return Direction(int(second.from_camera) - int(first.from_camera))
+    if (first.format == "RAW") != (second.format == "RAW"):
+        return Direction.FIRST if first.format == "RAW" else Direction.SECOND
+    if first.has_colour != second.has_colour:  # no colour comes from grey
+        return Direction.FIRST if first.has_colour else Direction.SECOND
+    if not (first.luma.size and second.luma.size and _alike_in_shape(first, second)):
+        return Direction.NEITHER
+    pair = laid_upon(first, second)
+    if pair.scaled and not has_detail(min(first.luma, second.luma, key=lambda luma: (luma.size, luma.shape))):
+        return Direction.NEITHER
+    how = fit_scaled if pair.scaled else fit
+    to_second, to_first = how(pair.first, pair.second), how(pair.second, pair.first)
+    is_first = _precedes(first, second, to_second, to_first, pair.scaled)
+    is_second = _precedes(second, first, to_first, to_second, pair.scaled)
+    shown = Direction(int(is_second) - int(is_first))
+    return _finer(first, second, pair) if pair.scaled and shown is Direction.NEITHER else shown
+
+
+def _alike_in_shape(first: Candidate, second: Candidate) -> bool:
+    """Copies are; and a strip of millions of pixels, as a hostile file has it, would take minutes to resize."""
+    aspects = [max(one.luma.shape) / min(one.luma.shape) for one in (first, second)]
+    return bool(max(aspects) < MOST_STRETCHED * min(aspects))
+
+
+def _finer(first: Candidate, second: Candidate, pair: Pair) -> Direction:
+    """The one with fine detail that the other lacks: that was enlarged from something smaller than both.
+
+    Only for pictures of different size: of two equally large ones the finer may as well have got film grain added.
+    """
+    ratio = detail_ratio(pair.first, pair.second)
+    if ratio > FINER and first.format not in DITHERED:
+        return Direction.FIRST
+    return Direction.SECOND if ratio < 1 / FINER and second.format not in DITHERED else Direction.NEITHER
+
+
+def _precedes(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:
+    """Is ``a`` shown to be nearer the original than ``b``? ``to_b``: how well b is explained by a."""
+    if _lacks_the_cameras_data(a, b):
+        return False
+    a_jpeg, b_jpeg = a.steps is not None, b.steps is not None
+    if a_jpeg and b_jpeg:
+        return _jpeg_before_jpeg(a, b, to_b, to_a)
+    if a_jpeg and b.lossless:
+        return _jpeg_before_lossless(a, to_b, to_a, scaled)
+    if b_jpeg and a.lossless:
+        return _lossless_before_jpeg(a, b, to_b, to_a, scaled)
+    if a_jpeg:
+        return b.format in RECODINGS and not scaled and to_a.values >= MIN_VALUES and not _jpeg_of_lossy(to_a, scaled)
+    if b_jpeg:
+        return _jpeg_of_lossy(to_b, scaled)
+    if a.lossless and b.lossless:
+        return _lossless_before_lossless(a, b, to_b, to_a, scaled)
+    if a.lossless != b.lossless and not scaled:  # the other is a WebP, AVIF, HEIF
+        equal = to_b.difference < EQUAL_LOSSY
+        return equal if b.lossless else not equal and b.format in RECODINGS
+    return False
+
+
+def _lacks_the_cameras_data(a: Candidate, b: Candidate) -> bool:
+    """A JPEG without it is hardly the source of one with it, of about the same size."""
+    return a.steps is not None and b.from_camera and not a.from_camera and b.luma.size >= 0.6 * a.luma.size
+
+
+def _jpeg_before_jpeg(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit) -> bool:
+    if to_b.carried and to_a.carried:  # as good as equal: the finer steps hold nothing more
+        return a.coarseness > COARSER * b.coarseness
+    first = to_b.rounded or to_a.carried
+    second = to_a.rounded or to_b.carried
+    clearly = CLEARLY_TONED if to_b.toned or to_a.toned else CLEARLY
+    return first and (not second or to_b.badness < to_a.badness - clearly)
+
+
+def _jpeg_before_lossless(a: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:
+    if to_a.carried:
+        return True
+    if scaled:
+        no_jpeg_of_it = to_a.beyond > 0.1
+        return to_b.difference < RESIZED or (to_b.difference < NEARLY_RESIZED and no_jpeg_of_it)
+    return to_b.difference < (NO_LOSS if a.has_fine_steps else ROUNDED)
+
+
+def _lossless_before_jpeg(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:
+    """``b`` is the JPEG."""
+    if _jpeg_before_lossless(b, to_a, to_b, scaled):
+        return False
+    if b.has_fine_steps and not scaled:
+        # Decoders differ by as much as such a JPEG from its source: the camera's data say more.
+        return to_b.difference < NEAR_JPEG and (a.from_camera or not b.from_camera)
+    return to_b.rounded
+
+
+def _lossless_before_lossless(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:
+    if not scaled:
+        return b.jpeg_grid and not a.jpeg_grid
+    if a.luma.size < b.luma.size:
+        return _enlarged(to_b, to_a)
+    return to_b.difference < NEARLY_RESIZED and not _enlarged(to_a, to_b)
+
+
+def _enlarged(to_larger: Fit, to_smaller: Fit) -> bool:
+    """The larger of two is explained by the smaller one, about as well as the reverse."""
+    return to_larger.difference < min(NEARLY_RESIZED, max(RESIZED, 1.5 * to_smaller.difference))
+
+
+def _jpeg_of_lossy(to_jpeg: Fit, scaled: bool) -> bool:
+    """A WebP or AVIF smooths what a JPEG kept, so that little lies beyond half a step only if the JPEG came later."""
+    return to_jpeg.rounded and to_jpeg.beyond <= (0.10 if scaled else 0.02)

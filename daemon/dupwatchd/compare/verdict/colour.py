@@ -1,0 +1,103 @@
+"""How the colours of two pictures that lie on each other differ, beyond what a white balance or a filter does.
+
+Chroma and luma of both on one small grid go in, values in whole steps come out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupwatchd.pixels import levels
+from dupwatchd.pixels.levels import Floats, Levels
+
+_SAMPLES = 1_500  # places that a fit is made on
+_ROUNDS = 4  # of fitting, each trusting less what the last one left over
+_OWN_NOISE = 2.0  # levels of chroma below which nothing is read out of a difference
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """What chroma shows; levels are those of Cb and Cr."""
+
+    strength: tuple[int, int]  # tenths of a level, the mean distance from grey of each
+    own: tuple[int, int]  # tenths of a level, what of it does not follow from brightness: none in a sepia
+    angle: int  # degrees by which the colours of one are turned against the other's, all in all
+    likeness: int  # per mille, of the colours as they are
+    centred: int  # per mille, of the colours less their mean
+    turned: int  # degrees by which a fit turns them
+    worst: int  # tenths of a level that the worst place is off by after that fit
+    stands_out: int  # hundredths, the worst place against the pair's own noise and colours
+
+
+def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Levels) -> Colours:
+    """Compares (2, h, w) chroma of two pictures on one grid; luma is (h, w)."""
+    chroma = [_smooth(plane) for plane in (source, target)]  # (2, h, w)
+    light = [(plane.astype(np.float32) - 128) * np.float32(1 / 128) for plane in (source_luma, target_luma)]
+    strength = [float(np.hypot(*one).mean()) for one in chroma]
+    own = [_own(one, its) for one, its in zip(chroma, light, strict=True)]
+    angle, likeness = _turned(*(one[0] + 1j * one[1] for one in chroma))
+    _, centred = _turned(*(one[0] - one[0].mean() + 1j * (one[1] - one[1].mean()) for one in chroma))
+    if own[0] > own[1]:  # the more colourful one tells the colours of the other, not the reverse
+        turned, worst, out = _fitted(chroma[0], chroma[1], light[0])
+    else:
+        turned, worst, out = _fitted(chroma[1], chroma[0], light[1])
+    return Colours(
+        (round(10 * strength[0]), round(10 * strength[1])),
+        (round(10 * own[0]), round(10 * own[1])),
+        round(angle),
+        round(1000 * likeness),
+        round(1000 * centred),
+        round(turned),
+        round(10 * worst),
+        round(100 * out),
+    )
+
+
+def _smooth(chroma: Levels) -> Floats:
+    return np.stack([levels.blurred(plane.astype(np.float32) - 128, 0.8) for plane in chroma])
+
+
+def _own(chroma: Floats, light: Floats) -> float:
+    """The deviation of chroma from what follows from luma alone."""
+    known = np.stack([np.ones(light.size, np.float32), light.ravel(), np.square(light.ravel())])
+    flat = chroma.reshape(2, -1)
+    rest = flat - _solved(known, flat, np.ones(light.size, np.float32)) @ known
+    return float(np.sqrt(np.square(rest).sum(axis=0).mean()))
+
+
+def _turned(a: NDArray[np.complex64], b: NDArray[np.complex64]) -> tuple[float, float]:
+    """The angle between two planes of colours in degrees, and how alike they are, 1 being the same hue everywhere."""
+    product = complex(np.vdot(b, a))
+    size = float(np.sqrt(np.square(np.abs(a)).sum() * np.square(np.abs(b)).sum())) + 1e-3
+    return float(np.degrees(np.angle(product))), product.real / size
+
+
+def _fitted(known: Floats, wanted: Floats, light: Floats) -> tuple[float, float, float]:
+    """Degrees that the best linear map turns colours, and the worst place after it: levels, and against the rest."""
+    terms = np.stack([known[0].ravel(), known[1].ravel(), np.ones(light.size, np.float32), light.ravel()])  # (4, N)
+    flat = wanted.reshape(2, -1)
+    step = max(1, light.size // _SAMPLES)
+    some, its = np.ascontiguousarray(terms[:, ::step]), np.ascontiguousarray(flat[:, ::step])
+    weights = np.ones(some.shape[1], np.float32)
+    for _ in range(_ROUNDS):
+        found = _solved(some, its, weights)
+        off = its - found @ some
+        error = np.hypot(off[0], off[1])
+        scale = 2 * max(_OWN_NOISE, float(np.partition(error, len(error) // 2)[len(error) // 2]))
+        weights = 1 / (1 + np.square(error * np.float32(1 / scale)))
+    turned = float(np.degrees(np.arctan2(found[1, 0] - found[0, 1], found[0, 0] + found[1, 1])))
+    off = flat - found @ terms
+    around = levels.root(levels.box_mean(np.square(off).sum(axis=0).reshape(light.shape), 3))
+    noise = max(_OWN_NOISE, float(np.partition(around.ravel(), around.size // 2)[around.size // 2]))
+    strong = levels.box_mean(np.maximum(np.hypot(*known), np.hypot(*wanted)), 3)
+    against = around / np.sqrt(noise * noise + np.square(0.25 * strong))
+    return turned, float(around.max()), float(against.max())
+
+
+def _solved(terms: Floats, wanted: Floats, weights: Floats) -> Floats:
+    """Weighted least squares of (K, N) by (T, N) terms, with little weight on large factors: (K, T)."""
+    weighted = terms * weights
+    normal = (weighted @ terms.T).astype(np.float64)
+    normal[np.diag_indices(len(normal))] += 1e-3 * terms.shape[1]
+    return np.linalg.solve(normal, (weighted @ wanted.T).astype(np.float64)).T.astype(np.float32)

@@ -1,0 +1,195 @@
+"""One picture laid onto another: which place of the one shows what a place of the other shows.
+
+Luma of two pictures goes in, an affine map comes out (x and y scales apart, so that a squeezed copy fits too), found
+by least squares from the place where their outlines match; shapes decide, not tones. Whoever calls says which picture
+is laid onto which, so that the result does not depend on the order in which two pictures are given.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from dupwatchd.pixels import levels
+from dupwatchd.pixels.levels import Floats, Levels, Map, Size
+
+_ITERATIONS = 6  # at most, at each
+_RIM = 0.06  # of each side is left out: borders and what only one of the two shows
+_SOFTNESS_PX = 0.9  # both are blurred by this deviation, so that slopes reach to where the other one lies
+_SETTLED_PX = 0.01  # a step that moves no corner by more ends a search, at the size it is made at
+_NEAR_PX = 0.8  # that slopes reach
+_UNMOVED_PX = 0.03  # too little to be worth interpolating
+_MOST_STRETCH = 1.6  # in area; what is stretched further is no copy that this search is for
+_LEAST_SHARED = 0.3  # of the target
+_WORTH = 0.98  # another map than the first is taken only if it lowers the misfit to this share
+_MOST_ERROR = 40.0  # grey levels that one place counts as at most
+_OUTLINES = np.eye(2, 3)  # the map that lays outlines onto each other, in halves of their sides
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """The share of each picture that the other one shows."""
+
+    source: float
+    target: float
+
+
+def whole_onto_whole(source: Levels | Floats, target: Levels | Floats) -> Map:
+    """The map that lays the outlines of two planes onto each other."""
+    x, y = source.shape[1] / target.shape[1], source.shape[0] / target.shape[0]
+    return np.array([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5]])
+
+
+def joined(*maps: Map) -> Map:
+    """The map that makes the last one's step first."""
+    result = np.eye(3)
+    for map_ in maps:
+        result = result @ np.vstack([map_, [0, 0, 1]])
+    return result[:2]
+
+
+def inverse(map_: Map) -> Map:
+    """The map from the source to the target."""
+    return joined(np.linalg.inv(np.vstack([map_, [0, 0, 1]]))[:2])
+
+
+def register(source: Levels, target: Levels, sides_px: tuple[int, ...]) -> Map:
+    """The map from a target (H, W) to a source (h, w), both luma; that of their outlines if none fits better.
+
+    It is looked for at several sizes, from coarse to fine, each about so many pixels squared in area.
+    """
+    finest = _Pair.shrunk(source, target, sides_px[-1])
+    found = finest.descend(_OUTLINES)
+    if found is None or finest.moved_px(found) > _NEAR_PX:  # slopes do not reach that far; those of smaller sizes do
+        found = _OUTLINES
+        for side in sides_px:
+            pair = finest if side == sides_px[-1] else _Pair.shrunk(source, target, side)
+            better = pair.descend(found)
+            found = found if better is None else better
+    if finest.moved_px(found) < _UNMOVED_PX or finest.misfit(found) > _WORTH * finest.misfit(_OUTLINES):
+        return whole_onto_whole(source, target)
+    return joined(_halves(source), found, inverse(_halves(target)))
+
+
+def overlap(map_: Map, source_size: Size, target_size: Size) -> Overlap:
+    """How much of each picture lies within the other, by their outlines."""
+    outline = (corners(target_size) @ map_.T).astype(np.float32)  # of the target, in the source
+    frame = corners(source_size)[:, :2].astype(np.float32)
+    shared, area = levels.shared_area(outline, frame)
+    return Overlap(shared / (source_size[0] * source_size[1]), shared / max(1e-6, area))
+
+
+def corners(size: Size) -> Map:
+    """The corners of a plane, around: (4, 3), each (x, y, 1)."""
+    right, bottom = size[0] - 0.5, size[1] - 0.5
+    return np.array([[-0.5, -0.5, 1], [right, -0.5, 1], [right, bottom, 1], [-0.5, bottom, 1]])
+
+
+class _Pair(NamedTuple):
+    """Two pictures at one size, a little blurred. Maps between them are in halves of their sides, from the middle."""
+
+    source: Floats
+    target: Floats
+    inner: tuple[slice, slice]  # of the target: what is looked at
+
+    @classmethod
+    def shrunk(cls, source: Levels, target: Levels, side_px: int) -> "_Pair":
+        """To side_px² pixels in area, where they are larger."""
+        small = _shrunk(target, side_px)
+        height, width = small.shape
+        top, left = max(1, int(_RIM * height)), max(1, int(_RIM * width))
+        return cls(_shrunk(source, side_px), small, (slice(top, height - top), slice(left, width - left)))
+
+    def seen(self, map_: Map) -> Floats:
+        """The source as the target sees it, where it is looked at: (N,)."""
+        between = joined(_halves(self.source), map_, inverse(_halves(self.target)))
+        return levels.warped(self.source, between, self.target.shape[1::-1])[self.inner].ravel()
+
+    def descend(self, start: Map) -> Map | None:
+        """Gauss-Newton steps on the target's slopes, weighted so that what differs in few places pulls little.
+
+        None if they lead astray.
+        """
+        wanted = self.target[self.inner].ravel()
+        slopes = _slopes(self.target, self.inner)
+        map_ = start
+        for _ in range(_ITERATIONS):
+            fit = _fit(self.seen(map_), wanted)
+            if fit is None:
+                return None
+            residual, weights = fit
+            weighted = slopes * weights
+            normal = (weighted @ slopes.T).astype(np.float64)
+            normal[np.diag_indices(6)] *= 1.0001
+            normal[np.diag_indices(6)] += 1e-3
+            step = cast("Map", np.linalg.solve(normal, (weighted @ residual).astype(np.float64)).reshape(2, 3))
+            map_ = joined(map_, inverse(_OUTLINES + step))
+            if not 1 / _MOST_STRETCH < np.linalg.det(map_[:, :2]) < _MOST_STRETCH:
+                return None
+            if self._px(step) < _SETTLED_PX:
+                break
+        return map_
+
+    def misfit(self, map_: Map) -> float:
+        """Grey levels that the two differ by on average, and more where they share less."""
+        seen = self.seen(map_)
+        fit = _fit(seen, self.target[self.inner].ravel())
+        if fit is None:
+            return float("inf")
+        known = seen > -1
+        error = float(np.minimum(np.abs(fit[0]), _MOST_ERROR)[known].mean())
+        return error * (2 - np.count_nonzero(known) / known.size)
+
+    def moved_px(self, map_: Map) -> float:
+        """The most that a corner is moved."""
+        return self._px(map_ - _OUTLINES)
+
+    def _px(self, change: Map) -> float:
+        longer: int = max(self.target.shape)
+        return float(np.abs(change).sum(axis=1).max()) * longer / 2
+
+
+def _shrunk(plane: Levels, side_px: int) -> Floats:
+    height, width = plane.shape
+    scale = min(1.0, side_px / (width * height) ** 0.5)
+    small = levels.resized(plane, (max(8, round(width * scale)), max(8, round(height * scale))))
+    return levels.blurred(small.astype(np.float32), _SOFTNESS_PX)
+
+
+def _halves(plane: Levels | Floats) -> Map:
+    """The map from halves of a plane's sides, from its middle, to its pixels."""
+    height, width = plane.shape
+    return np.array([[width / 2, 0, (width - 1) / 2], [0, height / 2, (height - 1) / 2]])
+
+
+def _slopes(target: Floats, inner: tuple[slice, slice]) -> Floats:
+    """How luma changes with each number of a step: (6, N)."""
+    height, width = target.shape
+    across, down = levels.slopes(target)
+    across, down = across[inner] * np.float32(width / 2), down[inner] * np.float32(height / 2)
+    x = np.arange(1 - width, width, 2, dtype=np.float32)[inner[1]] / width
+    y = np.arange(1 - height, height, 2, dtype=np.float32)[inner[0], None] / height
+    return np.stack([part.ravel() for part in (across * x, across * y, across, down * x, down * y, down)])
+
+
+def _fit(seen: Floats, wanted: Floats) -> tuple[Floats, Floats] | None:
+    """What is seen, in the tones of what is wanted, less that, and how much each place counts: (N,) each.
+
+    None if too little of the source is seen, or nothing in it.
+    """
+    known = (seen > -1).astype(np.float32)
+    total = float(known.sum())
+    if total < _LEAST_SHARED * known.size:
+        return None
+    weights = known
+    for _ in range(2):
+        total = float(weights.sum())
+        a, b = seen - (weights @ seen) / total, wanted - (weights @ wanted) / total
+        spread = float(weights @ (a * a))
+        if spread < 1e-3 * total:
+            return None
+        residual = a * np.float32(float(weights @ (a * b)) / spread) - b
+        size = np.abs(residual)
+        scale = max(1.0, 3.0 * float(weights @ np.minimum(size, _MOST_ERROR)) / total)
+        weights = known / (1 + np.square(size * np.float32(1 / scale)))
+    return residual, weights

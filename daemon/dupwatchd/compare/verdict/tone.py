@@ -1,0 +1,243 @@
+"""One picture given the tones of another, so that what still differs is not brightness, contrast or tint.
+
+Samples of both go in, a curve comes out that rises (a picture and its negative are not copies) and that follows most
+of the samples, not those that a caption or a sticker changed. Luma may also depend on colour, in whole: a photo made
+warmer or turned to grey with other weights is the same photo.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupwatchd.pixels import levels
+from dupwatchd.pixels.levels import Floats, Levels
+
+_BIN = 8  # grey levels a bin
+_BINS = 256 // _BIN
+_FEWEST = 6  # samples a bin needs to have a say
+# Where nothing is clipped, tones rise at least so steeply: else a caption could vanish in a curve that is flat there.
+_LEAST_SLOPE = 0.35
+_DARKEST, _BRIGHTEST = 8, 247  # beyond these a picture may be clipped, and the curve flat
+_ROUNDS = 3  # of fitting, each trusting less what the last one left over
+_FITS_WELL = 0.03  # deviations: what leaves no more need not be fitted better
+_UNCHANGED = 3.0  # grey levels that noise moves a curve by
+_WORTH = 0.9  # curves a channel are taken if they lower the misfit to this share
+_MOST_APART = 50  # grey levels between the curves of two channels
+_LEAST_COLOUR = 0.01  # less is not worth the time
+_MOST_COLOUR = 0.6  # grey levels of luma a level of chroma may make
+
+
+class Samples(NamedTuple):
+    """Some places of a picture, (N,) each."""
+
+    luma: Levels
+    blue: Levels  # Cb
+    red: Levels  # Cr
+
+    def channels(self) -> Levels:
+        """Red, green and blue: (3, N)."""
+        return _rgb(self.luma.astype(np.float32), self.blue.astype(np.float32), self.red.astype(np.float32))
+
+
+class Tone(Protocol):
+    """How luma of one picture follows from luma and chroma of another."""
+
+    @property
+    def misfit(self) -> float:
+        """What is left of the samples, in deviations of what was to be found."""
+
+    @property
+    def rise(self) -> float:
+        """The largest distance of a curve from no change, over the tones that occur."""
+
+    def of(self, luma: Levels, chroma: Levels) -> Floats:
+        """Luma (H, W) in the other picture's tones; chroma (2, h, w) is of the same area."""
+
+
+@dataclass(frozen=True, slots=True)
+class LumaTone:
+    """A curve of luma, and a share of chroma: brightness, contrast, a white balance, a filter before turning grey."""
+
+    curve: Floats  # (256,)
+    blue: float  # grey levels a level of Cb
+    red: float  # grey levels a level of Cr
+    misfit: float
+    rise: float
+
+    def of(self, luma: Levels, chroma: Levels) -> Floats:
+        """See `Tone`."""
+        found = levels.looked_up(luma, self.curve)
+        if max(abs(self.blue), abs(self.red)) < _LEAST_COLOUR:
+            return found
+        by_colour = chroma.astype(np.float32) - 128
+        change = by_colour[0] * np.float32(self.blue) + by_colour[1] * np.float32(self.red)
+        found += levels.stretched(change, luma.shape[1::-1])
+        np.clip(found, 0, 255, out=found)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTone:
+    """A curve each of red, green and blue: what brightness and contrast do where a channel is clipped."""
+
+    curves: tuple[Floats, Floats, Floats]  # (256,) each
+    misfit: float
+    rise: float
+
+    def of(self, luma: Levels, chroma: Levels) -> Floats:
+        """See `Tone`."""
+        blue, red = (levels.stretched(plane, luma.shape[1::-1]).astype(np.float32) for plane in chroma)
+        return _mixed([levels.looked_up(*one) for one in zip(_rgb(luma, blue, red), self.curves, strict=True)])
+
+
+def fit(source: Samples, target: Samples) -> Tone:
+    """How the target's luma follows from the source; the samples are of the same places."""
+    by_luma = _fit_luma(source, target)
+    if not may_fit_better(by_luma):
+        return by_luma
+    by_channel = _fit_channels(source, target)
+    return by_channel if by_channel is not None and by_channel.misfit < _WORTH * by_luma.misfit else by_luma
+
+
+def may_fit_better(found: Tone) -> bool:
+    """Whether another way is worth a try: something is left, and tones were changed."""
+    return found.misfit > _FITS_WELL and found.rise > _UNCHANGED
+
+
+def _fit_luma(source: Samples, target: Samples) -> LumaTone:
+    x, y = source.luma.astype(np.float32), target.luma.astype(np.float32)
+    blues, reds = source.blue.astype(np.float32) - 128, source.red.astype(np.float32) - 128
+    bins = (source.luma // _BIN).astype(np.intp)
+    weights = np.ones(len(x), np.float32)
+    by_blue = by_red = 0.0
+    for _ in range(_ROUNDS):
+        rest = y - by_blue * blues - by_red * reds
+        curve = _rising(bins, x, rest, weights)
+        residual = y - curve[source.luma]
+        by_blue, by_red = _colour_slopes(bins, blues, reds, residual, weights)
+        error = np.abs(residual - by_blue * blues - by_red * reds)
+        weights = _weights(error)
+    return LumaTone(curve, by_blue, by_red, _misfit(error, y), _rise(curve, source.luma))
+
+
+def _fit_channels(source: Samples, target: Samples) -> ChannelTone | None:
+    """None if the channels change too differently for one picture: that is another colour."""
+    given, wanted = source.channels(), target.channels().astype(np.float32)
+    y = target.luma.astype(np.float32)
+    bins = (given // _BIN).astype(np.intp)
+    weights = np.ones(len(y), np.float32)
+    for _ in range(_ROUNDS):
+        curves = [_rising(bins[c], given[c].astype(np.float32), wanted[c], weights) for c in range(3)]
+        error = np.abs(_mixed([curve[one] for curve, one in zip(curves, given, strict=True)]) - y)
+        weights = _weights(error)
+    for one, curve in zip(given, curves, strict=True):
+        low, high = int(_part(one, 0.02)), int(_part(one, 0.98))
+        if max(np.abs(curve - other)[low : high + 1].max() for other in curves) > _MOST_APART:
+            return None
+    rise = max(_rise(curve, one) for curve, one in zip(curves, given, strict=True))
+    return ChannelTone((curves[0], curves[1], curves[2]), _misfit(error, y), rise)
+
+
+def _rgb(luma: Levels | Floats, blue: Floats, red: Floats) -> Levels:
+    """Red, green and blue as JPEG defines them: (3, …)."""
+    b, r = blue - np.float32(128), red - np.float32(128)
+    half = luma + np.float32(0.5)
+    green = half - np.float32(0.344) * b - np.float32(0.714) * r
+    channels = (half + np.float32(1.402) * r, green, half + np.float32(1.772) * b)
+    return np.stack([np.clip(channel, 0, 255).astype(np.uint8) for channel in channels])
+
+
+def _mixed(channels: list[Floats]) -> Floats:
+    """Luma of red, green and blue."""
+    shares = np.float32(0.299), np.float32(0.587), np.float32(0.114)
+    mixed: Floats = np.add.reduce([share * one for share, one in zip(shares, channels, strict=True)], dtype=np.float32)
+    return mixed
+
+
+def _weights(error: Floats) -> Floats:
+    """What most places are off by counts in full."""
+    scale = max(2.0, 2.5 * _part(error, 0.5))
+    weights: Floats = 1 / (1 + np.square(error * np.float32(1 / scale)))
+    return weights
+
+
+def _misfit(error: Floats, wanted: Floats) -> float:
+    return sum(_part(error, share) for share in (0.5, 0.9, 0.98)) / max(4.0, float(wanted.std()))
+
+
+def _rise(curve: Floats, levels: Levels) -> float:
+    low, high = int(_part(levels, 0.01)), int(_part(levels, 0.99))
+    return float(np.abs(curve - np.arange(256))[low : high + 1].max())
+
+
+def _part(values: NDArray[np.float32] | Levels, share: float) -> float:
+    """The value that this share of all is below."""
+    place = int(share * len(values))
+    return float(np.partition(values, place)[place])
+
+
+def _rising(bins: NDArray[np.intp], x: Floats, y: Floats, weights: Floats) -> Floats:
+    """The curve through the weighted means of the bins that rises, continued straight beyond them: (256,)."""
+    total = np.bincount(bins, weights, _BINS)
+    used = np.flatnonzero((np.bincount(bins, minlength=_BINS) >= _FEWEST) & (total > 0.1 * _FEWEST))
+    if len(used) < 2:
+        change = float((weights @ (y - x)) / weights.sum())
+        moved: Floats = np.clip(np.arange(256) + change, 0, 255).astype(np.float32)
+        return moved
+    total = total[used]
+    at = np.bincount(bins, weights * x, _BINS)[used] / total
+    to = np.bincount(bins, weights * y, _BINS)[used] / total
+    free = (to >= _BRIGHTEST) | (to <= _DARKEST)
+    lean = _LEAST_SLOPE * at
+    if free.any() and not free.all():
+        lean = np.where(free, np.interp(np.arange(len(at)), np.flatnonzero(~free), lean[~free]), lean)
+    to = _pooled(to - lean, total) + lean
+    tones = np.arange(256)
+    curve = np.interp(tones, at, to)
+    few = min(3, len(at) - 1)
+    below, above = tones < at[0], tones > at[-1]
+    curve[below] = to[0] + (tones[below] - at[0]) * _slope(at, to, 0, few)
+    curve[above] = to[-1] + (tones[above] - at[-1]) * _slope(at, to, -1 - few, -1)
+    return np.clip(curve, 0, 255).astype(np.float32)
+
+
+def _slope(at: NDArray[np.float64], to: NDArray[np.float64], first: int, last: int) -> float:
+    run = at[last] - at[first]
+    return float(np.clip((to[last] - to[first]) / run, 0.4, 2.5)) if run > _BIN else 1.0
+
+
+def _pooled(values: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
+    """The nearest values that never fall, by pooling neighbours that do."""
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        size = 1
+        while pools and pools[-1][0] > value:
+            before, its_weight, its_size = pools.pop()
+            value = (value * weight + before * its_weight) / (weight + its_weight)
+            weight += its_weight
+            size += its_size
+        pools.append((value, weight, size))
+    return np.repeat([value for value, _, _ in pools], [size for _, _, size in pools])
+
+
+def _colour_slopes(
+    bins: NDArray[np.intp], blues: Floats, reds: Floats, residual: Floats, weights: Floats
+) -> tuple[float, float]:
+    """How far the rest depends on colour among samples of one tone."""
+    total = np.bincount(bins, weights, _BINS) + 1e-6
+    blues, reds = (
+        row - (np.bincount(bins, weights * row, _BINS) / total).astype(np.float32)[bins] for row in (blues, reds)
+    )
+    little = 4.0 * len(bins)
+    blue_weighted, red_weighted = weights * blues, weights * reds
+    blue, both, red = (
+        float(blue_weighted @ blues) + little,
+        float(blue_weighted @ reds),
+        float(red_weighted @ reds) + little,
+    )
+    by_blue, by_red = float(blue_weighted @ residual), float(red_weighted @ residual)
+    area = blue * red - both * both
+    slopes = (red * by_blue - both * by_red) / area, (blue * by_red - both * by_blue) / area
+    return tuple(max(-_MOST_COLOUR, min(_MOST_COLOUR, slope)) for slope in slopes)  # type: ignore[return-value]

@@ -1,0 +1,224 @@
+"""What still differs between two pictures that lie on each other: in places, over the whole, and in colour.
+
+Luma and chroma of both on one grid go in, values in whole steps come out. A place differs if what is left there, after
+tones and sharpness are matched, stands out in three ways at once: against the noise of this very pair, against the
+structure around it, and to the eye. The score is the largest of the smallest of the three.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from dupwatchd.compare.verdict import tone
+from dupwatchd.compare.verdict.laid import Planes
+from dupwatchd.pixels import levels
+from dupwatchd.pixels.levels import Floats, Levels
+
+_ESTIMATES = 2_500  # places that noise is estimated from
+_LEAST_SIDE_PX = 12  # of the last size that is looked at
+# Noise, structure and grey levels at which a place counts as another: score 1.
+_NOISE, _STRUCTURE, _VISIBLE = 8.0, 0.35, 10.0
+_SHIFT_PX = (0.25, 0.15)  # what registration may be off by, at full size and at the smaller ones
+_BUSY_NOISE = (0.08, 0.05, 0.04, 0.04)  # the most noise of structure itself that is taken for this pair's own
+_GAIN = (60.0, 3.0)  # a picture of low contrast is judged stretched to this deviation, and by no more than this
+_BLURS_PX = (0.45, 0.65, 0.9, 1.2, 1.6, 2.2, 3.0, 4.2)  # deviations that sharpness is matched by
+_PLAIN = 0.6  # of a picture says nothing of sharpness
+_LEAST_DETAIL = np.float32(0.05)  # grey levels
+_BETTER = 0.985  # a blur is worth it if it lowers the misfit to this share
+_PATIENCE = 1  # blurs that make it worse before it gets better
+_TEXTURED = 1.0  # grey levels that such a place differs from those around it by
+_TEXTURE_SAMPLES = 8_000  # places that sharpness is told from
+_EQUALLY = 1.03  # so much more fine detail is no sharper
+_SHAPED = 4  # grey levels of deviation around a place that shows a shape
+_SHAPE_ALIKE = 0.5
+_FEWEST = 30  # places that say something of a picture at large
+_HALF_ANOTHER = 0.6  # of the score of another place: what differs in many places differs less in each
+_BUSY = 12  # grey levels of deviation around a place that has structure
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What luma shows."""
+
+    score: int  # hundredths: 100 where one place is just another
+    shapes: int  # per mille of what differs in brightness and has structure that shows the same shapes
+    spread: int  # per mille of all places that differ
+    unrest: int  # per mille of its structure that half of what has structure is off by: high where nothing lies still
+    apart: int  # per mille of the contrast that half of all places are off by
+    rise: int  # grey levels, the most that a tone was changed by, of those that occur
+    contrast: tuple[int, int]  # tenths of a grey level, the deviation of luma of both
+    blur: int  # hundredths of a pixel of deviation that the sharper one was blurred by
+
+
+class Lens(NamedTuple):
+    """How closely pictures are looked at."""
+
+    sides_px: tuple[int, ...]  # sizes at which one is laid onto the other
+    sizes: int  # at which differences are looked for, each half of the last
+    softness_px: float  # deviation that both are blurred by first
+    ringing_px: int  # how far from an edge its compression still shows
+    samples: int  # places that tones are fitted to
+
+
+def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
+    """Compares luma of two pictures on one grid."""
+    softness = lens.softness_px
+    softened = [levels.blurred(one.luma, softness) if softness else one.luma for one in (source, target)]
+    first, second, blur_px = _equally_sharp(softened[0], softened[1])
+    seen, wanted, rise = _in_one_tone(first, second, source.chroma, target.chroma, lens.samples)
+    score, spread, unrest = 0.0, 0.0, 0.0
+    likeness: list[Floats] = []
+    gain = min(_GAIN[1], max(1.0, _GAIN[0] / max(6.0, float(wanted.std()))))
+    apart = _median(_some(np.abs(seen - wanted))) / max(4.0, float(wanted.std()))
+    for halving in range(lens.sizes):
+        if halving:
+            seen, wanted = levels.halved(seen), levels.halved(wanted)
+        if min(wanted.shape) < _LEAST_SIDE_PX:
+            break
+        error, structures = _left_over(seen, wanted, halving)
+        structure = np.maximum(*structures)
+        around = levels.spread(structure, lens.ringing_px) if lens.ringing_px and not halving else structure
+        unlike = _unlike(error, around, halving, gain)
+        score = max(score, float(unlike.max()))
+        if halving <= 1:
+            # what has structure in both: a caption over a calm place is none
+            unrest = _unrest(error, np.minimum(*structures))
+            spread = np.count_nonzero(unlike > _HALF_ANOTHER) / unlike.size
+        if score > 1:
+            where = (unlike > _HALF_ANOTHER) & (structure > _SHAPED)
+            likeness.append(_likeness(seen, wanted, structures)[where])
+    alike = _share_alike(likeness)
+    contrast = float(source.luma.std()), float(target.luma.std())
+    return Differences(
+        score=min(9999, round(100 * score)),
+        shapes=round(1000 * alike),
+        spread=round(1000 * spread),
+        unrest=round(1000 * unrest),
+        apart=round(1000 * apart),
+        rise=round(rise),
+        contrast=(round(10 * contrast[0]), round(10 * contrast[1])),
+        blur=round(100 * blur_px),
+    )
+
+
+def _share_alike(likeness: list[Floats]) -> float:
+    every = np.concatenate(likeness) if likeness else np.zeros(0, np.float32)
+    return np.count_nonzero(every > _SHAPE_ALIKE) / len(every) if len(every) > _FEWEST else 0.0
+
+
+def _likeness(seen: Floats, wanted: Floats, structures: tuple[Floats, Floats]) -> Floats:
+    """How alike the shapes around each place are, whatever their brightness: 1 the same, 0 or less another."""
+    mean = levels.box_mean(seen, 11) * levels.box_mean(wanted, 11)
+    together = levels.box_mean(seen * wanted, 11) - mean
+    strength = structures[0] * structures[0] + structures[1] * structures[1] + np.float32(1)
+    return cast("Floats", (together + together) / strength)
+
+
+def _equally_sharp(source: Levels, target: Levels) -> tuple[Levels, Levels, float]:
+    """Both, the sharper one blurred as much as makes it most like the other, and by how many pixels.
+
+    Brightness and contrast have no say: tones can only be told of pictures that are equally sharp.
+    """
+    both = [source, target]
+    means = [_some(levels.box_mean(plane, 11), _TEXTURE_SAMPLES).astype(np.float32) for plane in both]
+    texture = [_some(plane, _TEXTURE_SAMPLES) - mean for plane, mean in zip(both, means, strict=True)]
+    strength = [float(np.abs(one).mean()) + _LEAST_DETAIL for one in texture]
+    detail = [levels.fine_detail(plane) for plane in both]
+    ratio = _ratio(detail[0], detail[1]) * strength[1] / strength[0]
+    if 1 / _EQUALLY < ratio < _EQUALLY:
+        return source, target, 0.0
+    textured = np.maximum(np.abs(texture[0]), np.abs(texture[1])) > _TEXTURED
+    if np.count_nonzero(textured) <= _FEWEST:
+        return source, target, 0.0
+    sharper = 0 if ratio > 1 else 1
+    sharp, soft = both[sharper], texture[1 - sharper][textured]
+    least, found, since = _misfit(texture[sharper][textured], soft), 0.0, 0
+    for deviation in _BLURS_PX:
+        blurred = levels.blurred(sharp, deviation)
+        misfit = _misfit((_some(blurred, _TEXTURE_SAMPLES) - means[sharper])[textured], soft)
+        if misfit <= _BETTER * least:
+            both[sharper], least, found, since = blurred, misfit, deviation, 0
+        elif since == _PATIENCE:
+            break
+        else:
+            since += 1
+    return both[0], both[1], found
+
+
+def _misfit(texture: Floats, other: Floats) -> float:
+    """What most places are off by, whatever the contrast, as a share of the texture."""
+    gain = float(texture @ other) / max(1.0, float(other @ other))
+    off = np.abs(texture - np.float32(gain) * other)
+    most = np.partition(off, int(0.9 * len(off)))[int(0.9 * len(off))]
+    return float(np.minimum(off, most).mean() / (np.abs(texture).mean() + _LEAST_DETAIL))
+
+
+def _ratio(detail: Floats, other: Floats) -> float:
+    """How much more of it one has than the other, where both have some; what only one shows has no say."""
+    least = np.minimum(detail, other)
+    both = least >= np.partition(least, int(_PLAIN * least.size))[int(_PLAIN * least.size)]
+    return _median((detail[both] + _LEAST_DETAIL) / (other[both] + _LEAST_DETAIL))
+
+
+def _in_one_tone(
+    first: Levels, second: Levels, first_chroma: Levels, second_chroma: Levels, samples: int
+) -> tuple[Floats, Floats, float]:
+    """Luma of one in the tones of the other, that of the other, and by how much tones were changed at most.
+
+    Whichever way round fits better: where one is clipped, it cannot tell what the other is.
+    """
+    step = max(1, int((first.size / samples) ** 0.5))
+    a, b = (_samples(*one, step) for one in ((first, first_chroma), (second, second_chroma)))
+    there = tone.fit(a, b)
+    back = tone.fit(b, a) if tone.may_fit_better(there) else None
+    if back is None or back.misfit >= there.misfit:
+        return there.of(first, first_chroma), second.astype(np.float32), there.rise
+    return back.of(second, second_chroma), first.astype(np.float32), back.rise
+
+
+def _samples(luma: Levels, chroma: Levels, step: int) -> tone.Samples:
+    some = levels.box_mean(luma, 3)[::step, ::step]
+    blue, red = (levels.stretched(plane, some.shape[1::-1]).ravel() for plane in chroma)
+    return tone.Samples(some.ravel(), blue, red)
+
+
+def _left_over(seen: Floats, wanted: Floats, halving: int) -> tuple[Floats, tuple[Floats, Floats]]:
+    """What differs around each place beyond a small shift, and the deviation of luma around it in both."""
+    shift = np.float32(0.5 * _SHIFT_PX[min(halving, 1)])
+    slope = np.maximum(levels.range_around(seen), levels.range_around(wanted))
+    rest = np.maximum(np.abs(seen - wanted) - shift * slope, np.float32(0))
+    error = levels.root(levels.box_mean(rest * rest, 5))
+    return error, (levels.box_deviation(seen, 11), levels.box_deviation(wanted, 11))
+
+
+def _unlike(error: Floats, structure: Floats, halving: int, gain: float) -> Floats:
+    """How far each place counts as another, 1 being just so."""
+    some, its = _some(error), _some(structure)
+    ordered = np.sort(its)
+    flat = some[its <= max(3.0, ordered[int(0.4 * len(its))])]
+    busy = its >= max(6.0, ordered[int(0.6 * len(its))])
+    noise = np.float32(np.clip(_median(flat), 0.3, 5.0))
+    share = _median(some[busy] / its[busy]) if np.count_nonzero(busy) > _FEWEST else 0.02
+    own = np.float32(min(_BUSY_NOISE[halving], max(0.01, share)))
+    against_noise = error / (np.float32(_NOISE) * np.sqrt(noise * noise + np.square(own * structure)))
+    against_structure = error / (np.float32(_STRUCTURE) * (structure + np.float32(2)))
+    unlike: Floats = np.minimum(np.minimum(against_noise, against_structure), error * np.float32(gain / _VISIBLE))
+    return unlike
+
+
+def _unrest(error: Floats, structure: Floats) -> float:
+    """The share of its structure that half of what has structure is off by."""
+    some, its = _some(error), _some(structure)
+    busy = its > _BUSY
+    return _median(some[busy] / its[busy]) if np.count_nonzero(busy) > _FEWEST else 0.0
+
+
+def _some(plane: levels.Plane, count: int = _ESTIMATES) -> levels.Plane:
+    """About so many of the places, or up to four times as many, evenly: (N,)."""
+    step = max(1, int((plane.size / count) ** 0.5))
+    return plane[::step, ::step].ravel()
+
+
+def _median(values: Floats) -> float:
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])

@@ -1,0 +1,82 @@
+"""Pictures as people alter them, for the tests of verdicts."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from tests.conftest import photo_like
+
+Rgb = NDArray[np.uint8]
+
+
+def photo(seed: int, width: int = 640, height: int = 480) -> Rgb:
+    """A photo of something, with a noisy surface here and there."""
+    picture = photo_like(seed, width, height).astype(np.float32)
+    random = np.random.default_rng(seed)
+    rough = np.asarray(Image.fromarray(random.uniform(0, 14, (4, 5)).astype(np.float32)).resize((width, height)))
+    picture += (random.normal(size=(height, width)) * rough)[..., None]
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def jpeg(picture: Rgb, quality: int) -> Rgb:
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", quality=quality)
+    return np.asarray(Image.open(data).convert("RGB"))
+
+
+def resized(picture: Rgb, share: float) -> Rgb:
+    height, width = picture.shape[:2]
+    size = round(width * share), round(height * share)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+def brighter(picture: Rgb, factor: float) -> Rgb:
+    bright: Rgb = np.clip(picture.astype(np.float32) * factor, 0, 255).astype(np.uint8)
+    return bright
+
+
+def cut(picture: Rgb, share: float) -> Rgb:
+    """Without so much of the left and the upper side."""
+    height, width = picture.shape[:2]
+    return np.ascontiguousarray(picture[round(height * share) :, round(width * share) :])
+
+
+def framed(picture: Rgb, pixels: int) -> Rgb:
+    return np.pad(picture, ((pixels, pixels), (pixels, pixels), (0, 0)), constant_values=255)
+
+
+def captioned(picture: Rgb, text: str, px: int = 26) -> Rgb:
+    image = Image.fromarray(picture)
+    place = picture.shape[1] // 8, picture.shape[0] // 3
+    ImageDraw.Draw(image).text(place, text, fill="white", stroke_fill="black", stroke_width=1, font=font(px))
+    return np.asarray(image)
+
+
+def font(px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(px)
+
+
+def grey(picture: Rgb) -> Rgb:
+    return np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
+
+
+def other_colours(picture: Rgb) -> Rgb:
+    """Luma stays, hues go round by 130 degrees."""
+    y, blue, red = (np.asarray(plane).astype(np.float32) for plane in Image.fromarray(picture).convert("YCbCr").split())
+    turn = np.exp(1j * np.radians(130)) * ((blue - 128) + 1j * (red - 128))
+    planes = np.clip(np.stack([y, turn.real + 128, turn.imag + 128], axis=-1), 0, 255).astype(np.uint8)
+    return np.asarray(Image.fromarray(planes, "YCbCr").convert("RGB"))
+
+
+def page(number: str, *, px: int = 22, width: int = 900, height: int = 1200) -> Rgb:
+    """A page of text with one number in it."""
+    image = Image.new("RGB", (width, height), (252, 252, 250))
+    draw = ImageDraw.Draw(image)
+    lines = ["the", "boat", "leaves", "at", "noon", "from", "pier", "nine", "and", "is", "back", "before", "dark"]
+    for row in range(24):
+        text = " ".join(lines[(row * 5 + k) % len(lines)] for k in range(9))
+        draw.text((90, 80 + row * 42), text, fill=(25, 25, 30), font=font(px))
+    draw.text((560, 1110), f"no {number}", fill=(25, 25, 30), font=font(px))
+    return np.asarray(image)

@@ -1,0 +1,150 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dupwatchd.compare.verdict.verdict import Seen, doubtful, look, verdict_of
+from dupwatchd.model import Verdict
+from dupwatchd.pixels.proof import Proof, make_proof, wants_a_closer_look
+from tests.bench.drawn import KINDS, drawn
+from tests.compare import altered
+from tests.compare.altered import Rgb
+
+COPIES: dict[str, Callable[[Rgb], Rgb]] = {
+    "unchanged": lambda picture: picture,
+    "q90": lambda picture: altered.jpeg(picture, 90),
+    "q50": lambda picture: altered.jpeg(picture, 50),
+    "half": lambda picture: altered.jpeg(altered.resized(picture, 0.5), 90),
+    "quarter": lambda picture: altered.jpeg(altered.resized(picture, 0.25), 90),
+    "squeezed": lambda picture: altered.resized(picture[:, ::2], 1),
+    "brighter": lambda picture: altered.jpeg(altered.brighter(picture, 1.14), 92),
+    "darker": lambda picture: altered.jpeg(altered.brighter(picture, 0.87), 92),
+}
+CHANGED: dict[str, tuple[Callable[[Rgb], Rgb], Verdict]] = {
+    "cut": (lambda picture: altered.jpeg(altered.cut(picture, 0.04), 92), Verdict.CROPPED),
+    "framed": (lambda picture: altered.jpeg(altered.framed(picture, 14), 92), Verdict.CROPPED),
+    "captioned": (lambda picture: altered.jpeg(altered.captioned(picture, "gone fishing"), 92), Verdict.RETOUCHED),
+    "grey": (lambda picture: altered.jpeg(altered.grey(picture), 92), Verdict.RECOLOURED),
+    "other colours": (lambda picture: altered.jpeg(altered.other_colours(picture), 92), Verdict.RECOLOURED),
+}
+
+
+def seen(first: Rgb, second: Rgb, turn: int = 0, *, mirrored: bool = False) -> Seen:
+    return look(make_proof(first), make_proof(second), turn, mirrored=mirrored)
+
+
+@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_plain_copy_is_the_same(kind: str, seed: int) -> None:
+    picture = altered.photo(seed)
+    assert verdict_of(seen(picture, COPIES[kind](picture))) is Verdict.SAME
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_changed_copy_is_called_what_it_is(kind: str, seed: int) -> None:
+    picture = altered.photo(seed)
+    change, verdict = CHANGED[kind]
+    assert verdict_of(seen(picture, change(picture))) is verdict
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_another_picture_is_similar_at_most(seed: int) -> None:
+    assert verdict_of(seen(altered.photo(seed), altered.photo(seed + 40))) is Verdict.SIMILAR
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_picture_shifted_by_a_step_is_not_the_same(seed: int) -> None:
+    whole = altered.photo(seed, 720, 480)
+    verdict = verdict_of(seen(whole[:, :600], whole[:, 120:]))
+    assert verdict in (Verdict.SIMILAR, Verdict.CROPPED)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_turned_copy_is_the_same_in_that_turn_only(turn: int, mirrored: bool) -> None:
+    picture = altered.photo(8)
+    placed = np.rot90(picture, turn // 90)  # counterclockwise, so that turning it clockwise brings it back
+    placed = np.ascontiguousarray(placed[:, ::-1] if mirrored else placed)
+    assert verdict_of(seen(picture, placed, turn, mirrored=mirrored)) is Verdict.SAME
+    assert verdict_of(seen(picture, placed, (turn + 90) % 360, mirrored=mirrored)) is Verdict.SIMILAR
+
+
+def test_a_turned_icon_is_another() -> None:
+    icon = np.full((64, 64, 3), 255, np.uint8)
+    for x in range(10, 54):
+        icon[32 - x // 3 : 32 + x // 3, x] = (20, 90, 180)
+    left, right = icon, np.ascontiguousarray(icon[::-1, ::-1])
+    assert verdict_of(seen(left, left)) is Verdict.SAME
+    assert verdict_of(seen(left, right, 180)) is not Verdict.SAME
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_documents_of_one_layout_are_not_the_same_and_their_copies_are(kind: str) -> None:
+    first, second = (np.asarray(drawn(kind, 0, number)) for number in (0, 1))
+    copy = altered.jpeg(altered.resized(first, 0.5), 80)
+    assert verdict_of(seen(first, second)) in (Verdict.RETOUCHED, Verdict.SIMILAR)
+    assert verdict_of(seen(copy, second)) in (Verdict.RETOUCHED, Verdict.SIMILAR)
+    assert verdict_of(seen(first, copy)) is Verdict.SAME
+
+
+def test_a_page_with_hardly_anything_on_it_is_the_same_at_half_its_size() -> None:
+    page = np.full((1400, 1000, 3), 254, np.uint8)
+    page[120:190, 100:340] = (30, 70, 160)
+    page = altered.captioned(page, "best regards", 30)
+    half = altered.resized(page, 0.5)
+    assert verdict_of(seen(page, half)) is Verdict.SAME
+    assert verdict_of(seen(half, altered.jpeg(page, 80))) is Verdict.SAME
+    assert verdict_of(seen(page, altered.captioned(half, "yours", 24))) is Verdict.RETOUCHED
+
+
+def test_a_number_too_small_for_the_proof_is_looked_for_more_closely() -> None:
+    first, second = (make_proof(altered.page(number)) for number in ("4711", "4171"))
+    found = look(first, second, 0, mirrored=False)
+    assert verdict_of(found) is not Verdict.SAME or doubtful(found) or wants_a_closer_look(first)
+
+
+def test_blank_pictures_are_in_doubt() -> None:
+    white, cream = np.full((300, 400, 3), 255, np.uint8), np.full((300, 400, 3), (255, 253, 250), np.uint8)
+    assert doubtful(seen(white, cream))
+
+
+OTHERS = st.sampled_from([*COPIES.values(), *(change for change, _ in CHANGED.values()), lambda _: altered.photo(99)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 5),
+    width=st.integers(24, 700),
+    height=st.integers(24, 700),
+    change=OTHERS,
+    turn=st.sampled_from([0, 90, 180, 270]),
+    mirrored=st.booleans(),
+)
+def test_what_is_seen_depends_neither_on_the_order_nor_on_the_time(
+    seed: int, width: int, height: int, change: Callable[[Rgb], Rgb], turn: int, mirrored: bool
+) -> None:
+    first = altered.photo(seed, width, height)
+    second = np.rot90(change(first), turn // 90)
+    a, b = make_proof(first), make_proof(np.ascontiguousarray(second[:, ::-1] if mirrored else second))
+    there = look(a, b, turn, mirrored=mirrored)
+    # Mirrored and then turned, the way back is the same; only turned, it is the other way round.
+    back = look(b, a, turn if mirrored else -turn % 360, mirrored=mirrored)
+    assert there == back
+    assert verdict_of(there) is verdict_of(back)
+    restored = Proof.from_bytes(a.to_bytes()), Proof.from_bytes(b.to_bytes())
+    assert look(*restored, turn, mirrored=mirrored) == there
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=st.integers(1, 300), height=st.integers(1, 300), other=st.integers(1, 300), kind=st.integers(0, 3))
+def test_hostile_pictures_are_looked_at_without_complaint(width: int, height: int, other: int, kind: int) -> None:
+    random = np.random.default_rng(kind)
+    shape = height, width, 3
+    made = (np.zeros(shape), np.ones(shape) * 255, random.integers(0, 2, shape) * 255, random.random(shape) * 3)
+    first = made[kind].astype(np.uint8)
+    second = random.integers(0, 256, (other, width, 3)).astype(np.uint8)
+    for pair in ((first, second), (second, first), (first, first)):
+        assert verdict_of(seen(*pair)) in Verdict

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from dupwatchd.compare.verdict.fine import look_closely
+from dupwatchd.model import Verdict
+from tests.compare import altered
+from tests.compare.test_verdict import CHANGED, COPIES
+
+
+@pytest.mark.parametrize("kind", [kind for kind in COPIES if kind != "quarter"])
+def test_a_plain_copy_is_confirmed(kind: str) -> None:
+    picture = altered.photo(11, 800, 600)
+    closer = look_closely(picture, COPIES[kind](picture), 0, mirrored=False)
+    assert closer.confirmed is True
+    assert closer.verdict is Verdict.SAME
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_a_changed_copy_is_refused_and_called_what_it_is(kind: str) -> None:
+    picture = altered.photo(12, 800, 600)
+    change, verdict = CHANGED[kind]
+    closer = look_closely(picture, change(picture), 0, mirrored=False)
+    assert closer.confirmed is False
+    assert closer.verdict is verdict
+
+
+@pytest.mark.parametrize("quality", [95, 50])
+def test_one_digit_of_a_page_is_seen(quality: int) -> None:
+    page = altered.page("483 206")
+    assert look_closely(page, altered.jpeg(page, quality), 0, mirrored=False).confirmed is True
+    other = altered.jpeg(altered.page("488 206"), quality)
+    assert look_closely(page, other, 0, mirrored=False).confirmed is False
+    assert look_closely(other, altered.jpeg(page, 80), 0, mirrored=False).confirmed is False
+
+
+def test_a_turned_copy_is_confirmed_in_both_orders() -> None:
+    picture = altered.photo(13, 500, 400)
+    turned = altered.jpeg(np.ascontiguousarray(np.rot90(picture)), 92)
+    there = look_closely(picture, turned, 90, mirrored=False)
+    back = look_closely(turned, picture, 270, mirrored=False)
+    assert there.confirmed is back.confirmed is True
+
+
+@pytest.mark.parametrize("kind", [*COPIES, *CHANGED])
+@pytest.mark.parametrize(("turn", "mirrored"), [(0, False), (90, False), (180, True), (270, True)])
+def test_the_order_of_a_pair_does_not_matter(kind: str, turn: int, mirrored: bool) -> None:
+    picture = altered.photo(14, 500, 400)
+    change = COPIES.get(kind) or CHANGED[kind][0]
+    other = np.rot90(change(picture), turn // 90)
+    other = np.ascontiguousarray(other[:, ::-1] if mirrored else other)
+    there = look_closely(picture, other, turn, mirrored=mirrored)
+    assert there == look_closely(other, picture, turn if mirrored else -turn % 360, mirrored=mirrored)
+
+
+def test_a_page_too_small_to_be_read_stays_untold() -> None:
+    page = altered.page("4711")
+    assert look_closely(page, altered.resized(page, 0.25), 0, mirrored=False).confirmed is None
+
+
+def test_what_is_too_small_or_blank_stays_untold() -> None:
+    page = altered.page("4711", width=600, height=440)
+    assert look_closely(page, altered.resized(page, 0.15), 0, mirrored=False).confirmed is None
+    white = np.full((300, 400, 3), 255, np.uint8)
+    assert look_closely(white, white, 0, mirrored=False).confirmed is None
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_a_copy_too_blurred_to_read_is_not_confirmed(share: float) -> None:
+    page = altered.page("4711", width=600, height=440)
+    blurred = altered.resized(altered.resized(page, share), 1 / share)
+    assert look_closely(page, blurred, 0, mirrored=False).confirmed is not True

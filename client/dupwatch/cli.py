@@ -15,6 +15,7 @@ from dupwatch.errors import ClientError, NoServiceError, RequestFailedError, Wro
 from dupwatch.output import (
     Command,
     CommandGroup,
+    also_flag,
     completion_command,
     form_flags,
     paged,
@@ -137,6 +138,7 @@ def wait(timeout: float | None, as_json: bool) -> None:
 
 @cli.command()
 @question_flags
+@also_flag
 @click.option("--under", type=_BYTES, metavar="DIR", help="Only groups with a file under DIR.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N groups [default: all].")
 @click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip the first N groups.")
@@ -146,6 +148,7 @@ def clusters(
     measure: str | None,
     threshold: float | None,
     mirrored: bool,
+    also: tuple[str, ...],
     under: bytes | None,
     limit: int | None,
     offset: int,
@@ -158,12 +161,18 @@ def clusters(
     Examples:
       dupwatch clusters
       dupwatch clusters --under ~/Photos/2024 --threshold 0.01
+      dupwatch clusters --also cropped,retouched
       dupwatch clusters --limit 20 --offset 40
       dupwatch clusters --print0 --spare | xargs -0r ls -l
     """
     from dupwatch.pages import all_clusters, all_failures
 
-    question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
+    question = {
+        "measure": measure,
+        "threshold": threshold,
+        "mirrored": mirrored or None,
+        "also": ",".join(also) or None,
+    }
     with _client() as client:
         folder = _full_path(client, under) if under is not None else None
         document = all_clusters(client, {**question, "under": folder}, limit, offset)
@@ -190,7 +199,8 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
     not followed. It may be -, which stands for a list on stdin, one path per line, or each ended by a NUL byte. The
     files are sent to the service, which opens none for you.
 
-    Exit status 0: each file is known. 1: some are not, or could not be read. 4: none is known.
+    Only copies that are there at this moment count. Exit status 0: each file has a copy as good as it: of the same
+    picture, for certain, not smaller, not of lower quality. 1: some have not, or could not be read. 4: none is known.
 
     \b
     Examples:
@@ -458,14 +468,30 @@ def _show_found(found: dict[str, Any]) -> None:
 def _found_summary(found: Sequence[Mapping[str, Any]]) -> str:
     if not found:
         return "no picture was named, and none lies in the folders named"
-    known = sum(one["known"] for one in found)
-    unreadable = sum("error" in one for one in found)
-    return f"{known:,} known, {len(found) - known - unreadable:,} not known, {unreadable:,} unreadable"
+    known, unreadable = sum(map(_has_as_good, found)), sum("error" in one for one in found)
+    smaller = sum(one["known"] and not _has_as_good(one) and _lacks_something(one) for one in found)
+    unsure = sum(one["known"] for one in found) - known - smaller
+    counts = [f"{known:,} known"]
+    counts += [f"{smaller:,} only smaller or of lower quality"] if smaller else []
+    counts += [f"{unsure:,} not certain"] if unsure else []
+    counts.append(f"{len(found) - known - smaller - unsure - unreadable:,} not known")
+    counts += [f"{unreadable:,} unreadable"] if unreadable else []
+    return ", ".join(counts)
+
+
+def _has_as_good(one: Mapping[str, Any]) -> bool:
+    """Return whether a file that was asked for has a copy as good as itself."""
+    return any(copy.get("as_good") for copy in one["copies"])
+
+
+def _lacks_something(one: Mapping[str, Any]) -> bool:
+    """Return whether there is a copy for certain that only shows less."""
+    return any(copy.get("lacks") and copy.get("verdict") == "same" for copy in one["copies"])
 
 
 def _found_status(found: Sequence[Mapping[str, Any]]) -> int:
     """Return the exit status of `find`; no file at all counts as none known, for nothing may be concluded from it."""
-    if found and all(one["known"] for one in found):
+    if found and all(map(_has_as_good, found)):
         return 0
     return 1 if any(one["known"] or "error" in one for one in found) else 4
 

@@ -21,6 +21,26 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 CTRL_C_STATUS = 130  # what shells report of a program that SIGINT has ended
 SCREEN_LINES = 24  # of a terminal that does not say how high it is
 
+ALSO = ("cropped", "retouched", "recoloured", "similar")  # verdicts that join pictures only if they are asked for
+
+
+def _words_of(_context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of an option that is given several times, or lists several with commas; each word once."""
+    words = dict.fromkeys(word.strip() for text in given for word in text.split(","))
+    for word in words:
+        if word not in ALSO:
+            raise click.BadParameter(f"there is no {word!r}; choose from {', '.join(ALSO)}", param=option)
+    return tuple(words)
+
+
+also_flag = click.option(
+    "--also",
+    multiple=True,
+    callback=_words_of,
+    metavar="VERDICT,…",
+    help=f"Also groups of pictures that are {', '.join(ALSO[:-1])} or {ALSO[-1]}.",
+)
+
 _QUESTION = (
     click.option(
         "--measure", metavar="M", help="structure, mse, or your own as package.module:name [default: structure]."

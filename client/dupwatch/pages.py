@@ -29,7 +29,9 @@ def all_clusters(client: "Client", question: dict[str, Any], limit: int | None, 
             listed += page["clusters"][:count]
             is_all = offset + len(listed) >= page["total_clusters"] or not page["clusters"]
             if is_all or (limit is not None and len(listed) >= limit):
-                head = {name: page[name] for name in ("measure", "threshold")}
+                head: dict[str, Any] = {
+                    name: page[name] for name in ("measure", "threshold", "verdicts", "also") if name in page
+                }
                 total = {"total_clusters": page["total_clusters"], "clusters": listed}
                 return {**head, **completeness([page]), **total}
     raise AssertionError("the last attempt always returns")

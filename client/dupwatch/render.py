@@ -24,7 +24,8 @@ Cluster = Mapping[str, Any]
 File = Mapping[str, Any]
 
 CSV_COLUMNS = (
-    "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "verdict", "same_file_as", "reason",
+    "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "verdict", "confirmed", "same_file_as",
+    "damaged", "may_go", "reason",
 )  # fmt: skip
 
 TROUBLE_ROWS = 20  # a folder of broken files must not push the clusters off the screen; --json has them all
@@ -69,22 +70,10 @@ def write_csv(document: Document, stream: BinaryIO) -> None:
 
 
 def write_paths0(document: Document, stream: BinaryIO, spare_only: bool = False) -> None:
-    """Write raw paths, each with a NUL after it: all, cluster by cluster, or just the spare ones."""
+    """Write raw paths, each with a NUL after it: all, cluster by cluster, or just those of files that may go."""
     for cluster in document["clusters"]:
-        wanted = (file for file in cluster["files"] if not spare_only or is_spare(file, cluster, document))
+        wanted = (file for file in cluster["files"] if not spare_only or file.get("may_go"))
         stream.writelines(file["path"] + b"\0" for file in wanted)
-
-
-def is_spare(file: File, cluster: Cluster, document: Document) -> bool:
-    """Return whether a file can go.
-
-    It can if it is within the threshold of the kept file, not only of another copy, and is not the kept file itself
-    under another name (a hard link).
-    """
-    if file["keep"] or file.get("same_file_as") == cluster["files"][0]["path"]:
-        return False
-    value = distance_of(file, document["measure"])
-    return value is None or bool(value <= document["threshold"])
 
 
 def is_complete(document: Document) -> bool:
@@ -107,6 +96,7 @@ def write_table(document: Document, stream: TextIO, width: int | None = None) ->
     _write_troubles("Files not readable", document.get("failed", ()), folder, page)
     _write_troubles("Folders not readable", document.get("unreadable_folders", ()), folder, page)
     page.write(_summary(document, question, page))
+    page.write(_further_groups(document, page))
 
 
 def write_failures(failures: Sequence[Mapping[str, Any]], page: Page) -> None:
@@ -160,27 +150,31 @@ def _common_folder(paths: Iterable[bytes]) -> bytes:
 
 
 class _Figures(NamedTuple):
-    """How sizes, pixels and distances of this document's files are written, one below the other."""
+    """How sizes, pixels and verdicts of this document's files are written, one below the other."""
 
     measure: str
     decimals: int
     widths: tuple[int, ...]  # of the columns; 0 for one that has nothing to tell
 
     def of(self, file: File) -> tuple[str, str, str]:
-        """Return size, pixels and distance from the kept file, which has none itself."""
+        """Return size, pixels and what it is to the kept file, which has no verdict itself.
+
+        Of a file that nobody has looked at beside the kept one the distance must do. A measure of the user's own joins
+        by its value alone, which is shown then.
+        """
         size, pixels = human_bytes(file["bytes"]), f"{file['width']}×{file['height']}"
         if file["keep"]:
             return size, pixels, ""
         distance = distance_of(file, self.measure)
-        if file.get("verdict") == "identical":
-            return size, pixels, "identical"
+        if file.get("verdict") is not None and (self.measure in OWN_MEASURES or file["verdict"] == "identical"):
+            return size, pixels, str(file["verdict"])
         return size, pixels, "—" if distance is None else f"{distance:.{self.decimals}f}"
 
     def aligned(self, figures: Iterable[str]) -> str:
         return "".join(f"{text:>{width}}  " for text, width in zip(figures, self.widths, strict=True) if width)
 
 
-_HEADINGS = ("size", "pixels", "apart")
+_HEADINGS = ("size", "pixels", "verdict")
 
 
 def _figures(document: Document) -> _Figures:
@@ -200,10 +194,10 @@ def _write_clusters(document: Document, folder: bytes, question: str, page: Page
     headings = "" if _stacked(page) else page.paint(f"{' ' * INDENT}{figures.aligned(_HEADINGS)}file", "quiet")
     page.write(["", headings] if headings else [""])
     for cluster in document["clusters"]:
-        page.write([*_cluster_lines(cluster, document, len(folder), figures, page), ""])
+        page.write([*_cluster_lines(cluster, len(folder), figures, page), ""])
 
 
-def _cluster_lines(cluster: Cluster, document: Document, skip: int, figures: _Figures, page: Page) -> Iterator[str]:
+def _cluster_lines(cluster: Cluster, skip: int, figures: _Figures, page: Page) -> Iterator[str]:
     """Yield what is said of a cluster; ``skip`` is how much of every path has been said before."""
     files = cluster["files"]
     head = [
@@ -213,7 +207,7 @@ def _cluster_lines(cluster: Cluster, document: Document, skip: int, figures: _Fi
         *(f"kept: {page.name(file['reason'])}" for file in files if file["keep"] and file.get("reason")),
     ]
     yield from (page.paint(line, "head") for line in page.join(head))
-    marks = [_mark(file, cluster, document) for file in files]
+    marks = [_mark(file) for file in files]
     remarks = [page.own(_remark(file, files[0], mark, page)) for file, mark in zip(files, marks, strict=True)]
     rooms = [_path_room(figures, remark, page) for remark in remarks]
     names = [page.name(file["path"][skip:]) for file in files]
@@ -233,37 +227,44 @@ def _cluster_lines(cluster: Cluster, document: Document, skip: int, figures: _Fi
 _MARK_STYLES = {"keep": "keep", "spare": "spare", "link": "quiet", "other": "quiet"}
 
 
-def _mark(file: File, cluster: Cluster, document: Document) -> str:
+def _mark(file: File) -> str:
     """Return what a file is, in one word.
 
     keep   stays
-    spare  can go
-    link   is another name (a hard link) of a file above
-    other  resembles another copy, but not the kept file
+    spare  may go
+    link   is another name (a hard link, a second mount) of a file above, or may be one
+    other  stays as well: nothing that stays is certain to show all that it shows
     """
     if file["keep"]:
         return "keep"
-    if file.get("same_file_as") is not None:
+    if file.get("same_file_as") is not None and not file.get("may_go"):
         return "link"
-    return "spare" if is_spare(file, cluster, document) else "other"
+    return "spare" if file.get("may_go") else "other"
 
 
 def _remark(file: File, kept: File, mark: str, page: Page) -> str:
     """Return in words what the figures of a file mean, compared with the kept file."""
+    damaged = ["damaged"] if file.get("damaged") else []
     if mark == "keep":
-        return ""
-    if mark == "link":
-        return f"hard link of {'the kept file' if file['same_file_as'] == kept['path'] else 'a copy above'}"
-    if file.get("verdict") == "identical":
-        return ""  # the figures say so
-    remarks = [_compared_in_pixels(file, kept)]
+        return ", ".join(damaged)
+    if file.get("same_file_as") is not None:
+        return page.name(str(file["reason"]))
+    verdict = file.get("verdict")
+    remarks = [] if verdict == "identical" else [_compared_in_pixels(file, kept)]
     remarks += [f"turned {file['turn']}°"] if file["turn"] else []
     remarks += ["mirrored"] if file["mirrored"] else []
-    if mark == "other":
+    if verdict is None:
         remarks.insert(0, "near another copy only")
-    elif page.width is None or page.width >= WIDTH_IN_WORDS:
-        remarks.insert(0, "same picture")
-    return ", ".join(filter(None, remarks))
+    elif mark == "other" and (page.width is None or page.width >= WIDTH_IN_WORDS):
+        remarks.insert(0, _why_it_stays(file))
+    return ", ".join(filter(None, [*damaged, *remarks]))
+
+
+def _why_it_stays(file: File) -> str:
+    """Return why a copy of the kept file may not go; nothing if its verdict says so."""
+    if file["verdict"] == "same" and file.get("confirmed") is not True:
+        return "not looked at closely"
+    return ""
 
 
 def _compared_in_pixels(file: File, kept: File) -> str:
@@ -331,7 +332,7 @@ def _summary(document: Document, question: str, page: Page) -> list[str]:
     clusters = document["clusters"]
     total = document.get("total_clusters", len(clusters))
     if clusters:
-        spare = sum(is_spare(file, cluster, document) for cluster in clusters for file in cluster["files"])
+        spare = sum(bool(file.get("may_go")) for cluster in clusters for file in cluster["files"])
         reclaimable = sum(cluster["reclaimable_bytes"] for cluster in clusters)
         shown = counted(total, "group")
         parts = [
@@ -349,3 +350,14 @@ def _summary(document: Document, question: str, page: Page) -> list[str]:
         pending = document.get("pending")
         parts.append(f"not complete yet: {pending:,} pending" if pending else "not complete")
     return [page.paint(line, "head") for line in page.join(parts)]
+
+
+def _further_groups(document: Document, page: Page) -> list[str]:
+    """Return what there would be beyond these groups, and how to see it, if there is anything."""
+    also = {str(verdict): number for verdict, number in document.get("also", {}).items() if number}
+    if not also:
+        return []
+    counts = ", ".join(f"{number:,} {page.name(verdict)}" for verdict, number in also.items())
+    asked = [verdict for verdict in document.get("verdicts", ()) if verdict not in ("identical", "same")]
+    line = f"further groups: {counts} (--also {','.join(map(page.name, [*asked, *also]))})"
+    return [page.paint(part, "quiet") for part in fold(line, page.width)]

@@ -15,6 +15,7 @@ from dupwatch.wire import COMMANDS, PIECE_BYTES_MAX
 
 FIND_SECONDS = 120.0  # for the other pictures of a busy service, and for decoding this one
 BUSY_SECONDS = 0.2  # until a busy service is asked again
+_ONE_PICTURE = frozenset({"identical", "same", None})  # None: nobody could look at them together
 _OF_THE_FILE = frozenset({"not_a_picture", "unreadable", "too_large"})  # errors that the next file need not have
 
 
@@ -53,7 +54,7 @@ def find_file(client: Client, path: bytes, question: Question) -> dict[str, Any]
         if error.code not in _OF_THE_FILE:
             raise
         return _unknown(path, str(error))
-    return {"path": path, **result, "known": bool(result["copies"])}
+    return {"path": path, **result, "known": any(copy.get("verdict") in _ONE_PICTURE for copy in result["copies"])}
 
 
 def find_stream(client: Client, stream: SeekableFile, suffix: str | None, question: Question) -> dict[str, Any]:

@@ -60,7 +60,8 @@ def found_lines(found: Result, page: Page) -> Iterator[str]:
     elif not copies:
         yield f"{name}: {page.paint('not known' if found.get('complete', True) else 'not known so far', 'quiet')}"
     else:
-        yield page.paint(f"{name}: {len(copies):,} known", "head")
+        as_good = any(copy.get("as_good") for copy in copies)
+        yield page.paint(f"{name}: {len(copies):,} known{'' if as_good else ', none as good'}", "head")
         for copy in copies:
             yield from page.join([f"  {page.name(copy['path'])}", *_figures(copy, found, page)])
 
@@ -72,7 +73,8 @@ def event_line(topic: str, at: float, fields: Result, page: Page) -> str:
     if topic == "moved":
         path = f"{page.name(fields.get('from', b''))} -> {path}"
     elif topic == "matched":
-        values = [f"{name} {fields[name]:g}" for name in ("structure", "mse") if fields.get(name) is not None]
+        values = [page.name(str(fields["verdict"]))] if fields.get("verdict") else []
+        values += [f"{name} {fields[name]:g}" for name in ("structure", "mse") if fields.get(name) is not None]
         path = f"{path} = {page.name(fields.get('other', b''))}  {' '.join(values)}"
     elif topic == "failed":
         path = f"{path}: {page.name(str(fields.get('error', '')))}"
@@ -105,9 +107,11 @@ def _figures(copy: Result, found: Result, page: Page) -> Iterator[str]:
         yield "identical (equal bytes)"
     elif (distance := distance_of(copy, measure)) is not None:
         value = f"{distance:.4f}" if distance < 1 else f"{distance:.1f}"
-        yield f"{page.name(str(verdict or 'same picture'))} ({page.name(measure)} {value})"
-    if copy.get("smaller"):
-        yield "smaller than this one"
+        yield f"{page.name(str(verdict or 'not looked at'))} ({page.name(measure)} {value})"
+    if copy.get("lacks"):
+        yield page.name(str(copy["lacks"]))
+    elif verdict == "same" and not copy.get("as_good"):
+        yield "not certain"
     if copy.get("turn"):
         yield page.own(f"turned {copy['turn']}°")
     if copy.get("mirrored"):

@@ -54,6 +54,8 @@ class Argument(NamedTuple):
 _MEASURE = Argument(str, highest=64)
 _THRESHOLD = Argument(float, highest=65025)
 _FLAG = Argument(bool)
+_VERDICT = "(?:cropped|retouched|recoloured|similar)"
+_ALSO = Argument(str, highest=64, pattern=re.compile(f"{_VERDICT}(?:,{_VERDICT})*"))
 _FOLDER = Argument(bytes, lowest=1, highest=PATH_BYTES_MAX)
 _LIMIT = Argument(int, lowest=1, highest=PAGE_MAX)
 _OFFSET = Argument(int, highest=2**53)
@@ -69,6 +71,7 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "measure": _MEASURE,
         "threshold": _THRESHOLD,
         "mirrored": _FLAG,
+        "also": _ALSO,
         "under": _FOLDER,
         "limit": _LIMIT,
         "offset": _OFFSET,
@@ -117,6 +120,11 @@ def encode_request(request_id: int, do: str, args: Mapping[str, Any]) -> list[by
     frames = [payload, args["data"]] if "data" in args else [payload]
     decode_request(frames)
     return frames
+
+
+def words(listed: str) -> list[str]:
+    """The words of an argument that lists some, with commas between them."""
+    return listed.split(",") if listed else []
 
 
 def decode_request(frames: Sequence[bytes]) -> Request:

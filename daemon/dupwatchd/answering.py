@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from dupwatchd import __version__
 from dupwatchd.db.connection import open_for_reading
 from dupwatchd.find import Finder
-from dupwatchd.live_checks import are_linked, measurer, presence
+from dupwatchd.live_checks import measurer, presence
+from dupwatchd.other_names import OtherNames
 from dupwatchd.serve.binding import default_endpoint
 from dupwatchd.serve.clusters import LiveChecks
 from dupwatchd.serve.library_cache import LibraryCache
@@ -91,7 +92,7 @@ class Answering:
     def _live_checks(self) -> LiveChecks:
         away = [root for root, state in self._root_states().items() if not state.online]
         is_there = presence([*away, *self._updater.survey.offline], inside=self.roots)
-        return LiveChecks(measurer(self._settings, self._state, self._thumbnail_px), is_there, are_linked)
+        return LiveChecks(measurer(self._settings, self._state, self._thumbnail_px), is_there, OtherNames())
 
     def _new_server(self, finder: Finder, stack: ExitStack) -> Server:
         settings = self._settings

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dupwatchd.compare.measures.exact import ReadThumbnails
     from dupwatchd.compare.search import Search
     from dupwatchd.index.pool import WorkerPool
-    from dupwatchd.update.intake import OpenSearch
+    from dupwatchd.update.comparing import OpenSearch
 
 
 def walk_rules(settings: Settings, state: str) -> WalkRules:
@@ -33,7 +33,7 @@ def limits_of(settings: Settings) -> Limits:
     """What counts as a match."""
     compare = settings.compare
     custom = (compare.measure, compare.kept or 0.0) if compare.is_custom else ("", 0.0)
-    return Limits(compare.keep_mse, compare.keep_structure, compare.mirrored, *custom)
+    return Limits(compare.keep_mse, compare.keep_structure, compare.mirrored, *custom, compare.looks_per_picture)
 
 
 def worker_pool(

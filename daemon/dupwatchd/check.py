@@ -1,9 +1,9 @@
 """`dupwatchd check`: verifies a state directory and mends what can be mended, from the photos if need be.
 
-Three things are verified, one after the other: that the database is sound in itself; that every thumbnail in the
-blocks is the one that the database means (by its digest); that descriptors and stored matches follow from the
-thumbnails. Repair never touches a photo and throws nothing away: a database beyond help is set aside under another
-name, and the next scan starts anew.
+Verified are, one after the other: that the database is sound in itself; that every thumbnail and every proof is the
+one that the database means (by its digest); that descriptors and stored matches follow from the thumbnails. Repair
+never touches a photo and throws nothing away that could not be made again: a database beyond help is set aside under
+another name, and the next scan starts anew.
 """
 
 import os
@@ -20,6 +20,8 @@ from dupwatchd.blocks.store import BlockStore, Stores, thumbnail_digest
 from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.db import facts, pictures, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
+from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
+from dupwatchd.db.proofs import Proofs
 from dupwatchd.errors import DamagedStateError
 from dupwatchd.index.pool import WorkerPool
 from dupwatchd.interruption import stoppable
@@ -68,12 +70,15 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
         try:
             side = int(facts.read(database).get("thumbnail_px", settings.index.thumbnail_px))
             stores = stores_of(state, side)
-            bad = verify(database, stores, findings)
+            proofs = Proofs(state)
+            stack.callback(proofs.close)
+            bad = verify(database, stores, proofs, findings)
             if repair and findings.faults:
                 pool = stack.enter_context(worker_pool(settings, side))
                 mend(database, stores.thumbnails, bad, _thumbnail_maker(pool), findings)
+                mend_proofs(database, proofs, findings)
                 after = Findings()
-                verify(database, stores, after)
+                verify(database, stores, proofs, after)
                 findings.left = after.faults
         except (DamagedStateError, ValueError) as error:
             findings.faults.append(str(error))
@@ -83,7 +88,7 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
     return findings
 
 
-def verify(database: Database, stores: Stores, findings: Findings) -> list[PictureId]:
+def verify(database: Database, stores: Stores, proofs: Proofs, findings: Findings) -> list[PictureId]:
     """Check everything; returns the pictures whose thumbnails are not what they should be."""
     findings.pictures = findings.matches = 0
     findings.faults += upkeep.faults(database)
@@ -95,6 +100,9 @@ def verify(database: Database, stores: Stores, findings: Findings) -> list[Pictu
     wrong = _wrong_descriptors(database, stores, set(bad))
     if wrong:
         findings.faults.append(f"{wrong} descriptors in the blocks are missing, or differ from what thumbnails say")
+    wrong = len(_lost_proofs(database, proofs, findings))
+    if wrong:
+        findings.faults.append(f"{wrong} proofs are missing or damaged")
     wrong = _wrong_matches(database, blocks, set(bad), findings)
     if wrong:
         findings.faults.append(f"{wrong} stored matches differ from what their thumbnails say")
@@ -136,6 +144,22 @@ def mend(
             findings.mended.append("all pictures will be compared anew by the next scan")
 
 
+def mend_proofs(database: Database, proofs: Proofs, findings: Findings) -> None:
+    """Forget proofs that are lost, and remove those that no picture has.
+
+    Scan and service make lost ones again from the photos.
+    """
+    before = Findings()
+    lost = _lost_proofs(database, proofs, before)
+    if before.faults:
+        proofs.start_anew()
+    with database.transaction():
+        pictures.forget_proofs(database, lost)
+    if lost:
+        findings.mended.append(f"{len(lost)} proofs will be made again from their photos")
+    proofs.remove({*proofs.ids()} - upkeep.all_pictures(database))
+
+
 def set_aside(state: str) -> str:
     """Move a database beyond help out of the way, and the blocks with it; returns the new name.
 
@@ -144,7 +168,7 @@ def set_aside(state: str) -> str:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     aside = os.path.join(state, f"damaged-{stamp}-{os.getpid()}")
     os.mkdir(aside, 0o700)
-    for name in (FILE_NAME, FILE_NAME + "-wal", FILE_NAME + "-shm", "blocks"):
+    for name in (*(base + end for base in (FILE_NAME, PROOFS_NAME) for end in ("", "-wal", "-shm")), "blocks"):
         if os.path.lexists(os.path.join(state, name)):
             os.rename(os.path.join(state, name), os.path.join(aside, name))
     os.mkdir(os.path.join(state, "blocks"), 0o700)
@@ -161,6 +185,20 @@ def _wrong_thumbnails(database: Database, blocks: BlockStore, findings: Findings
                 sound = False
             if not sound:
                 yield picture_id
+
+
+def _lost_proofs(database: Database, proofs: Proofs, findings: Findings) -> list[PictureId]:
+    """The pictures whose proofs cannot be read as they were stored."""
+    try:
+        findings.faults += [f"{PROOFS_NAME}: {fault}" for fault in proofs.faults()]
+        return [
+            picture_id
+            for part in upkeep.proofs_in_parts(database, _AT_ONCE)
+            for picture_id in sorted(part.keys() - {one for one, _ in proofs.read(part)})
+        ]
+    except DamagedStateError as error:
+        findings.faults.append(str(error))
+        return [picture_id for part in upkeep.proofs_in_parts(database, _AT_ONCE) for picture_id in part]
 
 
 def _wrong_descriptors(database: Database, stores: Stores, bad: set[PictureId]) -> int:
@@ -186,7 +224,7 @@ def _wrong_matches(database: Database, blocks: BlockStore, bad: set[PictureId], 
         for mirrored in (False, True):
             some = [
                 (a, b, mse, structure)
-                for a, b, flip, mse, structure, _ in matches
+                for a, b, flip, mse, structure, *_ in matches
                 if flip == mirrored and {a, b} <= there and not {a, b} & bad
             ]
             values = exact.measure_pairs(

@@ -15,6 +15,7 @@ import click
 
 from dupwatch.output import (
     CommandGroup,
+    also_flag,
     completion_command,
     form_flags,
     question_flags,
@@ -65,6 +66,8 @@ def cli() -> None:
 @_CONFIG
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
 @question_flags
+@also_flag
+@click.option("--confirm", is_flag=True, help="Look closely at all copies, so that more may go; --spare does as well.")
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave alone files and folders of this name; repeatable.")
 @click.option("--suffix", multiple=True, metavar="EXT", help="Take up only files with this suffix; repeatable.")
 @click.option("--workers", type=int, metavar="N", help="Worker processes [default: one per processor].")
@@ -77,6 +80,8 @@ def scan_command(
     measure: str | None,
     threshold: float | None,
     mirrored: bool,
+    also: tuple[str, ...],
+    confirm: bool,
     ignore: tuple[str, ...],
     suffix: tuple[str, ...],
     workers: int | None,
@@ -93,11 +98,13 @@ def scan_command(
     Examples:
       dupwatchd scan ~/Photos /mnt/phone
       dupwatchd scan ~/Photos --threshold 0.01            only the closest copies
+      dupwatchd scan ~/Photos --also cropped,retouched    parts and versions, too
       dupwatchd scan ~/Photos --ignore 'export-*'         leave some folders out
       dupwatchd scan ~/Photos --print0 --spare | xargs -0r ls -l
     """
     from dupwatch.progress import progress
     from dupwatchd import scan
+    from dupwatchd.model import Verdict
 
     flags: dict[str, Any] = {
         "state": state,
@@ -107,12 +114,14 @@ def scan_command(
     }
     chosen = _loaded(flags, config).settings
     with progress(sys.stderr) as bars:
-        document = scan.scan(chosen, folders, bars, limit)
+        asked = scan.Asked(frozenset(map(Verdict, also)), limit, confirm=confirm or spare)
+        document = scan.scan(chosen, folders, bars, asked)
     write_copies(document, form, spare)
     _report_gaps(document)
     if document["files"] and (form is None or sys.stderr.isatty()):
         remark(_summary(document))
-    sys.exit(0 if document["complete"] else 1)
+    # what the limit of looks leaves out is left out by every other run as well: this one is done
+    sys.exit(0 if len(document["incomplete_because"]) == (document["pairs_left_out"] > 0) else 1)
 
 
 @cli.command(name="check")

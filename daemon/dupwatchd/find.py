@@ -1,4 +1,4 @@
-"""Which files show what one picture shows: bytes → thumbnail → matches → rows of the answer.
+"""Which files show what one picture shows: bytes → thumbnail and proof → matches → a look at each → rows of the answer.
 
 Who may ask: whoever may ask anything. The bytes come from the client (`serve.uploads` keeps them in a file), so that
 the service never opens a path for somebody who could not open it without the service.
@@ -6,19 +6,27 @@ the service never opens a path for somebody who could not open it without the se
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict
 
 from dupwatchd.arrays import Matches, Thumbnail
 from dupwatchd.assembly import worker_pool
+from dupwatchd.blocks.store import picture_digest
+from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
 from dupwatchd.db import answers, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
+from dupwatchd.db.proofs import Proofs
 from dupwatchd.errors import Interrupted
-from dupwatchd.model import FileId, Job, Outcome, Stamp
+from dupwatchd.model import Decoded, FileId, Job, Outcome, PictureId, Stamp, Verdict
+from dupwatchd.pixels.proof import wants_a_closer_look
 from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, found_file
+from dupwatchd.serve.keep import shows_less
 from dupwatchd.serve.request_queue import OpenRequest, RequestError
-from dupwatchd.serve.results import FoundFile
+from dupwatchd.serve.results import FoundCopy
+from dupwatchd.serve.spare import Told
 from dupwatchd.settings import Settings
 from dupwatchd.state import stores_of
 
@@ -49,24 +57,41 @@ class Finder:
         with self._decoding:
             self._pool.close()
 
-    def find(self, reader: Database, path: bytes, question: Question, request: OpenRequest) -> list[FoundFile]:
-        """The files that show what this one does, and are there at this moment; the nearest first.
+    def find(self, reader: Database, path: bytes, question: Question, request: OpenRequest) -> list[FoundCopy]:
+        """The files that show what this one does, and are there at this moment; the best first, then the nearest.
 
-        Raises RequestError if it is no picture, if the index is being loaded, or if nobody waits for the answer any
-        more; StateError.
+        Files of which a look says that they show something else are left out. Raises RequestError if it is no picture,
+        if the index is being loaded, or if nobody waits for the answer any more; StateError.
         """
-        digest, thumbnail = self._decoded(path, request)
+        outcome, decoded = self._decoded(path, request)
+        asked = _as_copy(outcome, decoded)
         is_there = self._live_checks().is_there
+        thumbnail = decoded.thumbnail
         if exact.flat(thumbnail[None])[0]:
-            copies = [copy for copy in answers.copies_of_digest(reader, digest) if is_there(copy)]
-            return [found_file(copy, ITSELF) for copy in copies]
-        near = self._near(reader, thumbnail, question)
-        copies = [copy for copy in answers.copies_of(reader, near) if is_there(copy)]
-        rows = map(found_file, copies, self._measured(thumbnail, copies, question))
-        return sorted(rows, key=lambda row: (row["structure"], row["path"]))
+            copies = [copy for copy in answers.copies_of_digest(reader, asked.content_digest) if is_there(copy)]
+            measured = [ITSELF] * len(copies)
+        else:
+            near = self._near(reader, thumbnail, question)
+            copies = [copy for copy in answers.copies_of(reader, near) if is_there(copy)]
+            measured = self._measured(thumbnail, copies, question)
+        looking = _Looking(asked, decoded, self._proofs(reader, {copy.picture_id for copy in copies}))
+        known = pictures.picture_ids(reader, [picture_digest(decoded)]).values()
+        rows = [
+            _found(asked, copy, values, looking.told(copy, values, is_its_picture=copy.picture_id in known))
+            for copy, values in zip(copies, measured, strict=True)
+        ]
+        wanted = [row for row in rows if row["verdict"] != Verdict.SIMILAR.value]
+        return sorted(wanted, key=lambda row: (not row["as_good"], row["structure"], row["path"]))
 
-    def _decoded(self, path: bytes, request: OpenRequest) -> tuple[bytes, Thumbnail]:
-        """The digest of a file and its thumbnail."""
+    def _proofs(self, reader: Database, picture_ids: set[int]) -> dict[PictureId, bytes]:
+        """The proofs of these pictures, as far as there are any."""
+        expected = answers.proof_digests(reader, picture_ids)
+        if not expected:
+            return {}
+        with closing(Proofs(self._state)) as proofs:  # a connection is for one thread
+            return dict(proofs.read(expected))
+
+    def _decoded(self, path: bytes, request: OpenRequest) -> tuple[Outcome, Decoded]:
         status = os.stat(path)
         job = Job(FileId(0), path, Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
         outcome = self._outcome(job, request)
@@ -74,7 +99,7 @@ class Finder:
             raise RequestError("unreadable", outcome.error or "it cannot be read")
         if outcome.decoded is None:
             raise RequestError("not_a_picture", outcome.error or "it is no picture")
-        return outcome.digest, outcome.decoded.thumbnail
+        return outcome, outcome.decoded
 
     def _outcome(self, job: Job, request: OpenRequest) -> Outcome:
         with self._decoding:
@@ -115,3 +140,52 @@ class Finder:
             mirrored=question.mirrored,
         )
         return [Measured(*value) for value in values]
+
+
+def _as_copy(outcome: Outcome, decoded: Decoded) -> Copy:
+    """The picture that was sent, in the form of a known file."""
+    stamp, digest = outcome.job.stamp, outcome.digest
+    assert digest is not None  # or it would not have been decoded
+    known = asdict(decoded.facts)
+    facts = {name: known[name] for name in Copy.__dataclass_fields__ if name in known}
+    return Copy(
+        outcome.job.path, stamp.size_bytes, stamp.mtime_ns, stamp.device, stamp.inode, _ASKED, digest, _ASKED,
+        decoded.width, decoded.height, decoded.format, decoded.damage, decoded.frames, **facts,
+    )  # fmt: skip
+
+
+class _Looking:
+    """Looks at known files beside the picture that was sent."""
+
+    def __init__(self, asked: Copy, decoded: Decoded, proofs: Mapping[PictureId, bytes]) -> None:
+        self._asked, self._proofs = asked, proofs
+        self._proof = search.read_proof(decoded.proof) if decoded.proof else None
+
+    def told(self, copy: Copy, measured: Measured, *, is_its_picture: bool) -> Told:
+        """What a known file is to the picture that was sent; confirmed if no closer look could say otherwise.
+
+        ``is_its_picture``: its thumbnail, proof and frames are equal.
+        """
+        asked = self._asked
+        if copy.content_digest == asked.content_digest:
+            return Told(Verdict.IDENTICAL, confirmed=True)
+        if is_its_picture and self._proof is not None:
+            is_certain = asked.scan_digest == copy.scan_digest != b"" or not wants_a_closer_look(self._proof)
+            return Told(Verdict.SAME, True if is_certain else None)
+        stored = self._proofs.get(PictureId(copy.picture_id))
+        if stored is None or self._proof is None or copy.frames > 1 or asked.frames > 1:
+            return Told(None, None)  # a look sees one frame only
+        verdict, is_closer_look_wanted = search.look_again(
+            self._proof, search.read_proof(stored), measured.turn, mirrored=measured.mirrored
+        )
+        return Told(verdict, None if is_closer_look_wanted else True)
+
+
+def _found(asked: Copy, copy: Copy, measured: Measured, told: Told) -> FoundCopy:
+    lacks = None if told.verdict is Verdict.IDENTICAL else shows_less(copy, asked)
+    is_same = told.verdict in (Verdict.IDENTICAL, Verdict.SAME)
+    return {
+        **found_file(copy, measured, told.verdict),
+        "lacks": lacks,
+        "as_good": is_same and told.confirmed is True and lacks is None,
+    }

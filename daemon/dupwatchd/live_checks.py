@@ -44,16 +44,6 @@ def _prefixes(folders: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(folder.rstrip(b"/") + b"/" for folder in folders)
 
 
-def are_linked(one: Copy, other: Copy) -> bool:
-    """Are two paths names of one file now? The index only says that they were: device numbers are used again."""
-    if (one.device, one.inode) != (other.device, other.inode):
-        return False
-    try:
-        return os.path.samestat(os.lstat(one.path), os.lstat(other.path))
-    except OSError:
-        return False
-
-
 def measurer(settings: Settings, state: str, side: int) -> Callable[[list[Pair], str, bool], list[Measured]]:
     """A function that measures pairs of pictures on their thumbnails; for one thread at a time."""
 

@@ -6,7 +6,7 @@ Paths are bytes everywhere: a file name on Linux need not be text.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, NewType, Protocol
 
 if TYPE_CHECKING:
@@ -68,6 +68,14 @@ class Verdict(Enum):
         return list(Verdict).index(self) + 1
 
 
+class CloserLook(IntEnum):
+    """How it stands with looking at the photos of a pair themselves, as stored with a match."""
+
+    LATER = 0  # the proofs tell as much as they can: before one of both may go
+    AT_ONCE = 1  # the proofs cannot tell
+    DONE = 2  # or of no use: what one sees of a photo is not what the pair may differ in
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What tells originals from what was made of them; all of it is read from the bytes of one file."""
@@ -120,6 +128,7 @@ class Limits:
     mirrored: bool  # also look for mirror images
     custom: str = ""  # the user's own measure, as package.module:name; empty: none
     keep_custom: float = 0.0
+    looks_per_picture: int = 0  # so many of the nearest matches of each picture are kept, to be looked at again
 
     def widened(self, other: Limits) -> Limits:
         """What both ask for: matches that are kept are not forgotten because less is asked for today.
@@ -132,14 +141,15 @@ class Limits:
             self.mirrored or other.mirrored,
             self.custom,
             max(self.keep_custom, other.keep_custom) if self.custom == other.custom else self.keep_custom,
+            self.looks_per_picture,
         )
 
 
 class Progress(Protocol):
     """Who is told how far the work is."""
 
-    def stage(self, description: str, total: int | None) -> None:
-        """A new stage begins; ``total`` steps are expected, None if unknown."""
+    def stage(self, description: str, total: int | None, unit: str = "files") -> None:
+        """A new stage begins; ``total`` steps are expected, None if unknown, each of them one ``unit``."""
 
     def advance(self, steps: int) -> None:
         """So many further steps are done."""

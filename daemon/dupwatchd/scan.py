@@ -7,18 +7,19 @@ locked all the while: if the service holds it, the service is the one to ask.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
 from dupwatchd.db import answers, facts, files
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.errors import StateError, StateInUseError, UsageError
 from dupwatchd.interruption import stoppable
-from dupwatchd.live_checks import are_linked, measurer, presence
-from dupwatchd.model import Progress
+from dupwatchd.live_checks import measurer, presence
+from dupwatchd.model import Progress, Verdict
+from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import outermost
-from dupwatchd.serve.clusters import LiveChecks, Question
-from dupwatchd.serve.results import Cluster
+from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
+from dupwatchd.serve.results import Cluster, Completeness, NotLookedAt, also_in_words, in_words, with_not_looked_at
 from dupwatchd.settings import Settings
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
 from dupwatchd.update.changes import Survey
@@ -28,11 +29,22 @@ if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that 
     from dupwatchd.update.intake import Intake
 
 
-def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, limit: int | None = None) -> dict[str, Any]:
+class Asked(NamedTuple):
+    """What the answer of a scan is to hold."""
+
+    also: frozenset[Verdict] = frozenset()  # verdicts that join pictures, beside identical and same
+    limit: int | None = None  # clusters; None: all
+    confirm: bool = False  # look closely at all pairs that seem to be the same, so that it is known what may go
+
+
+_ALL = Asked()
+
+
+def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked: Asked = _ALL) -> dict[str, Any]:
     """Index and compare what is new under the folders; returns the answer document, paths as bytes.
 
-    Of the clusters at most ``limit`` are in it (None: all); its sums are those of all clusters. Raises UsageError,
-    StateError or Interrupted; whatever was committed before stays.
+    If not all clusters are asked for, its sums are still those of all. Raises UsageError, StateError or Interrupted;
+    whatever was committed before stays.
     """
     roots = resolve_roots(folders)
     with ExitStack() as stack:
@@ -57,12 +69,13 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, limit
             stores = stores_of(state, side)
             return Intake(database, stores, pool, limits, search_opener(settings, side), progress, processors())
 
-        rules = walk_rules(settings, state)
-        survey, changing = bring_up_to_date(database, roots, rules, limits, IntakeOnDemand(open_intake), progress)
-        live_checks = LiveChecks(
-            measurer(settings, state, side), presence(survey.offline, just_walked=roots), are_linked
-        )
-        return _answer(database, live_checks, settings, roots, survey, changing, limit)
+        intake = IntakeOnDemand(open_intake)
+        survey, changing = bring_up_to_date(database, roots, walk_rules(settings, state), limits, intake, progress)
+        if asked.confirm and (pairs := answers.pairs_to_confirm(database, roots)):
+            intake().looking.confirm(pairs)
+        is_there = presence(survey.offline, just_walked=roots)
+        live_checks = LiveChecks(measurer(settings, state, side), is_there, OtherNames())
+        return _answer(database, live_checks, settings, roots, survey, changing, asked)
 
 
 @contextmanager
@@ -102,28 +115,33 @@ def _answer(
     roots: list[bytes],
     survey: Survey,
     changing: int,
-    limit: int | None,
+    asked: Asked,
 ) -> dict[str, Any]:
     compare = settings.compare
     measure = "custom" if compare.is_custom else compare.measure
-    question = Question(measure, settings.threshold, compare.mirrored, touching=tuple(roots))
-    total, clusters = _all_clusters(database, question, live_checks)
+    verdicts = ONE_PICTURE | asked.also
+    question = Question(measure, settings.threshold, compare.mirrored, touching=tuple(roots), verdicts=verdicts)
+    found = _all_clusters(database, question, live_checks)
+    clusters = found.clusters
     return {
         "measure": compare.measure,
         "threshold": settings.threshold,
-        **_completeness(survey, changing),
-        "total_clusters": total,
+        "verdicts": in_words(verdicts),
+        **with_not_looked_at(_completeness(survey, changing), found.not_looked_at),
+        "total_clusters": len(clusters),
+        "also": also_in_words(found.also),
         "reclaimable_bytes": sum(cluster["reclaimable_bytes"] for cluster in clusters),
-        "clusters": clusters[:limit],
+        "clusters": clusters[: asked.limit],
         "failed": _failures(database, roots),
         "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
         "offline": list(survey.offline),
         "files": sum(files.count(database, root) for root in roots),
         "changing": changing,
+        "pairs_left_out": found.not_looked_at.left_out,
     }
 
 
-def _completeness(survey: Survey, changing: int) -> dict[str, Any]:
+def _completeness(survey: Survey, changing: int) -> Completeness:
     """Whether all that lies under the roots was read, and if not, why not."""
     because = [f"the disk of {os.fsdecode(path)} is not there" for path in survey.offline]
     because += [f"{os.fsdecode(path)} cannot be listed: {error}" for path, error in survey.unreadable]
@@ -131,13 +149,24 @@ def _completeness(survey: Survey, changing: int) -> dict[str, Any]:
     return {"complete": not because, "pending": changing, "incomplete_because": because}
 
 
-def _all_clusters(database: Database, question: Question, live_checks: LiveChecks) -> tuple[int, list[Cluster]]:
-    """The clusters and how many they are; the array library is loaded only if there can be any."""
+class _Found(NamedTuple):
+    """All clusters of a question, and what there is beside them."""
+
+    clusters: list[Cluster]
+    also: dict[Verdict, int]  # further groups
+    not_looked_at: NotLookedAt
+
+
+def _all_clusters(database: Database, question: Question, live_checks: LiveChecks) -> _Found:
+    """The clusters of a question; the array library is loaded only if there can be any."""
     if not answers.any_copies(database, question.measure, question.threshold, mirrored=question.mirrored):
-        return 0, []
+        further = [] if question.joining is None else [one for one in Verdict if one not in question.verdicts]
+        return _Found([], dict.fromkeys(further, 0), NotLookedAt(0, 0))
     from dupwatchd.serve.library import Library
 
-    return Library.load(database).page(database, question, live_checks, limit=None)
+    library = Library.load(database)
+    _, clusters = library.page(database, question, live_checks, limit=None)
+    return _Found(clusters, library.further_groups(database, question), library.count_not_looked_at(question))
 
 
 def resolve_roots(folders: Sequence[bytes]) -> list[bytes]:

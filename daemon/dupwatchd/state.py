@@ -147,8 +147,10 @@ def stores_of(state: str, side: int) -> "Stores":
     """All that is kept beside the database of a state directory."""
     from dupwatchd.blocks.store import Stores, descriptor_store
     from dupwatchd.compare.measures.descriptors import NUMBERS
+    from dupwatchd.db.proofs import Proofs
 
-    return Stores(thumbnails_of(state, side), descriptor_store(os.path.join(state, "blocks"), NUMBERS))
+    descriptors = descriptor_store(os.path.join(state, "blocks"), NUMBERS)
+    return Stores(thumbnails_of(state, side), descriptors, Proofs(state))
 
 
 def retry_after_upgrade(database: Database, settings: Settings) -> None:

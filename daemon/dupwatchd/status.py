@@ -101,7 +101,7 @@ def _progress(updater: Updater) -> ProgressResult:
         "stage": progress.stage_name,
         "done": progress.done,
         "total": progress.total,
-        "unit": "pictures" if progress.stage_name == "comparing" else "files",
+        "unit": progress.unit,
         "rate": rate,
         "seconds_left": None if progress.total is None or not rate else max(0.0, progress.total - progress.done) / rate,
     }

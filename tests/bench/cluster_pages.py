@@ -4,9 +4,10 @@
 
 Writes a state directory as the service would have left it: a million pictures in clusters of two and more and alone,
 matches measured on the thumbnails that lie in the blocks (those of pictures without copies are holes), a tenth of the
-clustered pictures with a second, byte-equal file, ten bursts of 50. Then the library is loaded, and each threshold is
-asked for the first time (cold), asked again, and for its next pages. The photos themselves do not exist; asking for
-them costs what it would cost if they did.
+clustered pictures with a second, byte-equal file, ten bursts of 50. A picture has matches with the first one of its
+cluster and with a few neighbours; nine tenths are the same, and so many of these for certain as ``--confirmed`` says.
+Then the library is loaded, and each threshold is asked for the first time (cold), asked again, and for its next pages.
+The photos themselves do not exist; asking for them costs what it would cost if they did.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from dupwatchd.db import files, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
 from dupwatchd.db.pictures import NewContent, NewPicture
-from dupwatchd.model import FileId, PictureId, Stamp
+from dupwatchd.model import FileId, PictureId, Stamp, Verdict
 from dupwatchd.serve.clusters import LiveChecks, Measured, Pair, Question
 from dupwatchd.serve.library import Library
 
@@ -43,6 +44,8 @@ SIZES_PX = ((4000, 3000), (3000, 2000), (1600, 1200), (640, 480))
 BURSTS = 10
 BURST = 50
 MOST_NOISE = 10  # grey levels; up to about structure 0.04
+NEIGHBOURS = 6
+SAME = 0.9  # share of the matches; the others are retouched
 TWICE = 0.1  # share of the clustered pictures with a second, byte-equal file
 NEXT_PAGES = 5
 THRESHOLDS = (("structure", (0.02, 0.001, 0.005, 0.01, 0.04)), ("mse", (25.0, 5.0, 50.0)))
@@ -56,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         state = arguments.state or os.path.join(scratch, "state")
         if not os.path.exists(os.path.join(state, FILE_NAME)):
-            write_library(state, arguments.pictures, arguments.clusters, arguments.per_cluster)
+            write_library(state, arguments.pictures, arguments.clusters, arguments.per_cluster, arguments.confirmed)
         database = open_database(state)
         with _timed() as loading:
             before = _resident_mb()
@@ -113,7 +116,7 @@ def _live_checks(state: str) -> LiveChecks:
     def is_there(copy: Copy) -> bool:
         return not os.path.lexists(copy.path)
 
-    return LiveChecks(measure, is_there, lambda one, other: False)
+    return LiveChecks(measure, is_there, lambda copies: [None] * len(copies))
 
 
 @contextmanager
@@ -134,7 +137,7 @@ def _count(database: Database, table: str) -> int:
     return int(database.value(f"SELECT count(*) FROM {table}"))
 
 
-def write_library(state: str, count: int, clusters: int, per_cluster: float) -> None:
+def write_library(state: str, count: int, clusters: int, per_cluster: float, confirmed: float) -> None:
     """A database and blocks of ``count`` pictures; those in clusters come first, the same for the same numbers."""
     random = np.random.default_rng(1)
     sizes = 1 + random.geometric(1 / (per_cluster - 1), clusters)
@@ -154,12 +157,15 @@ def write_library(state: str, count: int, clusters: int, per_cluster: float) -> 
         with database.transaction():
             _add_files(database, slots, len(first), random)
             _add_matches(database, blocks, original, first[copies], copies, random)
+            _add_verdicts(database, slots[0], slots[-1], confirmed, random)
     blocks.write([count - 1], np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8))  # and with it all holes before
     database.close()
 
 
 def _add_files(database: Database, slots: Whole, clustered: int, random: np.random.Generator) -> None:
-    pictures.add_pictures(database, [NewPicture(PictureId(slot), random.bytes(16), False) for slot in slots.tolist()])
+    pictures.add_pictures(
+        database, [NewPicture(PictureId(slot), random.bytes(16), False, b"", b"a proof") for slot in slots.tolist()]
+    )
     shown = []
     for slot in slots.tolist():
         width, height = SIZES_PX[random.integers(len(SIZES_PX))]
@@ -208,14 +214,32 @@ def _add_matches(
     noisy = np.clip(original + np.kron(noise, np.ones((1, 2, 2, 1))), 0, 255).astype(np.uint8)
     blocks.write(copies.tolist(), noisy)
     values = measure_pairs(original, noisy, mirrored=False)
-    rows = zip(first.tolist(), copies.tolist(), values.mse.tolist(), values.structure.tolist(), strict=True)
+    of_first = list(zip(first.tolist(), copies.tolist(), values.mse.tolist(), values.structure.tolist(), strict=True))
+    rows = [*of_first]
+    for step in range(1, NEIGHBOURS + 1):  # two noisy copies of one picture are as far apart as both together from it
+        for (hub, one, *apart), (other_hub, other, *other_apart) in zip(of_first, of_first[step:], strict=False):
+            if hub == other_hub and one != hub:
+                rows.append((one, other, apart[0] + other_apart[0], apart[1] + other_apart[1]))
     pictures.add_matches(
         database,
         [
-            (a, b, 0, mse, structure, None)
+            (a, b, 0, mse, structure, None, 1, 1)
             for a, b, mse, structure in rows
             if a != b and (mse <= KEEP_MSE or structure <= KEEP_STRUCTURE)
         ],
+    )
+
+
+def _add_verdicts(database: Database, first: int, last: int, confirmed: float, random: np.random.Generator) -> None:
+    """What looks have found of the matches of the pictures from first to last with others."""
+    keys = database.rows("SELECT a, b, mirrored FROM match WHERE b BETWEEN ? AND ?", (int(first), int(last)))
+    is_same, is_sure = random.random(len(keys)) < SAME, random.random(len(keys)) < confirmed
+    rows = [
+        ((Verdict.SAME if same else Verdict.RETOUCHED).code, True if sure else None, *key)
+        for same, sure, key in zip(is_same.tolist(), is_sure.tolist(), keys, strict=True)
+    ]
+    database.many(
+        "UPDATE match SET verdict = ?, confirmed = ?, nearer = 0 WHERE a = ? AND b = ? AND mirrored = ?", rows
     )
 
 
@@ -224,6 +248,9 @@ def _arguments() -> argparse.Namespace:
     add_count(parser, "--pictures", 1_000_000, "pictures in the library")
     add_count(parser, "--clusters", 100_000, "clusters of them")
     parser.add_argument("--per-cluster", type=float, default=3, metavar="N", help="pictures, on average [default: 3]")
+    parser.add_argument(
+        "--confirmed", type=float, default=1.0, metavar="SHARE", help="of the matches [default: %(default)s]"
+    )
     add_count(parser, "--limit", 50, "clusters a page")
     parser.add_argument("--state", metavar="DIR", help="keep the library here, and use it if it is there")
     add_folder(parser)

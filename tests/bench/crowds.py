@@ -5,7 +5,8 @@
 Scans four folders, each with a fresh state directory: the frames of a film that differ by noise only; the same frames
 after one was removed, with the state of the first scan; files with the very same bytes; one picture beside many that
 resemble it and hardly each other. Shown are time, peak memory of the whole process tree (a run of its own), the
-database, how many matches it stores and how many clusters come out.
+database, how many of the matches it stores belong to spanning forests and how many are near, to be looked at again (a
+match may be both), and how many clusters come out.
 """
 
 import argparse
@@ -46,7 +47,9 @@ def main() -> None:
         rows.append(
             _row(arguments, f"one near {arguments.copies:,}", star, star_state, "--measure", "mse", "--threshold", "30")
         )
-    report.table(["folder", "s", "CPU s", "peak MiB", "database MiB", "matches", "clusters", "largest"], rows)
+    report.table(
+        ["folder", "s", "CPU s", "peak MiB", "database MiB", "in forests", "near", "clusters", "largest"], rows
+    )
     report.write(arguments.out)
 
 
@@ -66,7 +69,8 @@ def _row(arguments: argparse.Namespace, name: str, folder: str, state: str, *mor
     shutil.rmtree(peak_state)
     path = os.path.join(state, "dupwatch.sqlite")
     database = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
-    matches = database.execute("SELECT count(*) FROM match").get
+    joining = database.execute("SELECT count(*) FROM match WHERE joins = 1").get
+    near = database.execute("SELECT count(*) FROM match WHERE near = 1").get
     database.close()
     with open(answer, encoding="utf-8", errors="surrogateescape") as file:
         clusters = json.load(file)["clusters"]
@@ -76,7 +80,8 @@ def _row(arguments: argparse.Namespace, name: str, folder: str, state: str, *mor
         f"{timed.cpu_s:.1f}",
         f"{sampled.peak_mib:.0f}",
         f"{os.path.getsize(path) / 2**20:.1f}",
-        f"{matches:,}",
+        f"{joining:,}",
+        f"{near:,}",
         f"{len(clusters):,}",
         f"{max((len(cluster['files']) for cluster in clusters), default=0):,}",
     ]

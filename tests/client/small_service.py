@@ -19,6 +19,7 @@ from dupwatchd.serve.server import Server
 from dupwatchd.serve.uploads import Uploads
 
 KNOWN = b"a picture that is known"
+SMALLER = b"a picture that is known, but only smaller"
 FILE_BYTES_MAX = 8 << 20
 ODD = b"/srv/photos/caf\xe9\n\x1b[31m.jpg"
 
@@ -26,7 +27,8 @@ ODD = b"/srv/photos/caf\xe9\n\x1b[31m.jpg"
 def make_file(path: bytes, keep: bool) -> dict[str, Any]:
     return {
         "path": path, "bytes": 1000, "width": 40, "height": 30, "mse": 0.0 if keep else 1.5,
-        "structure": 0.0 if keep else 0.001, "turn": 0, "mirrored": False, "keep": keep,
+        "structure": 0.0 if keep else 0.001, "turn": 0, "mirrored": False, "verdict": "identical" if keep else "same",
+        "confirmed": True, "same_file_as": None, "damaged": False, "may_go": not keep, "keep": keep,
         "reason": "most pixels" if keep else "fewer pixels",
     }  # fmt: skip
 
@@ -125,7 +127,8 @@ class SmallService:
         page = all_of_them[offset : offset + args.get("limit", 100)]
         return {
             "measure": args.get("measure", "structure"), "threshold": args.get("threshold", 0.02),
-            "total_clusters": len(all_of_them), "revision": self.revision, "clusters": page,
+            "verdicts": ["identical", "same", *filter(None, args.get("also", "").split(","))],
+            "also": {"cropped": 2}, "total_clusters": len(all_of_them), "revision": self.revision, "clusters": page,
             **self.completeness,
         }  # fmt: skip
 
@@ -139,7 +142,8 @@ class SmallService:
             data = stream.read()
         if data == b"text":
             raise RequestError("not_a_picture", "not a picture")
-        copies = [make_file(ODD, False)] if data.startswith(KNOWN) else []
+        found = {"verdict": "same", "lacks": "smaller" if data == SMALLER else None, "as_good": data != SMALLER}
+        copies = [make_file(ODD, False) | found] if data.startswith(KNOWN) else []
         return {"measure": "structure", "threshold": 0.02, "copies": copies, **self.completeness}
 
     def do_failed(self, args: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from dupwatch.show import found_lines, human_seconds
 from dupwatch.terminal import page_on
 from dupwatchd.serve.request_queue import RequestError
 from dupwatchd.serve.server import Server
-from tests.client.small_service import FILE_BYTES_MAX, KNOWN, ODD, SmallService, make_clusters, make_file
+from tests.client.small_service import FILE_BYTES_MAX, KNOWN, ODD, SMALLER, SmallService, make_clusters, make_file
 from tests.conftest import WITH_PLAIN_RIGHTS
 
 COMMAND = [sys.executable, "-m", "dupwatch"]
@@ -95,7 +95,8 @@ def test_status_tells_everything_to_people_and_to_programs(dupwatch: Dupwatch) -
 def test_clusters_come_in_all_forms_of_scan(dupwatch: Dupwatch) -> None:
     document = json.loads(dupwatch("clusters", "--json").stdout)
     assert set(document) == {
-        "measure", "threshold", "complete", "pending", "incomplete_because", "total_clusters", "clusters", "failed",
+        "measure", "threshold", "verdicts", "also", "complete", "pending", "incomplete_because", "total_clusters",
+        "clusters", "failed",
     }  # fmt: skip
     assert (document["measure"], document["threshold"], document["total_clusters"]) == ("structure", 0.02, 3)
     assert set(document["clusters"][0]) == {"id", "reclaimable_bytes", "files"}
@@ -248,19 +249,45 @@ def test_a_file_that_may_not_be_read_keeps_no_other_from_being_looked_up(
     assert b"known.jpg: 1 known" in done.stdout
 
 
+def test_a_file_of_which_only_a_smaller_copy_is_known_is_not_safe_to_delete(dupwatch: Dupwatch, tmp_path: Path) -> None:
+    for name, data, status in (("known", KNOWN, 0), ("smaller", SMALLER, 1), ("new", b"else", 4)):
+        (tmp_path / f"{name}.jpg").write_bytes(data)
+        assert dupwatch("find", tmp_path / f"{name}.jpg").returncode == status
+    done = dupwatch("find", tmp_path)
+    summary = b"dupwatch: 1 known, 1 only smaller or of lower quality, 1 not known\n"
+    assert (done.returncode, done.stderr) == (1, summary)
+    assert b"smaller.jpg: 1 known, none as good" in done.stdout
+
+
+def test_also_takes_words_in_lists_and_one_by_one_and_names_the_right_ones(
+    dupwatch: Dupwatch, service: SmallService
+) -> None:
+    done = dupwatch("clusters", "--also", "cropped, similar", "--also", "recoloured", "--json")
+    assert json.loads(done.stdout)["verdicts"] == ["identical", "same", "cropped", "similar", "recoloured"]
+    assert ("clusters", "cropped,similar,recoloured") in [(do, args.get("also")) for do, args in service.asked]
+    wrong = dupwatch("clusters", "--also", "cropped,edited")
+    assert wrong.returncode == 2
+    assert b"there is no 'edited'; choose from cropped, retouched, recoloured, similar" in wrong.stderr
+    assert b"further groups: 2 cropped (--also cropped)" in dupwatch("clusters").stdout
+
+
 def test_find_explains_its_figures_in_words() -> None:
     copies = [
-        make_file(b"/a.jpg", keep=False) | {"verdict": "identical"},
-        make_file(b"/b.jpg", keep=False) | {"verdict": None, "structure": 0.0, "turn": 90, "smaller": True},
-        make_file(b"/c.jpg", keep=False) | {"verdict": "same"},
+        make_file(b"/a.jpg", keep=False) | {"verdict": "identical", "as_good": True},
+        make_file(b"/b.jpg", keep=False) | {"structure": 0.0, "turn": 90, "lacks": "smaller", "as_good": False},
+        make_file(b"/c.jpg", keep=False) | {"lacks": None, "as_good": False},
+        make_file(b"/d.jpg", keep=False) | {"verdict": None, "lacks": None, "as_good": False},
+        make_file(b"/e.jpg", keep=False) | {"verdict": "cropped", "lacks": None, "as_good": False},
     ]
     stream = io.StringIO()
     lines = found_lines({"path": b"x.jpg", "measure": "structure", "copies": copies}, page_on(stream))
     assert list(lines) == [
-        "x.jpg: 3 known",
+        "x.jpg: 5 known",
         "  /a.jpg · 1.0 kB · 40×30 · identical (equal bytes)",
-        "  /b.jpg · 1.0 kB · 40×30 · same picture (structure 0.0000) · smaller than this one · turned 90°",
-        "  /c.jpg · 1.0 kB · 40×30 · same (structure 0.0010)",
+        "  /b.jpg · 1.0 kB · 40×30 · same (structure 0.0000) · smaller · turned 90°",
+        "  /c.jpg · 1.0 kB · 40×30 · same (structure 0.0010) · not certain",
+        "  /d.jpg · 1.0 kB · 40×30 · not looked at (structure 0.0010)",
+        "  /e.jpg · 1.0 kB · 40×30 · cropped (structure 0.0010)",
     ]
 
 

@@ -27,6 +27,7 @@ from dupwatch.progress import progress
 from dupwatch.render import write_csv, write_json, write_paths0, write_table
 from dupwatch.terminal import human_bytes, printable
 
+LINK = "hard link of the kept file"
 HOSTILE_NAMES = [
     b"new\nline.jpg",
     b"carriage\rreturn.jpg",
@@ -66,6 +67,11 @@ def make_file(path: bytes, keep: bool = False, **other: Any) -> dict[str, Any]:
         "structure": 0.0 if keep else 0.0123,
         "turn": 0,
         "mirrored": False,
+        "verdict": "identical" if keep else "same",
+        "confirmed": True,
+        "same_file_as": None,
+        "damaged": False,
+        "may_go": not keep,
         "keep": keep,
         "reason": "most pixels" if keep else "",
     }
@@ -296,9 +302,13 @@ def test_csv_contains_the_raw_bytes_and_ends_its_records_with_crlf() -> None:
     stream = io.BytesIO()
     write_csv(make_document([make_file(b'/a\xff"b.jpg', keep=True), make_file(b"/c\nd.jpg")]), stream)
     header, first, second, second_rest, end = re.split(rb"\r\n|\n", stream.getvalue())
-    assert header == b"cluster,keep,path,bytes,width,height,mse,structure,turn,mirrored,verdict,same_file_as,reason"
-    assert first == b'c0,true,"/a\xff""b.jpg",4200000,4000,3000,0.0,0.0,0,false,,,most pixels'
-    assert second + b"\n" + second_rest == b'c0,false,"/c\nd.jpg",4200000,4000,3000,3.25,0.0123,0,false,,,'
+    columns = "path,bytes,width,height,mse,structure,turn,mirrored,verdict,confirmed,same_file_as,damaged,may_go,reason"
+    assert header == f"cluster,keep,{columns}".encode()
+    assert first == b'c0,true,"/a\xff""b.jpg",4200000,4000,3000,0.0,0.0,0,false,identical,true,,false,false,most pixels'
+    assert (
+        second + b"\n" + second_rest
+        == b'c0,false,"/c\nd.jpg",4200000,4000,3000,3.25,0.0123,0,false,same,true,,false,true,'
+    )
     assert end == b""
     assert stream.getvalue().count(b"\r\n") == 3
 
@@ -390,35 +400,48 @@ def test_the_kept_file_its_reason_and_every_copy_are_told() -> None:
             make_file(b"/p/a.jpg", keep=True),
             make_file(b"/p/b.jpg", width=2000, height=1500, bytes=212_000, turn=90),
             make_file(b"/p/c.jpg", mirrored=True),
-            make_file(b"/p/d.jpg", turn=270, mirrored=True, structure=0.0),
-            make_file(b"/p/e.jpg", structure=None),
-            make_file(b"/p/f.jpg", structure=0.0, verdict="identical"),
-            make_file(b"/p/g.jpg", structure=0.0, verdict="identical", same_file_as=b"/p/a.jpg"),
-            make_file(b"/p/h.jpg", same_file_as=b"/p/c.jpg"),
-            make_file(b"/p/i.jpg", structure=0.03),
+            make_file(b"/p/d.jpg", verdict="identical"),
+            make_file(b"/p/e.jpg", verdict="identical", may_go=False, same_file_as=b"/p/a.jpg", reason=LINK),
+            make_file(b"/p/f.jpg", same_file_as=b"/p/c.jpg", reason="hard link of a file above"),
+            make_file(
+                b"/p/g.jpg", may_go=False, same_file_as=b"/p/c.jpg", reason="may be the same file as a file above"
+            ),
+            make_file(b"/p/h.jpg", confirmed=None, may_go=False),
+            make_file(b"/p/i.jpg", verdict="retouched", may_go=False, width=2000),
+            make_file(b"/p/j.jpg", damaged=True),
+            make_file(b"/p/k.jpg", structure=0.03, verdict=None, confirmed=None, may_go=False),
         ]
     )
-    assert table(document, 100) == (
+    assert table(document, 110) == (
         "Copies, structure ≤ 0.02 · in /p/\n"
         "\n"
-        "           size     pixels      apart  file\n"
-        "group c0 · 9 files · 29.6 MB to win · kept: most pixels\n"
+        "           size     pixels    verdict  file\n"
+        "group c0 · 11 files · 38.0 MB to win · kept: most pixels\n"
         "  keep   4.2 MB  4000×3000             a.jpg\n"
-        "  spare  212 kB  2000×1500     0.0123  b.jpg  same picture, smaller, turned 90°\n"
-        "  spare  4.2 MB  4000×3000     0.0123  c.jpg  same picture, mirrored\n"
-        "  spare  4.2 MB  4000×3000     0.0000  d.jpg  same picture, turned 270°, mirrored\n"
-        "  spare  4.2 MB  4000×3000          —  e.jpg  same picture\n"
-        "  spare  4.2 MB  4000×3000  identical  f.jpg\n"
-        "  link   4.2 MB  4000×3000  identical  g.jpg  hard link of the kept file\n"
-        "  link   4.2 MB  4000×3000     0.0123  h.jpg  hard link of a copy above\n"
-        "  other  4.2 MB  4000×3000     0.0300  i.jpg  near another copy only\n"
+        "  spare  212 kB  2000×1500       same  b.jpg  smaller, turned 90°\n"
+        "  spare  4.2 MB  4000×3000       same  c.jpg  mirrored\n"
+        "  spare  4.2 MB  4000×3000  identical  d.jpg\n"
+        "  link   4.2 MB  4000×3000  identical  e.jpg  hard link of the kept file\n"
+        "  spare  4.2 MB  4000×3000       same  f.jpg  hard link of a file above\n"
+        "  link   4.2 MB  4000×3000       same  g.jpg  may be the same file as a file above\n"
+        "  other  4.2 MB  4000×3000       same  h.jpg  not looked at closely\n"
+        "  other  4.2 MB  2000×3000  retouched  i.jpg  smaller\n"
+        "  spare  4.2 MB  4000×3000       same  j.jpg  damaged\n"
+        "  other  4.2 MB  4000×3000     0.0300  k.jpg  near another copy only\n"
         "\n"
-        "1 group · 6 spare files · 29.6 MB to win\n"
+        "1 group · 5 spare files · 38.0 MB to win\n"
     )
 
 
-def test_another_name_of_the_kept_file_is_never_spare() -> None:
-    document = make_document([make_file(b"/a", keep=True), make_file(b"/b", same_file_as=b"/a"), make_file(b"/c")])
+def test_what_more_there_would_be_is_said_with_the_flag_that_shows_it() -> None:
+    also = {"cropped": 3, "retouched": 2, "recoloured": 0}
+    lines = table(make_document(verdicts=["identical", "same", "similar"], also=also)).splitlines()
+    assert lines[-1] == "further groups: 3 cropped, 2 retouched (--also similar,cropped,retouched)"
+    assert "further" not in table(make_document(also={"cropped": 0}))
+
+
+def test_what_may_not_go_is_never_spare() -> None:
+    document = make_document([make_file(b"/a", keep=True), make_file(b"/b", may_go=False), make_file(b"/c")])
     stream = io.BytesIO()
     write_paths0(document, stream, spare_only=True)
     assert stream.getvalue() == b"/c\0"
@@ -443,7 +466,7 @@ def test_a_narrow_terminal_has_the_figures_below_the_path() -> None:
         "  keep   a.jpg\n"
         "         4.2 MB  4000×3000\n"
         "  spare  b.jpg\n"
-        "         4.2 MB  4000×3000  0.0123\n"
+        "         4.2 MB  4000×3000  same\n"
         "         turned 180°\n"
         "\n"
         "1 group · 1 spare file · 4.2 MB to win\n"
@@ -469,23 +492,25 @@ def test_paths_begin_in_one_column_in_every_cluster() -> None:
 
 
 def test_the_distance_is_the_one_that_was_asked_for() -> None:
-    document = make_document([make_file(b"/a", keep=True), make_file(b"/b", mse=13.57)], measure="mse", threshold=25)
+    document = make_document(
+        [make_file(b"/a", keep=True), make_file(b"/b", mse=13.57, verdict=None)], measure="mse", threshold=25
+    )
     text = table(document)
     assert "mse ≤ 25" in text
     assert " 13.6  /b" in text
     assert "0.0123" not in text
 
 
-def test_the_distance_in_a_measure_of_the_users_own_is_shown_and_decides_what_is_spare() -> None:
+def test_the_distance_in_a_measure_of_the_users_own_is_shown() -> None:
     files = [
         make_file(b"/a", keep=True, custom=0.0),
         make_file(b"/near", custom=3.0, structure=9.0),
-        make_file(b"/far", custom=7.0, structure=0.0),
+        make_file(b"/far", custom=7.0, structure=0.0, verdict=None, confirmed=None, may_go=False),
         make_file(b"/out of range", custom=None),
     ]
     document = make_document(files, measure="mine:average_hash", threshold=5)
-    assert "spare  4.2 MB  4000×3000    3.0  /near" in table(document)
-    assert re.search(r"other  4.2 MB  4000×3000    7.0  /far  near another copy only", table(document))
+    assert re.search(r"spare  4.2 MB  4000×3000 +3.0  /near", table(document))
+    assert re.search(r"other  4.2 MB  4000×3000 +7.0  /far  near another copy only", table(document))
     stream = io.BytesIO()
     write_paths0(document, stream, spare_only=True)
     assert stream.getvalue() == b"/near\0/out of range\0"

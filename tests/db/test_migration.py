@@ -40,6 +40,8 @@ def made_by_version(version: int, state: Path) -> None:
     if version == 2:
         connection.execute("""INSERT INTO fact VALUES ('compared', '{"own": "", "keep_own": 0.0}')""")
         connection.execute("UPDATE match SET own = 0.5")
+    if version >= 4:  # from then on whoever stores a failure says so, and whoever takes a file away
+        connection.execute("UPDATE file SET failed = 1 WHERE id IN (3, 4, 6); INSERT INTO loose_content VALUES (3)")
     connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {version}")
     connection.close()
 

@@ -72,12 +72,12 @@ class Storm:
                 self.database, NewContent(key, None, None, None, None, "damaged", is_image=is_image)
             )
         [slot] = pictures.next_slots(self.database, 1)
-        pictures.add_pictures(self.database, [NewPicture(slot, key[0], flat=False)])
+        pictures.add_pictures(self.database, [NewPicture(slot, key[0], False, b"", None)])
         return pictures.add_content(self.database, NewContent(key, slot, 1, 1, "JPEG", None))
 
     def match(self) -> None:
         ids = sorted(row[0] for row in self.some("picture", 4))
-        rows = [(a, b, 0, 1.0, 1.0, None) for a, b in itertools.pairwise(ids)]
+        rows = [(a, b, 0, 1.0, 1.0, None, 1, 1) for a, b in itertools.pairwise(ids)]
         pictures.add_matches(self.database, rows * 2)
         pictures.remove_matches(self.database, [row[:3] for row in rows[:1]])
 

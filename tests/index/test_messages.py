@@ -11,10 +11,13 @@ from dupwatchd.index import messages
 from dupwatchd.index.chunks import Chunk, File
 from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
 from dupwatchd.index.worker_connection import WorkerConnection, WorkerGone
-from dupwatchd.model import Decoded, FileId, Job, ReadStatus, Stamp
+from dupwatchd.model import Decoded, Facts, FileId, Job, ReadStatus, Stamp
+from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
 STAMP = Stamp(1, 2, 3, 4)
 THUMBNAIL = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+
+FACTS = Facts("Canon", "2024-05-01T10:11:12", True, 4, True, False, True, True, 90, bytes(16))
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -23,7 +26,23 @@ anything = st.recursive(
 )
 # Entries that are nearly right find more than pure noise does.
 entry = st.dictionaries(
-    st.sampled_from(["index", "width", "height", "format", "error", "picture", "stamp", "digest", "status", "damage"]),
+    st.sampled_from(
+        [
+            "index",
+            "width",
+            "height",
+            "format",
+            "error",
+            "picture",
+            "stamp",
+            "digest",
+            "status",
+            "damage",
+            "proof",
+            "frames",
+            "facts",
+        ]
+    ),
     anything,
 )
 
@@ -52,7 +71,7 @@ def test_read_reply_arrives_as_sent() -> None:
 
 def test_decode_reply_arrives_as_sent() -> None:
     sent: list[tuple[int, Decoded | NotDecoded]] = [
-        (2, Decoded(THUMBNAIL, 40, 30, "JPEG", "stray bytes")),
+        (2, Decoded(THUMBNAIL, 40, 30, "JPEG", "stray bytes", b"a proof", 3, bytes(range(16)), FACTS)),
         (0, NotDecoded("truncated JPEG", picture=True)),
     ]
     header, raw = split(messages.decode_reply(sent))
@@ -61,6 +80,8 @@ def test_decode_reply_arrives_as_sent() -> None:
     assert np.array_equal(picture.thumbnail, THUMBNAIL)
     assert (first, picture.width, picture.height, picture.format) == (2, 40, 30, "JPEG")
     assert picture.damage == "stray bytes"
+    assert (picture.proof, picture.frames, picture.frames_digest) == (b"a proof", 3, bytes(range(16)))
+    assert picture.facts == FACTS
     assert second == sent[1]
 
 
@@ -87,12 +108,28 @@ def test_a_header_that_is_no_object_is_a_bad_reply(text: bytes) -> None:
     "change",
     [
         {"index": 7}, {"index": True}, {"index": "0"}, {"width": 1 << 70}, {"width": None}, {"format": 3},
-        {"damage": 3}, {"error": 3}, {"error": None},
+        {"damage": 3}, {"error": 3}, {"error": None}, {"proof": -1}, {"proof": MAX_PROOF_BYTES + 1}, {"proof": None},
+        {"frames": [0, ""]}, {"frames": [1 << 20, ""]}, {"frames": [2, "00"]}, {"frames": [2]}, {"frames": None},
+        {"facts": {}}, {"facts": None}, {"facts": []},
     ],
 )  # fmt: skip
 def test_an_entry_that_is_not_quite_right_is_a_bad_reply(change: dict[str, Any]) -> None:
     header, raw = split(messages.decode_reply([(0, Decoded(THUMBNAIL, 40, 30, "JPEG"))]))
     header["decoded"][0] |= change
+    with pytest.raises(BadReply):
+        messages.parse_decode_reply(header, raw, {0}, 4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"camera": 3}, {"captured": None}, {"rating": 6}, {"rating": -1}, {"rating": True}, {"quality": 101},
+        {"edited": 1}, {"has_colour": None}, {"scan_digest": "00"}, {"scan_digest": 7},
+    ],
+)  # fmt: skip
+def test_facts_that_are_not_quite_right_are_a_bad_reply(change: dict[str, Any]) -> None:
+    header, raw = split(messages.decode_reply([(0, Decoded(THUMBNAIL, 40, 30, "JPEG", facts=FACTS))]))
+    header["decoded"][0]["facts"] |= change
     with pytest.raises(BadReply):
         messages.parse_decode_reply(header, raw, {0}, 4)
 

@@ -12,9 +12,9 @@ from PIL import Image
 from dupwatchd.index import webp
 from dupwatchd.index.decode import decode
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.pillow_formats import average_still, open_image
+from dupwatchd.index.pillow_formats import load_still, open_image
 from dupwatchd.index.reasons import DecodeError
-from dupwatchd.index.thumbnail import Floats, to_bytes, upright
+from dupwatchd.index.thumbnail import Pixels, to_bytes, upright
 from tests.conftest import encoded, photo_like
 
 LIMITS = DecodeLimits()
@@ -44,7 +44,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def by_pillow(data: bytes, orientation: int, thumbnail_px: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return upright(to_bytes(average_still(open_image(data, b""), thumbnail_px)), orientation)
+    return upright(to_bytes(load_still(open_image(data, b"")).average(thumbnail_px)), orientation)
 
 
 @settings(deadline=None, max_examples=150)
@@ -75,11 +75,11 @@ def test_equal_pixels_have_equal_thumbnails_whatever_the_container(
 def test_opencv_decodes_stills_and_pillow_decodes_animations(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Image.Image] = []
 
-    def counting(image: Image.Image, thumbnail_px: int) -> Floats:
+    def counting(image: Image.Image) -> Pixels:
         asked.append(image)
-        return average_still(image, thumbnail_px)
+        return load_still(image)
 
-    monkeypatch.setattr(webp, "average_still", counting)
+    monkeypatch.setattr(webp, "load_still", counting)
     frames = [picture(seed, 90, 60, "none") for seed in range(3)]
     decode(saved(frames[0], "WEBP"), 32, LIMITS, b".webp")
     assert not asked
@@ -106,7 +106,7 @@ def accepted(data: bytes) -> bool:
 
 def accepted_by_pillow(data: bytes) -> bool:
     try:
-        average_still(open_image(data, b".webp"), 32)
+        load_still(open_image(data, b".webp"))
     except Exception:  # noqa: BLE001 - a damaged file makes it raise anything
         return False
     return True

@@ -3,7 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +11,13 @@ from dupwatchd.db import files, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.db.pictures import NewContent, NewPicture
-from dupwatchd.model import FileId, PictureId, Stamp
+from dupwatchd.model import Facts, FileId, PictureId, Stamp, Verdict
 from dupwatchd.serve.clusters import LiveChecks, Measured, Pair
+from dupwatchd.serve.spare import OtherName, SameFile
 
 KEEP_MSE, KEEP_STRUCTURE = 6.0, 0.06  # the largest thresholds that can be asked for
 HALF = 20
+NO_FACTS = Facts()
 
 
 class Match(NamedTuple):
@@ -36,6 +38,16 @@ class Picture:
     mse: int = 0
     structure: int = 0
     flat: bool = False
+    has_proof: bool = True
+
+
+class Seen(NamedTuple):
+    """What a second look has found of a match."""
+
+    near: bool = True  # else nobody looks at it
+    verdict: Verdict | None = Verdict.SAME
+    confirmed: bool | None = True
+    nearer: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,9 @@ class Content:
     height: int = 300
     size_bytes: int = 1000
     way: int = 0
+    damage: str | None = None
+    frames: int = 1
+    facts: Facts = NO_FACTS
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,7 @@ class File:
     inode: int | None = None  # None: one of its own
     body: int = 0  # files of one inode are one file if this is the same, too; the index does not know
     there: bool = True
+    how: SameFile = SameFile.LINK  # it is another name of an earlier file, if there is one
 
     @property
     def path(self) -> bytes:
@@ -68,14 +84,19 @@ class Made:
     pictures: list[Picture]
     contents: list[Content]
     files: list[File]
+    seen: dict[tuple[int, int, int], Seen] = field(default_factory=dict)  # by match; without an entry: the same
+
+    def seen_of(self, match: Match) -> Seen:
+        return self.seen.get(match[:3], Seen())
 
     def measured(self, a: int, b: int, measure: str, mirrored: bool) -> Measured:
         """As the thumbnails would be measured."""
         upright, flipped = self._upright(a, b), self._flipped(a, b)
         if not mirrored:
-            return Measured(*upright, 0, False)
+            return Measured(*upright, 0, False, upright[1])
         better = flipped[measure == "structure"] < upright[measure == "structure"]
-        return Measured(min(upright[0], flipped[0]), min(upright[1], flipped[1]), 90 * better, better)
+        mse, structure = min(upright[0], flipped[0]), min(upright[1], flipped[1])
+        return Measured(mse, structure, 90 * better, better, structure)
 
     def _upright(self, a: int, b: int) -> tuple[float, float]:
         one, other = self.pictures[a], self.pictures[b]
@@ -88,13 +109,14 @@ class Made:
     def below(self, folders: Sequence[bytes]) -> "Made":
         """The same without the files elsewhere."""
         prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in folders)
-        return Made(self.pictures, self.contents, [file for file in self.files if file.path.startswith(prefixes)])
+        inside = [file for file in self.files if file.path.startswith(prefixes)]
+        return Made(self.pictures, self.contents, inside, self.seen)
 
     def matches(self) -> list[Match]:
-        """All that are near enough to be kept."""
+        """All that are near enough to be kept; by the user's own measure they are as far apart as in structure."""
         plain = [place for place, picture in enumerate(self.pictures) if not picture.flat]
         return [
-            Match(a, b, int(mirrored), *values)
+            Match(a, b, int(mirrored), *values, values[1] if values[1] <= KEEP_STRUCTURE else None)
             for a, b in itertools.combinations(plain, 2)
             for mirrored, values in ((False, self._upright(a, b)), (True, self._flipped(a, b)))
             if values[0] <= KEEP_MSE or values[1] <= KEEP_STRUCTURE
@@ -107,28 +129,22 @@ class Made:
         def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool) -> list[Measured]:
             return [self.measured(a, b, measure, mirrored) for a, b in pairs]
 
-        def are_linked(one: Copy, other: Copy) -> bool:
-            return self.linked(by_path[one.path], by_path[other.path])
+        def other_names(copies: Sequence[Copy]) -> list[OtherName | None]:
+            return self.other_names([by_path[copy.path] for copy in copies])
 
-        return LiveChecks(measure_pairs, lambda copy: by_path[copy.path].there, are_linked)
+        return LiveChecks(measure_pairs, lambda copy: by_path[copy.path].there, other_names)
+
+    def other_names(self, files: Sequence[File]) -> list[OtherName | None]:
+        """For each file the first one that is the same."""
+        firsts = [next(n for n, one in enumerate(files) if one is file or self.linked(one, file)) for file in files]
+        return [
+            None if first == place else OtherName(first, file.how)
+            for place, (first, file) in enumerate(zip(firsts, files, strict=True))
+        ]
 
     def linked(self, one: File, other: File) -> bool:
         """Are they names of one file?"""
         return one.inode is not None and (one.inode, one.body, one.content) == (other.inode, other.body, other.content)
-
-
-def forest(matches: list[Match]) -> list[Match]:
-    """Those of the matches that join the same pictures at any threshold, with and without mirror images."""
-    needed = []
-    for measure, allowed in itertools.product(("mse", "structure"), (False, True)):
-        part: dict[int, int] = {}
-        for match in sorted(matches, key=lambda match: (getattr(match, measure), match.a, match.b)):
-            a, b = part.get(match.a, match.a), part.get(match.b, match.b)
-            if a != b and match.mirrored <= allowed:
-                part = {**part, match.a: a, match.b: b}
-                part = {picture: a if of == b else of for picture, of in part.items()}
-                needed.append(match)
-    return [match for match in matches if match in needed]
 
 
 def written(made: Made, state: Path, matches: list[Match] | None = None) -> Database:
@@ -139,13 +155,28 @@ def written(made: Made, state: Path, matches: list[Match] | None = None) -> Data
     with database.transaction():
         pictures.add_pictures(
             database,
-            [NewPicture(PictureId(n), n.to_bytes(16, "big"), picture.flat) for n, picture in enumerate(made.pictures)],
+            [
+                NewPicture(PictureId(n), n.to_bytes(16, "big"), picture.flat, b"", b"p" if picture.has_proof else None)
+                for n, picture in enumerate(made.pictures)
+            ],
         )
-        pictures.add_matches(database, made.matches() if matches is None else matches)
+        stored = made.matches() if matches is None else matches
+        pictures.add_matches(database, [(*match, int(made.seen_of(match).near), 1) for match in stored])
+        _add_looks(database, made, stored)
         content_ids = [
             pictures.add_content(
                 database,
-                NewContent((c.digest, c.way), PictureId(c.picture), c.width, c.height, "JPEG", None),
+                NewContent(
+                    (c.digest, c.way),
+                    PictureId(c.picture),
+                    c.width,
+                    c.height,
+                    "JPEG",
+                    None,
+                    damage=c.damage,
+                    frames=c.frames,
+                    facts=c.facts,
+                ),
             )
             for c in made.contents
         ]
@@ -155,6 +186,17 @@ def written(made: Made, state: Path, matches: list[Match] | None = None) -> Data
         for folder, members in by_folder.items():
             _add_folder(database, made, folder, members, content_ids)
     return database
+
+
+def _add_looks(database: Database, made: Made, matches: list[Match]) -> None:
+    database.many(
+        "UPDATE match SET verdict = ?, confirmed = ?, nearer = ? WHERE a = ? AND b = ? AND mirrored = ?",
+        [
+            (seen.verdict and seen.verdict.code, seen.confirmed, seen.nearer, *match[:3])
+            for match in matches
+            for seen in [made.seen_of(match)]
+        ],
+    )
 
 
 def _add_folder(

@@ -2,40 +2,74 @@
 
 from typing import Any
 
+from dupwatchd.db.answers import Copy
+from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import Measured, Question
-from tests.serve.made import File, Made
+from dupwatchd.serve.keep import keep_order
+from dupwatchd.serve.spare import SameFile
+from tests.serve.made import File, Made, Match, Seen
+
+NOTHING = Seen(near=False, verdict=None, confirmed=None)
 
 
 def clusters(made: Made, question: Question) -> list[dict[str, Any]]:
     """What `Library.page` has to give, without a limit."""
-    present = [file for file in made.files if file.there]
-    found = [_cluster(made, part, question) for part in _parts(made, present, question) if _wanted(part, question)]
+    found = [_cluster(made, part, question) for part in groups(made, question) if _wanted(part, question)]
     return sorted(found, key=lambda one: (-one["reclaimable_bytes"], one["id"], one["files"][0]["path"]))
 
 
-def _parts(made: Made, present: list[File], question: Question) -> list[list[File]]:
+def further_groups(made: Made, question: Question) -> dict[Verdict, int]:
+    """What `Library.further_groups` has to give, if all files are there."""
+    if question.measure == "custom":
+        return {}
+
+    def paths(verdicts: frozenset[Verdict]) -> set[frozenset[bytes]]:
+        asked = Question(question.measure, question.threshold, question.mirrored, question.touching, verdicts)
+        parts = [part for part in groups(made, asked) if _wanted(part, asked)]
+        return {frozenset(file.path for file in part) for part in parts}
+
+    now = paths(question.verdicts)
+    return {one: len(paths(question.verdicts | {one}) - now) for one in Verdict if one not in question.verdicts}
+
+
+def groups(made: Made, question: Question) -> list[list[File]]:
+    """The files that are there, by what joins them."""
+    matches = {(match.a, match.b, match.mirrored): match for match in made.matches()}
     parts: list[list[File]] = []
-    for file in present:
-        joining = [part for part in parts if any(_joined(made, file, other, question) for other in part)]
+    for file in (file for file in made.files if file.there):
+        joining = [part for part in parts if any(_joined(made, matches, file, other, question) for other in part)]
         parts = [part for part in parts if part not in joining]
         parts.append([file, *(other for part in joining for other in part)])
     return parts
 
 
-def _joined(made: Made, one: File, other: File, question: Question) -> bool:
-    a, b = made.contents[one.content].picture, made.contents[other.content].picture
-    if made.pictures[a].flat or made.pictures[b].flat:
+def _pictures(made: Made, one: File, other: File) -> tuple[int, int]:
+    a, b = sorted((made.contents[one.content].picture, made.contents[other.content].picture))
+    return a, b
+
+
+def _joined(made: Made, matches: dict[tuple[int, int, int], Match], one: File, other: File, question: Question) -> bool:
+    a, b = _pictures(made, one, other)
+    flat = made.pictures[a].flat or made.pictures[b].flat
+    if question.measure == "custom" and not flat:
+        return a == b or _apart(made, one, other, question) <= question.threshold
+    if flat or not (made.pictures[a].has_proof and made.pictures[b].has_proof):
         return one.content == other.content
-    return a == b or _apart(made, one, other, question) <= question.threshold
+    return a == b or any(
+        (match := matches.get((a, b, mirrored))) is not None
+        and made.seen_of(match).near
+        and made.seen_of(match).verdict in question.verdicts
+        and getattr(match, question.measure) <= question.threshold
+        for mirrored in range(question.mirrored + 1)
+    )
 
 
 def _apart(made: Made, one: File, other: File, question: Question) -> float:
-    measured = _measured(made, one, other, question)
-    return measured.mse if question.measure == "mse" else measured.structure
+    return float(getattr(_measured(made, one, other, question), question.measure))
 
 
 def _measured(made: Made, one: File, other: File, question: Question) -> Measured:
-    a, b = made.contents[one.content].picture, made.contents[other.content].picture
+    a, b = _pictures(made, one, other)
     return Measured(0.0, 0.0, 0, False) if a == b else made.measured(a, b, question.measure, question.mirrored)
 
 
@@ -46,53 +80,107 @@ def _wanted(part: list[File], question: Question) -> bool:
     )
 
 
-_REASONS = [
-    ("most pixels", "fewer pixels"),
-    ("most bytes", "fewer bytes"),
-    ("modified earliest", "modified later"),
-    ("shortest path", "longer path"),
-    ("first by name", "later by name"),
-]
+def _seen(made: Made, a: int, b: int, question: Question) -> Seen:
+    """The strongest that was found of two pictures."""
+    if a == b or not (made.pictures[a].has_proof and made.pictures[b].has_proof):
+        return NOTHING
+    looks = [
+        (seen.verdict.code, seen.confirmed is not True, match.mirrored, seen)
+        for match in made.matches()
+        if (match.a, match.b) == (min(a, b), max(a, b)) and match.mirrored <= question.mirrored
+        for seen in [made.seen_of(match)]
+        if seen.near and seen.verdict is not None
+    ]
+    return min(looks)[-1] if looks else NOTHING
+
+
+def _told(made: Made, one: File, other: File, question: Question) -> tuple[Verdict | None, bool | None]:
+    content, another = made.contents[one.content], made.contents[other.content]
+    if content.digest == another.digest:
+        return Verdict.IDENTICAL, True
+    if content.picture == another.picture:
+        scan = content.facts.scan_digest
+        known = made.pictures[content.picture].has_proof
+        return (Verdict.SAME, True if scan and scan == another.facts.scan_digest else None) if known else (None, None)
+    seen = _seen(made, *_pictures(made, one, other), question)
+    return seen.verdict, seen.confirmed
+
+
+def _can_replace(made: Made, one: File, other: File, question: Question) -> bool:
+    """Is all that the other file shows certain to be in the first one?"""
+    verdict, confirmed = _told(made, one, other, question)
+    if verdict is Verdict.IDENTICAL:
+        return True
+    content, another = made.contents[one.content], made.contents[other.content]
+    spoilt = content.damage is not None and another.damage is None
+    return verdict is Verdict.SAME and confirmed is True and not spoilt and content.frames == another.frames == 1
+
+
+def _in_order(made: Made, part: list[File], question: Question) -> list[tuple[File, str]]:
+    shown = {made.contents[file.content].picture for file in part}
+    nearer = [
+        (a, b) if seen.nearer < 0 else (b, a)
+        for a in shown
+        for b in shown
+        if a < b and (seen := _seen(made, a, b, question)).nearer
+        if seen.verdict in (Verdict.SAME, Verdict.RECOLOURED)
+    ]
+    by_path = {file.path: file for file in part}
+    return [(by_path[copy.path], reason) for copy, reason in keep_order([_copy(made, file) for file in part], nearer)]
+
+
+def _copy(made: Made, file: File) -> Copy:
+    content, facts = made.contents[file.content], made.contents[file.content].facts
+    return Copy(
+        file.path, content.size_bytes, file.mtime_ns, 0, 0, file.content, content.digest, content.picture,
+        content.width, content.height, "JPEG", content.damage, content.frames, has_colour=facts.has_colour,
+    )  # fmt: skip
 
 
 def _cluster(made: Made, part: list[File], question: Question) -> dict[str, Any]:
-    def merits(file: File) -> tuple[Any, ...]:
-        content = made.contents[file.content]
-        return -content.width * content.height, -content.size_bytes, file.mtime_ns, len(file.path), file.path
-
-    def lacks(file: File) -> int:
-        return next(n for n, (a, b) in enumerate(zip(merits(kept), merits(file), strict=True)) if a != b)
-
-    kept, *others = sorted(part, key=merits)
-    freed: list[File] = []
-    rows = [_row(made, kept, Measured(0.0, 0.0, 0, False), _REASONS[lacks(others[0])][0], kept, [])]
-    for place, file in enumerate(others):
-        linked = [other for other in (kept, *others[:place]) if made.linked(other, file)]
-        if _apart(made, kept, file, question) <= question.threshold and not linked:
-            freed.append(file)
-        reason = "hard link of the kept file" if kept in linked else _REASONS[lacks(file)][1]
-        rows.append(_row(made, file, _measured(made, kept, file, question), reason, kept, linked))
+    ordered = _in_order(made, part, question)
+    files = [file for file, _ in ordered]
+    kept, rows, freed = files[0], [], 0
+    stays: list[File] = []
+    going: list[File] = []
+    for place, (file, reason) in enumerate(ordered):
+        linked = [other for other in files[:place] if made.linked(other, file)]
+        if linked:
+            goes = file.how is SameFile.LINK and linked[0] in going
+            reason = f"{file.how.value} {'the kept file' if linked[0] is kept else 'a file above'}"
+        else:
+            goes = any(_can_replace(made, other, file, question) for other in stays)
+            freed += made.contents[file.content].size_bytes if goes else 0
+            (going if goes else stays).append(file)
+        rows.append(_row(made, file, kept, question, reason, goes, linked))
     return {
         "id": min(made.contents[file.content].digest for file in part).hex()[:16],
-        "reclaimable_bytes": sum(made.contents[file.content].size_bytes for file in freed),
+        "reclaimable_bytes": freed,
         "files": rows,
     }
 
 
-def _row(made: Made, file: File, measured: Measured, reason: str, kept: File, linked: list[File]) -> dict[str, Any]:
+def _row(
+    made: Made, file: File, kept: File, question: Question, reason: str, goes: bool, linked: list[File]
+) -> dict[str, Any]:
     content = made.contents[file.content]
-    mse, structure, turn, mirrored, _ = measured
-    return {
+    measured = Measured(0.0, 0.0, 0, False) if file is kept else _measured(made, kept, file, question)
+    verdict, confirmed = _told(made, kept, file, question)
+    row = {
         "path": file.path,
         "bytes": content.size_bytes,
         "width": content.width,
         "height": content.height,
-        "mse": mse,
-        "structure": structure,
-        "turn": turn,
-        "mirrored": mirrored,
-        "verdict": "identical" if content.digest == made.contents[kept.content].digest else None,
+        "mse": measured.mse,
+        "structure": measured.structure,
+        "turn": measured.turn,
+        "mirrored": measured.mirrored,
+        "verdict": None if verdict is None else verdict.value,
+        "confirmed": confirmed,
         "same_file_as": linked[0].path if linked else None,
+        "damaged": content.damage is not None,
+        "may_go": goes,
         "keep": file is kept,
         "reason": reason,
     }
+    return row | {"custom": measured.custom} if question.measure == "custom" else row

@@ -2,6 +2,7 @@
 
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.db.answers import Copy
+from dupwatchd.model import Facts, Verdict
 from dupwatchd.serve import ranking
-from dupwatchd.serve.clusters import LiveChecks, Question
+from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
 from dupwatchd.serve.library import Library
-from dupwatchd.serve.results import Cluster
+from dupwatchd.serve.results import Cluster, NotLookedAt
+from dupwatchd.serve.spare import SameFile
 from tests.serve import plain
-from tests.serve.made import KEEP_MSE, KEEP_STRUCTURE, Content, File, Made, Picture, forest, written
+from tests.serve.made import KEEP_MSE, KEEP_STRUCTURE, Content, File, Made, Match, Picture, Seen, written
 
 FOLDERS = [b"/", b"/p", b"/p/a", b"/p/a\xff", b"/pa", b"/q\n"]
 NAMES = [b"a", b"b", b"bb", b"\xff\xfe", b"c\n", b"\xc3\xa9", *(b"%03d.jpg" % number for number in range(20))]
@@ -27,7 +30,10 @@ def libraries(draw: st.DrawFn) -> Made:
     one_of = draw(st.randoms(use_true_random=False))
     crowd = draw(st.sampled_from([4, 8, 30]))
     room = 12 if crowd < 30 else 200  # how far pictures can be apart
-    shown = [Picture(one_of.randrange(room), one_of.randrange(room), flat=one_of.random() < 0.2) for _ in range(crowd)]
+    shown = [
+        Picture(one_of.randrange(room), one_of.randrange(room), one_of.random() < 0.1, one_of.random() < 0.9)
+        for _ in range(crowd)
+    ]
     contents = {}
     for _ in range(draw(st.integers(1, 2 * crowd))):
         # few digests: clusters of one id are a case of their own
@@ -40,6 +46,9 @@ def libraries(draw: st.DrawFn) -> Made:
             one_of.choice([10, 20]),
             one_of.choice([100, 100, 100, 200, 250]),
             way,
+            one_of.choice([None, None, None, "cut"]),
+            one_of.choice([1, 1, 1, 1, 2]),
+            Facts(has_colour=one_of.random() < 0.9, scan_digest=one_of.choice([b"", b"", b"1" * 16, b"2" * 16])),
         )
     known = list(contents.values())
     made = {}
@@ -52,18 +61,33 @@ def libraries(draw: st.DrawFn) -> Made:
             inode=one_of.choice([None, None, 1, 2]),
             body=one_of.randrange(2),
             there=one_of.random() < 0.85,
+            how=one_of.choice([SameFile.LINK, SameFile.LINK, SameFile.ALIAS, SameFile.MAYBE]),
         )
         made[file.path] = file
-    return Made(shown, known, list(made.values()))
+    library = Made(shown, known, list(made.values()))
+    for match in library.matches():
+        verdict = one_of.choice([None, *list(Verdict)[1:], *[Verdict.SAME] * 6])
+        confirmed, nearer = one_of.choice([True, True, None, False]), one_of.choice([0, 0, -1, 1])
+        library.seen[match[:3]] = Seen(one_of.random() < 0.8, verdict, confirmed, nearer)
+    return library
 
 
 thresholds = {
     "mse": st.sampled_from([0.0, 1.0, 2.5, KEEP_MSE]),
     "structure": st.sampled_from([0.0, 0.02, KEEP_STRUCTURE]),
+    "custom": st.sampled_from([0.0, 0.02, KEEP_STRUCTURE]),
 }
 folders = st.lists(st.sampled_from([*FOLDERS, b"/p/", b"/nothing"]), max_size=2).map(tuple)
-questions = st.sampled_from(["mse", "structure"]).flatmap(
-    lambda measure: st.builds(Question, st.just(measure), thresholds[measure], st.booleans(), st.none() | folders)
+more_verdicts = st.sets(st.sampled_from([Verdict.CROPPED, Verdict.RECOLOURED, Verdict.SIMILAR]))
+questions = st.sampled_from(["mse", "structure", "custom"]).flatmap(
+    lambda measure: st.builds(
+        Question,
+        st.just(measure),
+        thresholds[measure],
+        st.booleans(),
+        st.none() | folders,
+        more_verdicts.map(lambda also: ONE_PICTURE | also),
+    )
 )
 
 
@@ -75,20 +99,18 @@ def looking_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("looking_at_few")
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     libraries(),
     st.lists(questions, min_size=1, max_size=6),
     st.lists(st.tuples(st.integers(0, 12), st.integers(1, 4)), max_size=2),
-    st.booleans(),
     st.none() | folders,
 )
 def test_pages_hold_what_looking_at_everything_finds(
-    made: Made, asked: list[Question], places: list[tuple[int, int]], forest_only: bool, roots: tuple[bytes, ...] | None
+    made: Made, asked: list[Question], places: list[tuple[int, int]], roots: tuple[bytes, ...] | None
 ) -> None:
-    matches = forest(made.matches()) if forest_only else made.matches()
     live_checks = made.live_checks()
-    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state", matches)) as database:
+    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
         library = Library.load(database, roots)
         for question in asked:
             expected = plain.clusters(made if roots is None else made.below(roots), question)
@@ -102,6 +124,17 @@ def test_pages_hold_what_looking_at_everything_finds(
             assert library.page(database, question, live_checks, None) == (len(expected), expected)
 
 
+@settings(max_examples=100, deadline=None)
+@given(libraries(), questions, st.none() | folders)
+def test_further_groups_are_those_that_asking_for_one_verdict_more_would_add(
+    made: Made, question: Question, roots: tuple[bytes, ...] | None
+) -> None:
+    made = Made(made.pictures, made.contents, [replace(file, there=True) for file in made.files], made.seen)
+    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
+        found = Library.load(database, roots).further_groups(database, question)
+    assert found == plain.further_groups(made if roots is None else made.below(roots), question)
+
+
 class Counting:
     """A live_checks that knows how many files it was asked about."""
 
@@ -113,7 +146,7 @@ class Counting:
             self.looked_at += 1
             return honest.is_there(copy)
 
-        self.live_checks = LiveChecks(honest.measure_pairs, is_there, honest.are_linked)
+        self.live_checks = LiveChecks(honest.measure_pairs, is_there, honest.other_names)
 
 
 def pairs_of_files(sizes_bytes: list[int], **options: Any) -> Made:
@@ -180,20 +213,132 @@ def test_the_number_of_clusters_is_that_of_the_index_where_nobody_looked(tmp_pat
         assert library.page(database, EVERYTHING, made.live_checks(), 10) == (0, [])
 
 
-def test_what_is_near_stays_together_when_the_one_between_is_missing(tmp_path: Path) -> None:
-    names = [b"left", b"middle", b"right", b"far right"]
-    made = Made(
-        [Picture(mse=n, structure=n) for n in (0, 1, 2, 4)],
-        [Content(bytes([n]) * 32, n) for n in range(4)],
-        [File(b"/p", name, n, there=name != b"middle") for n, name in enumerate(names)],
-    )
-    stored = forest(made.matches())
-    assert (0, 2) not in [(match.a, match.b) for match in stored]
+NAMES_OF_FOUR = [b"left", b"middle", b"right", b"far right"]
+FOUR = Made(
+    [Picture(mse=n, structure=n) for n in (0, 1, 2, 4)],
+    [Content(bytes([n]) * 32, n) for n in range(4)],
+    [File(b"/p", name, n, there=name != b"middle") for n, name in enumerate(NAMES_OF_FOUR)],
+)
+
+
+def names_of(clusters: list[Cluster]) -> list[set[bytes]]:
+    return [{file["path"].removeprefix(b"/p/") for file in cluster["files"]} for cluster in clusters]
+
+
+def test_by_a_measure_of_ones_own_what_is_near_stays_together_when_the_one_between_is_missing(tmp_path: Path) -> None:
+    stored = [match for match in FOUR.matches() if match[:3] in ((0, 1, 0), (1, 2, 0), (2, 3, 0))]
+    with closing(written(FOUR, tmp_path, stored)) as database:
+        for threshold, expected in ((0.01, []), (0.02, [{b"left", b"right", b"far right"}])):
+            question = Question("custom", threshold, mirrored=False)
+            _, found = Library.load(database).page(database, question, FOUR.live_checks(), None)
+            assert names_of(found) == expected
+
+
+def test_what_only_the_missing_one_held_together_stays_apart_until_somebody_has_looked(tmp_path: Path) -> None:
+    question = Question("structure", 0.02, mirrored=False)
+    for place, also_seen in ((tmp_path / "chain", ()), (tmp_path / "seen", ((0, 2, 0),))):
+        stored = [m for m in FOUR.matches() if m[:3] in ((0, 1, 0), (1, 2, 0), (2, 3, 0), *also_seen)]
+        with closing(written(FOUR, place, stored)) as database:
+            _, found = Library.load(database).page(database, question, FOUR.live_checks(), None)
+        assert names_of(found) == [{b"right", b"far right"} | ({b"left"} if also_seen else set())]
+
+
+def test_pairs_that_nobody_has_looked_at_join_nothing_and_are_counted(tmp_path: Path) -> None:
+    seen = {(0, 1, 0): Seen(verdict=None), (1, 2, 0): Seen(near=False, verdict=None)}
+    made = Made(FOUR.pictures, FOUR.contents, [replace(file, there=True) for file in FOUR.files], seen)
+    stored = [match for match in made.matches() if match[:3] in ((0, 1, 0), (1, 2, 0), (2, 3, 0))]
     with closing(written(made, tmp_path, stored)) as database:
-        for threshold, expected in ((0.01, []), (0.02, [{b"/p/left", b"/p/right", b"/p/far right"}])):
+        library = Library.load(database)
+        for threshold, not_looked_at, expected in (
+            (0.005, (0, 0), []),
+            (0.01, (1, 1), []),
+            (0.02, (1, 1), [{b"right", b"far right"}]),
+        ):
             question = Question("structure", threshold, mirrored=False)
-            _, found = Library.load(database).page(database, question, made.live_checks(), None)
-            assert [{file["path"] for file in cluster["files"]} for cluster in found] == expected
+            assert names_of(library.page(database, question, made.live_checks(), None)[1]) == expected
+            assert library.count_not_looked_at(question) == NotLookedAt(*not_looked_at)
+
+
+def test_files_of_one_thumbnail_without_a_proof_are_copies_only_if_their_bytes_are_equal(tmp_path: Path) -> None:
+    made = Made(
+        [Picture(has_proof=False)],
+        [Content(bytes([n]) * 32, 0) for n in range(3)],
+        [File(b"/p", b"%d %d" % (n, copy), n) for n in range(3) for copy in range(2 if n == 0 else 1)],
+    )
+    with closing(written(made, tmp_path)) as database:
+        library = Library.load(database)
+        assert names_of(library.page(database, EVERYTHING, made.live_checks(), None)[1]) == [{b"0 0", b"0 1"}]
+        assert library.count_not_looked_at(EVERYTHING) == NotLookedAt(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "may_go"),
+    [
+        ({}, True),
+        ({"confirmed": None}, False),
+        ({"confirmed": False}, False),
+        ({"verdict": Verdict.RETOUCHED}, False),
+    ],
+)
+def test_only_what_a_closer_look_has_confirmed_may_go(tmp_path: Path, change: dict[str, Any], may_go: bool) -> None:
+    made = Made(
+        [Picture(), Picture()],
+        [Content(b"1" * 32, 0), Content(b"2" * 32, 1, size_bytes=700)],
+        [File(b"/p", b"one", 0), File(b"/p", b"other", 1)],
+        {(0, 1, 0): Seen()._replace(**change)},
+    )
+    question = Question("structure", 0.02, mirrored=False, verdicts=ONE_PICTURE | {Verdict.RETOUCHED})
+    with closing(written(made, tmp_path)) as database:
+        _, [cluster] = Library.load(database).page(database, question, made.live_checks(), None)
+    assert [file["may_go"] for file in cluster["files"]] == [False, may_go]
+    assert cluster["reclaimable_bytes"] == (700 if may_go else 0)
+
+
+@pytest.mark.usefixtures("looking_at_few")
+def test_equal_bytes_that_are_read_in_two_ways_are_counted_before_they_are_looked_at(tmp_path: Path) -> None:
+    """A camera's raw photo may lie there with the suffix of another format: one content, two pictures."""
+    made = Made(
+        [Picture(), Picture(), Picture(mse=100, structure=100)],
+        [
+            Content(b"2" * 32, 0),
+            Content(b"2" * 32, 1, way=1),
+            Content(b"1" * 32, 2, size_bytes=400),
+        ],
+        [File(b"/p", b"a.nef", 0), File(b"/p", b"a.tif", 1), File(b"/p", b"b.jpg", 2), File(b"/p", b"c.jpg", 2)],
+        {(0, 1, 0): Seen(confirmed=None)},
+    )
+    with closing(written(made, tmp_path)) as database:
+        total, [first] = Library.load(database).page(database, EVERYTHING, made.live_checks(), 1)
+    assert (total, first["reclaimable_bytes"], len(first["files"])) == (2, 1000, 2)
+
+
+def test_a_sound_file_never_goes_for_a_damaged_one(tmp_path: Path) -> None:
+    made = Made(
+        [Picture(), Picture()],
+        [Content(b"1" * 32, 0, 400, 300, damage="cut short"), Content(b"2" * 32, 1, 200, 150)],
+        [File(b"/p", b"large", 0), File(b"/p", b"small", 1)],
+    )
+    with closing(written(made, tmp_path)) as database:
+        _, [cluster] = Library.load(database).page(database, EVERYTHING, made.live_checks(), None)
+    told = [(file["path"], file["damaged"], file["may_go"]) for file in cluster["files"]]
+    assert told == [(b"/p/small", False, False), (b"/p/large", True, True)]
+
+
+def test_clusters_of_which_nothing_is_confirmed_cost_no_look_at_all_of_them(tmp_path: Path) -> None:
+    count = 500
+    made = Made(
+        [Picture(structure=9 * (n // 2), mse=90 * (n // 2)) for n in range(2 * count)],
+        [Content((n * 37 % 1000).to_bytes(4, "big") * 8, n) for n in range(2 * count)],
+        [File(b"/p", b"%d" % n, n) for n in range(2 * count)],
+        {(2 * n, 2 * n + 1, 0): Seen(confirmed=None) for n in range(count)},
+    )
+    counting = Counting(made)
+    stored = [Match(2 * n, 2 * n + 1, 0, 0.0, 0.0) for n in range(count)]
+    with closing(written(made, tmp_path, stored)) as database:
+        total, found = Library.load(database).page(database, EVERYTHING, counting.live_checks, 20)
+    assert (total, len(found)) == (count, 20)
+    assert [one["id"] for one in found] == sorted(one["id"] for one in found)
+    assert counting.looked_at <= 2 * (20 + 16)
 
 
 def test_a_picture_that_no_file_shows_joins_nothing(tmp_path: Path) -> None:
@@ -212,7 +357,8 @@ def test_a_library_takes_at_most_100_bytes_a_file(tmp_path: Path) -> None:
         [Content(n.to_bytes(32, "big"), n) for n in range(400)],
         [File(b"/p", b"%d" % n, n) for n in range(400)],
     )
-    with closing(written(made, tmp_path, forest(made.matches()))) as database:
+    stored = [Match(n - 1, n, 0, 0.0, 0.0) for n in range(400) if n % 4]
+    with closing(written(made, tmp_path, stored)) as database:
         assert 20 * 400 < Library.load(database).memory_bytes <= 100 * 400
 
 

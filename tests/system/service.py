@@ -192,9 +192,13 @@ def until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
 
 
 def as_scanned(clusters: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Answers of the service as those of `scan`: paths as text, in an order of their own."""
-    found = [{**one, "files": [_with_text(file) for file in one["files"]]} for one in clusters]
-    return sorted(found, key=lambda one: sorted(file["path"] for file in one["files"]))
+    """Answers of the service as those of `scan`: paths as text, in an order of their own.
+
+    Without what closer looks have shown so far, which the service takes when it has nothing else to do: that is which
+    file is kept and why, how far the others are from it, and what may go.
+    """
+    found = [{"id": one["id"], "files": sorted(map(_with_text, one["files"]), key=_path)} for one in clusters]
+    return sorted(found, key=lambda one: [_path(file) for file in one["files"]])
 
 
 def scanned(state: Path, *roots: Path) -> list[dict[str, Any]]:
@@ -202,5 +206,10 @@ def scanned(state: Path, *roots: Path) -> list[dict[str, Any]]:
     return as_scanned(scan(*roots, state=state)["clusters"])
 
 
+def _path(file: dict[str, Any]) -> str:
+    return str(file["path"])
+
+
 def _with_text(file: dict[str, Any]) -> dict[str, Any]:
-    return {name: os.fsdecode(value) if isinstance(value, bytes) else value for name, value in file.items()}
+    known = {name: file[name] for name in ("path", "bytes", "width", "height", "damaged")}
+    return {name: os.fsdecode(value) if isinstance(value, bytes) else value for name, value in known.items()}

@@ -11,8 +11,14 @@ import apsw
 import numpy as np
 import pytest
 
+from dupwatchd.check import Findings, mend_proofs, verify
+from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
+from dupwatchd.db.proofs import Proofs
+from dupwatchd.model import PictureId
 from tests.conftest import WITH_PLAIN_RIGHTS, encoded, photo_like
 from tests.system.test_scan import COMMAND, names, run, scan
+from tests.update.small_index import write
+from tests.update.test_looking import Index
 
 DATABASE = "dupwatch.sqlite"
 BLOCK = "blocks/000000.thumbnails"
@@ -69,7 +75,9 @@ def lie_about_a_match(state: Path) -> None:
 
 def leave_a_row_dangling(state: Path) -> None:
     database = apsw.Connection(str(state / DATABASE))
-    database.execute("PRAGMA foreign_keys = OFF; INSERT INTO match VALUES (0, 99999, 0, 1, 1, NULL)")
+    database.execute(
+        "PRAGMA foreign_keys = OFF; INSERT INTO match (a, b, mirrored, mse, structure) VALUES (0, 99999, 0, 1, 1)"
+    )
     database.close()
 
 
@@ -191,3 +199,34 @@ def test_a_database_beyond_help_is_set_aside_and_rebuilt(photos: Path, state: Pa
     aside = list(state.glob("damaged-*/dupwatch.sqlite"))
     assert [one.read_bytes() for one in aside] == [spoilt]
     assert run("check", state=state).returncode == 0
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "a row is lost", "the file is lost", "garbage"])
+def test_lost_proofs_are_found_and_made_again_by_the_next_scan(tmp_path: Path, damage: str) -> None:
+    for seed in range(3):
+        write(tmp_path / "photos" / f"{seed}.jpg", encoded(photo_like(seed, 200, 150), "PNG"))
+    index = Index(tmp_path / "photos", tmp_path / "state")
+    index.update()
+    path = tmp_path / "state" / PROOFS_NAME
+    proofs = index.intake().stores.proofs
+    assert isinstance(proofs, Proofs)
+    if damage == "a flipped bit":
+        proofs.write({PictureId(1): b"flipped"})
+    elif damage == "a row is lost":
+        proofs.remove([PictureId(1)])
+    proofs.close()
+    if damage == "garbage":
+        path.write_bytes(os.urandom(path.stat().st_size))
+    elif damage == "the file is lost":
+        path.unlink()
+    before = Findings()
+    verify(index.database, index.intake().stores, proofs, before)
+    lost = 1 if damage in ("a flipped bit", "a row is lost") else 3
+    assert f"{lost} proofs are missing or damaged" in before.faults
+    mend_proofs(index.database, proofs, before)
+    assert before.mended == [f"{lost} proofs will be made again from their photos"]
+    index.update()
+    after = Findings()
+    verify(index.database, index.intake().stores, Proofs(str(tmp_path / "state")), after)
+    assert after.faults == []
+    assert index.database.value("SELECT count(*) FROM picture WHERE proof_digest IS NULL") == 0

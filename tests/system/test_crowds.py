@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import Rgb, encoded, photo_like
 from tests.system.test_scan import names, run, scan
 
+LOOKS = 12  # setting compare.looks_per_picture
+
 ONE, OTHER = (photo_like(seed, 96, 96).astype(np.float64) for seed in (1, 2))
 
 
@@ -20,11 +22,18 @@ def between(share: float) -> Rgb:
     return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
 
 
-def stored_matches(state: Path) -> int:
+def stored_matches(state: Path) -> tuple[int, int]:
+    """How many matches of forests are stored, and how many near ones that are in none."""
     database = apsw.Connection(str(state / "dupwatch.sqlite"), flags=apsw.SQLITE_OPEN_READONLY)
-    count = int(database.execute("SELECT count(*) FROM match").get)
+    joins = [bool(row[0]) for row in database.execute("SELECT joins FROM match")]
     database.close()
-    return count
+    return sum(joins), len(joins) - sum(joins)
+
+
+def assert_few_are_stored(state: Path, pictures: int) -> None:
+    forest, near = stored_matches(state)
+    assert forest <= 2 * (pictures - 1)  # one forest for each measure
+    assert near <= LOOKS * pictures
 
 
 @pytest.fixture
@@ -69,12 +78,12 @@ def test_frames_of_a_film_are_one_cluster_and_store_few_matches(root: Path, tmp_
     state = tmp_path / "state"
     [cluster] = names(scan(root, state=state))
     assert len(cluster) == 150
-    assert stored_matches(state) <= 2 * 149  # one forest for each measure
+    assert_few_are_stored(state, 150)
     for name in sorted(os.listdir(root))[::2]:
         (root / name).unlink()
     [cluster] = names(scan(root, state=state))
     assert len(cluster) == 75
-    assert stored_matches(state) <= 2 * 74
+    assert_few_are_stored(state, 75)
 
 
 def test_identical_files_store_no_matches(root: Path, tmp_path: Path) -> None:
@@ -83,7 +92,7 @@ def test_identical_files_store_no_matches(root: Path, tmp_path: Path) -> None:
         (root / f"{number}.jpg").write_bytes(data)
     [cluster] = names(scan(root, state=tmp_path / "state"))
     assert len(cluster) == 300
-    assert stored_matches(tmp_path / "state") == 0
+    assert stored_matches(tmp_path / "state") == (0, 0)
 
 
 def test_what_a_gone_picture_held_together_is_searched_after_a_kill_too(root: Path, tmp_path: Path) -> None:

@@ -67,9 +67,11 @@ COPIES = [{"one.jpg", "one again.jpg", "one small.jpg"}, {"two.png", "two turned
 
 
 def test_copies_are_found_and_the_document_is_as_promised(photos: Path, state: Path) -> None:
-    document = scan(photos, state=state)
+    document = scan("--confirm", photos, state=state)
     assert names(document) == sorted(COPIES, key=sorted)
     assert (document["measure"], document["threshold"], document["total_clusters"]) == ("structure", 0.02, 2)
+    assert document["verdicts"] == ["identical", "same"]
+    assert document["also"] == dict.fromkeys(["cropped", "retouched", "recoloured", "similar"], 0)
     assert document["failed"] == []
     assert (document["complete"], document["pending"], document["incomplete_because"]) == (True, 0, [])
     for cluster in document["clusters"]:
@@ -80,19 +82,21 @@ def test_copies_are_found_and_the_document_is_as_promised(photos: Path, state: P
         assert cluster["reclaimable_bytes"] == sum(file["bytes"] for file in cluster["files"][1:])
         for file in cluster["files"]:
             assert set(file) == {
-                "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "verdict", "same_file_as",
-                "keep", "reason",
+                "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "verdict", "confirmed",
+                "same_file_as", "damaged", "may_go", "keep", "reason",
             }  # fmt: skip
+            assert (file["may_go"], file["confirmed"], file["damaged"]) == (not file["keep"], True, False)
             assert file["bytes"] == os.path.getsize(file["path"])
             assert file["structure"] <= 0.02
     files = {os.path.basename(file["path"]): file for cluster in document["clusters"] for file in cluster["files"]}
     assert (files["one.jpg"]["width"], files["one.jpg"]["height"]) == (480, 360)
     verdicts = {name: files[name]["verdict"] for name in ("one.jpg", "one again.jpg", "one small.jpg")}
-    assert verdicts == {"one.jpg": "identical", "one again.jpg": "identical", "one small.jpg": None}
+    assert verdicts == {"one.jpg": "identical", "one again.jpg": "identical", "one small.jpg": "same"}
     assert {file["same_file_as"] for file in files.values()} == {None}
-    assert files["one small.jpg"]["reason"] == "fewer pixels"
+    assert files["one small.jpg"]["reason"] == "far fewer pixels"
     assert not files["one small.jpg"]["keep"]
-    assert (files["two turned.jpg"]["turn"], files["two turned.jpg"]["width"]) == (270, 360)
+    assert (files["two.png"]["turn"], files["two turned.jpg"]["width"]) == (90, 360)
+    assert files["two.png"]["reason"] == "lesser format"
 
 
 def test_mirror_images_are_copies_once_asked_for_even_on_an_old_index(photos: Path, state: Path) -> None:
@@ -196,7 +200,7 @@ def test_hard_links_are_one_content_and_free_nothing(photos: Path, state: Path) 
 
 def test_hard_links_among_the_spare_files_are_marked_and_counted_once(photos: Path, state: Path) -> None:
     os.link(photos / "one small.jpg", photos / "one small link.jpg")
-    document = scan(photos, state=state)
+    document = scan("--confirm", photos, state=state)
     [cluster] = [c for c in document["clusters"] if c["files"][0]["path"].endswith("/one.jpg")]
     small, link = (file for file in cluster["files"] if "small" in file["path"])
     assert (small["same_file_as"], link["same_file_as"]) == (None, small["path"])
@@ -471,18 +475,54 @@ def test_a_thousand_folders_on_the_command_line(photos: Path, tmp_path: Path, st
     assert names(scan(*roots, state=state)) == [{"one.jpg", "one small.jpg"}, {"two.png", "two turned.jpg"}]
 
 
-def test_only_files_near_the_kept_one_are_spare(tmp_path: Path, state: Path) -> None:
+def test_what_was_not_looked_at_closely_may_not_go_until_it_is_asked_for(photos: Path, state: Path) -> None:
+    def small() -> tuple[bool | None, bool]:
+        [cluster] = [c for c in scan(photos, state=state)["clusters"] if len(c["files"]) == 3]
+        [file] = [file for file in cluster["files"] if "small" in file["path"]]
+        return file["confirmed"], file["may_go"]
+
+    assert small() == (None, False)
+    assert b"one small.jpg" in run("scan", "--print0", "--spare", photos, state=state).stdout
+    assert small() == (True, True)
+
+
+def test_of_a_chain_each_file_that_may_go_is_the_same_as_one_that_stays(tmp_path: Path, state: Path) -> None:
     root = tmp_path / "chain"
     root.mkdir()
     wide = photo_like(1, 1200, 300)
     for place in range(40):
         (root / f"{place:02d}.png").write_bytes(encoded(wide[:, place * 4 : place * 4 + 400].copy(), "PNG"))
-    [cluster] = scan(root, state=state)["clusters"]
-    near = {file["path"] for file in cluster["files"] if not file["keep"] and file["structure"] <= 0.02}
-    assert 0 < len(near) < 39
+    [cluster] = scan("--confirm", root, state=state)["clusters"]
+    places = {file["path"]: int(Path(file["path"]).stem) for file in cluster["files"]}
+    going = {file["path"] for file in cluster["files"] if file["may_go"]}
+    staying = [places[path] for path in places.keys() - going]
+    assert 5 <= len(staying) < 39
+    for path in going:  # more than 2 steps apart, less than 0.98 of one picture is in the other
+        assert min(abs(places[path] - place) for place in staying) <= 2
     spare = run("scan", "--print0", "--spare", root, state=state).stdout.split(b"\0")
-    assert {os.fsdecode(path) for path in spare} - {""} == near
-    assert cluster["reclaimable_bytes"] == sum(os.path.getsize(path) for path in near)
+    assert {os.fsdecode(path) for path in spare} - {""} == going
+    assert cluster["reclaimable_bytes"] == sum(os.path.getsize(path) for path in going)
+
+
+def test_a_part_and_a_version_are_groups_of_their_own_that_are_asked_for(tmp_path: Path, state: Path) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    whole, marked = photo_like(5, 480, 360), photo_like(8, 480, 360)
+    (root / "whole.jpg").write_bytes(encoded(whole))
+    (root / "part.jpg").write_bytes(encoded(whole[6:-6, 8:-8].copy()))
+    (root / "plain.jpg").write_bytes(encoded(marked))
+    marked[100:112, 200:290] = 255
+    (root / "marked.jpg").write_bytes(encoded(marked))
+    none = scan(root, state=state)
+    assert (none["total_clusters"], none["also"]["cropped"], none["also"]["retouched"]) == (0, 1, 1)
+    for also, expected in (("cropped", [{"whole.jpg", "part.jpg"}]), ("retouched", [{"plain.jpg", "marked.jpg"}])):
+        found = scan("--also", also, root, state=state)
+        assert names(found) == expected
+        assert also not in found["also"]
+        assert [file["verdict"] for file in found["clusters"][0]["files"]] == ["identical", also]
+        assert run("scan", "--also", also, "--print0", "--spare", root, state=state).stdout == b""
+    assert b"further groups: 1 cropped, 1 retouched" in run("scan", root, state=state).stdout
+    assert len(names(scan("--also", "cropped,retouched", root, state=state))) == 2
 
 
 def test_the_index_is_for_its_owner_only(photos: Path, state: Path) -> None:
@@ -531,7 +571,7 @@ def test_an_empty_state_directory_is_refused_not_put_among_the_photos(photos: Pa
 def test_a_full_disk_is_one_line_and_loses_nothing(
     photos: Path, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:
-    disk = small_disk(400)
+    disk = small_disk(700)
     state = disk / "state"
     more = tmp_path / "more"
     more.mkdir()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from dupwatch.client import Client
 from dupwatch.errors import RequestFailedError
 from tests.conftest import WITH_PLAIN_RIGHTS, encoded, photo_like
 from tests.system.service import Listener, Service, as_scanned, scanned, until
-from tests.system.test_scan import run
+from tests.system.test_scan import run, scan
 
 
 def picture(seed: int, width: int = 160, height: int = 120) -> bytes:
@@ -362,6 +363,20 @@ def test_a_stop_while_it_rests_or_is_paused_is_prompt(tmp_path: Path) -> None:
     assert "middle" not in service.lines()
 
 
+def test_what_may_go_is_known_once_the_service_had_nothing_else_to_do(
+    service: Service, root: Path, tmp_path: Path
+) -> None:
+    def going(clusters: list[dict[str, Any]]) -> dict[str, bool]:
+        return {os.fsdecode(file["path"]): file["may_go"] for one in clusters for file in one["files"]}
+
+    large = photo_like(70, 480, 360)  # of the others the copies are too small to tell
+    (root / "large.jpg").write_bytes(encoded(large))
+    (root / "large copy.jpg").write_bytes(encoded(large, quality=85))
+    expected = going(scan("--confirm", root, state=tmp_path / "state")["clusters"])
+    assert [os.path.basename(path) for path, goes in expected.items() if goes] == ["large copy.jpg"]
+    until(lambda: going(service.clusters()) == expected)
+
+
 # ---- asked about pictures
 
 
@@ -384,6 +399,12 @@ def test_pictures_are_found_by_what_is_sent_of_them(service: Service, root: Path
     assert names(service.find(asked / "large.bmp")) == {"3.jpg", "3 small.jpg"}
     assert names(service.find(asked / "fifty.TGA")) == {"fifty.tga"}  # nothing in the bytes tells what it is
     assert service.find(asked / "new.jpg") == []
+    found = {os.path.basename(os.fsdecode(one["path"])): one for one in service.find(asked / "large.bmp")}
+    assert {name: one["verdict"] for name, one in found.items()} == {"3.jpg": "same", "3 small.jpg": "same"}
+    assert {(one["lacks"], one["as_good"]) for one in found.values()} == {("smaller", False)}
+    (asked / "again.jpg").write_bytes((root / "3.jpg").read_bytes())
+    best = service.find(asked / "again.jpg")[0]
+    assert (best["verdict"], best["as_good"], os.path.basename(best["path"])) == ("identical", True, b"3.jpg")
     (root / "3.jpg").unlink()
     assert names(service.find(asked / "3.png")) == {"3 small.jpg"}  # whether the change was noticed already or not
     for data in (b"only text", b""):

@@ -1,11 +1,14 @@
 """A real database and real files, taken in by a pool that reads files itself instead of asking processes."""
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from dupwatchd.blocks.store import Stores, descriptor_store, thumbnail_store
 from dupwatchd.compare.dense.device import open_device
@@ -13,20 +16,27 @@ from dupwatchd.compare.measures.descriptors import NUMBERS
 from dupwatchd.compare.measures.exact import ReadThumbnails
 from dupwatchd.compare.search import Search
 from dupwatchd.db.connection import Database, open_database
+from dupwatchd.db.proofs import Proofs
+from dupwatchd.index.decode import decode, decode_detail
+from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.messages import Detail, Looked, NotRead
+from dupwatchd.index.thumbnail import average, to_bytes
 from dupwatchd.model import Decoded, Job, Limits, Outcome, Progress, ReadStatus, Stamp
-from dupwatchd.update.intake import CommittedBatch, Intake
+from dupwatchd.pixels.proof import make_proof
+from dupwatchd.suffixes import suffix
+from dupwatchd.update.intake import CommittedBatch, Intake, Pool
 from dupwatchd.update.pipeline import IntakeOnDemand
 from dupwatchd.watch.walk import WalkRules
 
 RULES = WalkRules(frozenset([b".jpg"]), ("ignored*",))
-LIMITS = Limits(25.0, 0.02, mirrored=False)
+LIMITS = Limits(25.0, 0.02, mirrored=False, looks_per_picture=3)
 _SIDE = 32
 
 
 class FilePool:
     """Reads files in the caller's own thread. The bytes are the picture: equal first words show equal pictures.
 
-    A file that begins with `damaged` cannot be decoded.
+    They show noise, so that no two of them match. A file that begins with `damaged` cannot be decoded.
     """
 
     def __init__(self) -> None:
@@ -42,13 +52,57 @@ class FilePool:
                 yield Outcome(job, ReadStatus.VANISHED)
                 continue
             stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
-            digest = hashlib.blake2b(data, digest_size=32).digest()
+            digest = _digest(data)
             if known(job, digest):
                 yield Outcome(job, ReadStatus.KNOWN, stamp, digest)
             elif data.startswith(b"damaged"):
                 yield Outcome(job, ReadStatus.FAILED, stamp, digest, error="damaged")
             else:
-                yield Outcome(job, ReadStatus.DECODED, stamp, digest, Decoded(_thumbnail(data), 400, 300, "JPEG"))
+                yield Outcome(job, ReadStatus.DECODED, stamp, digest, self.decoded(data))
+
+    def decoded(self, data: bytes) -> Decoded:
+        thumbnail = _thumbnail(data)
+        return Decoded(thumbnail, 400, 300, "JPEG", proof=make_proof(thumbnail).to_bytes())
+
+    def detail(self, path: bytes, most_px: int, digest: bytes | None = None) -> Looked:
+        """As `WorkerPool.detail`."""
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return NotRead(ReadStatus.VANISHED, None)
+        if digest not in (None, _digest(data)):
+            return NotRead(ReadStatus.CHANGED, None)
+        return self.looked(path, data, most_px)
+
+    def looked(self, path: bytes, data: bytes, most_px: int) -> Detail:
+        return Detail(_thumbnail(data))
+
+
+class PhotoPool(FilePool):
+    """Decodes real pictures in the caller's own thread, with their proofs while ``with_proofs`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.with_proofs = True
+        self.looked_at: list[bytes] = []  # the paths whose pixels were asked for, in order
+
+    def detail(self, path: bytes, most_px: int, digest: bytes | None = None) -> Looked:
+        self.looked_at.append(path)
+        return super().detail(path, most_px, digest)
+
+    def looked(self, path: bytes, data: bytes, most_px: int) -> Detail:
+        return decode_detail(data, most_px, DecodeLimits(), suffix(path))
+
+    def decoded(self, data: bytes) -> Decoded:
+        found = decode(data, _SIDE, DecodeLimits(), b".jpg")
+        rgb = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        thumbnail = to_bytes(average(rgb, found.width, found.height, _SIDE))
+        return replace(found, thumbnail=thumbnail, proof=make_proof(rgb).to_bytes() if self.with_proofs else b"")
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=32).digest()
 
 
 def _thumbnail(data: bytes) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
@@ -59,24 +113,24 @@ def _thumbnail(data: bytes) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 class Silent:
     """Progress that nobody reads."""
 
-    def stage(self, description: str, total: int | None) -> None: ...
+    def stage(self, description: str, total: int | None, unit: str = "files") -> None: ...
     def advance(self, steps: int) -> None: ...
 
 
 def new_database(state: Path) -> Database:
-    (state / "blocks").mkdir(parents=True)
+    (state / "blocks").mkdir(parents=True, exist_ok=True)
     return open_database(str(state))
 
 
 def intake_on_demand(
     database: Database,
     state: Path,
-    pool: FilePool,
+    pool: Pool,
     progress: Progress | None = None,
     announce: Callable[[CommittedBatch], None] = lambda _: None,
 ) -> IntakeOnDemand:
     blocks = str(state / "blocks")
-    stores = Stores(thumbnail_store(blocks, _SIDE), descriptor_store(blocks, NUMBERS))
+    stores = Stores(thumbnail_store(blocks, _SIDE), descriptor_store(blocks, NUMBERS), Proofs(str(state)))
 
     def open_search(limits: Limits, read_thumbnails: ReadThumbnails) -> Search:
         return Search(limits, read_thumbnails, None, open_device("cpu"), on_device=False)

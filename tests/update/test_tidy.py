@@ -29,7 +29,7 @@ def with_pictures(database: Database, number: int) -> list[FileId]:
     assert known is not None
     rows = files.files_of_folder(database, known.folder_id, names)
     for one, name in enumerate(names):
-        pictures.add_pictures(database, [NewPicture(PictureId(one), name, flat=False)])
+        pictures.add_pictures(database, [NewPicture(PictureId(one), name, False, b"", None)])
         content_id = pictures.add_content(database, NewContent((name, 0), PictureId(one), 1, 1, "JPEG", None))
         files.settle(database, FileId(rows[name].file_id), _STAMP, content_id, None)
     return [FileId(rows[name].file_id) for name in names]
@@ -44,17 +44,19 @@ def test_nothing_is_written_if_no_file_went(database: Database) -> None:
 
 def test_pictures_joined_only_through_one_that_goes_are_compared_again(database: Database) -> None:
     file_ids = with_pictures(database, 4)
-    pictures.add_matches(database, [(0, 1, 0, 1.0, 0.01, None), (1, 2, 0, 1.0, 0.01, None), (2, 3, 0, 1.0, 0.01, None)])
+    pictures.add_matches(
+        database, [(0, 1, 0, 1.0, 0.01, None, 1, 1), (1, 2, 0, 1.0, 0.01, None, 1, 1), (2, 3, 0, 1.0, 0.01, None, 1, 1)]
+    )
     files.remove(database, file_ids[1])
     assert tidy(database, LIMITS) == [1]
-    assert pictures.matches_around(database, [0, 2]) == [(2, 3, 0, 1.0, 0.01, None)]
+    assert pictures.matches_around(database, [0, 2]) == [(2, 3, 0, 1.0, 0.01, None, 1, 1)]
     assert pictures.to_rejoin(database) == [0]  # the smaller part: it is enough to search from there
     assert pictures.next_slots(database, 1) == [1]
 
 
 def test_a_leaf_that_goes_leaves_nothing_to_compare(database: Database) -> None:
     file_ids = with_pictures(database, 3)
-    pictures.add_matches(database, [(0, 1, 0, 1.0, 0.01, None), (1, 2, 0, 1.0, 0.01, None)])
+    pictures.add_matches(database, [(0, 1, 0, 1.0, 0.01, None, 1, 1), (1, 2, 0, 1.0, 0.01, None, 1, 1)])
     files.remove(database, file_ids[2])
     assert tidy(database, LIMITS) == [2]
     assert pictures.to_rejoin(database) == []

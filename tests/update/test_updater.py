@@ -14,7 +14,17 @@ import pytest
 from dupwatchd.db.connection import open_database, open_for_reading
 from dupwatchd.update.updater import Updater, Work
 from dupwatchd.watch.hints import Hints
-from tests.update.small_index import LIMITS, RULES, FilePool, intake_on_demand, known_paths, new_database, write
+from tests.conftest import encoded, photo_like
+from tests.update.small_index import (
+    LIMITS,
+    RULES,
+    FilePool,
+    PhotoPool,
+    intake_on_demand,
+    known_paths,
+    new_database,
+    write,
+)
 
 _PATIENCE_SECONDS = 20.0
 
@@ -22,12 +32,12 @@ _PATIENCE_SECONDS = 20.0
 class Running:
     """An updater in a thread of its own, on real files and a real database."""
 
-    def __init__(self, place: Path, roots: list[Path]) -> None:
+    def __init__(self, place: Path, roots: list[Path], pool: FilePool | None = None) -> None:
         self.state = place / "state"
         is_new = not self.state.exists()
         self.database = new_database(self.state) if is_new else open_database(str(self.state))
         self.hints = Hints(0.02, 1.0, 1000)
-        self.pool = FilePool()
+        self.pool = pool or FilePool()
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.may_work = True
         self.updater = Updater(self.database, self.work(roots), self.hints, self._publish, lambda: self.may_work)
@@ -67,9 +77,11 @@ class Running:
 
 
 @contextmanager
-def running(place: Path, *roots: Path, before: Callable[[Running], None] = lambda _: None) -> Iterator[Running]:
+def running(
+    place: Path, *roots: Path, before: Callable[[Running], None] = lambda _: None, pool: FilePool | None = None
+) -> Iterator[Running]:
     """Started after ``before`` was called; a second one in the same place goes on with the state of the first."""
-    one = Running(place, list(roots))
+    one = Running(place, list(roots), pool)
     before(one)
     one.thread.start()
     try:
@@ -198,3 +210,24 @@ def test_a_stop_in_the_middle_keeps_what_was_read_and_the_next_run_goes_on(tmp_p
         assert two.updater.counts["files"] == 51
         assert two.updater.counts["pictures"] == 51
         assert len(two.pool.read) <= 51 - read + 2
+
+
+def test_when_there_is_nothing_else_to_do_an_older_index_gets_verdicts_and_they_are_confirmed(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for seed in range(3):
+        write(root / f"{seed}.jpg", encoded(photo_like(seed, 320, 240), "PNG"))
+        write(root / f"{seed} q80.jpg", encoded(photo_like(seed, 320, 240), quality=80))
+    pool = PhotoPool()
+    pool.with_proofs = False
+    with running(tmp_path, root, pool=pool) as one:
+        one.until_quiet()
+    pool.with_proofs = True
+    with running(tmp_path, root, pool=pool) as one:
+        reader = open_for_reading(str(one.state))
+        confirmed = "SELECT count(*) FROM match WHERE verdict = 2 AND confirmed = 1"
+        one.until(lambda: bool(reader.value(confirmed) == 3))
+        one.touch(root / "copy.jpg", encoded(photo_like(1, 320, 240), quality=70))
+        one.until(lambda: "matched" in {topic for topic, _ in one.events})
+        assert [event["verdict"] for topic, event in one.events if topic == "matched"] == ["same"]
+        one.until(lambda: bool(reader.value("SELECT count(*) FROM match WHERE closely = 2") == 5))
+        reader.close()

@@ -11,15 +11,16 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dupwatchd.arrays import Thumbnail
 from dupwatchd.errors import DamagedStateError, StateError, UsageError
+from dupwatchd.model import Decoded, PictureId
 
 SLOTS_PER_BLOCK = 4096  # 12.6 MB at 32 px: big enough for few files, small enough to map, copy and mend
 DIGEST_BYTES = 16
@@ -42,6 +43,14 @@ def thumbnail_digest(thumbnail: Thumbnail) -> bytes:
     It also serves as a checksum: SQLite and most file systems do not notice a flipped bit.
     """
     return hashlib.blake2b(thumbnail.tobytes(), digest_size=DIGEST_BYTES).digest()
+
+
+def picture_digest(decoded: Decoded) -> bytes:
+    """16 bytes that identify a picture: files of the same digest show the same frames, as far as the index can tell."""
+    whole = hashlib.blake2b(decoded.thumbnail.tobytes(), digest_size=DIGEST_BYTES)
+    if decoded.proof or decoded.frames_digest:  # without them it is the digest of the thumbnail
+        whole.update(hashlib.blake2b(decoded.proof, digest_size=DIGEST_BYTES).digest() + decoded.frames_digest)
+    return whole.digest()
 
 
 class BlockStore:
@@ -134,12 +143,26 @@ class BlockStore:
         return _DiskErrors(self._folder)
 
 
+class ProofStore(Protocol):
+    """The proofs of pictures: `db.proofs.Proofs`."""
+
+    def write(self, proofs: Mapping[PictureId, bytes]) -> None:
+        """Store the proofs of these pictures, durably."""
+
+    def read(self, expected: Mapping[PictureId, bytes]) -> Iterable[tuple[PictureId, bytes]]:
+        """The proofs of these pictures that have the expected digests."""
+
+    def remove(self, picture_ids: Iterable[PictureId]) -> None:
+        """Remove the proofs of pictures that are gone."""
+
+
 @dataclass(frozen=True)
 class Stores:
     """All stores of a state directory, beside the database."""
 
     thumbnails: BlockStore
     descriptors: BlockStore
+    proofs: ProofStore
 
 
 class _DiskErrors:

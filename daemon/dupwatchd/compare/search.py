@@ -1,15 +1,17 @@
 """Every match by whatever is compared with: our two measures, and the user's own if there is one.
 
 This is the door of the package: the program makes its search with `open_search`, tries a function of the user's with
-`load_custom`, and takes the values of single pairs from `best_values`. Beside it, `measures.exact`,
-`measures.descriptors` and `forest` are public.
+`load_custom`, takes the values of single pairs from `best_values`, and has matches looked at again by `look_again`,
+`look_closely` and `nearer_the_original`. Beside it, `measures.exact`, `measures.descriptors`, `forest` and `origin` are
+public.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dupwatchd.arrays import Matches, Thumbnails
 from dupwatchd.compare.custom.hashes import HashSearch
@@ -21,9 +23,25 @@ from dupwatchd.compare.measures import exact
 from dupwatchd.compare.measures.descriptors import Descriptors
 from dupwatchd.compare.measures.exact import ReadThumbnails
 from dupwatchd.compare.tree.matcher import Matcher
-from dupwatchd.model import Limits, PictureId
+from dupwatchd.model import CloserLook, Limits, PictureId, Verdict
 
-__all__ = ["CustomMeasure", "Search", "best_values", "custom_search", "load_custom", "open_search"]
+if TYPE_CHECKING:  # OpenCV takes a tenth of a second to load: it is there once something is looked at again
+    from dupwatchd.compare.origin.candidate import Candidate
+    from dupwatchd.pixels.proof import Proof
+
+__all__ = [
+    "CustomMeasure",
+    "Search",
+    "best_values",
+    "custom_search",
+    "load_custom",
+    "load_verdicts",
+    "look_again",
+    "look_closely",
+    "nearer_the_original",
+    "open_search",
+    "read_proof",
+]
 
 _PICTURES_AT_ONCE = 8192
 _PAIRS_AT_ONCE = 2048
@@ -183,6 +201,64 @@ def best_values(
         ):
             found.append((mse, structure, *rest))
     return found
+
+
+def load_verdicts() -> None:
+    """Load what the functions below need, so that the first photo need not wait for it."""
+    from dupwatchd.compare.verdict import fine  # noqa: F401
+
+
+def read_proof(data: bytes) -> "Proof":
+    """A proof as it was stored; raises ValueError if these are not the bytes of one."""
+    from dupwatchd.pixels.proof import Proof
+
+    return Proof.from_bytes(data)
+
+
+def look_again(first: "Proof", second: "Proof", turn_degrees: int, *, mirrored: bool) -> tuple[Verdict, CloserLook]:
+    """What two pictures are to each other, by their proofs, and what a closer look is good for.
+
+    The second is mirrored, if asked, and then turned clockwise so that it shows the first. Of animations and files of
+    several pages all pictures must agree; if they only seem to, nobody can say for certain by looking at the first one.
+    Any thread may call this.
+    """
+    from dupwatchd.compare.verdict import verdict
+    from dupwatchd.pixels.frames import agreement
+    from dupwatchd.pixels.proof import wants_a_closer_look
+
+    frames_agree = agreement(first.frames, second.frames)
+    if frames_agree is False:
+        return Verdict.SIMILAR, CloserLook.LATER
+    seen = verdict.look(first, second, turn_degrees, mirrored=mirrored)
+    found = verdict.verdict_of(seen)
+    if found is not Verdict.SAME:
+        return found, CloserLook.LATER
+    if frames_agree is None:
+        return found, CloserLook.DONE
+    is_fine = wants_a_closer_look(first) or wants_a_closer_look(second)
+    return found, CloserLook.AT_ONCE if is_fine or verdict.doubtful(seen) else CloserLook.LATER
+
+
+def look_closely(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], turn_degrees: int, *, mirrored: bool
+) -> tuple[Verdict | None, bool | None]:
+    """What two pictures are, by their pixels (H, W, 3), and whether they are the same for certain; None: untold."""
+    from dupwatchd.compare.verdict import fine
+
+    closer = fine.look_closely(first, second, turn_degrees, mirrored=mirrored)
+    if closer.confirmed is None:
+        return None, None
+    return closer.verdict, closer.confirmed
+
+
+def nearer_the_original(first: "Candidate", second: "Candidate") -> int:
+    """Which of two files that show one picture is nearer the original: -1 the first, 1 the second, 0: nothing shows it.
+
+    The two may be turned, mirrored or of different size.
+    """
+    from dupwatchd.compare.origin import direction
+
+    return int(direction.nearer(first, second))
 
 
 def _parts(ids: Sequence[PictureId]) -> Iterator[Sequence[PictureId]]:

@@ -1,10 +1,13 @@
 """What a question about copies reads from the database; nothing here writes."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dupwatchd.db.connection import Database, Row
 from dupwatchd.db.files import under
+from dupwatchd.model import PictureId, Verdict
 
 _CHUNK = 500
 _ROWS_AT_ONCE = 50_000  # 15 MB of rows as Python objects
@@ -20,7 +23,9 @@ _OF_SOME_FILES = (
 
 _COPY = (
     "SELECT folder.path, file.name, file.size_bytes, file.mtime_ns, file.device, file.inode, content.id, "
-    "content.digest, content.picture_id, content.width, content.height "
+    "content.digest, content.picture_id, content.width, content.height, content.format, content.damage, "
+    "content.frames, content.camera, content.captured, content.edited, content.has_colour, content.lossless, "
+    "content.jpeg_grid, content.quality, content.scan_digest "
     "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id"
 )
 
@@ -29,7 +34,7 @@ _IN_FORCE = "folder.root_id != 0"  # the file lies under a root in force, see `r
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One file of a cluster, as the index knows it."""
+    """One file that shows a picture, as the index knows it; the last ones are facts of its content, see `Facts`."""
 
     path: bytes
     size_bytes: int
@@ -39,12 +44,47 @@ class Copy:
     content_id: int
     content_digest: bytes
     picture_id: int
-    width: int
+    width: int  # px, upright
     height: int
+    format: str
+    damage: str | None = None  # what is wrong with it although it could be read
+    frames: int = 1
+    camera: str = ""
+    captured: str = ""
+    edited: bool = False
+    has_colour: bool = True
+    lossless: bool = False
+    jpeg_grid: bool = False
+    quality: int = 0
+    scan_digest: bytes = b""
+
+    @property
+    def damaged(self) -> bool:
+        """Could it be read only in part?"""
+        return self.damage is not None
+
+
+class Look(NamedTuple):
+    """What a second look at two pictures, a < b, has found."""
+
+    a: int
+    b: int
+    mirrored: bool
+    mse: float
+    structure: float
+    verdict: Verdict
+    confirmed: bool | None  # by a look at many more pixels; None: there was none, or it could not tell
+    nearer: int  # nearer the original is -1: a, 1: b; 0: not shown
+
+
+_VERDICTS = {verdict.code: verdict for verdict in Verdict}
 
 
 def any_copies(database: Database, measure: str, threshold: float, *, mirrored: bool) -> bool:
-    """Can there be any cluster: two pictures within the threshold of a measure, or two files of one picture?"""
+    """Can there be any cluster: two pictures within the threshold of a measure, or two files of one picture?
+
+    Of pictures that nobody has looked at this holds as well: the answer has to count them.
+    """
     if measure not in ("mse", "structure", "custom"):
         raise ValueError(measure)
     matched = f"SELECT 1 FROM match WHERE {measure} <= ? AND mirrored <= ? LIMIT 1"
@@ -56,11 +96,15 @@ def any_copies(database: Database, measure: str, threshold: float, *, mirrored: 
 
 
 def matches_in_parts(database: Database) -> Iterator[list[Row]]:
-    """All matches, some at a time: the two pictures, whether mirrored, mse, structure, custom."""
+    """All matches that may join two pictures, some at a time.
+
+    Of each: the two pictures, whether mirrored, mse, structure, custom, the code of the verdict: 0 if the match is to
+    be looked at and was not yet, -1 if it is not to be looked at, for each of the two has many that are nearer.
+    """
     last = (-1, -1, -1)
     while rows := database.rows(
-        "SELECT a, b, mirrored, mse, structure, custom FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
-        "ORDER BY a, b, mirrored LIMIT ?",
+        "SELECT a, b, mirrored, mse, structure, custom, CASE near WHEN 1 THEN coalesce(verdict, 0) ELSE -1 END "
+        "FROM match WHERE (a, b, mirrored) > (?, ?, ?) ORDER BY a, b, mirrored LIMIT ?",
         (*last, _ROWS_AT_ONCE),
     ):
         yield rows
@@ -77,15 +121,42 @@ def flat_pictures(database: Database) -> list[int]:
     return [row[0] for row in database.rows("SELECT id FROM picture WHERE flat = 1")]
 
 
+def pictures_without_proof(database: Database) -> list[int]:
+    """Pictures of which only the thumbnail is known, which may show less than all their files have in common."""
+    return [row[0] for row in database.rows("SELECT id FROM picture WHERE proof_digest IS NULL AND flat = 0")]
+
+
+def pictures_known_the_same(database: Database) -> list[int]:
+    """Pictures that a closer look has found to be the same as another one."""
+    confirmed = f"FROM match WHERE near = 1 AND verdict = {Verdict.SAME.code} AND confirmed = 1"
+    return [row[0] for row in database.rows(f"SELECT a {confirmed} UNION SELECT b {confirmed}")]
+
+
+def looks_between(database: Database, picture_ids: Iterable[int]) -> list[Look]:
+    """What was found of the pairs among these pictures that were looked at."""
+    wanted = set(picture_ids)
+    return [
+        Look(a, b, bool(mirrored), mse, structure, _VERDICTS[code], None if sure is None else bool(sure), nearer or 0)
+        for chunk in _chunks(wanted)
+        for a, b, mirrored, mse, structure, code, sure, nearer in database.rows(
+            "SELECT a, b, mirrored, mse, structure, verdict, confirmed, nearer FROM match "
+            f"WHERE near = 1 AND verdict IS NOT NULL AND a IN ({','.join('?' * len(chunk))})",
+            chunk,
+        )
+        if b in wanted
+    ]
+
+
 def numbers_of_files(database: Database, picture_ids: Iterable[int]) -> Iterator[list[Row]]:
     """The files that show one of these pictures, some at a time.
 
-    Of each: picture, content, pixels, bytes, folder, device, inode, first 8 bytes of the content's digest.
+    Of each: picture, content, bytes, folder, first 8 bytes of the content's digest, first 8 bytes of what tells the
+    contents that hold one picture bit by bit: the digest of their coded pixels, or of all their bytes.
     """
     for chunk in _chunks(picture_ids):
         yield database.rows(
-            "SELECT content.picture_id, content.id, content.width * content.height, file.size_bytes, file.folder_id, "
-            "file.device, file.inode, substr(content.digest, 1, 8) "
+            "SELECT content.picture_id, content.id, file.size_bytes, file.folder_id, substr(content.digest, 1, 8), "
+            "substr(CASE content.scan_digest WHEN x'' THEN content.digest ELSE content.scan_digest END, 1, 8) "
             "FROM content JOIN file ON file.content_id = content.id "
             f"WHERE content.picture_id IN ({','.join('?' * len(chunk))})",
             chunk,
@@ -127,6 +198,41 @@ def another_copy(database: Database, copy: Copy, file_id: int) -> Copy | None:
 def _copy(row: Row) -> Copy:
     folder, name, *rest = row
     return Copy(folder.rstrip(b"/") + b"/" + name, *rest)
+
+
+def proof_digests(database: Database, picture_ids: Iterable[int]) -> dict[PictureId, bytes]:
+    """The digests of the proofs of these pictures, for those that have one."""
+    return {
+        PictureId(picture_id): digest
+        for chunk in _chunks(picture_ids)
+        for picture_id, digest in database.rows(
+            "SELECT id, proof_digest FROM picture WHERE proof_digest IS NOT NULL "
+            f"AND id IN ({','.join('?' * len(chunk))})",
+            chunk,
+        )
+    }
+
+
+def pairs_to_confirm(database: Database, roots: Sequence[bytes]) -> list[tuple[int, int, int]]:
+    """The pairs of pictures below these roots that are the same by a first look: a, b, mirrored.
+
+    Those first of which a copy takes the most bytes. Those that were looked at closely already are among them, if that
+    could not tell.
+    """
+    folders = json.dumps(folders_under(database, roots))
+    shown = (
+        "SELECT content.picture_id, max(file.size_bytes) AS size "
+        "FROM content JOIN file ON file.content_id = content.id "
+        "WHERE file.folder_id IN (SELECT value FROM json_each(?)) AND content.picture_id IS NOT NULL GROUP BY 1"
+    )
+    return database.rows(
+        f"WITH shown(picture_id, size) AS ({shown}) "
+        "SELECT a, b, mirrored FROM match JOIN shown AS one ON one.picture_id = a "
+        "JOIN shown AS other ON other.picture_id = b "
+        f"WHERE near = 1 AND verdict = {Verdict.SAME.code} AND confirmed IS NULL "
+        "ORDER BY min(one.size, other.size) DESC, a, b, mirrored",
+        (folders,),
+    )
 
 
 def folders_under(database: Database, paths: Iterable[bytes]) -> list[int]:

@@ -20,9 +20,10 @@ Row = tuple[Any, ...]
 class Database:
     """One connection to ``dupwatch.sqlite``; not to be shared between threads."""
 
-    def __init__(self, connection: apsw.Connection, path: str) -> None:
+    def __init__(self, connection: apsw.Connection, path: str, cure: str | None = None) -> None:
         self._connection = connection
         self.path = path
+        self._cure = cure or _CURE  # what to do if it is damaged
 
     def rows(self, sql: str, bindings: Any = None) -> list[Row]:
         """All rows of a query, or of a statement without any."""
@@ -78,7 +79,7 @@ class Database:
 
     def damaged(self, what: str) -> DamagedStateError:
         """The error to raise for what cannot be true of a sound database."""
-        return DamagedStateError(f"{self.path} is damaged ({what}); {_CURE}")
+        return DamagedStateError(f"{self.path} is damaged ({what}); {self._cure}")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -129,6 +130,32 @@ def open_database(state: str) -> Database:
     return database
 
 
+def open_beside(path: str, application_id: int, table: str, cure: str) -> Database:
+    """Open or create a database beside the index; ``table`` is the statement that makes its table if need be.
+
+    ``cure`` says what to do if it is damaged. Raises UsageError if it cannot be written, DamagedStateError if it is not
+    what it should be.
+    """
+    try:
+        database = Database(apsw.Connection(path), path, cure)
+        os.chmod(path, 0o600)
+    except (apsw.Error, OSError) as error:
+        raise UsageError(f"cannot open {path}: {error}; check the rights of its folder") from error
+    try:
+        _set_up(database)
+        found_id = database.value("PRAGMA application_id")
+        if found_id == 0:
+            database.rows(table)
+            database.rows(f"PRAGMA application_id = {application_id}")
+    except BaseException:
+        database.close()
+        raise
+    if found_id not in (0, application_id):
+        database.close()
+        raise DamagedStateError(f"{path} is not a database of dupwatch; {cure}")
+    return database
+
+
 def open_for_reading(state: str) -> Database:
     """Another connection to a database that is open and up to date already; it sees what is committed.
 
@@ -155,13 +182,18 @@ def _prepare(database: Database) -> None:
             f"{database.path} was made by a newer dupwatch (schema {found_version}, this one knows "
             f"{schema.VERSION}); install that version or name another --state"
         )
-    database.rows("PRAGMA journal_mode = WAL")
-    database.rows("PRAGMA synchronous = FULL")  # a committed row survives a power cut
+    _set_up(database)
     database.rows("PRAGMA foreign_keys = ON")
     database.rows("PRAGMA cache_size = -32000")
     database.rows("PRAGMA temp_store = MEMORY")
-    database.rows(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
     schema.migrate(database)
+
+
+def _set_up(database: Database) -> None:
+    database.rows(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    database.rows("PRAGMA journal_mode = WAL")
+    database.rows("PRAGMA synchronous = FULL")  # a committed row survives a power cut
+    database.rows(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
 
 
 _CURE = "run `dupwatchd check --repair` to set it aside and start anew from the photos"

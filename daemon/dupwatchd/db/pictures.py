@@ -1,29 +1,33 @@
 """Contents, pictures and their matches: what was decoded, what it looks like, what it resembles."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from typing import TypeVar
 
 from dupwatchd.db.connection import Database, Row
-from dupwatchd.model import FileId, PictureId
+from dupwatchd.model import Facts, FileId, PictureId
 
 T = TypeVar("T")
 
 _CHUNK = 500  # bindings per statement; SQLite takes 32766, short statements stay in its cache
 
-MatchRow = tuple[int, int, int, float, float, float | None]  # a, b, mirrored, mse, structure, custom
+# a, b, mirrored, mse, structure, custom, 1 if near (looked at again), 1 if it belongs to a spanning forest
+MatchRow = tuple[int, int, int, float, float, float | None, int, int]
+_MATCH = "a, b, mirrored, mse, structure, custom, near, joins"
 
 ContentKey = tuple[bytes, int]  # digest of the bytes, way of reading
 
 
 @dataclass(frozen=True, slots=True)
 class NewPicture:
-    """A picture to be added: its slot in the blocks, the digest of its thumbnail, whether it is flat."""
+    """A picture to be added: its slot in the blocks, its digests, and whether it is flat."""
 
     picture_id: PictureId
-    digest: bytes
+    digest: bytes  # of thumbnail, proof and frames: equal digests are one picture
     flat: bool
+    thumbnail_digest: bytes
+    proof_digest: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class NewContent:
     format: str | None
     error: str | None
     is_image: bool = True
+    damage: str | None = None
+    frames: int = 1
+    facts: Facts = field(default_factory=Facts)
 
 
 def content_ids(database: Database, keys: Iterable[ContentKey]) -> dict[ContentKey, int]:
@@ -98,16 +105,43 @@ def count_slots(database: Database) -> int:
 
 def add_pictures(database: Database, pictures: Sequence[NewPicture]) -> None:
     """Add pictures whose thumbnails are in the blocks already, synced."""
-    database.many("INSERT INTO picture VALUES (?, ?, ?)", [(p.picture_id, p.digest, int(p.flat)) for p in pictures])
+    database.many(
+        "INSERT INTO picture (id, digest, flat, thumbnail_digest, proof_digest) VALUES (?, ?, ?, ?, ?)",
+        [(p.picture_id, p.digest, int(p.flat), p.thumbnail_digest, p.proof_digest) for p in pictures],
+    )
     database.many("DELETE FROM free_slot WHERE id = ?", [(p.picture_id,) for p in pictures])
+
+
+def give_proofs(database: Database, digests: Mapping[PictureId, bytes]) -> None:
+    """Name the proofs of pictures that had none; they are stored already."""
+    database.many(
+        "UPDATE picture SET proof_digest = ? WHERE id = ?", [(digest, one) for one, digest in digests.items()]
+    )
+
+
+def forget_proofs(database: Database, picture_ids: Iterable[PictureId]) -> None:
+    """These pictures have no proof any more."""
+    database.many("UPDATE picture SET proof_digest = NULL WHERE id = ?", [(one,) for one in picture_ids])
+
+
+def without_proof(database: Database, picture_ids: Iterable[PictureId]) -> set[PictureId]:
+    """Which of these pictures have no proof."""
+    return {
+        PictureId(row[0])
+        for chunk in _chunks(list(picture_ids))
+        for row in database.rows(
+            f"SELECT id FROM picture WHERE proof_digest IS NULL AND id IN ({','.join('?' * len(chunk))})", chunk
+        )
+    }
 
 
 def add_content(database: Database, content: NewContent) -> int:
     """Add a content; returns its id."""
     return int(
         database.value(
-            "INSERT INTO content (digest, way, picture_id, width, height, format, error, foreign_kind) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            "INSERT INTO content (digest, way, picture_id, width, height, format, error, foreign_kind, damage, frames, "
+            "camera, captured, has_place, rating, edited, has_colour, lossless, jpeg_grid, quality, scan_digest) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
                 *content.key,
                 content.picture_id,
@@ -116,16 +150,20 @@ def add_content(database: Database, content: NewContent) -> int:
                 content.format,
                 content.error,
                 int(not content.is_image),
+                content.damage,
+                content.frames,
+                *astuple(content.facts),
             ),
         )
     )
 
 
 def add_matches(database: Database, matches: Iterable[MatchRow]) -> None:
-    """Add matches between pictures that are there already; one that is there too is replaced."""
+    """Add matches between pictures that are there already; one that is there too is replaced, but for its verdict."""
     database.many(  # not REPLACE, which removes rows without a word to the triggers that count
-        "INSERT INTO match VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (a, b, mirrored) DO UPDATE SET "
-        "mse = excluded.mse, structure = excluded.structure, custom = excluded.custom",
+        f"INSERT INTO match ({_MATCH}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (a, b, mirrored) DO UPDATE SET mse = excluded.mse, structure = excluded.structure, "
+        "custom = excluded.custom, near = excluded.near, joins = excluded.joins",
         matches,
     )
 
@@ -135,6 +173,25 @@ def remove_matches(database: Database, keys: Iterable[tuple[int, int, int]]) -> 
     database.many("DELETE FROM match WHERE a = ? AND b = ? AND mirrored = ?", keys)
 
 
+def set_verdicts_aside(database: Database) -> None:
+    """Keep the verdicts until `bring_verdicts_back`, in the same transaction, while all matches are made anew."""
+    database.rows(
+        "CREATE TEMP TABLE aside AS SELECT a, b, mirrored, mse, structure, verdict, confirmed, closely, nearer "
+        "FROM match WHERE verdict IS NOT NULL"
+    )
+
+
+def bring_verdicts_back(database: Database) -> None:
+    """Give the matches that are there again their verdicts."""
+    database.rows(
+        "UPDATE match SET (verdict, confirmed, closely, nearer) = "
+        "(aside.verdict, aside.confirmed, aside.closely, aside.nearer) FROM aside "
+        "WHERE match.a = aside.a AND match.b = aside.b AND match.mirrored = aside.mirrored "
+        "AND match.mse = aside.mse AND match.structure = aside.structure"
+    )
+    database.rows("DROP TABLE aside")
+
+
 def remove_all_matches(database: Database) -> None:
     """Forget all matches, before everything is compared anew."""
     database.rows("DELETE FROM match")
@@ -142,14 +199,58 @@ def remove_all_matches(database: Database) -> None:
 
 
 def matches_around(database: Database, picture_ids: Iterable[int]) -> list[MatchRow]:
-    """All matches of everything that is joined with these pictures, directly or through others."""
+    """The matches in forests of everything that is joined with these pictures, directly or through others."""
     return database.rows(
         "WITH RECURSIVE reached(id) AS (SELECT value FROM json_each(?) "
-        "UNION SELECT match.b FROM reached JOIN match ON match.a = reached.id "
-        "UNION SELECT match.a FROM reached JOIN match ON match.b = reached.id) "
-        "SELECT a, b, mirrored, mse, structure, custom FROM reached JOIN match ON match.a = reached.id",
+        "UNION SELECT match.b FROM reached JOIN match ON match.a = reached.id WHERE match.joins = 1 "
+        "UNION SELECT match.a FROM reached JOIN match ON match.b = reached.id WHERE match.joins = 1) "
+        f"SELECT {_MATCH} FROM reached JOIN match ON match.a = reached.id WHERE match.joins = 1",
         (json.dumps(list(picture_ids)),),
     )
+
+
+def matches_beside(database: Database, picture_ids: Iterable[int]) -> list[MatchRow]:
+    """All stored matches of these pictures; a match between two of them comes twice."""
+    ids = json.dumps(list(picture_ids))
+    return database.rows(
+        f"SELECT {_MATCH} FROM json_each(?) JOIN match ON a = value "
+        f"UNION ALL SELECT {_MATCH} FROM json_each(?) JOIN match ON b = value",
+        (ids, ids),
+    )
+
+
+def crowded_beside(database: Database, picture_ids: Iterable[int], looks: int) -> list[int]:
+    """The pictures with a near match of one of these, and with ``looks`` near matches or more; not these themselves.
+
+    Of whoever has fewer, all matches are stored.
+    """
+    ids = json.dumps(list(picture_ids))
+    return [
+        row[0]
+        for row in database.rows(
+            "WITH given(id) AS (SELECT value FROM json_each(?)), "
+            "beside(id) AS (SELECT b FROM given JOIN match ON a = id WHERE near = 1 "
+            "UNION SELECT a FROM given JOIN match ON b = id WHERE near = 1) "
+            "SELECT id FROM beside WHERE id NOT IN (SELECT id FROM given) "
+            "AND (SELECT count(*) FROM match WHERE a = beside.id AND near = 1) "
+            "+ (SELECT count(*) FROM match WHERE b = beside.id AND near = 1) >= ?",
+            (ids, looks),
+        )
+    ]
+
+
+def digest_prefixes(database: Database, picture_ids: Iterable[int]) -> dict[int, int]:
+    """The first 8 bytes of the digests of pictures, as numbers."""
+    rows = database.rows(
+        "SELECT picture.id, digest FROM json_each(?) JOIN picture ON picture.id = value",
+        (json.dumps(list(picture_ids)),),
+    )
+    return {picture_id: digest_prefix(digest) for picture_id, digest in rows}
+
+
+def digest_prefix(digest: bytes) -> int:
+    """The first 8 bytes of a digest as a number."""
+    return int.from_bytes(digest[:8].ljust(8, b"\0"))
 
 
 def any_loose_content(database: Database) -> bool:

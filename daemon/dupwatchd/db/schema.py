@@ -1,4 +1,4 @@
-"""The tables, and how an older database becomes a newer one: ordered steps, each applied with its own record."""
+"""The tables, and how an older database becomes a newer one: by the ordered steps that it lacks."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -198,14 +198,64 @@ def _count_as_it_goes(database: "Database") -> None:
         database.rows(trigger)
 
 
-_STEPS: tuple[Callable[["Database"], None], ...] = (_create, _keep_forest, _call_it_custom, _count_as_it_goes)
+_VERDICTS = """
+ALTER TABLE content ADD COLUMN damage TEXT;      -- what is wrong with a file that could be read in spite of it
+ALTER TABLE content ADD COLUMN frames INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE content ADD COLUMN camera TEXT NOT NULL DEFAULT '';
+ALTER TABLE content ADD COLUMN captured TEXT NOT NULL DEFAULT '';
+ALTER TABLE content ADD COLUMN has_place INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE content ADD COLUMN rating INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE content ADD COLUMN edited INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE content ADD COLUMN has_colour INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE content ADD COLUMN lossless INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE content ADD COLUMN jpeg_grid INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE content ADD COLUMN quality INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE content ADD COLUMN scan_digest BLOB NOT NULL DEFAULT x'';
+
+ALTER TABLE match ADD COLUMN near INTEGER NOT NULL DEFAULT 0; -- 1: one is among the nearest of the other
+ALTER TABLE match ADD COLUMN joins INTEGER NOT NULL DEFAULT 1; -- 1: it belongs to a spanning forest
+ALTER TABLE match ADD COLUMN verdict INTEGER;    -- see `model.Verdict.code`; NULL: not looked at yet
+ALTER TABLE match ADD COLUMN confirmed INTEGER;  -- by a closer look: 1 the same, 0 not; NULL: no answer
+ALTER TABLE match ADD COLUMN closely INTEGER NOT NULL DEFAULT 0; -- a look at the photos: 1 wanted at once, 2 done
+ALTER TABLE match ADD COLUMN nearer INTEGER;     -- nearer the original: -1 a, 1 b, 0 not shown; NULL: not looked at
+CREATE INDEX match_joining ON match(a, b) WHERE joins = 1;
+CREATE INDEX match_joining_reverse ON match(b, a) WHERE joins = 1;
+CREATE INDEX match_to_look_at_closely ON match(a, b) WHERE closely = 1;
+CREATE INDEX match_to_confirm ON match(a, b) WHERE verdict = 2 AND closely = 0;
+CREATE INDEX match_to_look_at ON match(a, b) WHERE near = 1 AND verdict IS NULL;
+
+-- picture.digest is that of thumbnail, proof and frames from now on: two pictures may have one thumbnail
+ALTER TABLE picture ADD COLUMN thumbnail_digest BLOB NOT NULL DEFAULT x'';
+UPDATE picture SET thumbnail_digest = digest;
+ALTER TABLE picture ADD COLUMN proof_digest BLOB; -- NULL: there is no proof yet
+CREATE INDEX picture_without_proof ON picture(id) WHERE proof_digest IS NULL;
+"""
+
+
+def _look_again(database: "Database") -> None:
+    """Matches get a verdict by a second look; pictures of before have no proof, and are read again for one."""
+    for statement in _VERDICTS.split(";\n"):
+        if statement.strip():
+            database.rows(statement)
+
+
+_STEPS: tuple[Callable[["Database"], None], ...] = (
+    _create,
+    _keep_forest,
+    _call_it_custom,
+    _count_as_it_goes,
+    _look_again,
+)
 VERSION = len(_STEPS)
 
 
 def migrate(database: "Database") -> None:
-    """Apply the steps that are missing; each one and its version number are committed together."""
-    for version in range(database.value("PRAGMA user_version"), VERSION):
-        with database.transaction():
-            _STEPS[version](database)
-            database.rows(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.rows(f"PRAGMA user_version = {version + 1}")
+    """Apply the steps that are missing, all in one transaction: an older database becomes one of today, or stays."""
+    missing = _STEPS[database.value("PRAGMA user_version") :]
+    if not missing:
+        return
+    with database.transaction():
+        for step in missing:
+            step(database)
+        database.rows(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.rows(f"PRAGMA user_version = {VERSION}")

@@ -38,8 +38,21 @@ def all_pictures(database: Database) -> set[int]:
 def pictures_in_parts(database: Database, size: int) -> Iterator[list[tuple[PictureId, bytes]]]:
     """All pictures with the digests of their thumbnails, ``size`` at a time."""
     last = -1
-    while rows := database.rows("SELECT id, digest FROM picture WHERE id > ? ORDER BY id LIMIT ?", (last, size)):
+    while rows := database.rows(
+        "SELECT id, thumbnail_digest FROM picture WHERE id > ? ORDER BY id LIMIT ?", (last, size)
+    ):
         yield [(PictureId(picture_id), digest) for picture_id, digest in rows]
+        last = rows[-1][0]
+
+
+def proofs_in_parts(database: Database, size: int) -> Iterator[dict[PictureId, bytes]]:
+    """All pictures that have a proof, with its digest, ``size`` at a time."""
+    last = -1
+    while rows := database.rows(
+        "SELECT id, proof_digest FROM picture WHERE id > ? AND proof_digest IS NOT NULL ORDER BY id LIMIT ?",
+        (last, size),
+    ):
+        yield {PictureId(picture_id): digest for picture_id, digest in rows}
         last = rows[-1][0]
 
 
@@ -47,7 +60,7 @@ def matches_in_parts(database: Database, size: int) -> Iterator[list[MatchRow]]:
     """All matches, ``size`` at a time."""
     last = (-1, -1, -1)
     while rows := database.rows(
-        "SELECT a, b, mirrored, mse, structure, custom FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
+        "SELECT a, b, mirrored, mse, structure, custom, near, joins FROM match WHERE (a, b, mirrored) > (?, ?, ?) "
         "ORDER BY a, b, mirrored LIMIT ?",
         (*last, size),
     ):
@@ -57,7 +70,7 @@ def matches_in_parts(database: Database, size: int) -> Iterator[list[MatchRow]]:
 
 def picture_digest(database: Database, picture_id: PictureId) -> bytes:
     """The digest of the thumbnail a picture must have."""
-    row = database.row("SELECT digest FROM picture WHERE id = ?", (picture_id,))
+    row = database.row("SELECT thumbnail_digest FROM picture WHERE id = ?", (picture_id,))
     if row is None:
         raise database.damaged(f"picture {picture_id} is only in an index")
     return bytes(row[0])

@@ -1,4 +1,4 @@
-"""Reading files: jobs go in, outcomes with thumbnails come out. `pool.WorkerPool` is the only way in.
+"""Reading files: jobs go in, outcomes with thumbnails, proofs and facts come out. `pool.WorkerPool` is the only way in.
 
 In reading order:
 
@@ -10,12 +10,14 @@ In reading order:
     fork_server         the process that forks workers
     worker              the worker process: answers the pool's requests
     file_reading        one file's bytes, if it does not change meanwhile
-    decode              the bytes of one file to its thumbnail: which decoder takes it
+    decode              the bytes of one file to its thumbnail and proof: which decoder takes it
     jpeg_segments       how a JPEG file is built, and what of it belongs to the picture
     jpeg                JPEG, by libjpeg-turbo
     webp                WebP, by OpenCV
     raw, raw_length     RAW photos, by LibRaw
     pillow_formats      all other formats, by Pillow
+    frames              animations and files of several pages
+    facts               what a file says of its own history
     png_chunks          whether all of a PNG is there
     unsupported         kinds of files that nothing here reads, by name
     thumbnail           area averaging

@@ -1,25 +1,41 @@
-"""The bytes of one file go in, its thumbnail comes out: chooses the decoder, and says why if none can read it."""
+"""The bytes of one file go in, its thumbnail, proof and facts come out, or its pixels at the size that is asked for.
 
+Chooses the decoder, and says why if none can read the file.
+"""
+
+import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
+import numpy as np
+from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 from PIL.Image import Image
 
 from dupwatch.suffixes import RAW_SUFFIXES
-from dupwatchd.index.jpeg import average_jpeg
-from dupwatchd.index.jpeg_segments import read_head
+from dupwatchd.arrays import Thumbnail
+from dupwatchd.index import facts
+from dupwatchd.index.frames import look_at_frames
+from dupwatchd.index.jpeg import JpegPixels
+from dupwatchd.index.jpeg_segments import Head, read_head
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.pillow_formats import average_bitmap, average_still, exif_orientation, jpeg_orientation, open_image
+from dupwatchd.index.messages import MAX_LUMA_PX, Detail
+from dupwatchd.index.pillow_formats import Still, exif_orientation, jpeg_orientation, load_still, open_image
 from dupwatchd.index.raw import RawPhoto, open_raw, preview_orientation
 from dupwatchd.index.reasons import DecodeError, too_many_pixels, why_not_decoded, why_not_opened
-from dupwatchd.index.thumbnail import Floats, to_bytes, upright
+from dupwatchd.index.thumbnail import Pixels, to_bytes, upright
 from dupwatchd.index.unsupported import unsupported_kind
-from dupwatchd.index.webp import average_webp, check_memory
-from dupwatchd.model import Decoded
+from dupwatchd.index.webp import check_memory, load_webp
+from dupwatchd.model import Decoded, Facts
+from dupwatchd.pixels import levels
+from dupwatchd.pixels.blocks import Luma
+from dupwatchd.pixels.frames import Frames
+from dupwatchd.pixels.proof import Proof, make_proof, proof_size
+from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
 
+_GRID_ROWS = 24  # of 8 × 8 blocks, that the grid of a JPEG is looked for in
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 
@@ -28,66 +44,197 @@ def decode(data: bytes, thumbnail_px: int, limits: DecodeLimits, suffix: bytes) 
 
     Raises NotAPicture if this is no image, DecodeError if it cannot be decoded, MemoryError.
     """
-    if not data:
-        raise DecodeError("zero bytes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # decoders warn of broken metadata, which do not matter here
-        if suffix in RAW_SUFFIXES and (photo := open_raw(data, limits.max_pixels)):
-            return _decode_raw(photo, thumbnail_px, limits)
-        picture = _average(data, suffix, thumbnail_px, limits)
-        width, height = picture.width, picture.height
-        if picture.orientation in (5, 6, 7, 8):
-            width, height = height, width
-        thumbnail = upright(to_bytes(picture.values), picture.orientation or 1)
-        return Decoded(thumbnail, width, height, picture.format, picture.damage)
+    with _quietly():
+        picture = _open(data, suffix, limits)
+        with _told_as(picture.decoder, data):
+            thumbnail = upright(to_bytes(picture.pixels.average(thumbnail_px)), picture.orientation)
+            proof = replace(_proof(picture), frames=picture.frames)
+        return Decoded(
+            thumbnail,
+            picture.upright_width,
+            picture.upright_height,
+            picture.format,
+            picture.damage,
+            proof.to_bytes(),
+            *((picture.frames.count, picture.frames.digest) if picture.frames else (1, b"")),
+            facts=_facts(picture, data, thumbnail),
+        )
+
+
+def decode_detail(data: bytes, most_px: int, limits: DecodeLimits, suffix: bytes) -> Detail:
+    """The pixels of a file, upright and at most ``most_px`` on the longer side, and luma; raises as `decode` does."""
+    with _quietly():
+        picture = _open(data, suffix, limits)
+        scale = min(1.0, most_px / max(picture.width, picture.height))
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        with _told_as(picture.decoder, data):
+            reduced = picture.pixels.reduced(size)
+            extent = reduced.extent_width, reduced.extent_height
+            rgb = upright(levels.averaged_over(reduced.rgb, extent, size), picture.orientation)
+            luma = steps = None
+            if picture.width * picture.height <= MAX_LUMA_PX:
+                with suppress(ValueError, MemoryError):  # inks, for example
+                    luma = _luma(picture)
+                steps = facts.luma_steps(picture.head.segments) if picture.head else None
+        return Detail(rgb, luma, steps)
 
 
 @dataclass(frozen=True, slots=True)
-class _Averaged:
-    """A decoded picture as it is stored, not yet turned upright."""
+class _Picture:
+    """A picture that a decoder was found for, as it is stored: not turned upright."""
 
-    values: Floats  # (S, S, 3) RGB
+    pixels: Pixels
     width: int  # px
     height: int
-    orientation: int | None  # 1 … 8; None if the file does not say
-    format: str
-    damage: str | None = None
+    orientation: int  # 1 … 8
+    format: str  # that is told
+    decoder: str  # the format of what is decoded: that of the preview in a RAW photo
+    data: bytes  # of what is decoded
+    says_orientation: bool = True
+    image: Image | None = None  # by Pillow; None: a JPEG, or the preview of a RAW photo that is no file of its own
+    head: Head | None = None  # of a JPEG
+    frames: Frames | None = None  # of a file that holds several pictures
+    full_size: tuple[int, int] | None = None  # of the RAW photo, upright
+
+    @property
+    def upright_width(self) -> int:
+        return self._upright_size[0]
+
+    @property
+    def upright_height(self) -> int:
+        return self._upright_size[1]
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with a picture that could be decoded; known once it was decoded."""
+        return self.pixels.damage if isinstance(self.pixels, JpegPixels) else None
+
+    @property
+    def _upright_size(self) -> tuple[int, int]:
+        if self.full_size:
+            return self.full_size
+        return (self.height, self.width) if self.orientation in (5, 6, 7, 8) else (self.width, self.height)
 
 
-def _decode_raw(photo: RawPhoto, thumbnail_px: int, limits: DecodeLimits) -> Decoded:
+def _open(data: bytes, suffix: bytes, limits: DecodeLimits) -> _Picture:
+    """Raises NotAPicture, DecodeError, MemoryError."""
+    if not data:
+        raise DecodeError("zero bytes")
+    if suffix in RAW_SUFFIXES and (photo := open_raw(data, limits.max_pixels)):
+        return _open_preview(photo, limits)
+    if data.startswith(_JPEG_SIGNATURE):
+        return _open_jpeg(data, limits)
+    return _open_by_pillow(data, suffix, limits)
+
+
+def _open_preview(photo: RawPhoto, limits: DecodeLimits) -> _Picture:
     if isinstance(photo.preview, bytes):
-        preview = _average(photo.preview, b"", thumbnail_px, limits)
+        preview = _open(photo.preview, b"", limits)
     else:
         height, width = photo.preview.shape[:2]
-        preview = _Averaged(average_bitmap(photo.preview, thumbnail_px), width, height, None, "RAW")
-    orientation = preview_orientation(photo, preview.orientation, preview.width, preview.height)
-    thumbnail = upright(to_bytes(preview.values), orientation)
-    return Decoded(thumbnail, photo.width, photo.height, "RAW", preview.damage)
+        preview = _Picture(
+            Still(PillowImage.fromarray(photo.preview)), width, height, 1, "RAW", "RAW", b"", says_orientation=False
+        )
+    own = preview.orientation if preview.says_orientation else None
+    orientation = preview_orientation(photo, own, preview.width, preview.height)
+    size = photo.width, photo.height
+    return replace(preview, orientation=orientation, format="RAW", full_size=size)
 
 
-def _average(data: bytes, suffix: bytes, thumbnail_px: int, limits: DecodeLimits) -> _Averaged:
-    """Raises NotAPicture, DecodeError, MemoryError."""
-    if data.startswith(_JPEG_SIGNATURE):
-        return _average_jpeg(data, thumbnail_px, limits)
-    image = _opened(data, suffix)
-    _check_pixels(image.width, image.height, limits)
-    name = str(image.format)
-    with _told_as(name, data):
-        values = average_webp(data, image, thumbnail_px) if name == "WEBP" else average_still(image, thumbnail_px)
-    # TIFF: asked after decoding, because Pillow turns it while decoding and forgets its orientation then.
-    return _Averaged(values, image.width, image.height, exif_orientation(image), name)
-
-
-def _average_jpeg(data: bytes, thumbnail_px: int, limits: DecodeLimits) -> _Averaged:
+def _open_jpeg(data: bytes, limits: DecodeLimits) -> _Picture:
     head = read_head(data)
     if head is None:  # it ends before its first scan
         raise DecodeError("truncated JPEG")
     if head.frame.unsupported:
         raise DecodeError(f"{head.frame.unsupported} is not supported")
-    _check_pixels(head.frame.width, head.frame.height, limits)
-    with _told_as("JPEG", data):
-        values, damage = average_jpeg(data, head, thumbnail_px)
-    return _Averaged(values, head.frame.width, head.frame.height, jpeg_orientation(head.segments), "JPEG", damage)
+    width, height = head.frame.width, head.frame.height
+    _check_pixels(width, height, limits)
+    orientation = jpeg_orientation(head.segments)
+    says = orientation is not None
+    return _Picture(
+        JpegPixels(data, head), width, height, orientation or 1, "JPEG", "JPEG", data, says_orientation=says, head=head
+    )
+
+
+def _open_by_pillow(data: bytes, suffix: bytes, limits: DecodeLimits) -> _Picture:
+    image = _opened(data, suffix)
+    _check_pixels(image.width, image.height, limits)
+    name = str(image.format)
+    several = look_at_frames(image, lambda: _opened(data, suffix), data)
+    with _told_as(name, data):
+        if several and several[1] != image.tell():
+            image.seek(several[1])
+        pixels = load_webp(data, image) if name == "WEBP" else load_still(image)
+    # TIFF: asked after decoding, because Pillow turns it while decoding and forgets its orientation then.
+    orientation = exif_orientation(image)
+    says = orientation is not None
+    return _Picture(
+        pixels,
+        image.width,
+        image.height,
+        orientation or 1,
+        name,
+        name,
+        data,
+        says_orientation=says,
+        image=image,
+        frames=several[0] if several else None,
+    )
+
+
+def _proof(picture: _Picture) -> Proof:
+    reduced = picture.pixels.reduced(proof_size(picture.width, picture.height))
+    proof = make_proof(reduced.rgb, reduced.extent_width, reduced.extent_height)
+    if picture.orientation == 1:
+        return proof
+    chroma = np.stack([upright(plane, picture.orientation) for plane in proof.chroma])
+    return Proof(upright(proof.luma, picture.orientation), chroma, proof.fineness)
+
+
+def _facts(picture: _Picture, data: bytes, thumbnail: Thumbnail) -> Facts:
+    colour = has_colour(thumbnail)
+    try:
+        return _facts_of_file(picture, data, colour)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - what a file says of itself never makes its picture fail
+        return Facts(has_colour=colour)
+
+
+def _facts_of_file(picture: _Picture, data: bytes, colour: bool) -> Facts:
+    said = _metadata(picture, data)
+    lossless = picture.image is not None and facts.is_lossless(picture.image, data)
+    grid = (
+        lossless and isinstance(picture.pixels, Still) and has_jpeg_grid(picture.pixels.luma_of_block_rows(_GRID_ROWS))
+    )
+    jpeg = picture.head is not None and picture.format == "JPEG"
+    return Facts(
+        said.camera,
+        said.captured,
+        said.has_place,
+        said.rating,
+        said.edited,
+        colour,
+        lossless,
+        grid,
+        facts.jpeg_quality(facts.luma_steps(picture.head.segments)) if jpeg and picture.head else 0,
+        facts.scan_digest(data) if jpeg else b"",
+    )
+
+
+def _metadata(picture: _Picture, data: bytes) -> facts.Metadata:
+    if data[:2] in (b"II", b"MM"):  # TIFF, and most RAW formats
+        return facts.metadata_of(data, b"")
+    if picture.head is not None:
+        return facts.jpeg_metadata(picture.head.segments)
+    return facts.read_metadata(picture.image, data) if picture.image else facts.Metadata()
+
+
+def _luma(picture: _Picture) -> Luma | None:
+    image = picture.image
+    if picture.head is not None:
+        image = PillowImage.open(io.BytesIO(picture.data), formats=["JPEG"])
+    return facts.stored_luma(image, picture.data) if image else None
 
 
 def _opened(data: bytes, suffix: bytes) -> Image:
@@ -106,6 +253,14 @@ def _opened(data: bytes, suffix: bytes) -> Image:
 def _check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
     if width * height > limits.max_pixels:
         raise too_many_pixels(width, height, limits.max_pixels)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Decoders warn of broken metadata, which do not matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from PIL import Image
 
 from dupwatchd.index.jpeg_segments import EOI, Head, Scans, bare_jpeg, has_all_restarts, lacks_scans, read_scans
 from dupwatchd.index.reasons import DecodeError, why_not_decoded
-from dupwatchd.index.thumbnail import Floats, average, power_of_two_reduction
+from dupwatchd.index.thumbnail import Floats, Reduced, Size, average, power_of_two_reduction
 
 # Warnings of libjpeg that mean damage inside the compressed picture, once the metadata are gone.
 _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression")
@@ -31,7 +31,7 @@ _MAX_OWN_PADDING_BYTES = 3  # so many bytes like these may end the picture itsel
 _TRAILER = re.compile(rb"\0\0..[^\0]\0\0\0[A-Za-z0-9_]{8}|\0\0..ftyp", re.DOTALL)
 _TRAILER_HEAD_BYTES = 16
 
-_Size = tuple[int, int]
+_Size = tuple[int, int]  # (height, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +43,62 @@ class _Picture:
     damage: str | None = None
 
 
-def average_jpeg(data: bytes, head: Head, thumbnail_px: int) -> tuple[Floats, str | None]:
-    """A JPEG as (S, S, 3) float32 RGB, not yet turned upright, and what is damaged although it could be read.
+class JpegPixels:
+    """The picture in a JPEG file; decoded as far as it is asked for, with all checks the first time.
 
     Raises DecodeError if the picture is damaged, cut short or of a kind that is not supported; what Pillow raises.
     """
-    width, height = head.frame.width, head.frame.height
-    by = power_of_two_reduction(width, height, thumbnail_px)
-    size = math.ceil(height / by), math.ceil(width / by)
-    # Only Pillow knows that Adobe inverts inks, but it does not notice damage: both have to decode such a picture.
-    inks = len(head.frame.sampling) == 4
-    picture = _strictly(data, head, size, "CMYK" if inks else "RGB")
-    if head.frame.progressive and lacks_scans(head.frame, (scans := read_scans(data, head)).headers):
-        if not scans.has_end_marker:
-            raise DecodeError("truncated JPEG")
-        picture = picture and _Picture(picture.pixels, picture.data, "scans of the progressive JPEG are missing")
-    if picture is None or inks or picture.pixels.shape[:2] != size:
-        pixels = _by_pillow(picture.data if picture else bare_jpeg(data, head), (width // by, height // by))
-        by = next(f for f in (1, 2, 4, 8) if math.ceil(width / f) == pixels.shape[1])
-    else:
-        pixels = picture.pixels
-    return average(pixels, width / by, height / by, thumbnail_px), picture.damage if picture else None
+
+    def __init__(self, data: bytes, head: Head) -> None:
+        self.damage: str | None = None  # what is wrong although the picture could be decoded; known once it is
+        self._data = data
+        self._head = head
+        self._width, self._height = head.frame.width, head.frame.height
+        # Only Pillow knows that Adobe inverts inks, but it does not notice damage: both have to decode such a picture.
+        self._inks = len(head.frame.sampling) == 4
+        self._checked = False
+        self._for_pillow = False
+        self._decoded: Reduced | None = None
+
+    def average(self, side_px: int) -> Floats:
+        """The picture squeezed to (S, S, 3) float32 RGB, not turned upright."""
+        reduced = self._reduced_by(power_of_two_reduction(self._width, self._height, side_px))
+        return average(reduced.rgb, reduced.extent_width, reduced.extent_height, side_px)
+
+    def reduced(self, least: Size) -> Reduced:
+        """The picture with at least so many columns and rows, if it has them."""
+        had = self._decoded
+        if had and had.extent_width >= least[0] and had.extent_height >= least[1]:
+            return had
+        rest = min(self._width / least[0], self._height / least[1])
+        return self._reduced_by(next((by for by in (8, 4, 2) if rest >= by), 1))
+
+    def _reduced_by(self, by: int) -> Reduced:
+        size = math.ceil(self._height / by), math.ceil(self._width / by)
+        rgb = self._decode_again(size) if self._checked else self._decode_checked(size)
+        if self._for_pillow or rgb is None or rgb.shape[:2] != size:
+            self._for_pillow = True
+            rgb = _by_pillow(self._data, (self._width // by, self._height // by))
+            by = next(f for f in (1, 2, 4, 8) if math.ceil(self._width / f) == rgb.shape[1])
+        self._decoded = Reduced(rgb, self._width / by, self._height / by)
+        return self._decoded
+
+    def _decode_checked(self, size: _Size) -> NDArray[np.uint8] | None:
+        """RGB pixels, or None if they are for Pillow to decode."""
+        data, head = self._data, self._head
+        picture = _strictly(data, head, size, "CMYK" if self._inks else "RGB")
+        if head.frame.progressive and lacks_scans(head.frame, (scans := read_scans(data, head)).headers):
+            if not scans.has_end_marker:
+                raise DecodeError("truncated JPEG")
+            picture = picture and _Picture(picture.pixels, picture.data, "scans of the progressive JPEG are missing")
+        self._checked = True
+        self._data = picture.data if picture else bare_jpeg(data, head)
+        self.damage = picture.damage if picture else None
+        self._for_pillow = picture is None or self._inks
+        return None if self._for_pillow or picture is None else picture.pixels
+
+    def _decode_again(self, size: _Size) -> NDArray[np.uint8] | None:
+        return None if self._for_pillow else _decode(self._data, size, "RGB", strict=False)
 
 
 def _strictly(data: bytes, head: Head, size: _Size, colours: str) -> _Picture | None:

@@ -11,24 +11,35 @@ second. In their order:
     worker: {"read": [entry, …]}                one per path: {"error", "status"} or {"stamp", "digest"}
     pool:   {"decode": [index, …]}              into the files of the oldest chunk not yet decoded; [] drops it
     worker: {"decoded": [entry, …]}             as many frames as it likes; an entry is {"index", "error", "picture"},
-                                                or {"index", "width", "height", "format", "damage"} with a thumbnail
-                                                in the raw bytes
+                                                or {"index", "width", "height", "format", "damage", "proof", "frames",
+                                                "facts"} with a thumbnail, and a proof of so many bytes, in the raw
+                                                bytes
+    pool:   {"look": path, "px"}                while nothing else is asked for
+    worker: {"looked": entry}                   {"error", "status"}, {"error", "picture"}, or {"digest", "rgb", "luma",
+                                                "steps"}: sizes (H, W) of what the raw bytes hold, one after the other
     worker: {"busy": true}                      at any time: still alive, has read a part of a big file
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dupwatchd.index.reasons import one_line
-from dupwatchd.model import Decoded, ReadStatus, Stamp
+from dupwatchd.model import Decoded, Facts, ReadStatus, Stamp
+from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
 LENGTHS_BYTES = 8
 # A header holds one short entry per file of a chunk. A longer one would be an attack on the pool's memory.
 MAX_HEADER_BYTES = 256 * 1024
+
+MAX_LUMA_PX = 64_000_000  # of the luma that is handed out at full size; larger pictures are looked at without
+MAX_FRAMES = 1 << 16
+_DIGEST_BYTES = 16
+_FACTS = tuple(field.name for field in fields(Facts))
 
 _NOT_READ = {
     v.value: v for v in (ReadStatus.UNREADABLE, ReadStatus.VANISHED, ReadStatus.CHANGED, ReadStatus.NOT_A_PICTURE)
@@ -62,6 +73,19 @@ class NotDecoded:
 
     error: str
     picture: bool  # it is one, or its name claims so
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detail:
+    """The pixels of one file, for a look that a thumbnail and a proof are not enough for."""
+
+    rgb: NDArray[np.uint8]  # (h, w, 3), upright, at most as large as it was asked for
+    luma: NDArray[np.uint8] | None = None  # (H, W) at full size, as stored: not upright; None: too large, no luma
+    steps: NDArray[np.float32] | None = None  # (8, 8) quantisation of a JPEG's luma, rows of rising vertical frequency
+    digest: bytes = b""  # BLAKE3 of the file
+
+
+Looked = Detail | NotRead | NotDecoded  # what came of a look at one file
 
 
 def frame(header: dict[str, Any], raw: bytes = b"") -> bytes:
@@ -111,15 +135,74 @@ def decode_request(indexes: Sequence[int]) -> bytes:
 def decode_reply(results: Sequence[tuple[int, Decoded | NotDecoded]]) -> bytes:
     """Answer a `decode_request`, or a part of it."""
     entries: list[dict[str, Any]] = []
-    raw = []
+    raw: list[bytes] = []
     for index, result in results:
         if isinstance(result, Decoded):
-            raw.append(result.thumbnail.tobytes())
-            size = {"width": result.width, "height": result.height}
-            entries.append({"index": index, **size, "format": result.format, "damage": result.damage})
+            raw += (result.thumbnail.tobytes(), result.proof)
+            entries.append({"index": index, **_decoded_fields(result)})
         else:
             entries.append({"index": index, "error": result.error, "picture": result.picture})
     return frame({"decoded": entries}, b"".join(raw))
+
+
+def look_request(path: bytes, most_px: int) -> bytes:
+    """Ask for the pixels of one file."""
+    return frame({"look": path.decode("utf-8", "surrogateescape"), "px": most_px})
+
+
+def look_reply(result: Looked) -> bytes:
+    """Answer a `look_request`."""
+    if isinstance(result, NotRead):
+        return frame({"looked": {"status": result.status.value, "error": result.error, "stamp": None}})
+    if isinstance(result, NotDecoded):
+        return frame({"looked": {"error": result.error, "picture": result.picture}})
+    entry = {
+        "digest": result.digest.hex(),
+        "rgb": result.rgb.shape[:2],
+        "luma": None if result.luma is None else result.luma.shape,
+        "steps": None if result.steps is None else result.steps.ravel().astype(int).tolist(),
+    }
+    luma = b"" if result.luma is None else result.luma.tobytes()
+    return frame({"looked": entry}, result.rgb.tobytes() + luma)
+
+
+def max_look_bytes(most_px: int) -> int:
+    """How many raw bytes the answer to a `look_request` may have."""
+    return 3 * most_px**2 + MAX_LUMA_PX
+
+
+def parse_look_reply(header: dict[str, Any], raw: bytes, most_px: int) -> Looked:
+    """What came of a `look_request`; raises BadReply."""
+    try:
+        entry = header["looked"]
+        if "status" in entry:
+            error = entry["error"]
+            return NotRead(_NOT_READ[entry["status"]], error and _text(error))
+        if "error" in entry:
+            return NotDecoded(_text(entry["error"]), entry["picture"] is True)
+        return _detail(entry, raw, most_px)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise BadReply("a malformed entry") from error
+
+
+def _detail(entry: dict[str, Any], raw: bytes, most_px: int) -> Detail:
+    """Raises TypeError, KeyError, ValueError."""
+    height, width = (_number(side, most_px + 1, least=1) for side in entry["rgb"])
+    rgb_bytes = 3 * height * width
+    rgb = np.frombuffer(raw, np.uint8, rgb_bytes).reshape(height, width, 3)
+    luma = steps = None
+    luma_bytes = 0
+    if entry["luma"] is not None:
+        rows, columns = (_number(side, MAX_LUMA_PX + 1, least=1) for side in entry["luma"])
+        luma_bytes = rows * columns
+        luma = np.frombuffer(raw, np.uint8, luma_bytes, rgb_bytes).reshape(rows, columns)
+    if entry["steps"] is not None:
+        values = [_number(step, 1 << 16, least=1) for step in entry["steps"]]
+        steps = np.array(values, np.float32).reshape(8, 8)
+    digest = bytes.fromhex(entry["digest"])
+    if len(digest) != 32 or len(raw) != rgb_bytes + luma_bytes:
+        raise ValueError
+    return Detail(rgb, luma, steps, digest)
 
 
 def parse_read_reply(header: dict[str, Any], files: int) -> list[ReadFile | NotRead]:
@@ -155,9 +238,10 @@ def parse_decode_reply(
                 continue
             pixels = np.frombuffer(raw, np.uint8, thumbnail_bytes, at).reshape(thumbnail_px, thumbnail_px, 3)
             at += thumbnail_bytes
-            width, height = _side(entry["width"]), _side(entry["height"])
-            damage = None if entry["damage"] is None else _text(entry["damage"])
-            results.append((index, Decoded(pixels, width, height, _text(entry["format"])[:16], damage)))
+            proof_bytes = _number(entry["proof"], MAX_PROOF_BYTES + 1, least=0)
+            proof = raw[at : at + proof_bytes]
+            at += proof_bytes
+            results.append((index, _decoded(entry, pixels, proof)))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise BadReply("a malformed entry") from error
     if at != len(raw):
@@ -176,20 +260,73 @@ def _read_entry(entry: dict[str, Any]) -> ReadFile | NotRead:
     return NotRead(_NOT_READ[entry["status"]], error and _text(error), stamp)
 
 
+def _decoded_fields(decoded: Decoded) -> dict[str, Any]:
+    facts = {name: getattr(decoded.facts, name) for name in _FACTS}  # `asdict` takes ten times as long
+    facts["scan_digest"] = decoded.facts.scan_digest.hex()
+    return {
+        "width": decoded.width,
+        "height": decoded.height,
+        "format": decoded.format,
+        "damage": decoded.damage,
+        "proof": len(decoded.proof),
+        "frames": [decoded.frames, decoded.frames_digest.hex()],
+        "facts": facts,
+    }
+
+
+def _decoded(entry: dict[str, Any], thumbnail: NDArray[np.uint8], proof: bytes) -> Decoded:
+    """Raises TypeError, KeyError, ValueError, AttributeError."""
+    frames, frames_digest = entry["frames"]
+    return Decoded(
+        thumbnail,
+        _side(entry["width"]),
+        _side(entry["height"]),
+        _text(entry["format"])[:16],
+        None if entry["damage"] is None else _text(entry["damage"]),
+        proof,
+        _number(frames, MAX_FRAMES + 1, least=1),
+        _short_digest(frames_digest),
+        _facts(entry["facts"]),
+    )
+
+
+def _facts(entry: dict[str, Any]) -> Facts:
+    flags = {name: _flag(entry[name]) for name in ("has_place", "edited", "has_colour", "lossless", "jpeg_grid")}
+    return Facts(
+        camera=_text(entry["camera"]),
+        captured=_text(entry["captured"]),
+        rating=_number(entry["rating"], 6, least=0),
+        quality=_number(entry["quality"], 101, least=0),
+        scan_digest=_short_digest(entry["scan_digest"]),
+        **flags,
+    )
+
+
+def _short_digest(value: str) -> bytes:
+    digest = bytes.fromhex(value)
+    if len(digest) not in (0, _DIGEST_BYTES):
+        raise ValueError
+    return digest
+
+
+def _flag(value: object) -> bool:
+    if type(value) is not bool:
+        raise TypeError
+    return value
+
+
 def _stamp_fields(stamp: Stamp) -> list[int]:
     return [stamp.size_bytes, stamp.mtime_ns, stamp.device, stamp.inode]
 
 
-def _number(value: object, below: int = 1 << 63) -> int:
-    if type(value) is not int or not -(1 << 63) <= value < below:  # a bool is an int, too
+def _number(value: object, below: int = 1 << 63, *, least: int = -(1 << 63)) -> int:
+    if type(value) is not int or not least <= value < below:  # a bool is an int, too
         raise ValueError
     return value
 
 
 def _side(value: object) -> int:
-    if _number(value, 1 << 31) <= 0:
-        raise ValueError
-    return _number(value)
+    return _number(value, 1 << 31, least=1)
 
 
 def _text(value: object) -> str:

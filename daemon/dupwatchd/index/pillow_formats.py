@@ -36,7 +36,20 @@ from PIL import (  # noqa: F401 - the plugins register themselves; named here, s
 
 from dupwatchd.index.png_chunks import SIGNATURE, whole_png
 from dupwatchd.index.reasons import DecodeError
-from dupwatchd.index.thumbnail import Floats, Samples, average, free_reduction
+from dupwatchd.index.thumbnail import (
+    Floats,
+    Pixels,
+    Reduced,
+    Samples,
+    Size,
+    average,
+    box_sides,
+    free_reduction,
+    to_bytes,
+)
+from dupwatchd.pixels import levels
+
+Mask = NDArray[np.bool_]
 
 # In the order in which they are tried. TGA has no signature, so that it is tried only for files of that name.
 _FORMATS: tuple[str, ...] = (
@@ -47,6 +60,8 @@ _FORMATS: tuple[str, ...] = (
 _ORIENTATION = 0x0112  # EXIF's number of it
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
 _NEARLY_WHITE = 250  # grey level; where everything is lighter, nothing can be seen
+_GROUND_PX = 32  # what lies behind transparency is decided on so small a picture, if no thumbnail was made before
+_ROWS_AT_ONCE = 64
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"  # how these metadata begin in a JPEG
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
@@ -98,69 +113,127 @@ def _valid_orientation(value: object) -> int | None:
     return value if isinstance(value, int) and 1 <= value <= 8 else None
 
 
-def average_still(image: Image.Image, thumbnail_px: int) -> Floats:
-    """Decodes and averages: (S, S, 3) float32 RGB, 0 … 255; turned upright only where Pillow does so itself."""
+def load_still(image: Image.Image) -> Pixels:
+    """Decodes an image; its pixels are turned upright only where Pillow does so itself. Raises what decoders raise."""
     image.load()
     if image.mode.startswith("I;16"):
-        return _average_16_bits(image, thumbnail_px)
+        return _sixteen_bits(image)
     if image.mode in ("I", "F"):
-        return _grey(*_scaled(np.asarray(image)), thumbnail_px)
+        return DeepGrey(*_scaled(np.asarray(image)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
     elif image.mode not in ("RGB", "L"):
         image = image.convert("L" if image.mode == "1" else "RGB")
-    return average_colours(image, thumbnail_px)
+    return Still(image)
 
 
-def average_colours(image: Image.Image, thumbnail_px: int, *, blue_first: bool = False) -> Floats:
-    """An image of mode L, RGB or RGBA as (S, S, 3) float32 RGB; ``blue_first`` if its bands are in fact B, G, R (A)."""
-    if image.mode == "RGBA":
-        # With colours multiplied by alpha, averaging and laying over white may change places.
-        mixed = _average_image(image.convert("RGBa"), thumbnail_px, blue_first)  # (S, S, 4)
-        over_white = mixed[..., :3] + (255.0 - mixed[..., 3:])
-        if over_white.min() < _NEARLY_WHITE or not mixed[..., 3].any():
+class Still:
+    """A decoded image of mode L, RGB or RGBA; ``blue_first`` if its bands are in fact B, G, R (A)."""
+
+    def __init__(self, image: Image.Image, *, blue_first: bool = False) -> None:
+        self._image = image
+        self._blue_first = blue_first
+        self._ground: float | None = None  # what lies behind transparency: 1 is white; None: not decided yet
+        if image.mode == "RGBA":
+            # With colours multiplied by alpha, averaging and laying over white may change places.
+            self._image = image.convert("RGBa")
+
+    def average(self, side_px: int) -> Floats:
+        """The picture squeezed to (S, S, 3) float32 RGB."""
+        by = free_reduction(self._image.width, side_px), free_reduction(self._image.height, side_px)
+        samples, width, height = self._in_boxes(by)
+        values = average(samples, width, height, side_px)
+        if values.shape[2] == 1:
+            return np.repeat(values, 3, axis=2)
+        if values.shape[2] == 3:
+            return values
+        over_white = values[..., :3] + (255.0 - values[..., 3:])
+        if over_white.min() < _NEARLY_WHITE or not values[..., 3].any():
+            self._ground = 1.0
             return over_white
-        return mixed[..., :3] + (255.0 - mixed[..., 3:]) * np.float32(0.5)  # over grey: a white logo can be seen then
-    return _average_image(image, thumbnail_px, blue_first)
+        self._ground = 0.5  # over grey: a white logo can be seen then
+        return values[..., :3] + (255.0 - values[..., 3:]) * np.float32(0.5)
+
+    def reduced(self, least: Size) -> Reduced:
+        """The picture with at least twice as many columns and rows, if it has them: whoever asks averages again."""
+        enough = 2 * least[0], 2 * least[1]
+        samples, width, height = self._in_boxes(box_sides(*self._image.size, enough))
+        if samples.shape[2] == 1:
+            samples = np.repeat(samples, 3, axis=2)
+        elif samples.shape[2] == 4:
+            if self._ground is None:
+                self.average(_GROUND_PX)
+            behind = (255 - samples[..., 3:]) // (1 if self._ground == 1.0 else 2)
+            samples = samples[..., :3] + np.minimum(behind, 255 - samples[..., :3])
+        return Reduced(np.ascontiguousarray(samples), width, height)
+
+    def luma_of_block_rows(self, most: int) -> NDArray[np.uint8]:
+        """(8 n, W) uint8 luma of n ≤ ``most`` rows of 8 × 8 blocks, evenly spread over the picture."""
+        image, blocks = self._image, self._image.height // 8
+        rows = np.unique(np.linspace(0, blocks - 1, min(blocks, most)).astype(int)).tolist() if blocks else []
+        strips = [np.asarray(image.crop((0, 8 * row, image.width, 8 * row + 8))) for row in rows]
+        if not strips:
+            return np.empty((0, image.width), np.uint8)
+        pixels = np.concatenate(strips)
+        if pixels.ndim == 2:
+            return pixels
+        return levels.grey(np.ascontiguousarray(pixels[..., [2, 1, 0] if self._blue_first else [0, 1, 2]]))
+
+    def _in_boxes(self, by: tuple[int, int]) -> tuple[NDArray[np.uint8], float, float]:
+        """(H, W, C) means of boxes of that size, RGB first, and how many of them the picture covers."""
+        image = self._image
+        # Pillow's box reduction does most of the work cheaply.
+        samples = np.asarray(image.reduce(by) if by != (1, 1) else image)
+        if samples.ndim == 2:
+            samples = samples[..., None]
+        if self._blue_first:
+            samples = samples[..., [2, 1, 0, 3][: samples.shape[2]]]
+        return samples, image.width / by[0], image.height / by[1]
 
 
-def _average_image(image: Image.Image, thumbnail_px: int, blue_first: bool) -> Floats:
-    """8-bit image to (S, S, C) float32, C ≥ 3; Pillow's box reduction does most of the work cheaply."""
-    width, height = image.size
-    by = free_reduction(width, thumbnail_px), free_reduction(height, thumbnail_px)
-    samples = np.asarray(image.reduce(by) if by != (1, 1) else image)
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    if blue_first:
-        samples = samples[..., [2, 1, 0, 3][: samples.shape[2]]]
-    values = average(samples, width / by[0], height / by[1], thumbnail_px)
-    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+class DeepGrey:
+    """A grey picture of more than 8 bits: its grey levels are value * factor + offset, white where a mask says so."""
+
+    def __init__(self, samples: Samples, factor: float, offset: float, visible: Mask | None = None) -> None:
+        self._samples = samples  # (H, W)
+        self._factor = factor
+        self._offset = offset
+        self._visible = visible
+
+    def average(self, side_px: int) -> Floats:
+        """The picture squeezed to (S, S, 3) float32 RGB."""
+        height, width = self._samples.shape
+        if self._visible is not None:
+            both = np.stack([self._samples * self._visible, self._visible * np.uint16(65535)], axis=2).astype(np.uint16)
+            mixed = average(both, width, height, side_px) * np.float32(255 / 65535)  # (S, S, 2)
+            return np.repeat(mixed[..., :1] + (255 - mixed[..., 1:]), 3, axis=2)
+        values = average(self._samples[..., None], width, height, side_px)
+        return np.repeat(values * np.float32(self._factor) + np.float32(self._offset), 3, axis=2)
+
+    def reduced(self, least: Size) -> Reduced:
+        """The picture with at least so many columns and rows, if it has them."""
+        return Still(Image.fromarray(self._grey_levels())).reduced(least)
+
+    def _grey_levels(self) -> NDArray[np.uint8]:
+        """(H, W), some rows at a time: the numbers in between take four times the memory."""
+        grey = np.empty(self._samples.shape, np.uint8)
+        for top in range(0, len(grey), _ROWS_AT_ONCE):
+            rows = slice(top, top + _ROWS_AT_ONCE)
+            values = self._samples[rows].astype(np.float32) * np.float32(self._factor) + np.float32(self._offset)
+            grey[rows] = to_bytes(values)
+            if self._visible is not None:
+                grey[rows][~self._visible[rows]] = 255
+        return grey
 
 
-def average_bitmap(pixels: NDArray[np.uint8], thumbnail_px: int) -> Floats:
-    """(H, W, 3) RGB to (S, S, 3) float32."""
-    return average_colours(Image.fromarray(pixels), thumbnail_px)
-
-
-def _average_16_bits(image: Image.Image, thumbnail_px: int) -> Floats:
-    """A grey picture of 16 bits to (S, S, 3) float32."""
+def _sixteen_bits(image: Image.Image) -> DeepGrey:
     samples = np.asarray(image)
     key = image.info.get("transparency")
     if isinstance(key, int):
-        visible = samples != key
-        both = np.stack([samples * visible, visible * np.uint16(65535)], axis=2)
-        mixed = average(both, image.width, image.height, thumbnail_px) * np.float32(255 / 65535)  # (S, S, 2)
-        return np.repeat(mixed[..., :1] + (255 - mixed[..., 1:]), 3, axis=2)
+        return DeepGrey(samples, 255 / 65535, 0.0, samples != key)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        return _grey(samples, -255 / 65535, 255.0, thumbnail_px)  # Pillow inverts such pictures of 8 bits only
-    return _grey(samples, 255 / 65535, 0.0, thumbnail_px)
-
-
-def _grey(samples: Samples, factor: float, offset: float, thumbnail_px: int) -> Floats:
-    """(H, W) of any number type to (S, S, 3) float32: value * factor + offset."""
-    height, width = samples.shape
-    values = average(samples[..., None], width, height, thumbnail_px)
-    return np.repeat(values * np.float32(factor) + np.float32(offset), 3, axis=2)
+        return DeepGrey(samples, -255 / 65535, 255.0)  # Pillow inverts such pictures of 8 bits only
+    return DeepGrey(samples, 255 / 65535, 0.0)
 
 
 def _scaled(samples: Samples) -> tuple[Samples, float, float]:

@@ -1,9 +1,9 @@
-"""The pool of worker processes: jobs go in, outcomes come out.
+"""The pool of worker processes: jobs go in, outcomes come out; a path goes in, the pixels of that file come out.
 
 Each file is read once and hashed; it is decoded only if its content is not known yet. A worker may die, hang, take too
 much memory or, taken over by a hostile picture, send anything; what it sends is checked in ``messages``. What a dead
 worker held is tried again file by file, see ``chunks``. Everything here belongs to the one thread that iterates over
-`WorkerPool.index`.
+`WorkerPool.index` and, while it does not, asks for pixels.
 """
 
 import selectors
@@ -18,12 +18,13 @@ from dupwatchd.index import messages
 from dupwatchd.index.chunks import CHUNK_FILES, Chunk, ChunkQueue, File
 from dupwatchd.index.fork_server import ForkServer, ForkServerLost
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
+from dupwatchd.index.messages import BadReply, Detail, Looked, NotDecoded, NotRead, ReadFile
 from dupwatchd.index.reasons import why_died, why_too_slow
-from dupwatchd.index.worker_connection import WorkerConnection, WorkerGone
+from dupwatchd.index.worker_connection import Look, Owed, WorkerConnection, WorkerGone
 from dupwatchd.model import Decoded, Job, Outcome, ReadStatus
+from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
-__all__ = ["DecodeLimits", "WorkerPool"]
+__all__ = ["DecodeLimits", "Detail", "NotDecoded", "NotRead", "WorkerPool"]
 
 Known = Callable[[Job, bytes], bool]
 
@@ -51,6 +52,7 @@ class WorkerPool:
         self._indexing = False
         self._closed = False
         self._settled: list[Outcome] = []  # outcomes not yet handed to the caller
+        self._looked: Looked | str | None = None  # what came of a look; text: what its worker died of, if it had begun
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +97,53 @@ class WorkerPool:
             for worker in [worker for worker in self._workers if worker.chunks]:
                 self._end(worker)
 
+    def detail(self, path: bytes, most_px: int, digest: bytes | None = None) -> Looked:
+        """The picture in a file, its longer side at most ``most_px``, averaged over areas; and luma at full size.
+
+        Given the digest of the content that is expected, another content counts as CHANGED. To be called while `index`
+        is not iterated over. Raises DupwatchError if no worker can be started.
+        """
+        look = Look(path, most_px)
+        if self._closed or self._indexing:
+            raise RuntimeError("the pool is closed" if self._closed else "the pool is indexing")
+        self._indexing = True
+        try:
+            looked = self._ask_until_begun(look, afresh=False)
+            if isinstance(looked, str):  # maybe what an earlier file left in the worker is to blame
+                looked = self._ask_until_begun(look, afresh=True)
+        finally:
+            self._indexing = False
+        if isinstance(looked, str):
+            return NotDecoded(looked, picture=True)
+        if isinstance(looked, Detail) and digest not in (None, looked.digest):
+            return NotRead(ReadStatus.CHANGED, None)
+        return looked
+
+    def _ask_until_begun(self, look: Look, *, afresh: bool) -> Looked | str:
+        """What comes of one attempt; text: why the worker died of it. Raises DupwatchError if no worker starts."""
+        while (looked := self._ask(look, afresh=afresh)) == "":
+            pass  # the worker had not got so far; the number of failed starts is limited
+        return looked
+
+    def _ask(self, look: Look, *, afresh: bool) -> Looked | str:
+        """As above, but empty if the worker died before it took the look up."""
+        for worker in [worker for worker in self._workers if worker.worn_out or (afresh and worker.files_taken)]:
+            self._end(worker)
+        worker = self._workers[0] if self._workers else self._start_worker()
+        try:
+            worker.look(look)
+        except WorkerGone:
+            pass  # `_listen` notices it, too, and acts on it
+        nothing_else = ChunkQueue(())
+        try:
+            while self._looked is None:
+                self._listen(nothing_else, _never_known)
+            return self._looked
+        finally:
+            self._looked = None
+            if worker in self._workers and worker.owed:  # the wait was broken off
+                self._end(worker)
+
     def _hand_out(self, queue: ChunkQueue) -> bool:
         """Give every worker as much as it can take; False if there is nothing left to do."""
         for worker in [worker for worker in self._workers if worker.worn_out and not worker.chunks]:
@@ -135,7 +184,7 @@ class WorkerPool:
                 self._lose(worker, queue, f"the decoder sent garbage ({error})")
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.owed and worker.deadline <= now]:
-            self._lose(worker, queue, why_too_slow(bool(worker.owed[0].undecoded), self._limits.decode_seconds))
+            self._lose(worker, queue, why_too_slow(_decodes(worker.owed[0]), self._limits.decode_seconds))
 
     def _handle(self, worker: WorkerConnection, header: dict[str, Any], raw: bytes, known: Known) -> None:
         """Act on one message from a worker. Raises BadReply, WorkerGone."""
@@ -144,7 +193,10 @@ class WorkerPool:
         if not worker.owed:
             raise BadReply("unasked")
         owed = worker.owed[0]
-        if owed.chunk is None:
+        if owed.look is not None:
+            self._looked = messages.parse_look_reply(header, raw, owed.look.most_px)
+            worker.owed.popleft()
+        elif owed.chunk is None:
             if header.get("ready") is not True:
                 raise BadReply("no greeting")
             self._failed_starts = 0
@@ -183,7 +235,10 @@ class WorkerPool:
         for chunk in worker.chunks:
             if blamed is None or chunk is not blamed.chunk:
                 queue.put_back(chunk)
-        if blamed is None:
+        if any(owed.look for owed in worker.owed):
+            started = blamed is not None and blamed.look is not None
+            self._looked = (reason or why_died(status, True, self._limits.memory_mb)) if started else ""
+        if blamed is None or blamed.look is not None:
             return
         if blamed.chunk is None:
             self._failed_starts += 1
@@ -229,7 +284,7 @@ class WorkerPool:
             except (OSError, ForkServerLost) as error:
                 ours.close()
                 raise DupwatchError(f"cannot start a process that decodes pictures: {error}") from error
-        max_raw_bytes = CHUNK_FILES * 3 * self._thumbnail_px**2
+        max_raw_bytes = CHUNK_FILES * (3 * self._thumbnail_px**2 + MAX_PROOF_BYTES)
         worker = WorkerConnection(pid, ours, max_raw_bytes, self._limits.decode_seconds)
         self._selector.register(ours, selectors.EVENT_READ, worker)
         self._workers.append(worker)
@@ -264,3 +319,12 @@ class WorkerPool:
                 if answer >= 0:
                     status = answer
         return status
+
+
+def _decodes(owed: Owed) -> bool:
+    """Whether a worker that owes this is to blame for decoding, not for reading."""
+    return bool(owed.undecoded) or owed.look is not None
+
+
+def _never_known(*_: object) -> bool:
+    return False

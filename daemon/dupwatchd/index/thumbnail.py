@@ -5,12 +5,12 @@ block. Averaging over 62.5 columns instead of 63 makes the thumbnail independent
 64 px the difference is an mse of 0.2 instead of 3 (at most 13). So every size here comes with its *extent*, a float.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from dupwatchd.arrays import Thumbnail
 
 # A reduced picture keeps at least this many pixels per thumbnail pixel, along both sides. The mse between thumbnails
 # from reduced and from full decoding (JPEG, 32 px) is 0.24 on average and 4 at most for 5; 0.4 for 3.5; 2.5 (at most
@@ -23,6 +23,27 @@ BAND_ROWS = 4
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32] | NDArray[np.float32]
 Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Size = tuple[int, int]  # (columns, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A picture with fewer pixels than its file has, not yet turned upright."""
+
+    rgb: Bytes  # (H, W, 3)
+    extent_width: float  # how many of its columns the picture covers; the last one may be covered in part
+    extent_height: float
+
+
+class Pixels(Protocol):
+    """A picture that can be decoded; each method raises what decoders raise."""
+
+    def average(self, side_px: int) -> Floats:
+        """The picture squeezed to (S, S, 3) float32 RGB."""
+
+    def reduced(self, least: Size) -> Reduced:
+        """The picture with at least so many columns and rows, if it has them, and not many more."""
 
 
 def power_of_two_reduction(width: int, height: int, thumbnail_px: int) -> int:
@@ -34,6 +55,11 @@ def power_of_two_reduction(width: int, height: int, thumbnail_px: int) -> int:
 def free_reduction(side_px: int, thumbnail_px: int) -> int:
     """By which integer ≥ 1 one side (px) may be divided by a box average before the exact averaging here."""
     return max(1, side_px // (thumbnail_px * MIN_REDUCTION_REST))
+
+
+def box_sides(width: int, height: int, least: Size) -> tuple[int, int]:
+    """The sides of the largest boxes (columns, rows) that leave at least so many of them."""
+    return max(1, width // least[0]), max(1, height // least[1])
 
 
 def average(samples: Samples, extent_width: float, extent_height: float, side_px: int) -> Floats:
@@ -53,20 +79,20 @@ def average(samples: Samples, extent_width: float, extent_height: float, side_px
     return cells  # (side, side, C)
 
 
-def to_bytes(values: Floats) -> NDArray[np.uint8]:
+def to_bytes(values: Floats) -> Bytes:
     """Rounds grey levels of any shape to uint8, clipped to 0 … 255."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def upright(thumbnail: Thumbnail, exif_orientation: int) -> Thumbnail:
-    """Turns an (S, S, 3) thumbnail as EXIF orientation 1 … 8 asks; any other value leaves it as it is."""
+def upright(pixels: Bytes, exif_orientation: int) -> Bytes:
+    """Turns pixels (H, W) or (H, W, C) as EXIF orientation 1 … 8 asks; any other value leaves them as they are."""
     if exif_orientation in (5, 6, 7, 8):
-        thumbnail = thumbnail.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     if exif_orientation in (3, 4, 7, 8):
-        thumbnail = thumbnail[::-1]
+        pixels = pixels[::-1]
     if exif_orientation in (2, 3, 6, 7):
-        thumbnail = thumbnail[:, ::-1]
-    return np.ascontiguousarray(thumbnail)
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 @lru_cache(maxsize=64)

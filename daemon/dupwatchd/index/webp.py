@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dupwatchd.index.pillow_formats import average_colours, average_still
-from dupwatchd.index.thumbnail import Floats
+from dupwatchd.index.pillow_formats import Still, load_still
+from dupwatchd.index.thumbnail import Pixels
 
 cv2.setNumThreads(1)  # there is one worker process for each processor already
 
@@ -19,16 +19,16 @@ _ANIMATED = 0x02  # a flag in the header of the extended kind of WebP, VP8X
 _HEADER_BYTES = 12  # "RIFF", the length of the rest, "WEBP"
 
 
-def average_webp(data: bytes, header: Image.Image, thumbnail_px: int) -> Floats:
-    """A WebP as (S, S, 3) float32 RGB, not yet turned upright; ``header`` is what Pillow opened from the same bytes.
+def load_webp(data: bytes, header: Image.Image) -> Pixels:
+    """A WebP, not yet turned upright; ``header`` is what Pillow opened from the same bytes.
 
     Raises MemoryError, and what Pillow raises if the picture is damaged.
     """
     still = _bare_still(data)
     pixels = None if still is None else _decode(still)
     if pixels is None or pixels.shape != (header.height, header.width, len(header.getbands())):
-        return average_still(header, thumbnail_px)  # an animation; damage, and Pillow says which; unannounced alpha
-    return average_colours(Image.fromarray(pixels), thumbnail_px, blue_first=True)
+        return load_still(header)  # an animation; damage, and Pillow says which; unannounced alpha
+    return Still(Image.fromarray(pixels), blue_first=True)
 
 
 def check_memory(data: bytes) -> None:

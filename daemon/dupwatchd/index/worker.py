@@ -1,4 +1,4 @@
-"""The worker process: reads and hashes the files that the pool names, and decodes those with new content.
+"""The worker process: reads and hashes the files that the pool names, decodes those with new content, hands out pixels.
 
 New is a content that `update/intake` does not know. The process is forked by the fork server, owns nothing but its
 socket, and may be killed at any moment. What it may cost is bounded by the kernel: if a picture needs more memory than
@@ -12,13 +12,14 @@ import signal
 import socket
 import time
 from collections import deque
+from dataclasses import replace
 from typing import NoReturn
 
 from dupwatchd.index import messages
-from dupwatchd.index.decode import decode
+from dupwatchd.index.decode import decode, decode_detail
 from dupwatchd.index.file_reading import read_file
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.messages import NotDecoded, NotRead, ReadFile
+from dupwatchd.index.messages import Detail, NotDecoded, NotRead, ReadFile
 from dupwatchd.index.reasons import EXIT_OUT_OF_MEMORY, DecodeError, NotAPicture
 from dupwatchd.model import Decoded
 from dupwatchd.suffixes import suffix
@@ -56,7 +57,9 @@ class _Worker:
         while prefix := self._stream.read(messages.LENGTHS_BYTES):
             header_bytes, _ = messages.frame_lengths(prefix)
             header = messages.header_of(self._stream.read(header_bytes))
-            if "read" in header:
+            if "look" in header:
+                self._look(header["look"].encode("utf-8", "surrogateescape"), header["px"])
+            elif "read" in header:
                 self._read([path.encode("utf-8", "surrogateescape") for path in header["read"]])
             else:
                 self._decode(header["decode"])
@@ -90,6 +93,19 @@ class _Worker:
             return NotDecoded(str(error), picture=False)
         except DecodeError as error:
             return NotDecoded(str(error), picture=True)
+
+    def _look(self, path: bytes, most_px: int) -> None:
+        result: ReadFile | NotRead | NotDecoded | Detail
+        result, content = read_file(path, self._limits.max_file_mb, self._show_life)
+        if isinstance(result, ReadFile):
+            try:
+                found = decode_detail(content, most_px, self._limits, suffix(path))
+                result = replace(found, digest=result.digest)
+            except NotAPicture as error:
+                result = NotDecoded(str(error), picture=False)
+            except DecodeError as error:
+                result = NotDecoded(str(error), picture=True)
+        self._send(messages.look_reply(result))
 
     def _show_life(self) -> None:
         if self._is_overdue():

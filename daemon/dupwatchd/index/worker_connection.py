@@ -21,12 +21,21 @@ class WorkerGone(Exception):  # noqa: N818 - it says what happened
     """The worker closed its end: it is dead or dying."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The pixels of one file are wanted."""
+
+    path: bytes
+    most_px: int
+
+
 @dataclass(slots=True, eq=False)
 class Owed:
     """One reply that a worker owes; it answers in the order it was asked."""
 
-    chunk: Chunk | None  # None: its greeting
+    chunk: Chunk | None  # None: its greeting, or pixels
     undecoded: set[int] = field(default_factory=set)  # indexes of files still to be decoded; empty: it reads
+    look: Look | None = None
 
 
 class WorkerConnection:
@@ -71,6 +80,14 @@ class WorkerConnection:
             self.chunks.remove(chunk)
         self._send(messages.decode_request(indexes))
 
+    def look(self, look: Look) -> None:
+        """Ask for the pixels of one file. Raises WorkerGone."""
+        if not self.owed:
+            self.restart_deadline()
+        self.files_taken += 1
+        self.owed.append(Owed(None, look=look))
+        self._send(messages.look_request(look.path, look.most_px))
+
     def receive(self) -> list[tuple[dict[str, Any], bytes]]:
         """All whole messages that have arrived, as (header, raw bytes); maybe none.
 
@@ -81,7 +98,7 @@ class WorkerConnection:
             while data := self.socket.recv(RECEIVE_BYTES):
                 self._buffer += data
                 self.restart_deadline()
-                if len(self._buffer) > 4 * (messages.MAX_HEADER_BYTES + self._max_raw_bytes):
+                if len(self._buffer) > 4 * (messages.MAX_HEADER_BYTES + self._raw_bytes_allowed()):
                     raise messages.BadReply("too much at once")
             gone = True
         except BlockingIOError:
@@ -99,12 +116,17 @@ class WorkerConnection:
         """Let its time begin anew."""
         self.deadline = time.monotonic() + self._patience_seconds
 
+    def _raw_bytes_allowed(self) -> int:
+        looks = [owed.look for owed in self.owed if owed.look]
+        most = [messages.max_look_bytes(look.most_px) for look in looks]
+        return max(self._max_raw_bytes, *most) if most else self._max_raw_bytes
+
     def _next_frame(self) -> tuple[dict[str, Any], bytes] | None:
         start = messages.LENGTHS_BYTES
         if len(self._buffer) < start:
             return None
         header_bytes, raw_bytes = messages.frame_lengths(self._buffer)
-        if header_bytes > messages.MAX_HEADER_BYTES or raw_bytes > self._max_raw_bytes:
+        if header_bytes > messages.MAX_HEADER_BYTES or raw_bytes > self._raw_bytes_allowed():
             raise messages.BadReply("too long")
         end = start + header_bytes + raw_bytes
         if len(self._buffer) < end:

@@ -3,14 +3,16 @@
 In: candidates, which `library` finds from numbers alone. Out: the clusters as they are in answers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
 
-from dupwatchd.db.answers import Copy
-from dupwatchd.serve import keep
+from dupwatchd.db.answers import Copy, Look
+from dupwatchd.model import Verdict
+from dupwatchd.serve.keep import Kept, keep_order
 from dupwatchd.serve.results import Cluster, ClusterFile, FoundFile
+from dupwatchd.serve.spare import Looks, OtherName, may_go
 
 Pair = tuple[int, int]  # pictures
 
@@ -26,6 +28,7 @@ class Measured(NamedTuple):
 
 
 ITSELF = Measured(0.0, 0.0, 0, False)
+ONE_PICTURE = frozenset({Verdict.IDENTICAL, Verdict.SAME})  # what is acted on if nobody asks for more
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,17 @@ class Question:
     threshold: float
     mirrored: bool
     touching: tuple[bytes, ...] | None = None  # only clusters with a file under one of these folders; None: all
+    verdicts: frozenset[Verdict] = ONE_PICTURE  # of pairs that belong together; these two are always among them
+
+    @property
+    def joining(self) -> frozenset[Verdict] | None:
+        """The verdicts that join two pictures; None for a measure of the user's own, which joins by its value alone."""
+        return None if self.measure == "custom" else self.verdicts
+
+    def joins(self, look: Look) -> bool:
+        """Do two pictures belong together by what a look at them has found?"""
+        value = look.mse if self.measure == "mse" else look.structure
+        return look.verdict in self.verdicts and value <= self.threshold and look.mirrored <= self.mirrored
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +58,18 @@ class LiveChecks:
 
     measure_pairs: Callable[[list[Pair], str, bool], list[Measured]]  # pairs, measure, mirrored allowed
     is_there: Callable[[Copy], bool]
-    are_linked: Callable[[Copy, Copy], bool]  # only asked for files of equal device and inode
+    other_names: Callable[[Sequence[Copy]], list[OtherName | None]]  # for each the earlier one that is the same file
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterCandidate:
-    """Pictures joined by matches within a threshold, or one flat picture of one content; and their files."""
+    """Pictures that belong together by a question, or one picture of one content; and their files."""
 
-    pictures: list[int]
+    pictures: set[int]
     copies: list[Copy]  # their files, as the index knows them
-    matches: Callable[[], list[Pair]]  # between them, enough to join them all; only asked if a file is missing
+    looks: list[Look]  # at pairs of them
+    without_proof: set[int]  # those of the pictures of which only equal bytes are copies
+    matches: Callable[[], list[Pair]]  # all that join them; only asked if a file is missing
 
 
 def look_at(candidates: Sequence[ClusterCandidate], question: Question, live_checks: LiveChecks) -> list[list[Cluster]]:
@@ -63,12 +79,33 @@ def look_at(candidates: Sequence[ClusterCandidate], question: Question, live_che
     do not depend on the order in which they were indexed, and neither does anything else here.
     """
     parts = [
-        [keep.in_order(part) for part in _parts(candidate, question, live_checks) if _counts(part, question)]
+        [_Part.of(files, candidate, question) for files in _files_of_parts(candidate, question, live_checks)]
         for candidate in candidates
     ]
-    pairs = sorted({(files[0].picture_id, copy.picture_id) for some in parts for files in some for copy in files[1:]})
+    pairs = sorted(set().union(*(part.pairs() for some in parts for part in some)))
     values = dict(zip(pairs, _measured(pairs, question, live_checks), strict=True))
-    return [[_cluster(files, values, question, live_checks.are_linked) for files in some] for some in parts]
+    return [[_cluster(part, values, question, live_checks) for part in some] for some in parts]
+
+
+class _Part(NamedTuple):
+    """The files of one cluster in their order, and what was found of their pictures."""
+
+    files: list[Kept]  # the one to keep first
+    looks: Looks
+
+    @classmethod
+    def of(cls, files: list[Copy], candidate: ClusterCandidate, question: Question) -> "_Part":
+        found = Looks(candidate.looks, mirrored=question.mirrored, without_proof=candidate.without_proof)
+        return cls(keep_order(files, found.nearer()), found)
+
+    def pairs(self) -> set[Pair]:
+        """The kept picture with each other one."""
+        kept = self.files[0].copy.picture_id
+        return {(kept, file.copy.picture_id) for file in self.files[1:]}
+
+
+def _files_of_parts(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
+    return [files for files in _parts(candidate, question, live_checks) if _counts(files, question)]
 
 
 def _counts(files: list[Copy], question: Question) -> bool:
@@ -86,27 +123,27 @@ def _measured(pairs: list[Pair], question: Question, live_checks: LiveChecks) ->
     return [next(values) if a != b else ITSELF for a, b in pairs]
 
 
-def _near(measured: Measured, question: Question) -> bool:
-    return bool(getattr(measured, question.measure) <= question.threshold)
-
-
 def _parts(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
     """The files that are there, in one part for each set of pictures that is still joined."""
     present = [copy for copy in candidate.copies if live_checks.is_there(copy)]
     alive = {copy.picture_id for copy in present}
     if len(alive) == len(candidate.pictures):
         return [present]
-    parts = _rejoined(alive, candidate.matches(), question, live_checks)
-    return [[copy for copy in present if copy.picture_id in part] for part in parts]
+    if question.joining is None:
+        joined = _rejoined(alive, candidate.matches(), question, live_checks)
+    else:
+        # Two pictures belong together only if somebody has looked at them, so nothing is found by measuring.
+        joined = iter(_connected(alive, ((look.a, look.b) for look in candidate.looks if question.joins(look))))
+    return [[copy for copy in present if copy.picture_id in part] for part in joined]
 
 
 def _rejoined(alive: set[int], matches: list[Pair], question: Question, live_checks: LiveChecks) -> Iterator[set[int]]:
-    """The pictures by what joins them when the others of the cluster are gone.
+    """The pictures by what joins them by the user's own measure, when the others of the cluster are gone.
 
     Two of them may match without a stored match, if those that are gone joined them as well. So what falls apart is
     measured: each picture of a part with those of all other parts, until nothing more is within reach.
     """
-    apart = _connected(alive, [(a, b) for a, b in matches if a in alive and b in alive])
+    apart = _connected(alive, matches)
     while apart:
         part, *apart = apart
         reached = sorted(part)
@@ -114,7 +151,11 @@ def _rejoined(alive: set[int], matches: list[Pair], question: Question, live_che
             picture = reached.pop()
             pairs = [(picture, other) for others in apart for other in sorted(others)]
             values = _measured(pairs, question, live_checks)
-            near = {other for (_, other), measured in zip(pairs, values, strict=True) if _near(measured, question)}
+            near = {
+                other
+                for (_, other), measured in zip(pairs, values, strict=True)
+                if measured.custom <= question.threshold
+            }
             joining = set().union(*(others for others in apart if others & near))
             apart = [others for others in apart if not others & near]
             reached += sorted(joining)
@@ -122,10 +163,12 @@ def _rejoined(alive: set[int], matches: list[Pair], question: Question, live_che
         yield part
 
 
-def _connected(pictures: set[int], matches: list[Pair]) -> list[set[int]]:
-    """Pictures by the part they are joined to."""
+def _connected(pictures: set[int], matches: Iterable[Pair]) -> list[set[int]]:
+    """Pictures by the part they are joined to, by those of the matches that join two of them."""
     part_of = {picture: {picture} for picture in pictures}
     for a, b in matches:
+        if a not in part_of or b not in part_of:
+            continue
         small, large = sorted((part_of[a], part_of[b]), key=len)
         if small is not large:
             large |= small
@@ -133,44 +176,43 @@ def _connected(pictures: set[int], matches: list[Pair]) -> list[set[int]]:
     return list({id(part): part for part in part_of.values()}.values())
 
 
-def _cluster(
-    files: list[Copy],
-    values: dict[Pair, Measured],
-    question: Question,
-    are_linked: Callable[[Copy, Copy], bool],
-) -> Cluster:
-    kept = files[0]
-    names: dict[tuple[int, int], list[Copy]] = {}  # by device and inode: one path of each file
-    reclaimable_bytes = 0
+def _cluster(part: _Part, values: dict[Pair, Measured], question: Question, live_checks: LiveChecks) -> Cluster:
+    copies = [file.copy for file in part.files]
+    kept = copies[0]
+    other_names = live_checks.other_names(copies)
+    going = may_go(copies, other_names, part.looks)
     rows: list[ClusterFile] = []
-    for copy, reason in zip(files, keep.reasons(files), strict=True):
+    for (copy, reason), other, goes in zip(part.files, other_names, going, strict=True):
         measured = ITSELF if copy is kept else values[kept.picture_id, copy.picture_id]
-        known = names.setdefault((copy.device, copy.inode), [])
-        same_file = next((other for other in known if are_linked(other, copy)), None)
-        if same_file is None:
-            known.append(copy)
-            # Joined only through other copies, a file may be far from the kept one: then it must stay, too.
-            if copy is not kept and _near(measured, question):
-                reclaimable_bytes += copy.size_bytes
+        told = part.looks.told(kept, copy)
         row: ClusterFile = {
-            **found_file(copy, measured),
-            "verdict": "identical" if copy.content_digest == kept.content_digest else None,
-            "same_file_as": None if same_file is None else same_file.path,
+            **found_file(copy, measured, told.verdict),
+            "confirmed": told.confirmed,
+            "same_file_as": None if other is None else copies[other.place].path,
+            "damaged": copy.damaged,
+            "may_go": goes,
             "keep": copy is kept,
-            "reason": "hard link of the kept file" if same_file is kept else reason,
+            "reason": reason if other is None else _named_reason(other),
         }
         if question.measure == "custom":
             row["custom"] = measured.custom if isfinite(measured.custom) else None
         rows.append(row)
+    freed = [row["bytes"] for row, other in zip(rows, other_names, strict=True) if row["may_go"] and other is None]
     return {
-        "id": min(copy.content_digest for copy in files).hex()[:16],
-        "reclaimable_bytes": reclaimable_bytes,
+        "id": min(copy.content_digest for copy in copies).hex()[:16],
+        "reclaimable_bytes": sum(freed),
         "files": rows,
     }
 
 
-def found_file(copy: Copy, measured: Measured) -> FoundFile:
-    """A file and how far it is from another one, as in answers."""
+def _named_reason(other: OtherName) -> str:
+    """Why a file that has another name above is there."""
+    what = "the kept file" if other.place == 0 else "a file above"
+    return f"{other.how.value} {what}"
+
+
+def found_file(copy: Copy, measured: Measured, verdict: Verdict | None) -> FoundFile:
+    """A file, how far it is from another one, and what it is to it, as in answers."""
     return {
         "path": copy.path,
         "bytes": copy.size_bytes,
@@ -180,4 +222,5 @@ def found_file(copy: Copy, measured: Measured) -> FoundFile:
         "structure": measured.structure,
         "turn": measured.turn,
         "mirrored": measured.mirrored,
+        "verdict": None if verdict is None else verdict.value,
     }

@@ -2,12 +2,12 @@
 
 In: the database. Out: `Columns`, about 80 bytes a file, which nobody changes any more.
 
-A *unit* is what no threshold takes apart: a picture with all its files or, of a flat picture, one content with all
-its files. Units are numbered in such a way that in any cluster the unit with the file to keep has the smallest number.
-The numbers of units mean something within one `Columns` only; all else is named by its id in the database.
+A *unit* is what no question takes apart: a picture with all its files or, of a picture of which only equal bytes are
+copies, one content with all its files. These are flat pictures and those of which there is no proof yet. The numbers of
+units mean something within one `Columns` only; all else is named by its id in the database.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from dupwatchd.db import answers
 from dupwatchd.db.connection import Database, Row
+from dupwatchd.model import Verdict
 
 _MEASURES = ("mse", "structure", "custom")  # in the order of a row of `answers.matches_in_parts`
-_FOLDER = 4  # the place of the folder in a row of `answers.numbers_of_files`
+_FOLDER = 3  # the place of the folder in a row of `answers.numbers_of_files`
+_NOT_LOOKED_AT, _NOT_TO_BE_LOOKED_AT = 0, -1  # in place of the code of a verdict
 
 Whole = NDArray[np.int64]
 Units = NDArray[np.int32]  # numbers of units
@@ -32,12 +34,28 @@ class Matches:
     a: Units  # (M,)
     b: Units  # (M,)
     mirrored: NDArray[np.bool_]  # (M,)
+    verdict: NDArray[np.int8]  # (M,) codes; 0: not looked at yet; -1: each of the two has many that are nearer
 
-    def within(self, threshold: float, *, mirrored: bool) -> tuple[Units, Units]:
-        """The matches within a threshold, a (K,) and b (K,); those of mirror images only if asked for."""
-        count = int(np.searchsorted(self.value, threshold, side="right"))
-        wanted = slice(count) if mirrored else np.flatnonzero(~self.mirrored[:count])
+    def within(self, threshold: float, *, mirrored: bool, verdicts: Collection[Verdict] | None) -> tuple[Units, Units]:
+        """The matches within a threshold that have one of these verdicts (None: any, or none yet), a (K,) and b (K,).
+
+        Those of mirror images only if asked for.
+        """
+        wanted = self._of(threshold, mirrored=mirrored)
+        if verdicts is not None:
+            wanted = wanted[np.isin(self.verdict[wanted], [verdict.code for verdict in verdicts])]
         return self.a[wanted], self.b[wanted]
+
+    def count_not_looked_at(self, threshold: float, *, mirrored: bool) -> tuple[int, int]:
+        """How many pairs within a threshold were not looked at yet, and how many will not be."""
+        verdicts = self.verdict[self._of(threshold, mirrored=mirrored)]
+        return int(np.count_nonzero(verdicts == _NOT_LOOKED_AT)), int(
+            np.count_nonzero(verdicts == _NOT_TO_BE_LOOKED_AT)
+        )
+
+    def _of(self, threshold: float, *, mirrored: bool) -> NDArray[np.intp]:
+        count = int(np.searchsorted(self.value, threshold, side="right"))
+        return np.arange(count) if mirrored else np.flatnonzero(~self.mirrored[:count])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +63,23 @@ class Columns:
     """U units, their F files and the matches between them."""
 
     picture: Whole  # (U,) id
-    content: Whole  # (U,) id of the content of a flat picture, else -1
+    content: Whole  # (U,) id of the content where only equal bytes are copies, else -1
     files: NDArray[np.int32]  # (U,) how many; 0 for a picture that no file shows any more
-    kept_bytes: Whole  # (U,) size of the file to keep: of those with most pixels the largest
     all_bytes: Whole  # (U,) size of all files
+    smallest_bytes: Whole  # (U,) size of the smallest file
+    free_bytes: Whole  # (U,) the most that its files can free if the unit is looked at alone; see `ranking`
     digest: NDArray[np.uint64]  # (U,) first 8 bytes of the smallest digest of a content
     file_unit: Units  # (F,)
     file_folder: Whole  # (F,) id
+    not_looked_at: int  # contents that may show what another one shows, but there is no proof of their picture yet
     matches: dict[str, Matches]  # by measure
 
     @property
     def memory_bytes(self) -> int:
         """How much memory the columns take."""
-        columns = [getattr(self, name) for name in self.__slots__ if name != "matches"]
+        columns = [getattr(self, name) for name in self.__slots__]
         columns += [getattr(some, name) for some in self.matches.values() for name in some.__slots__]
-        return sum(column.nbytes for column in columns)
+        return sum(column.nbytes for column in columns if isinstance(column, np.ndarray))
 
 
 def load_columns(database: Database, roots: Sequence[bytes] | None = None) -> Columns:
@@ -68,10 +88,22 @@ def load_columns(database: Database, roots: Sequence[bytes] | None = None) -> Co
         matched = _read_matches(database)
         shared = np.array(answers.shared_pictures(database), np.int64)
         pictures = _distinct(np.concatenate([matched.pictures.ravel(), shared]))
-        flat = np.array(answers.flat_pictures(database), np.int64)
+        apart = _Apart(
+            np.array(answers.flat_pictures(database), np.int64),
+            np.array(answers.pictures_without_proof(database), np.int64),
+        )
+        the_same = np.array(answers.pictures_known_the_same(database), np.int64)
         folders = None if roots is None else np.array(answers.folders_under(database, roots), np.int64)
         files = _read_files(database, pictures, folders)
-    return _arranged(files, flat, matched)
+    return _arranged(files, apart, the_same, matched)
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """The pictures of which only equal bytes are copies."""
+
+    flat: Whole
+    without_proof: Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +111,13 @@ class _Matched:
     pictures: Whole  # (M, 2)
     mirrored: NDArray[np.bool_]  # (M,)
     values: NDArray[np.float64]  # (M, measures)
+    verdict: NDArray[np.int8]  # (M,) codes, or 0, or -1; see `Matches`
 
 
 def _read_matches(database: Database) -> _Matched:
     parts = [np.array(rows, np.float64) for rows in answers.matches_in_parts(database)]
-    rows = np.concatenate([np.empty((0, 3 + len(_MEASURES))), *parts])  # float64 holds ids exactly
-    return _Matched(rows[:, :2].astype(np.int64), rows[:, 2] > 0, rows[:, 3:])
+    rows = np.concatenate([np.empty((0, 4 + len(_MEASURES))), *parts])  # float64 holds ids exactly
+    return _Matched(rows[:, :2].astype(np.int64), rows[:, 2] > 0, rows[:, 3:-1], rows[:, -1].astype(np.int8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +126,10 @@ class _Files:
 
     picture: Whole  # (F,) as all others
     content: Whole
-    pixels: Whole
     size: Whole
     folder: Whole
     digest: NDArray[np.uint64]
+    coded: NDArray[np.uint64]  # equal for files of one picture that hold it bit by bit
 
 
 def _read_files(database: Database, pictures: Whole, folders: Whole | None) -> _Files:
@@ -107,14 +140,14 @@ def _read_files(database: Database, pictures: Whole, folders: Whole | None) -> _
     shown = np.concatenate([np.empty(0, np.int64), *(part[0] for part in parts)])
     lost = pictures[~np.isin(pictures, shown)]
     nothing = np.full(len(lost), -1)
-    parts.append((lost, nothing, nothing, 0 * nothing, nothing, nothing.astype(np.uint64)))
+    parts.append((lost, nothing, 0 * nothing, nothing, nothing.astype(np.uint64), nothing.astype(np.uint64)))
     return _Files(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _as_columns(rows: list[Row]) -> tuple[NDArray[Any], ...]:
-    *numbers, _device, _inode, digests = zip(*rows, strict=True)
-    digest = np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
-    return *(np.array(column, np.int64) for column in numbers), digest
+    *numbers, digests, coded = zip(*rows, strict=True)
+    heads = (np.frombuffer(b"".join(some), ">u8").astype(np.uint64) for some in (digests, coded))
+    return *(np.array(column, np.int64) for column in numbers), *heads
 
 
 def _distinct(ids: Whole) -> Whole:
@@ -123,40 +156,94 @@ def _distinct(ids: Whole) -> Whole:
     return np.compress(np.diff(ascending, prepend=-1), ascending)
 
 
-def _arranged(files: _Files, flat: Whole, matched: _Matched) -> Columns:
-    content = np.where(np.isin(files.picture, flat), files.content, -1)
-    order = np.lexsort((-files.size, -files.pixels, content, files.picture))  # of each unit the file to keep first
+def _arranged(files: _Files, apart: _Apart, the_same: Whole, matched: _Matched) -> Columns:
+    by_content = np.isin(files.picture, np.concatenate([apart.flat, apart.without_proof]))
+    content = np.where(by_content, files.content, -1)
+    order = np.lexsort((files.size, files.coded, content, files.picture))  # of equal coded pixels the smallest first
     picture, content = files.picture[order], content[order]
-    starts = np.flatnonzero((np.diff(picture, prepend=-1) != 0) | (np.diff(content, prepend=-1) != 0))
-    kept = order[starts]
-    by_rank = np.lexsort((-files.size[kept], -files.pixels[kept]))
-    number = np.empty(len(kept), np.int32)
-    number[by_rank] = np.arange(len(kept))
-    counts = np.diff(starts, append=len(order))
+    new = (np.diff(picture, prepend=-1) != 0) | (np.diff(content, prepend=-2) != 0)
+    starts = np.flatnonzero(new)
+    size, first = files.size[order], order[starts]
+    first_coded = new | (np.diff(files.coded[order], prepend=np.uint64(0)) != 0)
+    all_bytes = np.add.reduceat(size, starts)
+    kept = np.add.reduceat(np.where(first_coded, size, 0), starts)
+    digest = np.minimum.reduceat(files.digest[order], starts)
+    number_of_files = np.add.reduceat(files.content[order] >= 0, starts, dtype=np.int32)
+    all_free = np.isin(picture[starts], the_same) | _has_a_digest_of_another(files, order, starts)
+    without_proof = np.isin(picture[starts], apart.without_proof)
     columns = Columns(
-        picture=files.picture[kept][by_rank],
-        content=content[starts][by_rank],
-        files=np.add.reduceat(files.content[order] >= 0, starts, dtype=np.int32)[by_rank],
-        kept_bytes=files.size[kept][by_rank],
-        all_bytes=np.add.reduceat(files.size[order], starts)[by_rank],
-        digest=np.minimum.reduceat(files.digest[order], starts)[by_rank],
-        file_unit=np.repeat(number, counts),
+        picture=picture[starts],
+        content=content[starts],
+        files=number_of_files,
+        all_bytes=all_bytes,
+        smallest_bytes=np.where(number_of_files > 0, np.minimum.reduceat(size, starts), np.iinfo(np.int64).max),
+        free_bytes=np.where(all_free, all_bytes, all_bytes - kept),
+        digest=digest,
+        file_unit=np.repeat(np.arange(len(starts), dtype=np.int32), np.diff(starts, append=len(order))),
         file_folder=files.folder[order],
+        not_looked_at=int(without_proof.sum() - len(_distinct(files.picture[first][without_proof]))),
         matches={},
     )
-    _add_matches(columns, matched)
+    _add_matches(columns, apart, matched)
     return columns
 
 
-def _add_matches(columns: Columns, matched: _Matched) -> None:
-    joining = np.flatnonzero(columns.content < 0)  # flat pictures match nothing
-    by_picture = joining[np.argsort(columns.picture[joining])].astype(np.int32)
-    pictures = columns.picture[by_picture]
-    known = np.isin(matched.pictures, pictures).all(axis=1)
-    ends = by_picture[np.searchsorted(pictures, matched.pictures[known])]  # (M, 2)
-    for place, measure in enumerate(_MEASURES):
-        value = matched.values[known, place]
-        if measure == "custom" and np.isnan(value).all():
-            value = value[:0]  # there is no such measure
-        order = np.argsort(value, kind="stable")
-        columns.matches[measure] = Matches(value[order], ends[order, 0], ends[order, 1], matched.mirrored[known][order])
+def _has_a_digest_of_another(files: _Files, order: Whole, starts: Whole) -> NDArray[np.bool_]:
+    """Which units (U,) may have a file with the bytes of a file of another unit, read in another way."""
+    counts = np.diff(starts, append=len(order))
+    unit, digest = np.repeat(np.arange(len(starts)), counts), files.digest[order]
+    by_digest = np.lexsort((unit, digest))
+    unit, digest = unit[by_digest], digest[by_digest]
+    elsewhere = (np.diff(digest) == 0) & (np.diff(unit) != 0)
+    found = np.zeros(len(starts), bool)
+    found[unit[:-1][elsewhere]] = True
+    found[unit[1:][elsewhere]] = True
+    return found
+
+
+def _add_matches(columns: Columns, apart: _Apart, matched: _Matched) -> None:
+    """Put the matches of each measure in order.
+
+    Our own measures only find what is to be looked at. So there are no matches of pictures that no file shows, nor of
+    those without a proof: what was found of them before the proof was lost counts again once it is there.
+    """
+    plain = np.flatnonzero((columns.content < 0) & (columns.files > 0))
+    for place, measure in enumerate(_MEASURES[:2]):
+        _add(columns, measure, plain, matched, matched.values[:, place])
+    not_flat = np.flatnonzero(~np.isin(columns.picture, apart.flat))
+    first_of_picture = not_flat[np.flatnonzero(np.diff(columns.picture[not_flat], prepend=-1))]
+    _add(columns, "custom", first_of_picture, matched, matched.values[:, 2])
+    if len(columns.matches["custom"].value):
+        _join_files_of_one_picture(columns, not_flat)
+
+
+def _add(
+    columns: Columns,
+    measure: str,
+    units: NDArray[np.intp],
+    matched: _Matched,
+    value: NDArray[np.float64],
+) -> None:
+    """Add those of the matches that have a value and join two of the units, of which no two show one picture."""
+    pictures = columns.picture[units]  # ascending, as units are
+    known = ~np.isnan(value) & np.isin(matched.pictures, pictures).all(axis=1)
+    ends = units[np.searchsorted(pictures, matched.pictures[known])].astype(np.int32)  # (M, 2)
+    order = np.argsort(value[known], kind="stable")
+    a, b = ends[order, 0], ends[order, 1]
+    columns.matches[measure] = Matches(
+        value[known][order], a, b, matched.mirrored[known][order], matched.verdict[known][order]
+    )
+
+
+def _join_files_of_one_picture(columns: Columns, units: NDArray[np.intp]) -> None:
+    """For a measure of the user's own, which knows thumbnails only, files of one thumbnail are not apart."""
+    neighbours = np.flatnonzero(np.diff(columns.picture[units]) == 0)
+    a, b = units[neighbours].astype(np.int32), units[neighbours + 1].astype(np.int32)
+    known, none = columns.matches["custom"], np.zeros(len(a), np.int8)
+    columns.matches["custom"] = Matches(
+        np.concatenate([np.full(len(a), -np.inf), known.value]),
+        np.concatenate([a, known.a]),
+        np.concatenate([b, known.b]),
+        np.concatenate([none.astype(bool), known.mirrored]),
+        np.concatenate([none, known.verdict]),
+    )

@@ -1,40 +1,194 @@
-"""Decides which file of a cluster to keep, and says why in words.
+"""The files of a cluster go in, the order in which they would be kept comes out, each with its reason in words.
 
-In: the files of a cluster, as the index knows them. Out: their order, the one to keep first, and a reason for each.
+The first difference decides. A direction, found by looking at two pictures, says which of them is shown to be nearer
+the original. Directions of several pairs may contradict each other, so they only decide which file comes first: the
+first one by the rules gives way to one that is shown to be nearer, and that to another, until none is or a circle
+closes.
 """
 
-from collections.abc import Callable
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from dupwatchd.db.answers import Copy
 
+PIXEL_STEP = 0.03  # pictures whose numbers of pixels differ by less count as equally large
+SMALL = 0.6  # of the most pixels in the cluster: what is smaller was made smaller, whatever its metadata say
+WORSE_QUALITY = 5  # steps of 100 by which the quality of one JPEG is clearly below that of another
 
-class _Rule(NamedTuple):
-    value: Callable[[Copy], Any]  # the smallest one wins
-    won: str
-    lost: str
+_CAMERA_FORMATS = ("HEIF", "JPEG")  # in this order
+_LOSSLESS_FORMATS = frozenset({"PNG", "TIFF", "PPM", "PSD", "TGA", "QOI", "JPEG2000", "JXL"})
+_LOSSY_FORMATS = frozenset({"WEBP", "AVIF"})
 
 
-_RULES = (
-    _Rule(lambda copy: -copy.width * copy.height, "most pixels", "fewer pixels"),
-    _Rule(lambda copy: -copy.size_bytes, "most bytes", "fewer bytes"),
-    _Rule(lambda copy: copy.mtime_ns, "modified earliest", "modified later"),
-    _Rule(lambda copy: len(copy.path), "shortest path", "longer path"),
-    _Rule(lambda copy: copy.path, "first by name", "later by name"),
+class Kept(NamedTuple):
+    """One file in its place."""
+
+    copy: Copy
+    reason: str  # of the first: why it is kept; of the others: what they lack against it
+
+
+_Key = tuple[Any, ...]
+
+_REASONS = (  # of each part of `_key`: why a file is kept, what the others lack
+    ("not damaged", "damaged"),
+    ("most frames or pages", "fewer frames or pages"),
+    ("in colour", "without colour"),
+    ("the camera's data in it", "without the camera's data"),
+    ("not edited", "edited"),
+    ("not saved as a JPEG before", "saved as a JPEG before"),
+    ("RAW", "not the RAW file"),
+    ("most pixels", "far fewer pixels"),
+    ("better format", "lesser format"),
+    ("most pixels", "fewer pixels"),
+    ("taken earliest", "taken later"),
+    ("modified earliest", "modified later"),
+    ("most bytes", "fewer bytes"),
+    ("shortest path", "longer path"),
+    ("first by name", "later by name"),
 )
+_ABOVE_DIRECTIONS = 3  # so many of them stand above any direction
 
 
-def in_order(copies: list[Copy]) -> list[Copy]:
-    """Return the file to keep, then the others in the order in which they would be kept instead of it."""
-    return sorted(copies, key=lambda copy: tuple(rule.value(copy) for rule in _RULES))
+def _key(copy: Copy, most_pixels: int) -> _Key:
+    """The smaller one of two is kept; ``most_pixels``: of a file of the cluster."""
+    # what is far smaller than another was made smaller: then neither metadata nor format count for it
+    made_smaller = copy.width * copy.height < SMALL * most_pixels
+    from_camera = not made_smaller and copy.camera != "" and copy.captured != ""
+    return (
+        copy.damaged,
+        -copy.frames,
+        not copy.has_colour,
+        not from_camera,
+        from_camera and bool(copy.edited),
+        bool(copy.jpeg_grid),
+        copy.format != "RAW",
+        made_smaller,
+        _format_rank(copy.format),
+        -_pixel_steps(copy),
+        (copy.captured == "", copy.captured),
+        copy.mtime_ns,
+        -copy.size_bytes,
+        len(copy.path),
+        copy.path,
+    )
 
 
-def reasons(ordered: list[Copy]) -> list[str]:
-    """Return why the first file is kept, then what each other one lacks against it.
+NEAREST, FURTHER = "nearest to the original", "further from the original"
+BEHIND_ANOTHER = "kept after a file that is further from the original"
 
-    The files, two or more, come in the order of `in_order`, and all have different paths; else StopIteration is raised.
+
+def keep_order(copies: Sequence[Copy], nearer: Iterable[tuple[int, int]] = ()) -> list[Kept]:
+    """All files, the one to keep first, each with its reason.
+
+    ``nearer``: pairs of pictures of which the first is shown to be nearer the original than the second. Any set of
+    pairs gives an order, and the order of the files does not matter; no path may occur twice.
     """
-    kept = ordered[0]
-    lost = [next(rule for rule in _RULES if rule.value(copy) != rule.value(kept)) for copy in ordered[1:]]
-    # the rule that decides is the one that tells the kept file from the second best
-    return [lost[0].won, *(rule.lost for rule in lost)]
+    if not copies:
+        return []
+    most = max(copy.width * copy.height for copy in copies)
+    keys = [_key(copy, most) for copy in copies]
+    order = sorted(range(len(copies)), key=keys.__getitem__)
+    above: defaultdict[int, set[int]] = defaultdict(set)  # pictures that are nearer, by picture
+    for winner, loser in nearer:
+        above[loser].add(winner)
+    group = _Group(copies, keys, above, order)
+    kept = group.nearest(order[0])
+    rest = [place for place in order if place != kept]
+    reasons = [group.why_kept(kept, rest), *(group.lacks(kept, place) for place in rest)]
+    return [Kept(copies[place], reason) for place, reason in zip([kept, *rest], reasons, strict=True)]
+
+
+class _Group:
+    """Files by their places, with what decides between them."""
+
+    def __init__(
+        self,
+        copies: Sequence[Copy],
+        keys: list[_Key],
+        above: defaultdict[int, set[int]],
+        order: list[int],
+    ) -> None:
+        self._picture = [copy.picture_id for copy in copies]
+        self._keys, self._above, self._first = keys, above, order[0]
+        self._best: dict[int, int] = {}  # the first file by the rules, by picture
+        for place in order:
+            self._best.setdefault(self._picture[place], place)
+
+    def nearest(self, start: int) -> int:
+        """What is reached by going to a nearer file; of those that lead to each other, the first by rule."""
+        chain, place = [start], {start: 0}
+        while nearer := self._nearer_than(chain[-1]):
+            following = min(nearer, key=self._keys.__getitem__)
+            if following in place:
+                return min(chain[place[following] :], key=self._keys.__getitem__)
+            place[following] = len(chain)
+            chain.append(following)
+        return chain[-1]
+
+    def _nearer_than(self, place: int) -> list[int]:
+        best = [self._best[other] for other in self._above[self._picture[place]] if other in self._best]
+        return [other for other in best if self._class(other) == self._class(self._first)]
+
+    def _class(self, place: int) -> _Key:
+        return self._keys[place][:_ABOVE_DIRECTIONS]
+
+    def _is_nearer(self, one: int, other: int) -> bool:
+        return self._picture[one] in self._above[self._picture[other]]
+
+    def why_kept(self, kept: int, rest: list[int]) -> str:
+        """The rule that tells the kept file from the next one."""
+        if not rest:
+            return "the only one"
+        if kept != self._first:
+            return NEAREST
+        rule = self._first_difference(kept, rest[0])
+        return NEAREST if rule >= _ABOVE_DIRECTIONS and self._is_nearer(kept, rest[0]) else _REASONS[rule][0]
+
+    def lacks(self, kept: int, other: int) -> str:
+        """What a file lacks against the kept one."""
+        rule = self._first_difference(kept, other)
+        if rule >= _ABOVE_DIRECTIONS and self._is_nearer(kept, other):
+            return FURTHER
+        return _REASONS[rule][1] if self._keys[kept] < self._keys[other] else BEHIND_ANOTHER
+
+    def _first_difference(self, one: int, other: int) -> int:
+        first, second = self._keys[one], self._keys[other]
+        return next(place for place in range(len(first)) if first[place] != second[place])
+
+
+def shows_less(copy: Copy, other: Copy) -> str | None:
+    """What a file lacks against another one that shows the same picture, as far as one can see it; None: nothing.
+
+    Where a file lies and when it was changed does not matter here.
+    """
+    lacks = (
+        ("damaged", copy.damaged > other.damaged),
+        ("fewer frames or pages", copy.frames < other.frames),
+        ("without colour", copy.has_colour < other.has_colour),
+        ("smaller", _pixel_steps(copy) < _pixel_steps(other) - 1),
+        ("not the RAW file", (copy.format != "RAW") > (other.format != "RAW")),
+        ("lower quality", _is_of_lower_quality(copy, other)),
+    )
+    return next((words for words, is_so in lacks if is_so), None)
+
+
+def _is_of_lower_quality(copy: Copy, other: Copy) -> bool:
+    """Was it saved with more loss? Of pictures without loss that were a JPEG before, nothing is known."""
+    if copy.quality and other.quality:
+        return copy.quality < other.quality - WORSE_QUALITY
+    return other.lossless and not other.jpeg_grid and (copy.jpeg_grid or not copy.lossless)
+
+
+def _pixel_steps(copy: Copy) -> int:
+    pixels = copy.width * copy.height
+    return round(math.log(pixels) / PIXEL_STEP) if pixels > 0 else -1
+
+
+def _format_rank(name: str) -> int:
+    if name in _CAMERA_FORMATS:
+        return _CAMERA_FORMATS.index(name)
+    if name in _LOSSLESS_FORMATS:
+        return 2
+    return 3 if name in _LOSSY_FORMATS else 5 if name == "BMP" else 4

@@ -5,7 +5,7 @@ In: a database, once; then questions. Out: pages. What was found for the last fe
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.db import answers
-from dupwatchd.db.answers import Copy
+from dupwatchd.db.answers import Copy, Look
 from dupwatchd.db.connection import Database
+from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, look_at
 from dupwatchd.serve.columns import Columns, Whole, load_columns
-from dupwatchd.serve.ranking import Candidates, RankedClusters, candidates
-from dupwatchd.serve.results import Cluster
+from dupwatchd.serve.ranking import Candidates, RankedClusters, candidates, further_groups
+from dupwatchd.serve.results import Cluster, NotLookedAt
 
 _QUESTIONS = 4  # whose clusters are kept: 4 bytes a picture, and the clusters that were looked at
 
@@ -29,6 +30,7 @@ class _Ranked:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     clusters: RankedClusters | None = None
+    further: dict[Verdict, int] | None = None
 
 
 class Library:
@@ -73,14 +75,39 @@ class Library:
         """
         ranked = self._ranked(question)
         with ranked.lock:
-            if ranked.clusters is None:
-                ranked.clusters = RankedClusters(self._candidates(database, question))
-            found = ranked.clusters.candidates
-            return ranked.clusters.page(
+            clusters = self._clusters_of(ranked, database, question)
+            found = clusters.candidates
+            return clusters.page(
                 lambda some: look_at(self._with_files(database, question, found, some), question, live_checks),
                 limit,
                 offset,
             )
+
+    def further_groups(self, database: Database, question: Question) -> dict[Verdict, int]:
+        """How many groups there would be beyond those of the answer, by the verdict that would be asked for as well.
+
+        As the index knows them; nothing for a measure of the user's own. Arguments and errors as of `page`.
+        """
+        ranked = self._ranked(question)
+        with ranked.lock:
+            if ranked.further is None:
+                found = self._clusters_of(ranked, database, question).candidates
+                ranked.further = further_groups(self._columns, question, found)
+            return ranked.further
+
+    def count_not_looked_at(self, question: Question) -> NotLookedAt:
+        """How many pairs within the threshold may belong together, but nobody has looked at them."""
+        if question.joining is None:
+            return NotLookedAt(0, 0)
+        matches = self._columns.matches[question.measure]
+        yet, left_out = matches.count_not_looked_at(question.threshold, mirrored=question.mirrored)
+        return NotLookedAt(yet + self._columns.not_looked_at, left_out)
+
+    def _clusters_of(self, ranked: _Ranked, database: Database, question: Question) -> RankedClusters:
+        """Holding the lock of the question."""
+        if ranked.clusters is None:
+            ranked.clusters = RankedClusters(self._candidates(database, question))
+        return ranked.clusters
 
     def _ranked(self, question: Question) -> _Ranked:
         with self._lock:
@@ -102,6 +129,13 @@ class Library:
             copies = answers.copies_of(database, pictures)
         return copies if self._inside is None else [copy for copy in copies if copy.path.startswith(self._inside)]
 
+    def _looks_between(self, database: Database, pictures: Iterable[set[int]]) -> list[Look]:
+        wanted = sorted(set().union(*pictures))
+        if not wanted:
+            return []
+        with self._reading:
+            return answers.looks_between(database, wanted)
+
     def _with_files(
         self, database: Database, question: Question, found: Candidates, clusters: Whole
     ) -> list[ClusterCandidate]:
@@ -109,21 +143,36 @@ class Library:
         chosen = np.zeros(len(found.joined), bool)
         chosen[clusters] = True
         units = np.flatnonzero(chosen[found.joined])
-        members: defaultdict[int, list[int]] = defaultdict(list)
-        cluster_of: dict[tuple[int, int], int] = {}  # by picture and, if it is flat, content
+        members: defaultdict[int, set[int]] = defaultdict(set)
+        cluster_of: dict[tuple[int, int], int] = {}  # by picture and, if only equal bytes are copies, content
+        by_content: defaultdict[int, set[int]] = defaultdict(set)
         of_units = (found.joined[units], self._columns.picture[units], self._columns.content[units])
         for cluster, picture, content in zip(*(column.tolist() for column in of_units), strict=True):
-            members[cluster].append(picture)
+            members[cluster].add(picture)
             cluster_of[picture, content] = cluster
+            if content >= 0:
+                by_content[cluster].add(picture)
         copies: defaultdict[int, list[Copy]] = defaultdict(list)
         for copy in self._copies_of(database, sorted({picture for picture, _ in cluster_of})):
             home = cluster_of.get((copy.picture_id, -1), cluster_of.get((copy.picture_id, copy.content_id)))
-            if home is not None:  # else of a flat picture, but not a content that was asked for
+            if home is not None:  # else of a content that was not asked for
                 copies[home].append(copy)
+
+        looks: defaultdict[int, list[Look]] = defaultdict(list)
+        for look in self._looks_between(database, (some for some in members.values() if len(some) > 1)):
+            home = cluster_of.get((look.a, -1))
+            if home is not None and home == cluster_of.get((look.b, -1)):
+                looks[home].append(look)
 
         matches = cache(lambda: self._matches_inside(question, found, chosen))
         return [
-            ClusterCandidate(members[cluster], copies[cluster], partial(lambda cluster: matches()[cluster], cluster))
+            ClusterCandidate(
+                members[cluster],
+                copies[cluster],
+                looks[cluster],
+                by_content[cluster],
+                partial(lambda cluster: matches()[cluster], cluster),
+            )
             for cluster in clusters.tolist()
         ]
 
@@ -131,7 +180,8 @@ class Library:
         self, question: Question, found: Candidates, chosen: NDArray[np.bool_]
     ) -> dict[int, list[Pair]]:
         """The matches within each of the chosen clusters, as pictures."""
-        a, b = self._columns.matches[question.measure].within(question.threshold, mirrored=question.mirrored)
+        matches = self._columns.matches[question.measure]
+        a, b = matches.within(question.threshold, mirrored=question.mirrored, verdicts=question.joining)
         inside = np.flatnonzero(chosen[found.joined[a]])
         ends = (found.joined[a[inside]], self._columns.picture[a[inside]], self._columns.picture[b[inside]])
         pairs: defaultdict[int, list[Pair]] = defaultdict(list)

@@ -12,8 +12,9 @@ from typing import Any, Protocol, cast
 from dupwatch import wire
 from dupwatchd.db import files
 from dupwatchd.db.connection import Database
+from dupwatchd.model import Verdict
 from dupwatchd.paths import at_or_below
-from dupwatchd.serve.clusters import LiveChecks, Question
+from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
 from dupwatchd.serve.library_cache import LibraryCache
 from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.request_queue import Handler, OpenRequest, RequestError, Result
@@ -23,8 +24,11 @@ from dupwatchd.serve.results import (
     Completeness,
     FailedResult,
     FindResult,
-    FoundFile,
+    FoundCopy,
     StatusResult,
+    also_in_words,
+    in_words,
+    with_not_looked_at,
 )
 from dupwatchd.serve.uploads import Uploads
 from dupwatchd.serve.waiting import Waiting
@@ -59,7 +63,7 @@ class Working(Protocol):
 class FindCopies(Protocol):
     """Looks up the picture in a file."""
 
-    def __call__(self, reader: Database, path: bytes, question: Question, request: OpenRequest) -> list[FoundFile]:
+    def __call__(self, reader: Database, path: bytes, question: Question, request: OpenRequest) -> list[FoundCopy]:
         """The files that show it; raises RequestError."""
 
 
@@ -136,11 +140,14 @@ class Questions:
         under = args.get("under")
         question = self._question(args, None if under is None else (under,))
         limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
-        completeness = self._working.completeness()  # before the page: what comes meanwhile need not be in it
+        before = self._working.completeness()  # before the page: what comes meanwhile need not be in it
         for _ in range(2):
             with self._libraries.moment() as moment:
                 revision, is_current = moment.revision, self._libraries.is_current(moment)
-                total, found = moment.library.page(moment.reader, question, self._live_checks(), limit, offset)
+                library = moment.library
+                total, found = library.page(moment.reader, question, self._live_checks(), limit, offset)
+                also = also_in_words(library.further_groups(moment.reader, question))
+                completeness = with_not_looked_at(before, library.count_not_looked_at(question))
             if _are_there(found):
                 break
             self._libraries.drop(moment)  # it remembers files that have gone since
@@ -150,6 +157,8 @@ class Questions:
         return {
             "measure": self._named(question.measure),
             "threshold": question.threshold,
+            "verdicts": in_words(question.verdicts),
+            "also": also,
             "total_clusters": total,
             "clusters": found,
             "revision": revision,
@@ -230,7 +239,8 @@ class Questions:
         mirrored = bool(args.get("mirrored", defaults.mirrored))
         if mirrored and not defaults.mirrored:
             raise RequestError("out_of_range", "mirror images are not compared: set compare.mirrored")
-        return Question(measure, float(threshold), mirrored, touching)
+        verdicts = ONE_PICTURE | {Verdict(word) for word in wire.words(args.get("also", ""))}
+        return Question(measure, float(threshold), mirrored, touching, verdicts)
 
     def _named(self, measure: str) -> str:
         return self._defaults.custom if measure == "custom" else measure

@@ -2,13 +2,14 @@
 
 In: the columns and a question. Out: `Candidates`, then the clusters in order, looked at only as far as somebody reads.
 
-What a cluster frees is certain only once its files have been looked at. An upper bound is known at once: the bytes of
-all its files without the one to keep. It holds whatever is found:
+What a cluster frees is certain only once its files have been looked at. Two upper bounds are known at once:
 
-- A file that is missing, too far from the one that stays, or a second name of another, only takes away from the sum.
-- What remains of a cluster that falls apart is a part of it: the parts of the sum are smaller, too.
-- If the file to keep is missing, another stays, and what is missing frees nothing. If another name of it is there,
-  the one that stays instead has as many pixels and bytes, being better than that name.
+- The bytes of all its files without the smallest one, for one stays.
+- The most that each unit can free. If its picture was never confirmed to be the same as another one, of each of its
+  contents one file stays, or of all contents that hold the picture bit by bit.
+
+The smaller one holds whatever is found: a file that is missing, or a second name of another, only takes away from
+both, and what remains of a cluster that falls apart is a part of it, of which both are smaller, too.
 
 The id, which is the first bytes of the smallest digest of a content, cannot become smaller either. So if clusters are
 looked at in the order of (bound, digest), one that was looked at has its final place in the answer as soon as it comes
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.components import components
+from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import Question
 from dupwatchd.serve.columns import Columns, Units, Whole
 from dupwatchd.serve.results import Cluster
@@ -38,12 +40,13 @@ _REMEMBERED = 10_000  # clusters of an answer, about 1 kB each; who goes back fu
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The clusters there may be; each is named by its unit of the smallest number, which has the file to keep."""
+    """The clusters there may be; each is named by its unit of the smallest number."""
 
     joined: Units  # (U,) the cluster of each unit
     cluster: Whole  # (K,) those of several files, in the order in which to look at them
     bound: Whole  # (K,) bytes, descending
     digest: NDArray[np.uint64]  # (K,) ascending where bounds are equal
+    touching: Units | None  # units with a file in the folders asked for; None: all
 
 
 def candidates(columns: Columns, question: Question, folders: Sequence[int] | None) -> Candidates:
@@ -51,24 +54,66 @@ def candidates(columns: Columns, question: Question, folders: Sequence[int] | No
 
     Raises ValueError for an unknown measure.
     """
-    if question.measure not in columns.matches:
-        raise ValueError(question.measure)
+    joined = _joined(columns, question)
     units = len(columns.picture)
-    a, b = columns.matches[question.measure].within(question.threshold, mirrored=question.mirrored)
-    joined = components(units, a.astype(np.int64), b.astype(np.int64)).astype(np.int32)
     several = np.bincount(joined, columns.files, units) > 1
+    touching = None
     if folders is not None:
+        touching = columns.file_unit[np.isin(columns.file_folder, folders)]
         touched = np.zeros(units, bool)
-        touched[joined[columns.file_unit[np.isin(columns.file_folder, folders)]]] = True
+        touched[joined[touching]] = True
         several &= touched
     cluster = np.flatnonzero(several)
-    # sums of float64 are exact below 9 petabytes
-    bound = np.bincount(joined, columns.all_bytes, units)[cluster].astype(np.int64) - columns.kept_bytes[cluster]
+    bound = _bound(columns, joined)[cluster]
     smallest = columns.digest.copy()
     np.minimum.at(smallest, joined, columns.digest)
     digest = smallest[cluster]
     order = np.lexsort((digest, -bound))
-    return Candidates(joined, cluster[order], bound[order], digest[order])
+    return Candidates(joined, cluster[order], bound[order], digest[order], touching)
+
+
+def _joined(columns: Columns, question: Question) -> Units:
+    """The cluster (U,) of each unit."""
+    if question.measure not in columns.matches:
+        raise ValueError(question.measure)
+    matches = columns.matches[question.measure]
+    a, b = matches.within(question.threshold, mirrored=question.mirrored, verdicts=question.joining)
+    return components(len(columns.picture), a.astype(np.int64), b.astype(np.int64)).astype(np.int32)
+
+
+def _bound(columns: Columns, joined: Units) -> Whole:
+    """The most that a cluster can free, (U,) by the unit that names it."""
+    units = len(joined)
+    smallest = columns.smallest_bytes.copy()
+    np.minimum.at(smallest, joined, columns.smallest_bytes)
+    # sums of float64 are exact below 9 petabytes
+    but_one = np.bincount(joined, columns.all_bytes, units) - smallest
+    result: Whole = np.minimum(but_one, np.bincount(joined, columns.free_bytes, units)).astype(np.int64)
+    return result
+
+
+def further_groups(columns: Columns, question: Question, found: Candidates) -> dict[Verdict, int]:
+    """How many groups there would be that are not there now, by the verdict that would be asked for as well.
+
+    Each such group holds what several groups, or single pictures, of the answer hold; as the index knows them.
+    """
+    if question.joining is None:
+        return {}
+    matches = columns.matches[question.measure]
+    further = {}
+    for verdict in Verdict:
+        if verdict in question.joining:
+            continue
+        a, b = matches.within(question.threshold, mirrored=question.mirrored, verdicts=[verdict])
+        a, b = found.joined[a], found.joined[b]
+        a, b = a[a != b].astype(np.int64), b[a != b].astype(np.int64)
+        joined = components(len(columns.picture), a, b)
+        if found.touching is not None:
+            touched = np.zeros(len(joined), bool)
+            touched[joined[found.joined[found.touching]]] = True
+            a = a[touched[joined[a]]]
+        further[verdict] = len(np.unique(joined[a]))
+    return further
 
 
 class RankedClusters:

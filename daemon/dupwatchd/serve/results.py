@@ -1,6 +1,9 @@
 """The shapes of what `scan` and the service answer; paths are bytes. PROTOCOL.md says what they mean."""
 
-from typing import NotRequired, TypedDict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, NotRequired, TypedDict
+
+from dupwatchd.model import Verdict
 
 Path = bytes  # a name of its own, for `bytes` is also a key below
 
@@ -17,15 +20,25 @@ class FoundFile(TypedDict):
     custom: NotRequired[float | None]  # only if the user's own measure was asked for; None: out of its range
     turn: int  # degrees
     mirrored: bool
+    verdict: str | None  # what it is to that one, see `model.Verdict`; None: they were not looked at
 
 
 class ClusterFile(FoundFile):
     """A file of a cluster."""
 
-    verdict: str | None  # "identical": its bytes are those of the kept file; None: not told
-    same_file_as: Path | None  # an earlier file of the cluster of which this is another name (a hard link)
+    confirmed: bool | None  # the verdict, by a closer look; None: there was none, or it could not tell
+    same_file_as: Path | None  # an earlier file of the cluster of which this is another name, or may be
+    damaged: bool  # it could be read only in part
+    may_go: bool  # a file that stays holds all that it shows, for certain
     keep: bool
     reason: str
+
+
+class FoundCopy(FoundFile):
+    """A file that shows the picture asked for, or something like it."""
+
+    lacks: str | None  # what it shows less of, in words: "smaller"; None: nothing
+    as_good: bool  # the file asked for can be done without
 
 
 class Cluster(TypedDict):
@@ -49,6 +62,8 @@ class ClustersResult(Completeness):
 
     measure: str
     threshold: float
+    verdicts: list[str]
+    also: dict[str, int]  # further groups, by the verdict that would have to be asked for as well
     total_clusters: int
     clusters: list[Cluster]
     revision: int
@@ -59,7 +74,7 @@ class FindResult(Completeness):
 
     measure: str
     threshold: float
-    copies: list[FoundFile]
+    copies: list[FoundCopy]
 
 
 class FailedFile(TypedDict):
@@ -114,3 +129,34 @@ class StatusResult(TypedDict):
     roots: list[RootResult]
     problems: list[str]
     progress: NotRequired[ProgressResult]
+
+
+def in_words(verdicts: Iterable[Verdict]) -> list[str]:
+    """Verdicts as answers name them, in their order."""
+    return [verdict.value for verdict in sorted(verdicts, key=lambda one: one.code)]
+
+
+def also_in_words(further: Mapping[Verdict, int]) -> dict[str, int]:
+    """The key ``also`` of an answer."""
+    return {verdict.value: number for verdict, number in further.items()}
+
+
+class NotLookedAt(NamedTuple):
+    """Pairs of pictures that lie near each other, and of which nobody knows whether they belong together."""
+
+    yet: int  # it will be known
+    left_out: int  # each of the two has so many that are nearer that only those are looked at
+
+
+def with_not_looked_at(known: Completeness, pairs: NotLookedAt) -> Completeness:
+    """How complete an answer is of which so many pairs were not looked at."""
+    because = [*known["incomplete_because"]]
+    if pairs.yet:
+        because.append(f"{_of_pictures(pairs.yet)} not looked at yet")
+    if pairs.left_out:
+        because.append(f"{_of_pictures(pairs.left_out)} left out: only the nearest ones of each picture are looked at")
+    return {**known, "complete": not because, "incomplete_because": because}
+
+
+def _of_pictures(pairs: int) -> str:
+    return f"{pairs:,} {'pair of pictures was' if pairs == 1 else 'pairs of pictures were'}"

@@ -124,6 +124,8 @@ class CompareSettings(_Section):
     """The largest threshold of a measure of your own that can be asked for later; unset: its threshold."""
     mirrored: bool = False
     """Mirror images are copies too."""
+    looks_per_picture: Annotated[int, Field(ge=1, le=1000)] = 12
+    """So many of the nearest matches of each picture are looked at again for a verdict."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where pictures are compared all with all; auto: on a GPU if there is one that works."""
     device_memory_mb: Annotated[int | None, Field(ge=64, examples=[4096])] = None

@@ -6,17 +6,17 @@ In goes a batch that is durable; out go events, through a function given by the 
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dupwatchd.db import answers, files
+from dupwatchd.db import answers, files, pictures, verdicts
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
-from dupwatchd.model import FileId, ReadStatus
+from dupwatchd.model import FileId, PictureId, ReadStatus, Verdict
 from dupwatchd.update.intake import CommittedBatch
 
 Publish = Callable[[str, dict[str, Any]], None]
 
 
 class Measure(Protocol):
-    """Measures two pictures, see `Intake.measure`."""
+    """Measures two pictures, see `Comparing.measure`."""
 
     def __call__(self, a: int, b: int, *, mirrored: bool) -> tuple[float, float, int, bool]:
         """The values mse and structure, the turn, and whether mirrored."""
@@ -49,11 +49,18 @@ def _announce_match(database: Database, publish: Publish, measure: Measure, file
     """
     other = answers.another_copy(database, copy, file_id)
     distance = (0.0, 0.0, 0, False)
+    verdict: Verdict | None = None
+    if other is not None and other.content_id == copy.content_id:
+        verdict = Verdict.IDENTICAL
+    elif other is not None and not pictures.without_proof(database, [PictureId(copy.picture_id)]):
+        verdict = Verdict.SAME
     for picture_id, mirrored in answers.matches_from_nearest(database, copy.picture_id) if other is None else ():
         other = answers.any_copy_of(database, picture_id)
         if other is not None:
             distance = measure(picture_id, copy.picture_id, mirrored=mirrored)
+            verdict = verdicts.of_match(database, picture_id, copy.picture_id, mirrored=mirrored)
             break
     if other is not None:
         values = dict(zip(("mse", "structure", "turn", "mirrored"), distance, strict=True))
-        publish("matched", {"path": copy.path, "other": other.path, **values})
+        told = verdict.value if verdict else None
+        publish("matched", {"path": copy.path, "other": other.path, "verdict": told, **values})

@@ -1,43 +1,31 @@
 """Takes pending files in: index → blocks → compare → db. They become contents, pictures and matches, batch by batch.
 
-The order within a batch: its thumbnails are written and synced, then one transaction stores them together with their
-files and matches. If that transaction does not happen, nothing of the batch counts.
-
-The intake owns the search among all known pictures. The updater changes the search; any thread may call `find`.
+The order within a batch: its thumbnails and proofs are written and synced, then one transaction stores them together
+with their files and matches. If that transaction does not happen, nothing of the batch counts.
 """
 
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from dupwatchd.arrays import Matches, Thumbnail, Thumbnails
-from dupwatchd.blocks.store import Stores, thumbnail_digest
-from dupwatchd.compare.forest.gathering import Gathering
-from dupwatchd.compare.measures import descriptors, exact
-from dupwatchd.compare.measures.descriptors import Descriptors
-from dupwatchd.compare.measures.exact import ReadThumbnails
-from dupwatchd.compare.search import Search
-from dupwatchd.db import facts, files, pictures
+from dupwatchd.blocks.store import Stores
+from dupwatchd.db import files, pictures
 from dupwatchd.db.connection import Database
-from dupwatchd.db.pictures import ContentKey, NewContent, NewPicture
-from dupwatchd.errors import DamagedStateError
-from dupwatchd.model import Decoded, FileId, Job, Limits, Outcome, PictureId, Progress, ReadStatus
+from dupwatchd.db.pictures import ContentKey, NewContent
+from dupwatchd.index.messages import Looked
+from dupwatchd.model import FileId, Job, Limits, Outcome, PictureId, Progress, ReadStatus
 from dupwatchd.suffixes import way_of_reading
+from dupwatchd.update.comparing import Comparing, OpenSearch
+from dupwatchd.update.looking import Looking
+from dupwatchd.update.placing import place
+from dupwatchd.update.renew import Renewal
 
 _BATCH_SECONDS = 2.0  # of work that a kill loses at most, beside the files being decoded
-_BATCH_PICTURES = 1024  # thumbnails held in memory: 3 MB at 32 px
+_BATCH_PICTURES = 1024  # thumbnails and proofs held in memory: 25 MB at 32 px
 _JOBS_AT_ONCE = 1000
-_COMPARE_AT_ONCE = 8192
-_READ_AT_ONCE = 65_536  # descriptors: 8 MB
 _PASSES = 3
-
-
-OpenSearch = Callable[[Limits, ReadThumbnails], Search]
 
 
 class Pool(Protocol):
@@ -45,6 +33,9 @@ class Pool(Protocol):
 
     def index(self, jobs: Iterable[Job], known: Callable[[Job, bytes], bool]) -> Generator[Outcome, None, None]:
         """The outcome of each job, in any order; ``known`` says of a job and its digest that it need not be decoded."""
+
+    def detail(self, path: bytes, most_px: int, digest: bytes | None = None) -> Looked:
+        """The pixels of a file with that content, while nothing is indexed; or why there are none."""
 
 
 @dataclass(frozen=True)
@@ -76,76 +67,39 @@ class Intake:
         announce: Callable[[CommittedBatch], None] = lambda _: None,
     ) -> None:
         self._database = database
-        self._open_search = open_search
-        self._stores = stores
+        self.stores = stores
         self._pool = pool
-        self._threads = threads
         self._announce = announce
-        self._lock = threading.RLock()  # held while the search is used or changed
-        self._limits = limits
         self._progress = progress
-        self._search: Search | None = None
+        self.looking = Looking(database, stores, pool.detail, progress, threads)
+        self.comparing = Comparing(database, stores, limits, open_search, progress, threads, self.looking)
+        self.renewal = Renewal(database, stores, pool, self.comparing, self.looking, progress)
 
     def take_in(self, roots: Sequence[bytes]) -> int:
         """Read all pending files under the roots; returns how many were still being written and stay pending."""
-        search = self._ready_search()
+        self.comparing.compare_anew_if_needed()
         self._progress.stage("indexing", sum(files.count_pending(self._database, root) for root in roots))
         for _ in range(_PASSES):
-            unsettled = self._pass_over(roots, search)
+            unsettled = self._pass_over(roots)
             if not unsettled.deferred:  # otherwise the file that was to be decoded for them changed or vanished
                 break
         return unsettled.changing + unsettled.deferred
 
-    def compare_anew_if_needed(self) -> None:
-        """Compare all pictures if the settings ask for more (thresholds, mirror images) than was compared before."""
-        self._ready_search()
+    def try_again(self) -> None:
+        """What could not be read for a better verdict may be there again."""
+        self.looking.expect_any()
+        self.renewal.begin_round()
 
-    def be_ready(self) -> None:
-        """`compare_anew_if_needed`, and make one comparison: the first one builds trees and is slow, half a second."""
-        search = self._ready_search()
-        last = self._stores.thumbnails.read(pictures.searchable(self._database)[-1:])
-        if len(last):
-            with self._lock:
-                Matches.joined(search.match([PictureId(-1)], last, descriptors.describe(last)))
-
-    @property
-    def can_find(self) -> bool:
-        """Whether `find` looks among all pictures; until the search is ready it knows none."""
-        return self._search is not None
+    def improve(self, roots: Sequence[bytes], seconds: float) -> bool:
+        """Do a little of what may wait; returns whether there is more. The roots are in force and online."""
+        return self.renewal.renew_some(roots) or self.looking.confirm_for(seconds)
 
     def forget(self, gone: Sequence[PictureId]) -> None:
-        """Take pictures out of the search that have been removed from the database."""
-        if self._search is not None:
-            with self._lock:
-                self._search.remove(gone)
+        """Forget pictures that have been removed from the database."""
+        self.stores.proofs.remove(gone)
+        self.comparing.forget(gone)
 
-    def find(self, thumbnail: Thumbnail) -> Matches:
-        """The matches of a picture (S, S, 3) that need not be known; its id in them is -1. Any thread may call this."""
-        if self._search is None or exact.flat(thumbnail[None])[0]:
-            return Matches.none()
-        described = descriptors.describe(thumbnail[None])
-        with self._lock:
-            return Matches.joined(self._search.match([PictureId(-1)], thumbnail[None], described))
-
-    def measure(self, a: int, b: int, *, mirrored: bool) -> tuple[float, float, int, bool]:
-        """How far two pictures are apart: mse, structure, turn and mirroring as `exact.measure_best` gives them."""
-        [found] = exact.measure_best(self._stores.thumbnails.read, [(a, b)], "structure", mirrored=mirrored)
-        return found
-
-    def rejoin(self) -> None:
-        """Search again for pictures whose links to others went through a picture that is gone."""
-        search = self._ready_search()
-        lost = pictures.to_rejoin(self._database)
-        self._progress.stage("comparing", len(lost))
-        for ids in _parts(lost, _COMPARE_AT_ONCE):
-            with self._lock:
-                gathering = self._gathered(search.match_known(ids, self._threads))
-            with self._database.transaction():
-                self._store(gathering)
-                pictures.rejoined(self._database, ids)
-            self._progress.advance(len(ids))
-
-    def _pass_over(self, roots: Sequence[bytes], search: Search) -> _Unsettled:
+    def _pass_over(self, roots: Sequence[bytes]) -> _Unsettled:
         claimed: set[ContentKey] = set()  # contents that a worker decodes in this pass
         batch: list[Outcome] = []
         unsettled = _Unsettled()
@@ -168,12 +122,12 @@ class Intake:
                     self._progress.advance(1)
                     if decoded >= _BATCH_PICTURES or time.monotonic() >= deadline:
                         batch, taken = [], batch  # if this commit fails, it is not tried again below
-                        batch = self._commit(taken, search)
+                        batch = self._commit(taken)
                         decoded = 0
                         deadline = time.monotonic() + _BATCH_SECONDS
         finally:
             # when interrupted, too, the outcomes that have come in are kept
-            unsettled.deferred = len(self._commit(batch, search))
+            unsettled.deferred = len(self._commit(batch))
         return unsettled
 
     def _pending(self, roots: Sequence[bytes]) -> Iterator[Job]:
@@ -183,17 +137,24 @@ class Intake:
                 yield from jobs
                 last = jobs[-1].file_id
 
-    def _commit(self, outcomes: list[Outcome], search: Search) -> list[Outcome]:
+    def _commit(self, outcomes: list[Outcome]) -> list[Outcome]:
         """Make a batch durable; returns the outcomes that wait for another file with their content to be decoded."""
         new = [(outcome, outcome.decoded) for outcome in outcomes if outcome.decoded is not None]
-        picture_of, fresh, thumbnails, described = self._place([decoded for _, decoded in new])
-        searchable = np.array([not picture.flat for picture in fresh], bool)
-        ids = [picture.picture_id for picture in fresh if not picture.flat]
-        with self._lock:
-            gathering = self._gathered(search.match(ids, thumbnails[searchable], described[searchable]))
+        placed = place(self._database, self.stores, [decoded for _, decoded in new])
+        gathering = self.comparing.gathered(placed)
         contents = {
-            key: NewContent(key, picture_id, decoded.width, decoded.height, decoded.format, None)
-            for (outcome, decoded), picture_id in zip(new, picture_of, strict=True)
+            key: NewContent(
+                key,
+                picture_id,
+                decoded.width,
+                decoded.height,
+                decoded.format,
+                None,
+                damage=decoded.damage,
+                frames=decoded.frames,
+                facts=decoded.facts,
+            )
+            for (outcome, decoded), picture_id in zip(new, placed.ids, strict=True)
             if (key := _key(outcome)) is not None
         } | {
             key: NewContent(
@@ -202,13 +163,17 @@ class Intake:
             for outcome in outcomes
             if outcome.status in (ReadStatus.FAILED, ReadStatus.NOT_A_PICTURE) and (key := _key(outcome)) is not None
         }
-        with self._database.transaction():
-            pictures.add_pictures(self._database, fresh)
+        with self.comparing.transaction():
+            placed.add_to(self._database)
             deferred = self._settle(outcomes, contents)
-            self._store(gathering)
-        with self._lock:
-            search.add(ids, described[searchable])
-        self._tell(outcomes, deferred)
+            self.comparing.store(gathering)
+        self.comparing.add(placed)
+        try:
+            if placed.proved:
+                self.looking.expect_any()
+            self.looking.look_at_new()
+        finally:
+            self._tell(outcomes, deferred)
         return deferred
 
     def _tell(self, outcomes: list[Outcome], deferred: list[Outcome]) -> None:
@@ -218,46 +183,6 @@ class Intake:
             self._announce(
                 CommittedBatch(settled, pictures.of_files(self._database, [one.job.file_id for one in settled]))
             )
-
-    def _gathered(self, matches: Iterable[Matches]) -> Gathering:
-        gathering = Gathering(self._ready_limits(), self._stored_around)
-        for part in matches:
-            gathering.add(part)
-        return gathering
-
-    def _stored_around(self, ids: list[int]) -> Matches:
-        return Matches.from_rows(pictures.matches_around(self._database, ids))
-
-    def _store(self, gathering: Gathering) -> None:
-        """Store and remove matches, within the caller's transaction."""
-        new, needless = gathering.changes()
-        pictures.remove_matches(self._database, [row[:3] for row in needless.rows()])
-        pictures.add_matches(self._database, new.rows())
-
-    def _place(self, decoded: list[Decoded]) -> tuple[list[PictureId], list[NewPicture], Thumbnails, Descriptors]:
-        """Find or make the picture of each decoded content.
-
-        Returns the picture of each, the new pictures, and their thumbnails (N, S, S, 3) and descriptors (N, 32),
-        which then lie in the blocks and are durable.
-        """
-        digests = [thumbnail_digest(one.thumbnail) for one in decoded]
-        ids = pictures.picture_ids(self._database, set(digests))
-        fresh = {digest: one for digest, one in zip(digests, decoded, strict=True) if digest not in ids}
-        if not fresh:
-            nothing = self._stores.thumbnails.read([])
-            return [ids[digest] for digest in digests], [], nothing, descriptors.describe(nothing)
-        slots = pictures.next_slots(self._database, len(fresh))
-        thumbnails = np.stack([one.thumbnail for one in fresh.values()])
-        described = descriptors.describe(thumbnails)
-        for store, values in ((self._stores.thumbnails, thumbnails), (self._stores.descriptors, described)):
-            store.write(slots, values)
-            store.sync()
-        made = [
-            NewPicture(slot, digest, bool(flat))
-            for slot, digest, flat in zip(slots, fresh, exact.flat(thumbnails), strict=True)
-        ]
-        ids.update((picture.digest, picture.picture_id) for picture in made)
-        return [ids[digest] for digest in digests], made, thumbnails, described
 
     def _settle(self, outcomes: list[Outcome], contents: dict[ContentKey, NewContent]) -> list[Outcome]:
         """Store the outcome of each file; returns the outcomes that wait for a content that is not stored yet."""
@@ -289,56 +214,6 @@ class Intake:
                 files.look_again(database, file_id)
         return deferred
 
-    def _ready_limits(self) -> Limits:
-        """The limits of comparing: as wide as is asked for now and was ever compared."""
-        compared = facts.compared_within(self._database)
-        return self._limits.widened(compared) if compared else self._limits
-
-    def _ready_search(self) -> Search:
-        """The search among all known pictures; compares all of them anew if more is asked for than was compared."""
-        if self._search is not None:
-            return self._search
-        limits = self._ready_limits()
-        known = pictures.searchable(self._database)
-        if facts.read(self._database).get("descriptors") != descriptors.VERSION:
-            self._describe_anew(known)
-        try:
-            search = self._search_of(known, limits)
-        except DamagedStateError:  # descriptors are lost; they can be made again from the thumbnails
-            self._describe_anew(known)
-            search = self._search_of(known, limits)
-        if facts.compared_within(self._database) != limits:
-            self._compare_anew(search, known, limits)
-        self._search = search
-        return search
-
-    def _search_of(self, known: list[PictureId], limits: Limits) -> Search:
-        search = self._open_search(limits, self._stores.thumbnails.read)
-        for ids in _parts(known, _READ_AT_ONCE):
-            search.add(ids, self._stores.descriptors.read(ids))
-        return search
-
-    def _describe_anew(self, known: list[PictureId]) -> None:
-        for ids in _parts(known, _COMPARE_AT_ONCE):
-            self._stores.descriptors.write(ids, descriptors.describe(self._stores.thumbnails.read(ids)))
-        self._stores.descriptors.sync()
-        facts.write(self._database, {"descriptors": descriptors.VERSION})
-
-    def _compare_anew(self, search: Search, known: list[PictureId], limits: Limits) -> None:
-        if known:
-            self._progress.stage("comparing", len(known))
-        with self._database.transaction():
-            pictures.remove_all_matches(self._database)
-            facts.write_compared(self._database, limits)
-            for count, matches in search.match_all(known, self._threads):
-                self._store(self._gathered(matches))
-                self._progress.advance(count)
-
 
 def _key(outcome: Outcome) -> ContentKey | None:
     return None if outcome.digest is None else (outcome.digest, way_of_reading(outcome.job.path))
-
-
-def _parts(ids: list[PictureId], size: int) -> Iterator[list[PictureId]]:
-    for start in range(0, len(ids), size):
-        yield ids[start : start + size]

@@ -4,6 +4,8 @@
     intake   index → blocks → compare → db: what is pending is read; each batch is made durable with its matches
     tidy     contents and pictures that no file shows any more are forgotten: a moved file has kept its picture
     rejoin   what was joined only through a picture that is gone is searched again
+    looking  matches that have no verdict are looked at again
+    renew    pictures without a proof are decoded again; the service does that when there is nothing else to do
 
 If the program is killed at any point, the next run finds the files of unfinished batches pending and ends in
 the same state as a run that was not disturbed. All this runs in one thread; worker processes are hidden behind the
@@ -13,7 +15,7 @@ intake's pool.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from dupwatchd.db import facts, pictures
+from dupwatchd.db import facts, pictures, renewing, verdicts
 from dupwatchd.db.connection import Database
 from dupwatchd.db.roots import counts_by_root, put_in_force
 from dupwatchd.model import Limits, Progress
@@ -54,7 +56,10 @@ def bring_up_to_date(
     """Make the index agree with what is under the roots; returns the survey and how many files are still changing."""
     put_in_force(database, roots)
     found = survey(database, roots, rules, progress)
-    return found, catch_up(database, found.online_of(roots), limits, intake)
+    changing = catch_up(database, found.online_of(roots), limits, intake)
+    if renewing.count_without_proof(database):
+        intake().renewal.renew_all(found.online_of(roots))
+    return found, changing
 
 
 def catch_up(database: Database, roots: Sequence[bytes], limits: Limits, intake: IntakeOnDemand) -> int:
@@ -64,11 +69,13 @@ def catch_up(database: Database, roots: Sequence[bytes], limits: Limits, intake:
     if any(counts[root].pending for root in roots):
         changing = intake().take_in(roots)
     gone = tidy(database, limits)
-    if intake.opened is not None:
-        intake.opened.forget(gone)
+    if gone:
+        intake().forget(gone)
     compared = facts.compared_within(database)
     if (compared is None or compared != limits.widened(compared)) and pictures.exist(database):
-        intake().compare_anew_if_needed()
+        intake().comparing.compare_anew_if_needed()
     if pictures.to_rejoin(database):
-        intake().rejoin()
+        intake().comparing.rejoin()
+    if intake.opened is not None or verdicts.any_to_look_at(database):
+        intake().looking.look_at_all()
     return changing

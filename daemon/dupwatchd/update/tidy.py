@@ -18,15 +18,22 @@ def tidy(database: Database, limits: Limits) -> list[PictureId]:
         return []
     with database.transaction():
         gone = pictures.remove_unused_contents(database)
-        held = pictures.matches_around(database, gone)
-        if held:
-            import numpy as np  # here, because a scan that finds nothing new does without
-
-            from dupwatchd.arrays import Matches
-            from dupwatchd.compare.forest.spanning import to_rejoin
-
-            compared = facts.compared_within(database) or limits
-            parted = to_rejoin(Matches.from_rows(held), np.array(gone), compared)
-            pictures.add_to_rejoin(database, parted.tolist())
-        pictures.remove(database, gone)
+        remove_pictures(database, gone, limits)
     return gone
+
+
+def remove_pictures(database: Database, gone: list[PictureId], limits: Limits) -> None:
+    """Remove pictures, and note which others must be searched again. Within the caller's transaction."""
+    compared = facts.compared_within(database) or limits
+    held = pictures.matches_around(database, gone)
+    if held:
+        import numpy as np  # here, because a scan that finds nothing new does without
+
+        from dupwatchd.arrays import Matches
+        from dupwatchd.compare.forest.spanning import to_rejoin
+
+        parted = to_rejoin(Matches.from_rows([row[:6] for row in held]), np.array(gone), compared)
+        pictures.add_to_rejoin(database, parted.tolist())
+        # Another match may now be among the nearest of those that had a match with one that goes.
+        pictures.add_to_rejoin(database, pictures.crowded_beside(database, gone, compared.looks_per_picture))
+    pictures.remove(database, gone)

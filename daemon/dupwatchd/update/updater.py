@@ -31,6 +31,7 @@ _log = logging.getLogger("dupwatchd")
 _STATES = {"idle": "idle", "starting": "starting", "looking for photos": "scanning", "looking at changes": "scanning"}
 _LONG_SECONDS = 2.0  # work that takes longer is for many photos, not for the one that somebody has just saved
 _TOGETHER_SECONDS = 0.05  # later than due: so both halves of a move are looked at together, and told as a move
+_IMPROVE_SECONDS = 0.5  # at a time, when there is nothing else to do: a new photo waits no longer
 _AFTER_ERROR_SECONDS = 30.0  # until what failed is tried again
 
 
@@ -53,11 +54,13 @@ class Progress:
     stage_name: str = "starting"
     done: int = 0
     total: int | None = None
+    unit: str = "files"  # what a step is
     began: float = field(default_factory=time.monotonic)
 
-    def stage(self, description: str, total: int | None) -> None:
+    def stage(self, description: str, total: int | None, unit: str = "files") -> None:
         """A new stage begins."""
         self.stage_name, self.done, self.total, self.began = description, 0, total, time.monotonic()
+        self.unit = unit
         self.attend()
 
     def advance(self, steps: int) -> None:
@@ -156,9 +159,9 @@ class Updater:
         return self._busy and time.monotonic() - self._busy_since > _LONG_SECONDS
 
     def find(self, thumbnail: Any) -> Any:
-        """See `Intake.find`; None while it knows no pictures yet."""
+        """See `Comparing.find`; None while it knows no pictures yet."""
         opened = self._intake.opened if self._intake else None
-        return opened.find(thumbnail) if opened is not None and opened.can_find else None
+        return opened.comparing.find(thumbnail) if opened is not None and opened.comparing.can_find else None
 
     # the thread
 
@@ -177,7 +180,8 @@ class Updater:
                 if not self._are_roots_in_force:
                     self._put_roots_in_force()
                 if intake.opened is None and pictures.exist(self._database):
-                    intake().compare_anew_if_needed()  # whoever asks `find` shall not wait for photos to be read
+                    # whoever asks `find` shall not wait for photos to be read
+                    intake().comparing.compare_anew_if_needed()
                 if time.monotonic() >= next_rescan:
                     self.rescan(self._work.roots)
                     next_rescan = time.monotonic() + self._work.rescan_seconds
@@ -204,7 +208,7 @@ class Updater:
         """A batch is durable: tell whoever listens."""
         self._changed()
         assert self._intake is not None
-        announce(self._database, self._publish, self._intake().measure, batch)
+        announce(self._database, self._publish, self._intake().comparing.measure, batch)
 
     def _turn(self) -> None:
         """Do what is to be done, or wait for it."""
@@ -234,6 +238,8 @@ class Updater:
     def _look(self, due: Due, to_survey: set[bytes], folders: set[bytes]) -> None:
         work = self._work
         self._unfinished = True
+        if to_survey and self._intake is not None and self._intake.opened is not None:
+            self._intake.opened.try_again()
         for root in sorted(to_survey):  # one by one, so that little is left untold after an interruption
             found = survey(self._database, [root], work.rules, self.progress, tell=True)
             for path, reason in found.unreadable:
@@ -264,7 +270,8 @@ class Updater:
         assert self._intake is not None
         changing = catch_up(self._database, self.survey.online_of(self._work.roots), self._work.limits, self._intake)
         if not self.started.is_set():
-            self._intake().be_ready()  # the first new photo, or whoever asks `find` first, shall not wait for it
+            # the first new photo, or whoever asks `find` first, shall not wait for it
+            self._intake().comparing.be_ready()
         self._changed()
         self._unfinished = changing > 0
         self.started.set()
@@ -279,9 +286,26 @@ class Updater:
             self._count()  # what was committed before an interruption is not counted yet
         self._busy = False
         self.rested()
+        if self._may_go_on() and not self._unfinished and self._improve():
+            return
         wait = self._hints.seconds_until_due() if self._may_go_on() else None  # in a pause what is due stays so
         limit = 1.0 if self._unfinished or not self._may_go_on() else 5.0
         self._hints.wait(limit if wait is None else min(wait + _TOGETHER_SECONDS, limit))
+
+    def _improve(self) -> bool:
+        """Do a little of what nobody waits for; returns whether there is more of it.
+
+        Pictures of an older index get proofs, then pairs that seem the same are looked at closely.
+        """
+        intake = self._intake.opened if self._intake is not None else None
+        if intake is None or not self.started.is_set():
+            return False
+        changes = self._database.value("SELECT total_changes()")
+        more = intake.improve(self.survey.online_of(self._work.roots), _IMPROVE_SECONDS)
+        self.progress.stage_name = "idle"
+        if self._database.value("SELECT total_changes()") != changes:
+            self._changed()
+        return more
 
     def _changed(self) -> None:
         """Something was committed."""

@@ -21,11 +21,24 @@ class Mount:
     number: int  # another one after every mount
     place: bytes
     kind: str
+    root: bytes = b"/"  # the folder of the file system that is seen there
+    source: bytes = b""  # a device, `server:/path`, or whatever the file system calls itself
+    options: tuple[bytes, ...] = ()  # of the file system, as written in the list
 
     @property
     def is_remote(self) -> bool:
         """May others change it, or may it hang?"""
         return self.kind.partition(".")[0] in _REMOTE
+
+    @property
+    def is_fuse(self) -> bool:
+        """Is a program behind it, which may show files of other file systems?"""
+        return self.kind.partition(".")[0] == "fuse"
+
+    @property
+    def family(self) -> str:
+        """The same word for the versions of one protocol."""
+        return {"nfs4": "nfs", "smb2": "smb", "smb3": "smb", "smbfs": "smb", "cifs": "smb"}.get(self.kind, self.kind)
 
     @property
     def is_layered(self) -> bool:
@@ -55,7 +68,19 @@ def mounts_below(path: bytes, mounts: list[Mount]) -> list[Mount]:
 
 
 def _parsed(line: bytes) -> Mount:
-    before, _, after = line.partition(b" - ")
+    before, _, after = line.rstrip(b"\n").partition(b" - ")
     fields = before.split(b" ")
-    place = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), fields[4])
-    return Mount(int(fields[0]), place, after.split(b" ", 1)[0].decode("ascii", "replace"))
+    kind, source, options = (*after.split(b" "), b"", b"")[:3]
+    return Mount(
+        int(fields[0]),
+        unescaped(fields[4]),
+        kind.decode("ascii", "replace"),
+        unescaped(fields[3]),
+        unescaped(source),
+        tuple(options.split(b",")),
+    )
+
+
+def unescaped(text: bytes) -> bytes:
+    """A field of the kernel's list, in which blanks and the like are written as octal numbers."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), text)

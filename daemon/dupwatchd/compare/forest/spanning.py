@@ -36,7 +36,7 @@ def spanning(matches: Matches, limits: Limits) -> Mask:
     for rows in _graphs(matches, limits, _sieved):
         possible[rows] = True
     places = np.flatnonzero(possible)
-    places = places[_once_each(matches[places])]
+    places = places[once_each(matches[places])]
     kept = np.zeros(len(matches), bool)
     for forest in _graphs(matches[places], limits, _forest):
         kept[places[forest]] = True
@@ -45,7 +45,7 @@ def spanning(matches: Matches, limits: Limits) -> Mask:
 
 def merged(matches: Matches) -> Matches:
     """The matches by a, b, mirrored; duplicates are merged, and the row with a custom value wins."""
-    return matches[_once_each(matches)]
+    return matches[once_each(matches)]
 
 
 def to_rejoin(stored: Matches, gone: NDArray[np.int64], limits: Limits) -> NDArray[np.int64]:
@@ -141,7 +141,7 @@ def _forest(a: Rows, b: Rows, value: Values, rows: Rows) -> Rows:
     return np.concatenate([rows, *chosen])
 
 
-def _once_each(matches: Matches) -> Rows:
+def once_each(matches: Matches) -> Rows:
     """The rows by a, b, mirrored; of duplicates only the one with the smallest custom value, NaN being last."""
     used, a, b = renumbered(matches.a, matches.b)
     key = (a * len(used) + b) * 2 + matches.mirrored

@@ -1,0 +1,100 @@
+"""The proofs of pictures, in a database of their own beside the index: id of the picture → bytes.
+
+A proof counts only if the index names its digest, so a kill between the two databases does no harm: proofs are durable
+before the transaction that names them, and what no picture names is overwritten or removed later. They lie in a file of
+their own because they take twenty times the room of the rest, and nothing is lost with them: a proof that is missing or
+damaged is made again from the photo.
+
+One connection, used by the thread that writes to the index.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from dupwatchd.db.connection import Database, open_beside
+from dupwatchd.model import PictureId
+
+FILE_NAME = "proofs.sqlite"
+DIGEST_BYTES = 16
+_APPLICATION_ID = 0x64757070  # "dupp"
+_CHUNK = 200  # proofs, some 4 MB
+
+
+def proof_digest(proof: bytes) -> bytes:
+    """16 bytes that identify the stored bytes of a proof, and find a flipped bit in them."""
+    return hashlib.blake2b(proof, digest_size=DIGEST_BYTES).digest()
+
+
+class Proofs:
+    """The proofs of one state directory; opened when first used."""
+
+    def __init__(self, state: str) -> None:
+        self._path = os.path.join(state, FILE_NAME)
+        self._opened: Database | None = None
+
+    def write(self, proofs: Mapping[PictureId, bytes]) -> None:
+        """Store the proofs of these pictures in place of any that they had; durable when this returns."""
+        if not proofs:
+            return
+        with self._database.transaction():
+            self._database.many(
+                "INSERT INTO proof VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET data = excluded.data",
+                list(proofs.items()),
+            )
+
+    def read(self, expected: Mapping[PictureId, bytes]) -> Iterator[tuple[PictureId, bytes]]:
+        """The proofs of these pictures, id and bytes, a few at a time in memory; in no order.
+
+        ``expected`` maps the ids to the digests in the index. What is missing or damaged is left out.
+        """
+        for ids in _chunks(list(expected)):
+            rows = self._database.rows(f"SELECT id, data FROM proof WHERE id IN ({','.join('?' * len(ids))})", ids)
+            yield from ((one, data) for one, data in rows if proof_digest(data) == expected[one])
+
+    def remove(self, picture_ids: Iterable[PictureId]) -> None:
+        """Remove the proofs of pictures that are gone from the index."""
+        gone = [(one,) for one in picture_ids]
+        if gone and (self._opened is not None or os.path.exists(self._path)):
+            with self._database.transaction():
+                self._database.many("DELETE FROM proof WHERE id = ?", gone)
+
+    def ids(self) -> list[PictureId]:
+        """The ids of all pictures of which a proof is stored, whether the index names it or not."""
+        if self._opened is None and not os.path.exists(self._path):
+            return []
+        return [PictureId(row[0]) for row in self._database.rows("SELECT id FROM proof")]
+
+    def faults(self) -> list[str]:
+        """What is wrong with the file itself, one line each; raises DamagedStateError if it is beyond reading."""
+        if self._opened is None and not os.path.exists(self._path):
+            return []
+        return [str(row[0]) for row in self._database.rows("PRAGMA quick_check(20)") if row[0] != "ok"]
+
+    def start_anew(self) -> None:
+        """Remove all proofs, with the file; they are made again from the photos."""
+        self.close()
+        for ending in ("-wal", "-shm", ""):
+            if os.path.exists(self._path + ending):
+                os.unlink(self._path + ending)
+
+    def close(self) -> None:
+        """Close the connection; the next use opens it again."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    @property
+    def _database(self) -> Database:
+        if self._opened is None:
+            self._opened = open_beside(self._path, _APPLICATION_ID, _TABLE, _CURE)
+        return self._opened
+
+
+_CURE = "run `dupwatchd check --repair`, and what it held is made again from the photos"
+_TABLE = "CREATE TABLE IF NOT EXISTS proof (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT"
+
+
+def _chunks(ids: Sequence[PictureId]) -> Iterator[Sequence[PictureId]]:
+    for start in range(0, len(ids), _CHUNK):
+        yield ids[start : start + _CHUNK]

@@ -1,0 +1,344 @@
+"""What a file says about its own history: its metadata and how its JPEG is built go in, a few bounded values come out.
+
+Nothing here decodes pixels: Pillow has opened the image (its header), and the bytes of the file are at hand. Metadata
+come from anywhere: whatever is broken or absurd in them counts as absent and never makes a picture fail.
+"""
+
+import re
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from blake3 import blake3
+from numpy.typing import NDArray
+from PIL import Image
+
+from dupwatchd.index.jpeg_segments import read_head
+
+MAX_EXIF_BYTES = 1 << 20  # of a PNG; a JPEG has room for 64 KB
+MAX_TAGS = 1000  # of one EXIF directory; cameras write about fifty
+MAX_XMP_BYTES = 1 << 18  # what is asked for stands at the beginning; edits in Lightroom make packets of megabytes
+MAX_NAME_CHARS = 64
+_PIECE_BYTES = 1 << 20
+FINE_STEPS = 110  # the sum of a JPEG's luma steps, as `compare.origin.candidate` has it: quality 97
+MAX_SEGMENTS = 2000  # of a JPEG before its picture data, or chunks of a PNG
+
+# Names that programs give in Software or CreatorTool when they write a picture anew. Cameras and phones write a
+# version there, so only names known to belong to editors, converters and messengers count.
+_EDITORS = re.compile(
+    "photoshop|lightroom|camera raw|gimp|snapseed|picsart|paint|affinity|darktable|rawtherapee|capture one|pixelmator|"
+    "luminar|dxo|acdsee|irfanview|faststone|xnview|imagemagick|graphicsmagick|canva|vsco|facetune|picasa|aperture|"
+    "photoscape|krita|inkscape|digikam|gegl|shotwell|instagram|snapchat|whatsapp|telegram|facebook|wechat|polarr|"
+    "topaz|gigapixel|photolab|meitu|beautyplus|pixlr|fotor|photodirector|nik collection|silkypix|zoner|corel",
+    re.IGNORECASE,
+)
+_EXIF_TIME = re.compile(r"(\d{4})[:\-/](\d\d)[:\-/](\d\d)[ T](\d\d):(\d\d):(\d\d)")
+_XMP_RATING = re.compile(rb"""xmp:Rating\s*(?:=\s*["']|>)\s*([0-5])""")
+_XMP_TOOL = re.compile(rb"""xmp:CreatorTool\s*(?:=\s*["']|>)([^"'<]{1,200})""")
+
+_MAKE, _MODEL, _SOFTWARE, _RATING = 0x010F, 0x0110, 0x0131, 0x4746
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_TAKEN, _DIGITISED, _TAKEN_FRACTION = 0x9003, 0x9004, 0x9291
+_LATITUDE, _LONGITUDE = 2, 4
+_XMP = 0x02BC
+_WANTED = frozenset(
+    {
+        _MAKE,
+        _MODEL,
+        _SOFTWARE,
+        _RATING,
+        _EXIF_IFD,
+        _GPS_IFD,
+        _TAKEN,
+        _DIGITISED,
+        _TAKEN_FRACTION,
+        _LATITUDE,
+        _LONGITUDE,
+        _XMP,
+    }
+)
+_SHORT, _LONG, _IFD = 3, 4, 13
+_UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4}  # by type: bytes, text, numbers, fractions, anything
+
+# Without GIF, which keeps its pixels as they are, but had to bring them down to 256 colours first.
+_LOSSLESS_FORMATS = frozenset({"PNG", "BMP", "PPM", "TGA", "PCX", "QOI", "SGI", "ICO", "PSD", "DDS", "ICNS"})
+
+# Table K.1 of the JPEG standard, rows of rising vertical frequency: quality 50 of the common encoders.
+_LUMA_STEPS_AT_50 = np.fromstring(
+    """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
+    18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99""",
+    sep=" ",
+)
+
+
+# Where the numbers of a quantisation table stand in its 8 × 8 square: along diagonals, to and fro.
+_ZIGZAG = sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else i % 8))
+_DQT, _ADOBE = 0xDB, 0xEE
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What EXIF and XMP say; an empty string or 0 stands for "not said"."""
+
+    camera: str = ""  # make and model
+    captured: str = ""  # "2024-05-01T10:11:12", with ".345" if there are fractions of a second
+    has_place: bool = False
+    rating: int = 0  # 0 … 5 stars
+    edited: bool = False  # Software or CreatorTool names an editor, converter or messenger
+
+
+def read_metadata(image: Image.Image, data: bytes) -> Metadata:
+    """The metadata of a file that Pillow has opened; ``data`` are all its bytes. Never raises."""
+    return metadata_of(*_blocks(image, data))
+
+
+def jpeg_metadata(segments: list[bytes]) -> Metadata:
+    """Likewise of a JPEG, of the segments in front of its first scan."""
+    exif = next((segment[10:] for segment in segments if segment.startswith(b"Exif\0\0", 4)), b"")
+    xmp = next((segment for segment in segments if segment.startswith(b"http://ns.adobe.com/xap/1.0/\0", 4)), b"")
+    return metadata_of(exif, xmp)
+
+
+def metadata_of(exif: bytes, xmp: bytes) -> Metadata:
+    """What a TIFF structure with EXIF tags and an XMP packet say; each b"" if there is none. Never raises."""
+    if not exif and not xmp:
+        return Metadata()
+    main = _directory(exif, None)
+    details = _directory(exif, main.get(_EXIF_IFD))
+    place = _directory(exif, main.get(_GPS_IFD))
+    xmp = (xmp or _bytes(main.get(_XMP)))[:MAX_XMP_BYTES]
+    # Some programs write the capture time into the main directory.
+    taken = (_text(ifd.get(tag)) for tag in (_TAKEN, _DIGITISED) for ifd in (details, main))
+    rating, tool = _XMP_RATING.search(xmp), _XMP_TOOL.search(xmp)
+    stars = main.get(_RATING, 0)
+    return Metadata(
+        camera=_camera(_text(main.get(_MAKE)), _text(main.get(_MODEL))),
+        captured=_iso_time(next(filter(None, taken), ""), _text(details.get(_TAKEN_FRACTION))),
+        has_place=_LATITUDE in place and _LONGITUDE in place,
+        rating=stars if isinstance(stars, int) and 0 < stars <= 5 else int(rating[1]) if rating else 0,
+        edited=any(map(_EDITORS.search, (_text(main.get(_SOFTWARE)), _text(tool[1] if tool else b"")))),
+    )
+
+
+def is_lossless(image: Image.Image, data: bytes) -> bool:
+    """Does the file store its pixels without loss? Unknown counts as lossy."""
+    if image.format == "TIFF":
+        return image.info.get("compression") not in ("jpeg", "tiff_jpeg", "webp", "jpeg2000")
+    if image.format == "WEBP":
+        return _first_coding(data) == b"VP8L"
+    return image.format in _LOSSLESS_FORMATS
+
+
+def luma_steps(segments: list[bytes]) -> NDArray[np.float32] | None:
+    """(8, 8) float32 quantisation steps of a JPEG's luma, rows of rising vertical frequency; None: it has no luma.
+
+    Of the segments in front of its first scan.
+    """
+    tables: dict[int, NDArray[Any]] = {}
+    table, components, coded_as_rgb = None, 0, False
+    for segment in segments:
+        marker, body = segment[1], segment[4:]
+        if marker == _DQT:
+            tables |= _quantisation(body)
+        elif marker in _FRAME_MARKERS and len(body) >= 9:
+            table, components, coded_as_rgb = body[8], body[5], coded_as_rgb or body[6] == ord("R")
+        elif marker == _ADOBE and body.startswith(b"Adobe") and len(body) >= 12:
+            coded_as_rgb = coded_as_rgb or body[11] == 0
+    if table not in tables or components not in (1, 3) or (components == 3 and coded_as_rgb):
+        return None
+    steps = np.empty(64, np.float32)
+    steps[_ZIGZAG] = tables[table]
+    return np.maximum(steps, 1).reshape(8, 8)
+
+
+def jpeg_steps(data: bytes) -> NDArray[np.float32] | None:
+    """Likewise of the bytes of any file; None if it is no JPEG."""
+    head = read_head(data) if data.startswith(b"\xff\xd8") else None
+    return luma_steps(head.segments) if head else None
+
+
+def _quantisation(body: bytes) -> dict[int, NDArray[Any]]:
+    """The tables of one DQT segment by their number, in zigzag order."""
+    tables, at = {}, 0
+    while at < len(body):
+        kind = ">u2" if body[at] >> 4 else "u1"
+        end = at + 1 + 64 * np.dtype(kind).itemsize
+        if end > len(body):
+            break
+        tables[body[at] & 15] = np.frombuffer(body[at + 1 : end], kind)
+        at = end
+    return tables
+
+
+def jpeg_quality(steps: NDArray[np.float32] | None) -> int:
+    """1 … 100: the quality at which the common encoders use steps as coarse as these; 0 for None."""
+    if steps is None:
+        return 0
+    below = steps.ravel() < 255  # where baseline JPEGs are cut off
+    percent = float(np.mean((steps.ravel() / _LUMA_STEPS_AT_50)[below])) * 100 if below.any() else 5000.0
+    quality = (200 - percent) / 2 if percent <= 100 else 5000 / percent
+    return int(min(100, max(1, round(quality))))
+
+
+def scan_digest(data: bytes) -> bytes:
+    """16 bytes that two JPEGs share if their coded pictures are equal and only metadata differ; b"" if unknown.
+
+    Covers tables, frame headers, colour transform and coded data up to the end marker, not what follows it.
+    """
+    if data[:2] != b"\xff\xd8":
+        return b""
+    digest, at = blake3(), 2
+    for _ in range(MAX_SEGMENTS):
+        if at + 4 > len(data) or data[at] != 0xFF:
+            return b""
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker == 0xDA:
+            digest.update(memoryview(data)[at : _end_marker(data, at)])
+            return digest.digest(length=16)
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if (not 0xE0 <= marker <= 0xEF and marker != 0xFE) or data[at + 4 : at + 9] == b"Adobe":
+            digest.update(data[at:end])
+        at = end
+    return b""
+
+
+def _end_marker(data: bytes, at: int) -> int:
+    """Where the first end marker behind ``at`` is, or where the data end; `bytes.find` takes ten times as long."""
+    for start in range(at, len(data), _PIECE_BYTES):
+        values = np.frombuffer(data, np.uint8, min(_PIECE_BYTES + 1, len(data) - start), start)
+        places = np.flatnonzero(values[:-1] == 0xFF)
+        ends = places[values[places + 1] == 0xD9]
+        if ends.size:
+            return start + int(ends[0])
+    return len(data)
+
+
+def _camera(make: str, model: str) -> str:
+    """Make and model; many models begin with the make already."""
+    return model if model.lower().startswith(make.lower()) else f"{make} {model}".strip()
+
+
+def _iso_time(text: str, fraction: str) -> str:
+    match = _EXIF_TIME.match(text)
+    if match is None or match[1] == "0000":
+        return ""
+    year, month, day, *clock = match.groups()
+    digits = re.match(r"\d{1,6}", fraction)
+    return f"{year}-{month}-{day}T{':'.join(clock)}" + (f".{digits[0]}" if digits else "")
+
+
+def _text(value: int | bytes | None) -> str:
+    """Printable text of bounded length; "" for anything that is no text."""
+    text = _bytes(value)[: 4 * MAX_NAME_CHARS].split(b"\0")[0].decode("utf-8", "replace")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_NAME_CHARS]
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _blocks(image: Image.Image, data: bytes) -> tuple[bytes, bytes]:
+    """The TIFF structure with the EXIF tags, and the XMP packet; each b"" if there is none."""
+    if image.format == "PNG":  # Pillow finds what follows the picture data only by decoding all of it
+        chunks = _png_chunks(data, (b"eXIf", b"iTXt"))
+        return chunks.get(b"eXIf", b""), chunks.get(b"iTXt", b"")
+    if data[:2] in (b"II", b"MM"):  # TIFF, and most RAW formats
+        return data, b""
+    return _bytes(image.info.get("exif")).removeprefix(b"Exif\0\0"), _bytes(image.info.get("xmp"))
+
+
+def _directory(tiff: bytes, offset: int | bytes | None) -> dict[int, int | bytes]:
+    """The wanted tags of the directory at ``offset`` (None: of the first one); {} where there is none.
+
+    Read here and not by Pillow, which keeps the value of each of up to 65,535 tags, and each may be the whole block.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 8:
+        return {}
+    at = struct.unpack_from(f"{order}I", tiff, 4)[0] if offset is None else offset
+    if not isinstance(at, int) or at + 2 > len(tiff):
+        return {}
+    (entries,) = struct.unpack_from(f"{order}H", tiff, at)
+    table = tiff[at + 2 : at + 2 + 12 * min(entries, MAX_TAGS)]
+    found: dict[int, int | bytes] = {}
+    for tag, kind, count, value in struct.iter_unpack(f"{order}HHI4s", table[: len(table) // 12 * 12]):
+        if tag in _WANTED and tag not in found and kind in _UNIT_BYTES:
+            found[tag] = _value(tiff, order, kind, count, value)
+    return found
+
+
+def _value(tiff: bytes, order: str, kind: int, count: int, value: bytes) -> int | bytes:
+    """One number as int, all else as at most MAX_XMP_BYTES of bytes."""
+    size = count * _UNIT_BYTES[kind]
+    if kind in (_SHORT, _LONG, _IFD) and count == 1:
+        (number,) = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), value)
+        return int(number)
+    if size <= 4:
+        return value[:size]
+    (start,) = struct.unpack(f"{order}I", value)
+    return tiff[start : start + min(size, MAX_XMP_BYTES)]
+
+
+def _png_chunks(data: bytes, wanted: tuple[bytes, ...]) -> dict[bytes, bytes]:
+    """The first chunk of each wanted kind, at most MAX_EXIF_BYTES of it; skips picture data without reading it."""
+    found: dict[bytes, bytes] = {}
+    at = 8
+    for _ in range(MAX_SEGMENTS):
+        if at + 12 > len(data) or len(found) == len(wanted):
+            break
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind in wanted and kind not in found and (kind != b"iTXt" or data[at + 8 : at + 25] == b"XML:com.adobe.xmp"):
+            found[kind] = data[at + 8 : at + 8 + min(length, MAX_EXIF_BYTES)]
+        at += 12 + length
+    return found
+
+
+def _first_coding(webp: bytes) -> bytes:
+    """The name of the first chunk of a WebP that holds pixels; b"" if there is none among the first."""
+    at = 12
+    for _ in range(MAX_SEGMENTS):
+        name, length = webp[at : at + 4], int.from_bytes(webp[at + 4 : at + 8], "little")
+        if name in (b"VP8 ", b"VP8L"):
+            return name
+        if name == b"ANMF":  # an animation's frame: a header of 16 bytes, then chunks of its own
+            length = 16
+        at += 8 + length + length % 2
+        if at >= len(webp):
+            break
+    return b""
+
+
+def stored_luma(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
+    """(H, W) uint8 luma at full size, not turned. Raises ValueError if it cannot be decoded.
+
+    Of a JPEG as it is coded, for its lattice; but by way of RGB if its steps are so fine that only equality with the
+    pixels of a lossless file counts.
+    """
+    try:
+        steps = jpeg_steps(data)
+        if steps is not None and steps.sum() > FINE_STEPS:
+            with suppress(ValueError):  # more damaged than Pillow minds
+                return _coded_luma(data)
+        if image.mode.startswith("I;16"):
+            return (np.asarray(image) >> 8).astype(np.uint8)
+        if image.has_transparency_data:
+            white = Image.new("RGBA", image.size, "white")
+            white.alpha_composite(image.convert("RGBA"))
+            image = white
+        return np.asarray(image.convert("L"))
+    except MemoryError:
+        raise
+    except Exception as error:  # broken files make decoders raise anything
+        raise ValueError(f"cannot be decoded: {error}") from error
+
+
+def _coded_luma(jpeg: bytes) -> NDArray[np.uint8]:
+    luma: NDArray[np.uint8] = simplejpeg.decode_jpeg(jpeg, "GRAY", strict=False)[..., 0]
+    return luma

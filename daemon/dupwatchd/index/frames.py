@@ -1,0 +1,148 @@
+"""The frames of an animation, or the pages of a file: the file goes in, what tells them from others' comes out.
+
+Looked at are at most 256 frames and 100 million pixels of a file. If that is not all of it, the digest is that of the
+whole file: nobody can say of two such files that their frames are equal, unless the files are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+from PIL import Image
+
+from dupwatchd.index.pillow_formats import load_still
+from dupwatchd.index.thumbnail import to_bytes
+from dupwatchd.pixels import levels
+from dupwatchd.pixels.frames import DIGEST_BYTES, GREY_PX, MAX_KEPT, Frames
+
+MAX_LOOKED_AT = 256
+MAX_PIXELS = 100_000_000
+MAX_COUNT = 65_535
+
+_ANIMATIONS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+_PAGES = frozenset({"TIFF", "HEIF"})
+_COUNTED_BY_READING = frozenset({"GIF", "TIFF"})  # Pillow reads through the file to count, and stands elsewhere then
+_FLAT_LEVELS = 16  # between the darkest and the brightest pixel of a frame that shows nothing
+_KIND, _OLD_KIND = 254, 255  # what a directory of a TIFF file is for
+_SMALLER_OR_MASK, _OLD_SMALLER = 0b101, 2
+
+Open = Callable[[], Image.Image]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One frame."""
+
+    index: int
+    digest: bytes
+    milliseconds: int
+    grey: NDArray[np.uint8]  # (8, 8)
+    flat: bool
+
+
+def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frames, int] | None:
+    """What is known of all pictures of a file, and the index of the one that stands for it; None: there is but one.
+
+    ``image`` is not moved. Raises MemoryError only: a file whose first picture can be decoded counts as it is.
+    """
+    name = str(image.format)
+    if name not in _ANIMATIONS and name not in _PAGES:
+        return None
+    try:
+        sequence = reopen() if name in _COUNTED_BY_READING or getattr(image, "n_frames", 1) > 1 else None
+        indexes = _indexes(sequence, name) if sequence else []
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - broken files make decoders raise anything
+        return None
+    if sequence is None or len(indexes) < 2:
+        return None
+    looks = _looks(sequence, _chosen(indexes, sequence, pages=name in _PAGES))
+    whole = len(looks) == len(indexes)
+    frames = Frames(
+        len(indexes),
+        whole,
+        name in _PAGES,
+        min(sum(look.milliseconds for look in looks), 2**32 - 1),
+        _digest(looks, len(indexes)) if whole else blake3(data).digest(length=DIGEST_BYTES),
+        np.array([looks[at].grey for at in _spread(len(looks), MAX_KEPT)], np.uint8).reshape(-1, GREY_PX, GREY_PX),
+    )
+    return frames, _standing_for_all(looks, image.tell())
+
+
+def _indexes(sequence: Image.Image, name: str) -> list[int]:
+    """Those pictures of a file that are pages or frames, not smaller versions or masks of others."""
+    count = min(getattr(sequence, "n_frames", 1), MAX_COUNT)
+    if name != "TIFF" or count == 1:
+        return list(range(count))
+    indexes = []
+    for index in range(count):
+        sequence.seek(index)
+        tags = getattr(sequence, "tag_v2", {})
+        if not tags.get(_KIND, 0) & _SMALLER_OR_MASK and tags.get(_OLD_KIND) != _OLD_SMALLER:
+            indexes.append(index)
+    return indexes
+
+
+def _chosen(indexes: list[int], sequence: Image.Image, *, pages: bool) -> list[int]:
+    """Those to look at: of an animation among the first ones, because each frame needs all before it."""
+    affordable = MAX_PIXELS // max(1, sequence.width * sequence.height)
+    if pages:
+        return [indexes[at] for at in _spread(len(indexes), min(MAX_LOOKED_AT, affordable))]
+    within_reach = min(len(indexes), affordable)
+    return [indexes[at] for at in _spread(within_reach, MAX_LOOKED_AT)]
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many numbers below ``count``, evenly spread."""
+    chosen: list[int] = np.unique(np.linspace(0, max(0, count - 1), min(count, most)).round().astype(int)).tolist()
+    return chosen
+
+
+def _looks(sequence: Image.Image, chosen: list[int]) -> list[_Look]:
+    """Fewer than chosen if one of them is damaged, or if pages are larger than the first one."""
+    looks: list[_Look] = []
+    pixels = 0
+    for index in chosen:
+        try:
+            sequence.seek(index)
+            pixels += sequence.width * sequence.height
+            if pixels > MAX_PIXELS:
+                break
+            looks.append(_look(sequence, index))
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            break
+    return looks
+
+
+def _look(frame: Image.Image, index: int) -> _Look:
+    small = to_bytes(load_still(frame).average(GREY_PX))
+    deep = frame.mode.startswith("I") or frame.mode == "F"
+    # With colours multiplied by alpha, what nobody sees does not count.
+    seen = np.asarray(frame) if deep else np.asarray(frame.convert("RGBA").convert("RGBa"))
+    size = np.array([*seen.shape, *frame.size], "<u4").tobytes()
+    digest = blake3(size + seen.dtype.str.encode()).update(np.ascontiguousarray(seen).data).digest()
+    levels_seen = seen if deep else np.asarray(frame.convert("L"))
+    flat = float(levels_seen.max()) - float(levels_seen.min()) <= _FLAT_LEVELS
+    duration = frame.info.get("duration", 0)
+    milliseconds = round(duration) if isinstance(duration, int | float) and 0 <= duration < 1e9 else 0
+    return _Look(index, digest, milliseconds, levels.grey(small), flat)
+
+
+def _digest(looks: list[_Look], count: int) -> bytes:
+    digest = blake3(count.to_bytes(4, "big"))
+    for look in looks:
+        digest.update(look.digest + look.milliseconds.to_bytes(4, "big"))
+    return digest.digest(length=DIGEST_BYTES)
+
+
+def _standing_for_all(looks: list[_Look], usual: int) -> int:
+    """The index of the usual frame, or, if that is black as in a fade-in, of the first one that shows something."""
+    if not looks or looks[0].index != usual or not looks[0].flat:
+        return usual
+    contrasts = [float(look.grey.std()) for look in looks]
+    return next(look.index for look, contrast in zip(looks, contrasts, strict=True) if contrast >= max(contrasts) / 2)

@@ -1,0 +1,229 @@
+"""Looks at matches again: proofs in, verdicts out; and closely, at the photos themselves, where proofs cannot tell.
+
+A verdict follows from the proofs of two pictures alone. Verdicts are stored some hundred at a time, so that whoever is
+interrupted or killed goes on behind the last ones stored. A closer look reads two photos, and tells also which of them
+is nearer the original; what it shows is stored pair by pair. A photo that is away is looked at when it is there again.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupwatchd.blocks.store import Stores
+from dupwatchd.compare import search
+from dupwatchd.compare.measures import exact
+from dupwatchd.compare.origin.candidate import Candidate
+from dupwatchd.db import pictures, verdicts
+from dupwatchd.db.connection import Database
+from dupwatchd.db.verdicts import FileOfPicture, MatchKey, PairToLookAt
+from dupwatchd.index.messages import Detail, Looked
+from dupwatchd.model import CloserLook, PictureId, Progress, Verdict
+
+if TYPE_CHECKING:
+    from dupwatchd.pixels.proof import Proof
+
+CLOSE_PX = 1600
+_PAIRS_AT_ONCE = 256  # with their proofs some 40 MB
+_FILES_TRIED = 3
+_KEPT_BYTES = 96 << 20  # of the photos read last; one of 12 megapixels takes 18 MB, the largest ones 72 MB
+_NO_LUMA = np.zeros((0, 0), np.uint8)
+
+# Takes the path of a file, the longest side in px, and the digest that its content must have.
+ReadDetail = Callable[[bytes, int, bytes], Looked]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Photo:
+    """One file of a picture, read to be looked at closely."""
+
+    file: FileOfPicture
+    detail: Detail
+
+    @property
+    def kept_bytes(self) -> int:
+        return self.detail.rgb.nbytes + self.luma.nbytes
+
+    @property
+    def luma(self) -> NDArray[np.uint8]:
+        """(H, W) at full size, as stored; empty if the file has none, or too large a one."""
+        return _NO_LUMA if self.detail.luma is None else self.detail.luma
+
+    def candidate(self) -> Candidate:
+        """What tells which of two is nearer the original."""
+        file = self.file
+        return Candidate(
+            self.luma,
+            file.format,
+            file.lossless,
+            file.has_colour,
+            file.jpeg_grid,
+            self.detail.steps,
+            file.scan_digest,
+            file.from_camera,
+        )
+
+
+class Looking:
+    """Gives the matches of one state directory their verdicts; used by the thread that writes to the database."""
+
+    def __init__(
+        self, database: Database, stores: Stores, read_detail: ReadDetail, progress: Progress, threads: int
+    ) -> None:
+        self._database = database
+        self._stores = stores
+        self._read_detail = read_detail
+        self._progress = progress
+        self._threads = threads
+        self._new: set[MatchKey] = set()  # stored since the last look
+        self._all_seen = False  # nothing but these can be without a verdict and yet have proofs
+        self._in_vain: set[MatchKey] = set()  # pairs that could not be looked at closely: a file is away
+        self._to_confirm: Iterator[MatchKey] = iter(())  # the rest of those found when this was filled last
+        self._any_to_confirm = True
+        self._recent: dict[tuple[PictureId, bytes], _Photo] = {}  # by picture and digest of the file, the oldest first
+
+    def expect(self, keys: Iterable[MatchKey]) -> None:
+        """These matches are about to be stored and have no verdict yet, or their pictures have got proofs."""
+        self._new.update(keys)
+
+    def expect_any(self) -> None:
+        """Any match may be without a verdict, and files that were away may be back."""
+        self._all_seen = False
+        self._any_to_confirm = True
+        self._in_vain.clear()
+
+    def look_at_new(self) -> None:
+        """Look at what `expect` named. Quick; photos are not read."""
+        keys, self._new = sorted(self._new), set()
+        try:
+            for start in range(0, len(keys), _PAIRS_AT_ONCE):
+                pairs = verdicts.to_look_at_among(self._database, keys[start : start + _PAIRS_AT_ONCE])
+                if pairs:
+                    self._look(pairs)
+        except BaseException:
+            self._all_seen = False
+            raise
+
+    def look_at_all(self) -> None:
+        """Look at everything that has no verdict and can be looked at, and closely where proofs cannot tell."""
+        self.look_at_new()
+        if not self._all_seen:
+            self._look_through()
+            self._all_seen = True
+        wanted = [key for key in verdicts.wanting_a_closer_look(self._database) if key not in self._in_vain]
+        if wanted:
+            self.confirm(wanted)
+
+    def confirm(self, pairs: Sequence[MatchKey]) -> None:
+        """Look closely at these pairs, in their order; those looked at closely already are passed over."""
+        self._progress.stage("looking closely", len(pairs), "pairs")
+        for key in pairs:
+            self._look_closely(key)
+            self._progress.advance(1)
+        self._recent.clear()
+
+    def confirm_for(self, seconds: float) -> bool:
+        """Look closely at pairs that are the same by their proofs, for a while; returns whether any are left.
+
+        Those come first that free the most bytes.
+        """
+        if not self._any_to_confirm:
+            return False
+        until = time.monotonic() + seconds
+        for key in self._to_confirm:
+            self._look_closely(key)
+            if time.monotonic() >= until:
+                return True
+        self._recent.clear()
+        left = [key for key in verdicts.to_confirm(self._database) if key not in self._in_vain]
+        self._to_confirm = iter(left)
+        self._any_to_confirm = bool(left)
+        return self._any_to_confirm
+
+    def _look_through(self) -> None:
+        last = (-1, -1, -1)
+        self._progress.stage("looking again", verdicts.count_not_looked_at(self._database), "pairs")
+        while pairs := verdicts.to_look_at(self._database, last, _PAIRS_AT_ONCE):
+            self._look(pairs)
+            last = pairs[-1].key
+            self._progress.advance(len(pairs))
+
+    def _look(self, pairs: list[PairToLookAt]) -> None:
+        """Look at some pairs on all processors, and store the verdicts."""
+        expected = {
+            PictureId(one): digest
+            for pair in pairs
+            for one, digest in zip(pair.key[:2], pair.proof_digests, strict=True)
+        }
+        proofs, lost = self._proofs(expected)
+        there = [pair.key for pair in pairs if not lost & {*pair.key[:2]}]
+        turns = self._turns(there)
+
+        def look(key: MatchKey, turn: int) -> tuple[MatchKey, Verdict, CloserLook]:
+            first, second = (proofs[PictureId(one)] for one in key[:2])
+            return key, *search.look_again(first, second, turn, mirrored=bool(key[2]))
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            found = list(pool.map(look, there, turns))
+        with self._database.transaction():
+            verdicts.give(self._database, found)
+            self._any_to_confirm = True
+            pictures.forget_proofs(self._database, lost)  # they are made again from the photos
+
+    def _proofs(self, expected: dict[PictureId, bytes]) -> tuple[dict[PictureId, "Proof"], set[PictureId]]:
+        """The proofs that can be read, and the pictures whose proofs cannot."""
+        proofs = {}
+        for picture_id, data in self._stores.proofs.read(expected):
+            try:
+                proofs[picture_id] = search.read_proof(data)
+            except ValueError:  # made by another version
+                continue
+        return proofs, expected.keys() - proofs.keys()
+
+    def _turns(self, keys: list[MatchKey]) -> list[int]:
+        """By how many degrees the second of each pair is turned clockwise to show the first."""
+        turns = np.zeros(len(keys), np.int64)
+        for mirrored in (0, 1):
+            places = [place for place, key in enumerate(keys) if key[2] == mirrored]
+            if places:
+                first, second = (self._stores.thumbnails.read([keys[place][end] for place in places]) for end in (0, 1))
+                turns[places] = exact.measure_pairs(first, second, mirrored=bool(mirrored)).structure_turn
+        return [int(turn) for turn in turns]
+
+    def _look_closely(self, key: MatchKey) -> None:
+        if key in self._in_vain or not verdicts.is_to_be_confirmed(self._database, key):
+            return
+        first, second = (self._photo(PictureId(one)) for one in key[:2])
+        if first is None or second is None:
+            self._in_vain.add(key)
+            return
+        [turn] = self._turns([key])
+        verdict, confirmed = search.look_closely(first.detail.rgb, second.detail.rgb, turn, mirrored=bool(key[2]))
+        refused = confirmed is False
+        nearer = None if refused else search.nearer_the_original(first.candidate(), second.candidate())
+        verdicts.give_closer(self._database, key, verdict, confirmed, nearer)
+
+    def _photo(self, picture_id: PictureId) -> _Photo | None:
+        """The first file of a picture that can be read."""
+        for file in verdicts.files_showing(self._database, picture_id, _FILES_TRIED):
+            key = (picture_id, file.content_digest)
+            if key in self._recent:
+                return self._recent[key]
+            detail = self._read_detail(file.path, CLOSE_PX, file.content_digest)
+            if isinstance(detail, Detail):
+                photo = _Photo(file, detail)
+                self._keep(key, photo)
+                return photo
+        return None
+
+    def _keep(self, key: tuple[PictureId, bytes], photo: _Photo) -> None:
+        """Keep a photo for the pairs that follow: those of one group come one after the other."""
+        self._recent[key] = photo
+        kept_bytes = sum(one.kept_bytes for one in self._recent.values())
+        while kept_bytes > _KEPT_BYTES:
+            oldest = next(iter(self._recent))
+            kept_bytes -= self._recent.pop(oldest).kept_bytes

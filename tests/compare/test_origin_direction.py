@@ -1,0 +1,216 @@
+"""Real files of drawn pictures: which of two is shown to be nearer the original."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFilter
+
+from dupwatchd.compare.origin.candidate import Candidate
+from dupwatchd.compare.origin.direction import Direction, nearer
+from dupwatchd.index import pillow_formats  # noqa: F401 - registers HEIF with Pillow
+from dupwatchd.index.facts import is_lossless, jpeg_steps, scan_digest, stored_luma
+from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
+from tests.conftest import photo_like
+
+Picture = Image.Image
+BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+
+
+def scene(seed: int, width: int = 481, height: int = 363) -> Picture:
+    """Broad shapes, hard edges, fine texture and a little noise; sides that are no multiples of 8."""
+    random = np.random.default_rng(seed)
+    picture = Image.fromarray(photo_like(seed, width, height))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(60):
+        x, y, w, h = random.integers((0, 0, 4, 4), (width, height, 90, 90))
+        colour = tuple(int(v) for v in random.integers(20, 235, 3))
+        draw.ellipse((x, y, x + w, y + h), outline=colour, width=int(random.integers(1, 4)))
+    grain = random.normal(0, 14, (height, width, 1)) * random.uniform(0.3, 1, (1, 1, 3))
+    grainy = np.clip(np.asarray(picture.filter(ImageFilter.GaussianBlur(0.6))) + grain, 0, 255).astype(np.uint8)
+    return Image.fromarray(grainy).filter(ImageFilter.GaussianBlur(0.5))
+
+
+def saved(picture: Picture, kind: str = "JPEG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **({"quality": 90} | options if kind in ("JPEG", "WEBP", "AVIF") else options))
+    return buffer.getvalue()
+
+
+def opened(data: bytes) -> Picture:
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def candidate(data: bytes, from_camera: bool = False) -> Candidate:
+    image = Image.open(io.BytesIO(data))
+    luma, lossless = stored_luma(image, data), is_lossless(image, data)
+    thumbnail = np.asarray(opened(data).resize((32, 32), Image.Resampling.BOX))
+    return Candidate(
+        luma, str(image.format), lossless, has_colour(thumbnail), lossless and has_jpeg_grid(luma),
+        jpeg_steps(data), scan_digest(data), from_camera,
+    )  # fmt: skip
+
+
+COPIES: dict[str, Callable[[Picture], bytes]] = {
+    "jpeg 95": lambda p: saved(p, quality=95),
+    "jpeg 60": lambda p: saved(p, quality=60),
+    "progressive": lambda p: saved(p, quality=80, progressive=True),
+    "png": lambda p: saved(p, "PNG"),
+    "bmp": lambda p: saved(p, "BMP"),
+    "webp": lambda p: saved(p, "WEBP", quality=80),
+    "turned": lambda p: saved(p.transpose(Image.Transpose.ROTATE_90), quality=93),
+    "upside down": lambda p: saved(p.transpose(Image.Transpose.ROTATE_180), "PNG"),
+    "mirrored": lambda p: saved(p.transpose(Image.Transpose.FLIP_LEFT_RIGHT), quality=93),
+    "grey": lambda p: saved(p.convert("L"), quality=95),
+    "cut": lambda p: saved(p.crop((5, 3, p.width - 6, p.height - 9)), quality=93),
+    "enlarged": lambda p: saved(p.resize((p.width * 3 // 2, p.height * 3 // 2), BICUBIC), quality=92),
+    "enlarged png": lambda p: saved(p.resize((p.width * 2, p.height * 2), LANCZOS), "PNG"),
+    "half size": lambda p: saved(p.resize((p.width // 2, p.height // 2), LANCZOS)),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("quality", [75, 88])
+def test_a_jpeg_is_nearer_than_each_kind_of_copy(kind: str, quality: int) -> None:
+    original = saved(scene(quality), quality=quality)
+    copy = candidate(COPIES[kind](opened(original)))
+    assert nearer(candidate(original), copy) is Direction.FIRST
+    assert nearer(copy, candidate(original)) is Direction.SECOND
+
+
+@pytest.mark.parametrize("quality", [75, 80, 85, 88, 92])
+def test_a_brightened_copy_is_never_taken_for_the_original(quality: int) -> None:
+    original = saved(scene(quality), quality=quality)
+    brighter = opened(original).point([min(255, round(v * 1.1)) for v in range(256)] * 3)
+    assert nearer(candidate(original), candidate(saved(brighter, quality=92))) is not Direction.SECOND
+
+
+@pytest.mark.parametrize("kind", ["jpeg 60", "webp", "grey", "enlarged png"])
+def test_a_lossless_original_is_nearer_than_its_copies(kind: str) -> None:
+    picture = scene(3)
+    assert nearer(candidate(saved(picture, "PNG")), candidate(COPIES[kind](picture))) is Direction.FIRST
+
+
+def test_a_lossless_file_with_a_jpegs_grid_comes_after_one_without() -> None:
+    picture = scene(4)
+    was_jpeg = saved(opened(saved(picture, quality=80)), "BMP")
+    assert candidate(was_jpeg).jpeg_grid
+    assert nearer(candidate(saved(picture, "PNG")), candidate(was_jpeg)) is Direction.FIRST
+
+
+def test_at_quality_100_equal_pixels_tell_what_was_a_jpeg_before() -> None:
+    """Its lattice cannot be seen: every pixel lies on it."""
+    picture = scene(5)
+    best = saved(picture, quality=100)
+    assert nearer(candidate(best), candidate(saved(opened(best), "BMP"))) is Direction.FIRST
+    assert nearer(candidate(best), candidate(saved(picture, "PNG"))) is Direction.SECOND
+
+
+def test_a_cameras_jpeg_of_quality_100_is_not_put_behind_a_png_by_another_decoder() -> None:
+    best = saved(scene(5), quality=100)
+    other = np.asarray(opened(best)).astype(int) + np.random.default_rng(1).integers(0, 2, (363, 481, 3))
+    png = saved(Image.fromarray(np.clip(other, 0, 255).astype(np.uint8)), "PNG")
+    assert nearer(candidate(best, from_camera=True), candidate(png)) is not Direction.SECOND
+
+
+def test_of_equal_coded_pictures_the_one_with_the_cameras_data_comes_first() -> None:
+    data = saved(scene(5))
+    with_comment = data[:2] + b"\xff\xfe\x00\x07hello" + data[2:]
+    assert nearer(candidate(with_comment), candidate(data, from_camera=True)) is Direction.SECOND
+    assert nearer(candidate(with_comment), candidate(data)) is Direction.NEITHER
+
+
+def test_a_thumbnail_enlarged_beyond_the_original_comes_after_it() -> None:
+    """It is no enlargement of the original, and fits it badly: but it lacks what the smaller file shows."""
+    picture = scene(6)
+    tiny = picture.resize((picture.width // 4, picture.height // 4), LANCZOS)
+    blown_up = saved(tiny.resize((picture.width * 3, picture.height * 3), BICUBIC), quality=93)
+    assert nearer(candidate(blown_up), candidate(saved(picture, quality=93))) is Direction.SECOND
+
+
+def test_a_small_sharpened_copy_is_not_taken_for_the_original() -> None:
+    original = saved(scene(7, 1000, 750), quality=92)
+    small = opened(original).resize((500, 375), LANCZOS).filter(ImageFilter.UnsharpMask(1, 100, 1))
+    assert nearer(candidate(original), candidate(saved(small))) is not Direction.SECOND
+
+
+def test_a_small_copy_of_a_smooth_picture_is_not_taken_for_the_original() -> None:
+    """Any size explains any other where there is no detail; pixels must not be lost for that."""
+    smooth = Image.fromarray(photo_like(3, 640, 480)).filter(ImageFilter.GaussianBlur(12))
+    small = saved(smooth.resize((320, 240), LANCZOS), quality=95)
+    assert nearer(candidate(small), candidate(saved(smooth, "PNG"))) is not Direction.FIRST
+
+
+def test_without_luma_only_facts_show_anything() -> None:
+    original = candidate(saved(scene(1)))
+    copy = candidate(saved(opened(saved(scene(1))), quality=60))
+    assert nearer(original, copy) is Direction.FIRST
+    blind = replace(copy, luma=np.zeros((0, 0), np.uint8))
+    assert nearer(original, blind) is nearer(blind, original) is nearer(blind, blind) is Direction.NEITHER
+    assert nearer(original, replace(blind, format="RAW")) is Direction.SECOND
+    assert nearer(original, replace(blind, has_colour=False)) is Direction.FIRST
+
+
+def test_a_raw_photo_is_nearer_than_anything_made_from_it() -> None:
+    raw = Candidate(np.zeros((1, 1), np.uint8), "RAW", lossless=False, has_colour=False)
+    assert nearer(candidate(saved(scene(1))), raw) is Direction.SECOND
+
+
+def test_a_cameras_heif_is_not_put_behind_what_was_exported_from_it() -> None:
+    """An export has other tones and rounding, so that it is no plain JPEG or PNG of the photo: nothing is shown."""
+    photo = scene(2)
+    exported = photo.point([min(255, round(v * 1.07 + 3)) for v in range(256)] * 3).filter(
+        ImageFilter.GaussianBlur(0.3)
+    )
+    heif = candidate(saved(photo, "HEIF", quality=85), from_camera=True)
+    for export in (saved(exported, quality=90), saved(exported, "PNG")):
+        assert nearer(candidate(export, from_camera=True), heif) is not Direction.FIRST
+
+
+def test_two_shots_of_one_scene_show_nothing() -> None:
+    """Same scene, other grain: neither carries the other's rounding."""
+    first, second = (scene(8).filter(ImageFilter.GaussianBlur(1)) for _ in range(2))
+    noise = np.random.default_rng(1).normal(0, 9, (*second.size[::-1], 3))
+    second = Image.fromarray(np.clip(np.asarray(second) + noise, 0, 255).astype(np.uint8))
+    assert nearer(candidate(saved(first)), candidate(saved(second))) is Direction.NEITHER
+
+
+FILES = [
+    candidate(data)
+    for picture in (scene(1, 200, 150),)
+    for data in (
+        *(make(picture) for make in COPIES.values()),
+        saved(scene(9, 64, 8)),
+        saved(Image.new("RGB", (8, 300))),
+    )
+]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(FILES), st.sampled_from(FILES))
+def test_the_direction_turns_round_with_the_pair(a: Candidate, b: Candidate) -> None:
+    assert nearer(a, b) == -nearer(b, a)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (7, 9), (64, 64)])
+@pytest.mark.parametrize("level", [0, 255])
+def test_tiny_and_flat_pictures_are_compared(shape: tuple[int, int], level: int) -> None:
+    flat = Candidate(np.full(shape, level, np.uint8), "PNG", lossless=True, has_colour=False)
+    other = Candidate(stored_luma_of(scene(1)), "JPEG", False, False, steps=np.full((8, 8), 5, np.float32))
+    assert nearer(flat, other) == -nearer(other, flat)
+
+
+@pytest.mark.parametrize("shape", [(1, 40_000_000), (40_000_000, 1), (8, 5_000_000)])
+def test_a_strip_of_millions_of_pixels_costs_neither_time_nor_memory(shape: tuple[int, int]) -> None:
+    """Resizing it to a photo would take gigabytes."""
+    strip = Candidate(np.resize(stored_luma_of(scene(1)).ravel(), shape), "PNG", lossless=True, has_colour=True)
+    assert nearer(strip, candidate(saved(scene(1)))) is Direction.NEITHER
+    assert nearer(strip, replace(strip, luma=strip.luma[::-1, ::-1])) is Direction.NEITHER
+
+
+def stored_luma_of(picture: Picture) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    return np.asarray(picture.convert("L"))

@@ -1,0 +1,149 @@
+"""Proofs and facts as the decode worker makes them."""
+
+import io
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dupwatchd.index.decode import decode
+from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.model import Decoded
+from dupwatchd.pixels.proof import MAX_PROOF_BYTES, Proof, make_proof, proof_size
+from tests.conftest import encoded, photo_like
+from tests.index.files import dng, luma
+
+_WHOLE = make_proof(photo_like(7, 40, 30)).to_bytes()
+
+
+def decoded(data: bytes, suffix: bytes = b"") -> Decoded:
+    return decode(data, 32, DecodeLimits(), suffix)
+
+
+def proof_of(data: bytes, suffix: bytes = b"") -> Proof:
+    return Proof.from_bytes(decoded(data, suffix).proof)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (1203, 801), (90, 64), (31, 700)])
+def test_equal_pixels_give_equal_proofs_in_every_lossless_container(size: tuple[int, int]) -> None:
+    picture = photo_like(1, *size)
+    expected = proof_of(encoded(picture, "PNG"))
+    for kind, options in (("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True}), ("PPM", {}), ("QOI", {})):
+        assert proof_of(encoded(picture, kind, **options)) == expected, kind
+
+
+def test_grey_is_the_same_in_one_channel_three_and_sixteen_bits() -> None:
+    grey = photo_like(2, 400, 300)[..., 0]
+    three = proof_of(encoded(np.repeat(grey[..., None], 3, axis=2), "PNG"))
+    assert proof_of(encoded(grey, "PNG")) == three
+    deep = io.BytesIO()
+    Image.fromarray(grey.astype(np.uint16) * 257).save(deep, "PNG")
+    assert proof_of(deep.getvalue()) == three
+
+
+def test_opaque_alpha_does_not_change_the_proof() -> None:
+    picture = photo_like(3, 600, 400)
+    with_alpha = np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
+    assert proof_of(encoded(with_alpha, "PNG")) == proof_of(encoded(picture, "PNG"))
+
+
+def test_transparency_lies_over_white_and_white_logos_over_grey() -> None:
+    logo = np.zeros((120, 160, 4), np.uint8)
+    logo[30:90, 40:120] = (200, 30, 30, 255)
+    assert proof_of(encoded(logo, "PNG")).luma[5, 5] >= 252
+    logo[30:90, 40:120] = 255
+    proof = proof_of(encoded(logo, "PNG"))
+    assert 124 <= proof.luma[5, 5] <= 130
+    assert proof.luma[60, 80] >= 252
+
+
+@pytest.mark.parametrize("size", [(500, 375), (640, 640), (1283, 967), (1500, 2100), (4000, 700)])
+def test_the_proof_of_a_jpeg_is_nearly_that_of_the_whole_picture(size: tuple[int, int]) -> None:
+    picture = photo_like(4, *size)
+    proof, whole = proof_of(encoded(picture, "JPEG", quality=95)), make_proof(picture)
+    assert proof.luma.shape == whole.luma.shape == proof_size(*size)[::-1]
+    assert np.abs(proof.luma.astype(int) - whole.luma).mean() < 1.5
+    assert np.abs(proof.chroma.astype(int) - whole.chroma).mean() < 1.5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_proofs_are_upright(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    found = decoded(encoded(photo_like(5, 320, 240), kind, exif=exif.tobytes(), **options))
+    proof = Proof.from_bytes(found.proof)
+    assert (proof.luma.shape[1] > proof.luma.shape[0]) == (found.width > found.height)
+    assert proof.chroma.shape[1:] == tuple(-(-side // 3) for side in proof.luma.shape)
+    rows, columns = (np.linspace(0, side - 1, 32).astype(int) for side in proof.luma.shape)
+    sampled = proof.luma[rows[:, None], columns].ravel()
+    assert np.corrcoef(sampled, luma(found.thumbnail).ravel())[0, 1] > 0.97
+
+
+def test_the_proof_of_a_raw_photo_is_that_of_its_preview() -> None:
+    preview = encoded(photo_like(6, 320, 240))
+    raw = decoded(dng(preview, (320, 240), (400, 300), 6), b".dng")
+    turned = Proof.from_bytes(raw.proof)
+    assert np.array_equal(np.rot90(turned.luma), proof_of(preview).luma)
+    assert (raw.width, raw.height) == (300, 400)
+
+
+def test_a_proof_of_pure_noise_fits() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (192, 192, 3)).astype(np.uint8)
+    assert len(make_proof(noise).to_bytes()) < MAX_PROOF_BYTES
+    strip = np.random.default_rng(1).integers(0, 256, (9, 9000, 3)).astype(np.uint8)
+    assert len(make_proof(strip).to_bytes()) < MAX_PROOF_BYTES
+
+
+# ---- facts
+
+
+def camera_exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x4746] = "Canon", "EOS 5D", 4
+    exif.get_ifd(0x8769).update({0x9003: "2024:05:01 10:11:12"})
+    exif.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.0), 3: "E", 4: (4.0, 5.0, 6.0)})
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_facts_of_a_photo_from_a_camera(kind: str) -> None:
+    facts = decoded(encoded(photo_like(1, 320, 240), kind, exif=camera_exif())).facts
+    assert (facts.camera, facts.captured) == ("Canon EOS 5D", "2024-05-01T10:11:12")
+    assert (facts.has_place, facts.rating, facts.edited, facts.has_colour) == (True, 4, False, True)
+
+
+def test_facts_of_a_jpeg_and_of_the_png_made_from_it() -> None:
+    jpeg = encoded(photo_like(1, 480, 360), "JPEG", quality=80)
+    facts = decoded(jpeg).facts
+    assert (facts.lossless, facts.jpeg_grid, abs(facts.quality - 80) <= 1) == (False, False, True)
+    assert facts.scan_digest == decoded(jpeg + b"what a phone adds").facts.scan_digest != b""
+    pixels = np.asarray(Image.open(io.BytesIO(jpeg)))
+    for kind, options in (("PNG", {}), ("WEBP", {"lossless": True})):
+        made = decoded(encoded(pixels, kind, **options)).facts
+        assert (made.lossless, made.jpeg_grid, made.quality, made.scan_digest) == (True, True, 0, b""), kind
+    drawn = decoded(encoded(photo_like(1, 480, 360), "PNG")).facts
+    assert (drawn.lossless, drawn.jpeg_grid) == (True, False)
+
+
+def test_a_grey_picture_has_no_colour() -> None:
+    grey = photo_like(1, 200, 150)[..., 0]
+    assert not decoded(encoded(grey, "JPEG")).facts.has_colour
+    assert not decoded(encoded(grey, "PNG")).facts.has_colour
+
+
+def test_facts_of_a_raw_photo_are_its_own() -> None:
+    facts = decoded(dng(encoded(photo_like(6, 320, 240)), (320, 240), (400, 300), 1), b".dng").facts
+    assert facts.camera == "Test Camera"
+    assert (facts.quality, facts.scan_digest, facts.lossless) == (0, b"", False)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200) | st.builds(lambda cut, x: _WHOLE[:cut] + x, st.integers(0, 400), st.binary(max_size=9)))
+def test_bytes_that_are_no_proof_raise_value_error_only(data: bytes) -> None:
+    with suppress(ValueError):
+        assert Proof.from_bytes(data).luma.size

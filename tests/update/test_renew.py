@@ -1,0 +1,180 @@
+"""An index made before there were proofs becomes what a new one would be, however often it is interrupted."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dupwatchd.db import renewing, upkeep
+from dupwatchd.errors import Interrupted
+from tests.conftest import encoded, photo_like
+from tests.update.small_index import PhotoPool, write
+from tests.update.test_looking import BreakingOff, Index
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    photos = tmp_path / "photos"
+    for seed in (1, 2, 3):
+        photo = photo_like(seed, 320, 240)
+        write(photos / f"{seed}.jpg", encoded(photo, "PNG"))
+        write(photos / f"{seed} q80.jpg", encoded(photo, "JPEG", quality=80))
+        write(photos / f"{seed} again.jpg", encoded(photo, "PNG", compress_level=1))
+    # one thumbnail of two pictures: what differs is finer than its cells
+    for name, shift in (("fine a.jpg", 0), ("fine b.jpg", 1)):
+        stripes = np.where((np.arange(320) + shift) % 2, 40, -40)[None, :, None]
+        write(
+            photos / name, encoded(np.clip(photo_like(4, 320, 320) // 2 + 64 + stripes, 0, 255).astype(np.uint8), "PNG")
+        )
+    return photos
+
+
+def old_index(folder: Path, state: Path) -> Index:
+    """As it was left by a program that made no proofs."""
+    pool = PhotoPool()
+    pool.with_proofs = False
+    index = Index(folder, state, pool)
+    index.update()
+    pool.with_proofs = True
+    assert renewing.count_without_proof(index.database) == index.database.value("SELECT count(*) FROM picture")
+    return index
+
+
+def shown(index: Index) -> set[frozenset[str]]:
+    """Which files show one picture."""
+    together: dict[int, set[str]] = {}
+    for picture_id, name in index.database.rows(
+        "SELECT picture_id, CAST(name AS TEXT) FROM content JOIN file ON content_id = content.id"
+    ):
+        together.setdefault(picture_id, set()).add(name)
+    return {frozenset(names) for names in together.values()}
+
+
+def state_of(index: Index) -> tuple[object, ...]:
+    digests = index.database.rows("SELECT digest, thumbnail_digest, proof_digest, flat FROM picture ORDER BY 1")
+    return index.told(), shown(index), digests, upkeep.faults(index.database)
+
+
+def test_an_old_index_becomes_what_a_new_one_would_be(folder: Path, tmp_path: Path) -> None:
+    new = Index(folder, tmp_path / "new")
+    new.update()
+    old = old_index(folder, tmp_path / "old")
+    assert {verdict for verdict, _ in old.told().values()} == {None}
+    old.update()
+    assert state_of(old) == state_of(new)
+    proofs = old.intake().stores.proofs
+    expected = next(upkeep.proofs_in_parts(old.database, 1000))
+    assert dict(proofs.read(expected)).keys() == expected.keys()
+    old.pool.read.clear()
+    old.update()
+    assert old.pool.read == []
+
+
+def test_interrupted_at_any_step_it_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dupwatchd.update.renew._PICTURES_AT_ONCE", 2)
+    new = Index(folder, tmp_path / "new")
+    new.update()
+    expected = state_of(new)
+    made = old_index(folder, tmp_path / "old")
+    made.database.close()
+    for step in count(1):
+        shutil.copytree(tmp_path / "old", tmp_path / str(step))
+        index = Index(folder, tmp_path / str(step))
+        try:
+            index.update(BreakingOff(step))
+        except Interrupted:
+            index.update()
+        else:
+            break
+        assert state_of(index) == expected
+        index.database.close()
+    assert step > 5
+
+
+_UPDATE_AND_BE_KILLED = """
+import os, sys
+from pathlib import Path
+from dupwatchd.db.connection import Database
+from tests.update.test_looking import Index
+
+left = int(sys.argv[3])
+
+def counting(method):
+    def counted(*arguments):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        return method(*arguments)
+    return counted
+
+Database.rows, Database.many = counting(Database.rows), counting(Database.many)
+Index(Path(sys.argv[1]), Path(sys.argv[2])).update()
+print(left)
+"""
+
+
+def killed_at(statement: int, folder: Path, state: Path) -> "subprocess.CompletedProcess[str]":
+    """Bring an index up to date in a process that is killed at one of its statements to the databases."""
+    command = [sys.executable, "-c", _UPDATE_AND_BE_KILLED, str(folder), str(state), str(statement)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent.parent)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_killed_at_any_statement_it_goes_on(folder: Path, tmp_path: Path, part: int) -> None:
+    new = Index(folder, tmp_path / "new")
+    new.update()
+    expected = state_of(new)
+    old_index(folder, tmp_path / "old").database.close()
+    shutil.copytree(tmp_path / "old", tmp_path / "whole")
+    statements = 1_000_000 - int(killed_at(1_000_000, folder, tmp_path / "whole").stdout)
+    for statement in np.linspace(1, statements, 12).astype(int).tolist()[part::4]:
+        state = tmp_path / str(statement)
+        shutil.copytree(tmp_path / "old", state)
+        assert killed_at(statement, folder, state).returncode == -signal.SIGKILL
+        index = Index(folder, state)
+        index.update()
+        assert state_of(index) == expected
+        index.database.close()
+
+
+def test_a_file_that_is_away_keeps_its_old_picture_until_it_is_back(folder: Path, tmp_path: Path) -> None:
+    old = old_index(folder, tmp_path / "old")
+    matched = old.told().keys()
+    away = (folder / "1.jpg").rename(tmp_path / "1.jpg")
+    intake = old.intake()
+    intake.renewal.renew_all([old.root])
+    assert renewing.count_without_proof(old.database) == 1
+    told = old.told()
+    assert told.keys() >= {pair for pair in matched if "1.jpg" in pair}
+    away.rename(folder / "1.jpg")
+    intake.renewal.renew_all([old.root])
+    assert renewing.count_without_proof(old.database) == 0
+    assert all(verdict for verdict, _ in old.told().values())
+
+
+def test_pictures_that_match_others_come_first_and_only_some_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dupwatchd.update.renew._PICTURES_AT_A_TIME", 1)
+    photos = tmp_path / "photos"
+    for seed in range(4):
+        write(photos / f"{seed}.jpg", encoded(photo_like(seed, 200, 150), "PNG"))
+    smaller = Image.fromarray(photo_like(3, 200, 150)).resize((100, 75))
+    write(photos / "z.jpg", encoded(np.asarray(smaller), "PNG"))
+    old = old_index(photos, tmp_path / "old")
+    renewal = old.intake().renewal
+    renewal.begin_round()
+    old.pool.read.clear()
+    steps = 0
+    while renewal.renew_some([old.root]):
+        steps += 1
+    assert steps == 5
+    assert {path.rpartition(b"/")[2] for path in old.pool.read[:2]} == {b"3.jpg", b"z.jpg"}
+    assert not renewal.renew_some([old.root])

@@ -1,6 +1,6 @@
 """How often the file that is kept is the original, on sets of labelled variants.
 
-    .venv/bin/python -m tests.bench.keep SET…
+    python -m tests.bench.keep SET...
 
 SET holds truth.csv (columns file, group, role, kind) and the files. Prints the share of groups whose kept file is the
 original or equal to it byte for byte, what the others are lost to, how often a pair's direction is right by kind, and
@@ -140,7 +140,9 @@ def evaluate(root: Path, exif: bool, times: bool, show: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.keep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("sets", nargs="+", type=Path)
     parser.add_argument("--no-exif", action="store_true", help="as if no file said anything about its camera")
     parser.add_argument("--no-times", action="store_true", help="as if all files were changed at one time")

@@ -61,6 +61,7 @@ class Content:
     damage: str | None = None
     frames: int = 1
     facts: Facts = NO_FACTS
+    format: str = "JPEG"
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def written(made: Made, state: Path, matches: list[Match] | None = None) -> Data
                     PictureId(c.picture),
                     c.width,
                     c.height,
-                    "JPEG",
+                    c.format,
                     None,
                     damage=c.damage,
                     frames=c.frames,

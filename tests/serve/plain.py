@@ -133,7 +133,8 @@ def _copy(made: Made, file: File) -> Copy:
     content, facts = made.contents[file.content], made.contents[file.content].facts
     return Copy(
         file.path, content.size_bytes, file.mtime_ns, 0, 0, file.content, content.digest, content.picture,
-        content.width, content.height, "JPEG", content.damage, content.frames, has_colour=facts.has_colour,
+        content.width, content.height, content.format, content.damage, content.frames, facts.camera, facts.captured,
+        facts.edited, facts.has_colour, facts.lossless, facts.jpeg_grid,
     )  # fmt: skip
 
 

@@ -48,7 +48,15 @@ def libraries(draw: st.DrawFn) -> Made:
             way,
             one_of.choice([None, None, None, "cut"]),
             one_of.choice([1, 1, 1, 1, 2]),
-            Facts(has_colour=one_of.random() < 0.9, scan_digest=one_of.choice([b"", b"", b"1" * 16, b"2" * 16])),
+            Facts(
+                camera=one_of.choice(["", "Canon"]),
+                captured=one_of.choice(["", "2001-02-03T04:05:06", "2002-02-03T04:05:06"]),
+                edited=one_of.random() < 0.3,
+                has_colour=one_of.random() < 0.9,
+                jpeg_grid=one_of.random() < 0.2,
+                scan_digest=one_of.choice([b"", b"", b"1" * 16, b"2" * 16]),
+            ),
+            one_of.choice(["JPEG", "JPEG", "PNG", "RAW"]),
         )
     known = list(contents.values())
     made = {}
@@ -338,6 +346,30 @@ def test_clusters_of_which_nothing_is_confirmed_cost_no_look_at_all_of_them(tmp_
         total, found = Library.load(database).page(database, EVERYTHING, counting.live_checks, 20)
     assert (total, len(found)) == (count, 20)
     assert [one["id"] for one in found] == sorted(one["id"] for one in found)
+    assert counting.looked_at <= 2 * (20 + 16)
+
+
+def test_clusters_of_a_large_and_a_small_file_cost_no_look_at_all_of_them(tmp_path: Path) -> None:
+    count = 500
+    made = Made(
+        [Picture(structure=9 * (n // 2), mse=90 * (n // 2)) for n in range(2 * count)],
+        [
+            Content(
+                (n * 37 % 1000).to_bytes(4, "big") * 8,
+                n,
+                width=200 + 200 * (n % 2),
+                size_bytes=10_000 if n % 2 else 1000 + n * 89 % 1000,
+            )
+            for n in range(2 * count)
+        ],
+        [File(b"/p", b"%d" % n, n) for n in range(2 * count)],
+    )
+    counting = Counting(made)
+    stored = [Match(2 * n, 2 * n + 1, 0, 0.0, 0.0) for n in range(count)]
+    with closing(written(made, tmp_path, stored)) as database:
+        _, found = Library.load(database).page(database, EVERYTHING, counting.live_checks, 20)
+    freed = sorted((content.size_bytes for content in made.contents[::2]), reverse=True)
+    assert [one["reclaimable_bytes"] for one in found] == freed[:20]
     assert counting.looked_at <= 2 * (20 + 16)
 
 

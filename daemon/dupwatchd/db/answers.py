@@ -132,6 +132,12 @@ def pictures_known_the_same(database: Database) -> list[int]:
     return [row[0] for row in database.rows(f"SELECT a {confirmed} UNION SELECT b {confirmed}")]
 
 
+def pictures_shown_nearer(database: Database) -> list[int]:
+    """Pictures that are shown to be nearer the original than another one that they are the same as, or recoloured."""
+    found = f"FROM match WHERE near = 1 AND verdict IN ({Verdict.SAME.code}, {Verdict.RECOLOURED.code}) AND nearer"
+    return [row[0] for row in database.rows(f"SELECT a {found} = -1 UNION SELECT b {found} = 1")]
+
+
 def looks_between(database: Database, picture_ids: Iterable[int]) -> list[Look]:
     """What was found of the pairs among these pictures that were looked at."""
     wanted = set(picture_ids)
@@ -150,12 +156,15 @@ def looks_between(database: Database, picture_ids: Iterable[int]) -> list[Look]:
 def numbers_of_files(database: Database, picture_ids: Iterable[int]) -> Iterator[list[Row]]:
     """The files that show one of these pictures, some at a time.
 
-    Of each: picture, content, bytes, folder, first 8 bytes of the content's digest, first 8 bytes of what tells the
-    contents that hold one picture bit by bit: the digest of their coded pixels, or of all their bytes.
+    Of each: picture, content, bytes, folder; facts by which one is kept: damaged, frames, in colour, from a camera,
+    edited, saved as a JPEG before, pixels, format; first 8 bytes of the content's digest, first 8 bytes of what tells
+    the contents that hold one picture bit by bit: the digest of their coded pixels, or of all their bytes.
     """
     for chunk in _chunks(picture_ids):
         yield database.rows(
-            "SELECT content.picture_id, content.id, file.size_bytes, file.folder_id, substr(content.digest, 1, 8), "
+            "SELECT content.picture_id, content.id, file.size_bytes, file.folder_id, damage IS NOT NULL, frames, "
+            "has_colour, camera != '' AND captured != '', edited, jpeg_grid, width * height, format, "
+            "substr(content.digest, 1, 8), "
             "substr(CASE content.scan_digest WHEN x'' THEN content.digest ELSE content.scan_digest END, 1, 8) "
             "FROM content JOIN file ON file.content_id = content.id "
             f"WHERE content.picture_id IN ({','.join('?' * len(chunk))})",

@@ -1,6 +1,6 @@
 """Reads what is known of the files that may be copies of others, as columns of numbers.
 
-In: the database. Out: `Columns`, about 80 bytes a file, which nobody changes any more.
+In: the database. Out: `Columns`, about 100 bytes a file, which nobody changes any more.
 
 A *unit* is what no question takes apart: a picture with all its files or, of a picture of which only equal bytes are
 copies, one content with all its files. These are flat pictures and those of which there is no proof yet. The numbers of
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from dupwatchd.db import answers
 from dupwatchd.db.connection import Database, Row
 from dupwatchd.model import Verdict
+from dupwatchd.serve.keep import ranks
 
+_LAST = np.iinfo(np.int64).max  # the rank of a file that is none
 _MEASURES = ("mse", "structure", "custom")  # in the order of a row of `answers.matches_in_parts`
 _FOLDER = 3  # the place of the folder in a row of `answers.numbers_of_files`
 _NOT_LOOKED_AT, _NOT_TO_BE_LOOKED_AT = 0, -1  # in place of the code of a verdict
@@ -65,12 +67,14 @@ class Columns:
     picture: Whole  # (U,) id
     content: Whole  # (U,) id of the content where only equal bytes are copies, else -1
     files: NDArray[np.int32]  # (U,) how many; 0 for a picture that no file shows any more
-    all_bytes: Whole  # (U,) size of all files
-    smallest_bytes: Whole  # (U,) size of the smallest file
     free_bytes: Whole  # (U,) the most that its files can free if the unit is looked at alone; see `ranking`
+    shown_nearer: NDArray[np.bool_]  # (U,) whether it is shown to be nearer the original than another one
     digest: NDArray[np.uint64]  # (U,) first 8 bytes of the smallest digest of a content
     file_unit: Units  # (F,)
     file_folder: Whole  # (F,) id
+    file_bytes: Whole  # (F,)
+    file_pixels: Whole  # (F,)
+    file_rank: Whole  # (F,) as one to keep, see `keep.ranks`
     not_looked_at: int  # contents that may show what another one shows, but there is no proof of their picture yet
     matches: dict[str, Matches]  # by measure
 
@@ -92,10 +96,13 @@ def load_columns(database: Database, roots: Sequence[bytes] | None = None) -> Co
             np.array(answers.flat_pictures(database), np.int64),
             np.array(answers.pictures_without_proof(database), np.int64),
         )
-        the_same = np.array(answers.pictures_known_the_same(database), np.int64)
+        known = _Known(
+            np.array(answers.pictures_known_the_same(database), np.int64),
+            np.array(answers.pictures_shown_nearer(database), np.int64),
+        )
         folders = None if roots is None else np.array(answers.folders_under(database, roots), np.int64)
         files = _read_files(database, pictures, folders)
-    return _arranged(files, apart, the_same, matched)
+    return _arranged(files, apart, known, matched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,14 @@ class _Apart:
 
     flat: Whole
     without_proof: Whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The pictures that a closer look has found to be the same as another one, and nearer the original than one."""
+
+    the_same: Whole
+    nearer: Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,8 @@ class _Files:
     content: Whole
     size: Whole
     folder: Whole
+    pixels: Whole
+    rank: Whole  # as one to keep, see `keep.ranks`
     digest: NDArray[np.uint64]
     coded: NDArray[np.uint64]  # equal for files of one picture that hold it bit by bit
 
@@ -140,14 +157,19 @@ def _read_files(database: Database, pictures: Whole, folders: Whole | None) -> _
     shown = np.concatenate([np.empty(0, np.int64), *(part[0] for part in parts)])
     lost = pictures[~np.isin(pictures, shown)]
     nothing = np.full(len(lost), -1)
-    parts.append((lost, nothing, 0 * nothing, nothing, nothing.astype(np.uint64), nothing.astype(np.uint64)))
+    heads = nothing.astype(np.uint64)
+    parts.append((lost, nothing, 0 * nothing, nothing, 0 * nothing, 0 * nothing + _LAST, heads, heads))
     return _Files(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _as_columns(rows: list[Row]) -> tuple[NDArray[Any], ...]:
-    *numbers, digests, coded = zip(*rows, strict=True)
+    *numbers, formats, digests, coded = zip(*rows, strict=True)
     heads = (np.frombuffer(b"".join(some), ">u8").astype(np.uint64) for some in (digests, coded))
-    return *(np.array(column, np.int64) for column in numbers), *heads
+    picture, content, size, folder, damaged, frames, has_colour, from_camera, edited, jpeg_grid, pixels = (
+        np.array(column, np.int64) for column in numbers
+    )
+    rank = ranks(damaged, frames, has_colour, from_camera, edited, jpeg_grid, pixels, formats)
+    return picture, content, size, folder, pixels, rank, *heads
 
 
 def _distinct(ids: Whole) -> Whole:
@@ -156,7 +178,7 @@ def _distinct(ids: Whole) -> Whole:
     return np.compress(np.diff(ascending, prepend=-1), ascending)
 
 
-def _arranged(files: _Files, apart: _Apart, the_same: Whole, matched: _Matched) -> Columns:
+def _arranged(files: _Files, apart: _Apart, known: _Known, matched: _Matched) -> Columns:
     by_content = np.isin(files.picture, np.concatenate([apart.flat, apart.without_proof]))
     content = np.where(by_content, files.content, -1)
     order = np.lexsort((files.size, files.coded, content, files.picture))  # of equal coded pixels the smallest first
@@ -169,18 +191,20 @@ def _arranged(files: _Files, apart: _Apart, the_same: Whole, matched: _Matched) 
     kept = np.add.reduceat(np.where(first_coded, size, 0), starts)
     digest = np.minimum.reduceat(files.digest[order], starts)
     number_of_files = np.add.reduceat(files.content[order] >= 0, starts, dtype=np.int32)
-    all_free = np.isin(picture[starts], the_same) | _has_a_digest_of_another(files, order, starts)
+    all_free = np.isin(picture[starts], known.the_same) | _has_a_digest_of_another(files, order, starts)
     without_proof = np.isin(picture[starts], apart.without_proof)
     columns = Columns(
         picture=picture[starts],
         content=content[starts],
         files=number_of_files,
-        all_bytes=all_bytes,
-        smallest_bytes=np.where(number_of_files > 0, np.minimum.reduceat(size, starts), np.iinfo(np.int64).max),
         free_bytes=np.where(all_free, all_bytes, all_bytes - kept),
+        shown_nearer=np.isin(picture[starts], known.nearer) & (number_of_files > 0),
         digest=digest,
         file_unit=np.repeat(np.arange(len(starts), dtype=np.int32), np.diff(starts, append=len(order))),
         file_folder=files.folder[order],
+        file_bytes=size,
+        file_pixels=files.pixels[order],
+        file_rank=files.rank[order],
         not_looked_at=int(without_proof.sum() - len(_distinct(files.picture[first][without_proof]))),
         matches={},
     )

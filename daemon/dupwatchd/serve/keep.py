@@ -9,7 +9,11 @@ closes.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dupwatchd.db.answers import Copy
 
@@ -50,6 +54,24 @@ _REASONS = (  # of each part of `_key`: why a file is kept, what the others lack
 )
 _ABOVE_DIRECTIONS = 3  # so many of them stand above any direction
 
+# The bits of each rule in a rank, see `ranks`, from the highest to the lowest.
+_BITS = {
+    "damaged": 1,
+    "frames": 32,
+    "grey": 1,
+    "not_from_camera": 1,
+    "edited": 1,
+    "jpeg_grid": 1,
+    "not_raw": 1,
+    "made_smaller": 1,
+    "format": 3,
+    "steps": 12,
+}
+_SHIFT = {name: sum(list(_BITS.values())[place + 1 :]) for place, name in enumerate(_BITS)}
+_MOST_FRAMES, _MOST_STEPS = (1 << _BITS["frames"]) - 1, (1 << _BITS["steps"]) - 2
+
+Whole = NDArray[np.int64]
+
 
 def _key(copy: Copy, most_pixels: int) -> _Key:
     """The smaller one of two is kept; ``most_pixels``: of a file of the cluster."""
@@ -73,6 +95,44 @@ def _key(copy: Copy, most_pixels: int) -> _Key:
         len(copy.path),
         copy.path,
     )
+
+
+def ranks(
+    damaged: Whole,
+    frames: Whole,
+    has_colour: Whole,
+    from_camera: Whole,
+    edited: Whole,
+    jpeg_grid: Whole,
+    pixels: Whole,
+    formats: Sequence[str],
+) -> Whole:
+    """The rules from the first to that of pixels as one number, the lowest for the file to keep, if none is far larger.
+
+    (F,) of F files, the truth of a fact as 0 or 1. Files of one rank are told apart by the rules that are left out.
+    """
+    steps = np.array([_steps(count) for count in pixels.tolist()], np.int64)
+    parts = {
+        "damaged": damaged,
+        "frames": _MOST_FRAMES - np.minimum(frames, _MOST_FRAMES),
+        "grey": 1 - has_colour,
+        "not_from_camera": 1 - from_camera,
+        "edited": from_camera & edited,
+        "jpeg_grid": jpeg_grid,
+        "not_raw": np.array([name != "RAW" for name in formats], np.int64),
+        "format": np.array([_format_rank(name) for name in formats], np.int64),
+        "steps": _MOST_STEPS - np.minimum(steps, _MOST_STEPS),
+    }
+    result = np.zeros(len(pixels), np.int64)
+    for name, part in parts.items():
+        result |= part << _SHIFT[name]
+    return result
+
+
+def ranks_if_made_smaller(ranks: Whole) -> Whole:
+    """What ranks (F,) become if another file of the cluster is far larger: none becomes lower."""
+    raised = (1 << _SHIFT["not_from_camera"]) | (1 << _SHIFT["made_smaller"])
+    return (ranks | raised) & ~(1 << _SHIFT["edited"])
 
 
 NEAREST, FURTHER = "nearest to the original", "further from the original"
@@ -182,7 +242,11 @@ def _is_of_lower_quality(copy: Copy, other: Copy) -> bool:
 
 
 def _pixel_steps(copy: Copy) -> int:
-    pixels = copy.width * copy.height
+    return _steps(copy.width * copy.height)
+
+
+@cache
+def _steps(pixels: int) -> int:
     return round(math.log(pixels) / PIXEL_STEP) if pixels > 0 else -1
 
 

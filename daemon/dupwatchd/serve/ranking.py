@@ -4,12 +4,19 @@ In: the columns and a question. Out: `Candidates`, then the clusters in order, l
 
 What a cluster frees is certain only once its files have been looked at. Two upper bounds are known at once:
 
-- The bytes of all its files without the smallest one, for one stays.
+- The bytes of all its files without those of the file to keep, for that one stays. Which one that is depends on what
+  is there and on rules that the columns do not hold, so of all those that it may be, the smallest counts.
 - The most that each unit can free. If its picture was never confirmed to be the same as another one, of each of its
   contents one file stays, or of all contents that hold the picture bit by bit.
 
 The smaller one holds whatever is found: a file that is missing, or a second name of another, only takes away from
 both, and what remains of a cluster that falls apart is a part of it, of which both are smaller, too.
+
+Which files may be the one to keep, see `keep`: let K be the first by the rules if all files are there and no direction
+is known. Its rank is the lowest, given which files are far smaller than the largest one. If K is missing, its bytes
+cannot be freed. If K is there and another file comes before it by the rules, then the largest files are missing, and
+the other one is no longer far smaller than what is left: its rank as the larger one is not above that of K. And a
+direction leads only to a file of a picture that is shown to be nearer the original than another one.
 
 The id, which is the first bytes of the smallest digest of a content, cannot become smaller either. So if clusters are
 looked at in the order of (bound, digest), one that was looked at has its final place in the answer as soon as it comes
@@ -29,6 +36,7 @@ from dupwatchd.components import components
 from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import Question
 from dupwatchd.serve.columns import Columns, Units, Whole
+from dupwatchd.serve.keep import SMALL, ranks_if_made_smaller
 from dupwatchd.serve.results import Cluster
 
 LookAt = Callable[[Whole], Sequence[Sequence[Cluster]]]  # candidates → for each the clusters that it is
@@ -84,12 +92,30 @@ def _joined(columns: Columns, question: Question) -> Units:
 def _bound(columns: Columns, joined: Units) -> Whole:
     """The most that a cluster can free, (U,) by the unit that names it."""
     units = len(joined)
-    smallest = columns.smallest_bytes.copy()
-    np.minimum.at(smallest, joined, columns.smallest_bytes)
     # sums of float64 are exact below 9 petabytes
-    but_one = np.bincount(joined, columns.all_bytes, units) - smallest
+    but_one = np.bincount(joined[columns.file_unit], columns.file_bytes, units) - _kept_bytes(columns, joined)
     result: Whole = np.minimum(but_one, np.bincount(joined, columns.free_bytes, units)).astype(np.int64)
     return result
+
+
+def _kept_bytes(columns: Columns, joined: Units) -> Whole:
+    """The size of the smallest file that may be the one to keep, (U,) by the unit that names a cluster."""
+    cluster = joined[columns.file_unit]  # (F,)
+    most_pixels = np.zeros(len(joined), np.int64)
+    np.maximum.at(most_pixels, cluster, columns.file_pixels)
+    smaller = columns.file_pixels < SMALL * most_pixels[cluster]
+    rank = np.where(smaller, ranks_if_made_smaller(columns.file_rank), columns.file_rank)
+    lowest = _least(rank, cluster, len(joined))[cluster]
+    may_be_kept = (rank == lowest) | (smaller & (columns.file_rank <= lowest))
+    may_be_kept |= columns.shown_nearer[columns.file_unit]
+    return _least(columns.file_bytes[may_be_kept], cluster[may_be_kept], len(joined))
+
+
+def _least(values: Whole, cluster: Units, units: int) -> Whole:
+    """The smallest of the values (F,) of each cluster: (U,)."""
+    least = np.full(units, np.iinfo(np.int64).max)
+    np.minimum.at(least, cluster, values)
+    return least
 
 
 def further_groups(columns: Columns, question: Question, found: Candidates) -> dict[Verdict, int]:

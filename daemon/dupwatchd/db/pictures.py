@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import TypeVar
 
 from dupwatchd.db.connection import Database, Row
@@ -15,6 +16,8 @@ _CHUNK = 500  # bindings per statement; SQLite takes 32766, short statements sta
 # a, b, mirrored, mse, structure, custom, 1 if near (looked at again), 1 if it belongs to a spanning forest
 MatchRow = tuple[int, int, int, float, float, float | None, int, int]
 _MATCH = "a, b, mirrored, mse, structure, custom, near, joins"
+
+FACTS_IN_ORDER = attrgetter(*(one.name for one in fields(Facts)))  # a tuple; `astuple` takes thirty times as long
 
 ContentKey = tuple[bytes, int]  # digest of the bytes, way of reading
 
@@ -152,7 +155,7 @@ def add_content(database: Database, content: NewContent) -> int:
                 int(not content.is_image),
                 content.damage,
                 content.frames,
-                *astuple(content.facts),
+                *FACTS_IN_ORDER(content.facts),
             ),
         )
     )

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from dupwatchd.db.connection import Database
-from dupwatchd.db.pictures import NewContent
+from dupwatchd.db.pictures import FACTS_IN_ORDER, NewContent
 from dupwatchd.model import FileId, Job, PictureId, Stamp
 
 _MATCHED = "(EXISTS (SELECT 1 FROM match WHERE a = picture.id) OR EXISTS (SELECT 1 FROM match WHERE b = picture.id))"
@@ -98,7 +98,7 @@ def renew_content(database: Database, content_id: int, content: NewContent) -> N
             content.format,
             content.damage,
             content.frames,
-            *astuple(content.facts),
+            *FACTS_IN_ORDER(content.facts),
             content_id,
         ),
     )

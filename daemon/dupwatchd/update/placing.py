@@ -4,6 +4,7 @@ Decoded contents go in. Out come the pictures they show; the new ones among them
 once the caller's transaction has added them to the database.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +72,15 @@ def is_flat(decoded: Decoded) -> bool:
 
     A thumbnail does not show the one line of text on a page, and its proof does.
     """
-    return bool(exact.flat(decoded.thumbnail[None])[0]) and not (decoded.proof and _shows_lines(decoded.proof))
+    return _are_flat([decoded], decoded.thumbnail[None])[0]
+
+
+def _are_flat(decoded: Sequence[Decoded], thumbnails: Thumbnails) -> list[bool]:
+    """`is_flat` of each; their thumbnails are (N, S, S, 3)."""
+    return [
+        flat and not (one.proof and _shows_lines(one.proof))
+        for one, flat in zip(decoded, exact.flat(thumbnails).tolist(), strict=True)
+    ]
 
 
 def _shows_lines(proof: bytes) -> bool:
@@ -103,6 +112,7 @@ def _written(
     slots = pictures.next_slots(database, len(fresh))
     thumbnails = np.stack([one.thumbnail for one in fresh.values()])
     described = descriptors.describe(thumbnails)
+    flat = _are_flat(list(fresh.values()), thumbnails)
     for store, values in ((stores.thumbnails, thumbnails), (stores.descriptors, described)):
         store.write(slots, values)
         store.sync()
@@ -110,10 +120,10 @@ def _written(
         NewPicture(
             slot,
             digest,
-            is_flat(one),
+            without_detail,
             thumbnail_digest(one.thumbnail),
             proof_digest(one.proof) if one.proof else None,
         )
-        for slot, (digest, one) in zip(slots, fresh.items(), strict=True)
+        for slot, (digest, one), without_detail in zip(slots, fresh.items(), flat, strict=True)
     ]
     return made, thumbnails, described

@@ -72,19 +72,47 @@ class ClusterCandidate:
     matches: Callable[[], list[Pair]]  # all that join them; only asked if a file is missing
 
 
-def look_at(candidates: Sequence[ClusterCandidate], question: Question, live_checks: LiveChecks) -> list[list[Cluster]]:
-    """For each candidate the clusters that it is, as in the JSON of `scan`, paths as bytes.
+@dataclass(slots=True)
+class LookedAt:
+    """A cluster in which nobody has measured yet how far the files are from the kept one; see `measured`."""
+
+    cluster: Cluster
+    pictures: list[int]  # of each file; empty once it was measured
+
+
+def look_at(
+    candidates: Sequence[ClusterCandidate], question: Question, live_checks: LiveChecks
+) -> list[list[LookedAt]]:
+    """For each candidate the clusters that it is.
 
     A file that is not there is left out, and joins nothing: there may be several clusters, or none. The files joined
     do not depend on the order in which they were indexed, and neither does anything else here.
     """
-    parts = [
-        [_Part.of(files, candidate, question) for files in _files_of_parts(candidate, question, live_checks)]
+    return [
+        [
+            _looked_at(_Part.of(files, candidate, question), question, live_checks)
+            for files in _files_of_parts(candidate, question, live_checks)
+        ]
         for candidate in candidates
     ]
-    pairs = sorted(set().union(*(part.pairs() for some in parts for part in some)))
+
+
+def measured(found: Sequence[LookedAt], question: Question, live_checks: LiveChecks) -> list[Cluster]:
+    """The clusters as in the JSON of `scan`, paths as bytes, each measured once: many are looked at to show a few."""
+    new = [one for one in found if one.pictures]
+    pairs = sorted({(one.pictures[0], other) for one in new for other in one.pictures[1:]})
     values = dict(zip(pairs, _measured(pairs, question, live_checks), strict=True))
-    return [[_cluster(part, values, question, live_checks) for part in some] for some in parts]
+    for one in new:
+        for row, picture in zip(one.cluster["files"][1:], one.pictures[1:], strict=True):
+            _set_values(row, values[one.pictures[0], picture], question)
+        one.pictures = []
+    return [one.cluster for one in found]
+
+
+def _set_values(row: ClusterFile, value: Measured, question: Question) -> None:
+    row["mse"], row["structure"], row["turn"], row["mirrored"] = value[:4]
+    if question.measure == "custom":
+        row["custom"] = value.custom if isfinite(value.custom) else None
 
 
 class _Part(NamedTuple):
@@ -97,11 +125,6 @@ class _Part(NamedTuple):
     def of(cls, files: list[Copy], candidate: ClusterCandidate, question: Question) -> "_Part":
         found = Looks(candidate.looks, mirrored=question.mirrored, without_proof=candidate.without_proof)
         return cls(keep_order(files, found.nearer()), found)
-
-    def pairs(self) -> set[Pair]:
-        """The kept picture with each other one."""
-        kept = self.files[0].copy.picture_id
-        return {(kept, file.copy.picture_id) for file in self.files[1:]}
 
 
 def _files_of_parts(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
@@ -176,17 +199,16 @@ def _connected(pictures: set[int], matches: Iterable[Pair]) -> list[set[int]]:
     return list({id(part): part for part in part_of.values()}.values())
 
 
-def _cluster(part: _Part, values: dict[Pair, Measured], question: Question, live_checks: LiveChecks) -> Cluster:
+def _looked_at(part: _Part, question: Question, live_checks: LiveChecks) -> LookedAt:
     copies = [file.copy for file in part.files]
     kept = copies[0]
     other_names = live_checks.other_names(copies)
     going = may_go(copies, other_names, part.looks)
     rows: list[ClusterFile] = []
     for (copy, reason), other, goes in zip(part.files, other_names, going, strict=True):
-        measured = ITSELF if copy is kept else values[kept.picture_id, copy.picture_id]
         told = part.looks.told(kept, copy)
         row: ClusterFile = {
-            **found_file(copy, measured, told.verdict),
+            **found_file(copy, ITSELF, told.verdict),
             "confirmed": told.confirmed,
             "same_file_as": None if other is None else copies[other.place].path,
             "damaged": copy.damaged,
@@ -195,14 +217,15 @@ def _cluster(part: _Part, values: dict[Pair, Measured], question: Question, live
             "reason": reason if other is None else _named_reason(other),
         }
         if question.measure == "custom":
-            row["custom"] = measured.custom if isfinite(measured.custom) else None
+            row["custom"] = ITSELF.custom
         rows.append(row)
     freed = [row["bytes"] for row, other in zip(rows, other_names, strict=True) if row["may_go"] and other is None]
-    return {
+    cluster: Cluster = {
         "id": min(copy.content_digest for copy in copies).hex()[:16],
         "reclaimable_bytes": sum(freed),
         "files": rows,
     }
+    return LookedAt(cluster, [copy.picture_id for copy in copies])
 
 
 def _named_reason(other: OtherName) -> str:

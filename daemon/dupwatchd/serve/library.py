@@ -16,7 +16,7 @@ from dupwatchd.db import answers
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.db.connection import Database
 from dupwatchd.model import Verdict
-from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, look_at
+from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, look_at, measured
 from dupwatchd.serve.columns import Columns, Whole, load_columns
 from dupwatchd.serve.ranking import Candidates, RankedClusters, candidates, further_groups
 from dupwatchd.serve.results import Cluster, NotLookedAt
@@ -77,11 +77,12 @@ class Library:
         with ranked.lock:
             clusters = self._clusters_of(ranked, database, question)
             found = clusters.candidates
-            return clusters.page(
+            total, page = clusters.page(
                 lambda some: look_at(self._with_files(database, question, found, some), question, live_checks),
                 limit,
                 offset,
             )
+            return total, measured(page, question, live_checks)
 
     def further_groups(self, database: Database, question: Question) -> dict[Verdict, int]:
         """How many groups there would be beyond those of the answer, by the verdict that would be asked for as well.

@@ -34,12 +34,11 @@ from numpy.typing import NDArray
 
 from dupwatchd.components import components
 from dupwatchd.model import Verdict
-from dupwatchd.serve.clusters import Question
+from dupwatchd.serve.clusters import LookedAt, Question
 from dupwatchd.serve.columns import Columns, Units, Whole
 from dupwatchd.serve.keep import SMALL, ranks_if_made_smaller
-from dupwatchd.serve.results import Cluster
 
-LookAt = Callable[[Whole], Sequence[Sequence[Cluster]]]  # candidates → for each the clusters that it is
+LookAt = Callable[[Whole], Sequence[Sequence[LookedAt]]]  # candidates → for each the clusters that it is
 
 _LOOK_AT_LEAST = 16  # clusters at once; as much again goes into finding them among all units
 _LOOK_AT_MOST = 4096  # about 15 MB of paths and figures
@@ -152,11 +151,11 @@ class RankedClusters:
     def _start(self) -> None:
         self._total = len(self.candidates.cluster)
         self._looked_at = 0
-        self._waiting: list[tuple[int, str, bytes, Cluster]] = []  # a heap: looked at, place not yet certain
-        self._certain: list[Cluster] = []  # in their places, but for the first ones
+        self._waiting: list[tuple[int, str, bytes, LookedAt]] = []  # a heap: looked at, place not yet certain
+        self._certain: list[LookedAt] = []  # in their places, but for the first ones
         self._forgotten = 0
 
-    def page(self, look_at: LookAt, limit: int | None, offset: int) -> tuple[int, list[Cluster]]:
+    def page(self, look_at: LookAt, limit: int | None, offset: int) -> tuple[int, list[LookedAt]]:
         """How many clusters there are, as far as is known by now, and ``limit`` of them (None: all) from ``offset``."""
         if offset < self._forgotten:
             self._start()
@@ -164,7 +163,7 @@ class RankedClusters:
         tried = 0
         while self._known() < end and self._looked_at < len(self.candidates.cluster):
             # Most often few more than asked for are enough; where bounds say little, all may have to be looked at.
-            batch = min(max(end - self._known(), tried // 2, _LOOK_AT_LEAST), _LOOK_AT_MOST)
+            batch = min(max(end - self._known(), tried // 4, _LOOK_AT_LEAST), _LOOK_AT_MOST)
             self._look_at(look_at, batch)
             self._forget(offset)
             tried += batch
@@ -180,9 +179,10 @@ class RankedClusters:
         some = self.candidates.cluster[self._looked_at : self._looked_at + batch]
         for clusters in look_at(some):
             self._total += len(clusters) - 1
-            for cluster in clusters:
+            for one in clusters:
+                cluster = one.cluster
                 key = (-cluster["reclaimable_bytes"], cluster["id"], cluster["files"][0]["path"])
-                heappush(self._waiting, (*key, cluster))
+                heappush(self._waiting, (*key, one))
         self._looked_at += len(some)
         before = self._first_unknown()
         while self._waiting and self._waiting[0][:2] < before:

@@ -21,6 +21,8 @@ _BLOCK_PX = 16  # that detail is told for
 
 OUTSIDE = -1e4  # stands for what lies beyond a source
 
+_AROUND = np.ones((3, 3), np.uint8)
+
 cv2.setNumThreads(1)
 
 
@@ -89,6 +91,16 @@ def box_deviation(plane: Floats, side_px: int) -> Floats:
     return root(squares - mean * mean)
 
 
+def deviation(plane: Plane) -> float:
+    """The deviation of the whole plane (H, W)."""
+    return float(cv2.meanStdDev(plane)[1][0, 0])
+
+
+def difference(plane: Floats, other: Floats) -> Floats:
+    """How far each pixel is from that of the other plane."""
+    return cast("Floats", cv2.absdiff(plane, other))
+
+
 def root(plane: Floats) -> Floats:
     """The square root, and zero of what rounding made less than nothing; overwrites the plane."""
     return cast("Floats", cv2.sqrt(np.maximum(plane, np.float32(0), out=plane), dst=plane))
@@ -96,7 +108,7 @@ def root(plane: Floats) -> Floats:
 
 def range_around(plane: Plane) -> Plane:
     """The largest less the smallest of the nine pixels around each."""
-    return cast("Plane", cv2.morphologyEx(plane, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
+    return cast("Plane", cv2.morphologyEx(plane, cv2.MORPH_GRADIENT, _AROUND))
 
 
 def spread(plane: Floats, reach_px: int) -> Floats:

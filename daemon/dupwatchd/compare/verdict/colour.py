@@ -79,13 +79,12 @@ def _fitted(known: Floats, wanted: Floats, light: Floats) -> tuple[float, float,
     flat = wanted.reshape(2, -1)
     step = max(1, light.size // _SAMPLES)
     some, its = np.ascontiguousarray(terms[:, ::step]), np.ascontiguousarray(flat[:, ::step])
-    weights = np.ones(some.shape[1], np.float32)
-    for _ in range(_ROUNDS):
-        found = _solved(some, its, weights)
+    found = _solved(some, its, np.ones(some.shape[1], np.float32))
+    for _ in range(_ROUNDS - 1):
         off = its - found @ some
         error = np.hypot(off[0], off[1])
         scale = 2 * max(_OWN_NOISE, float(np.partition(error, len(error) // 2)[len(error) // 2]))
-        weights = 1 / (1 + np.square(error * np.float32(1 / scale)))
+        found = _solved(some, its, 1 / (1 + np.square(error * np.float32(1 / scale))))
     turned = float(np.degrees(np.arctan2(found[1, 0] - found[0, 1], found[0, 0] + found[1, 1])))
     off = flat - found @ terms
     around = levels.root(levels.box_mean(np.square(off).sum(axis=0).reshape(light.shape), 3))
@@ -99,5 +98,5 @@ def _solved(terms: Floats, wanted: Floats, weights: Floats) -> Floats:
     """Weighted least squares of (K, N) by (T, N) terms, with little weight on large factors: (K, T)."""
     weighted = terms * weights
     normal = (weighted @ terms.T).astype(np.float64)
-    normal[np.diag_indices(len(normal))] += 1e-3 * terms.shape[1]
+    normal.reshape(-1)[:: len(normal) + 1] += 1e-3 * terms.shape[1]
     return np.linalg.solve(normal, (weighted @ wanted.T).astype(np.float64)).T.astype(np.float32)

@@ -42,15 +42,20 @@ def whole_onto_whole(source: Levels | Floats, target: Levels | Floats) -> Map:
 
 def joined(*maps: Map) -> Map:
     """The map that makes the last one's step first."""
-    result = np.eye(3)
-    for map_ in maps:
-        result = result @ np.vstack([map_, [0, 0, 1]])
-    return result[:2]
+    result, *others = maps
+    for map_ in others:
+        moved = result[:, :2] @ map_
+        moved[:, 2] += result[:, 2]
+        result = moved
+    return result
 
 
 def inverse(map_: Map) -> Map:
     """The map from the source to the target."""
-    return joined(np.linalg.inv(np.vstack([map_, [0, 0, 1]]))[:2])
+    (a, b, x), (c, d, y) = map_.tolist()
+    area = a * d - b * c
+    a, b, c, d = d / area, -b / area, -c / area, a / area
+    return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]])
 
 
 def register(source: Levels, target: Levels, sides_px: tuple[int, ...]) -> Map:
@@ -120,8 +125,9 @@ class _Pair(NamedTuple):
             residual, weights = fit
             weighted = slopes * weights
             normal = (weighted @ slopes.T).astype(np.float64)
-            normal[np.diag_indices(6)] *= 1.0001
-            normal[np.diag_indices(6)] += 1e-3
+            diagonal = normal.reshape(-1)[::7]
+            diagonal *= 1.0001
+            diagonal += 1e-3
             step = cast("Map", np.linalg.solve(normal, (weighted @ residual).astype(np.float64)).reshape(2, 3))
             map_ = joined(map_, inverse(_OUTLINES + step))
             if not 1 / _MOST_STRETCH < np.linalg.det(map_[:, :2]) < _MOST_STRETCH:

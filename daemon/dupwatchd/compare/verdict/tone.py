@@ -5,6 +5,7 @@ of the samples, not those that a caption or a sticker changed. Luma may also dep
 warmer or turned to grey with other weights is the same photo.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +17,7 @@ from dupwatchd.pixels.levels import Floats, Levels
 
 _BIN = 8  # grey levels a bin
 _BINS = 256 // _BIN
+_TONES = np.arange(256)
 _FEWEST = 6  # samples a bin needs to have a say
 # Where nothing is clipped, tones rise at least so steeply: else a caption could vanish in a curve that is flat there.
 _LEAST_SLOPE = 0.35
@@ -110,15 +112,17 @@ def _fit_luma(source: Samples, target: Samples) -> LumaTone:
     x, y = source.luma.astype(np.float32), target.luma.astype(np.float32)
     blues, reds = source.blue.astype(np.float32) - 128, source.red.astype(np.float32) - 128
     bins = (source.luma // _BIN).astype(np.intp)
+    often = _often(bins)
     weights = np.ones(len(x), np.float32)
     by_blue = by_red = 0.0
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         rest = y - by_blue * blues - by_red * reds
-        curve = _rising(bins, x, rest, weights)
-        residual = y - curve[source.luma]
+        curve = _rising(bins, often, x, rest, weights)
+        residual = y - curve.take(source.luma)
         by_blue, by_red = _colour_slopes(bins, blues, reds, residual, weights)
         error = np.abs(residual - by_blue * blues - by_red * reds)
-        weights = _weights(error)
+        if number < _ROUNDS - 1:
+            weights = _weights(error)
     return LumaTone(curve, by_blue, by_red, _misfit(error, y), _rise(curve, source.luma))
 
 
@@ -126,14 +130,16 @@ def _fit_channels(source: Samples, target: Samples) -> ChannelTone | None:
     """None if the channels change too differently for one picture: that is another colour."""
     given, wanted = source.channels(), target.channels().astype(np.float32)
     y = target.luma.astype(np.float32)
-    bins = (given // _BIN).astype(np.intp)
+    x, bins = given.astype(np.float32), (given // _BIN).astype(np.intp)
+    often = [_often(one) for one in bins]
     weights = np.ones(len(y), np.float32)
-    for _ in range(_ROUNDS):
-        curves = [_rising(bins[c], given[c].astype(np.float32), wanted[c], weights) for c in range(3)]
-        error = np.abs(_mixed([curve[one] for curve, one in zip(curves, given, strict=True)]) - y)
-        weights = _weights(error)
+    for number in range(_ROUNDS):
+        curves = [_rising(bins[c], often[c], x[c], wanted[c], weights) for c in range(3)]
+        error = np.abs(_mixed([curve.take(one) for curve, one in zip(curves, given, strict=True)]) - y)
+        if number < _ROUNDS - 1:
+            weights = _weights(error)
     for one, curve in zip(given, curves, strict=True):
-        low, high = int(_part(one, 0.02)), int(_part(one, 0.98))
+        low, high = map(int, _parts(one, 0.02, 0.98))
         if max(np.abs(curve - other)[low : high + 1].max() for other in curves) > _MOST_APART:
             return None
     rise = max(_rise(curve, one) for curve, one in zip(curves, given, strict=True))
@@ -158,33 +164,39 @@ def _mixed(channels: list[Floats]) -> Floats:
 
 def _weights(error: Floats) -> Floats:
     """What most places are off by counts in full."""
-    scale = max(2.0, 2.5 * _part(error, 0.5))
+    scale = max(2.0, 2.5 * _parts(error, 0.5)[0])
     weights: Floats = 1 / (1 + np.square(error * np.float32(1 / scale)))
     return weights
 
 
 def _misfit(error: Floats, wanted: Floats) -> float:
-    return sum(_part(error, share) for share in (0.5, 0.9, 0.98)) / max(4.0, float(wanted.std()))
+    return sum(_parts(error, 0.5, 0.9, 0.98)) / max(4.0, float(wanted.std()))
 
 
 def _rise(curve: Floats, levels: Levels) -> float:
-    low, high = int(_part(levels, 0.01)), int(_part(levels, 0.99))
-    return float(np.abs(curve - np.arange(256))[low : high + 1].max())
+    low, high = map(int, _parts(levels, 0.01, 0.99))
+    return float(np.abs(curve - _TONES)[low : high + 1].max())
 
 
-def _part(values: NDArray[np.float32] | Levels, share: float) -> float:
-    """The value that this share of all is below."""
-    place = int(share * len(values))
-    return float(np.partition(values, place)[place])
+def _parts(values: NDArray[np.float32] | Levels, *shares: float) -> list[float]:
+    """The values that these shares of all are below."""
+    places = [int(share * len(values)) for share in shares]
+    ordered = np.partition(values, places)
+    return [float(ordered[place]) for place in places]
 
 
-def _rising(bins: NDArray[np.intp], x: Floats, y: Floats, weights: Floats) -> Floats:
+def _often(bins: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which bins have a say: (_BINS,)."""
+    return np.bincount(bins, minlength=_BINS) >= _FEWEST
+
+
+def _rising(bins: NDArray[np.intp], often: NDArray[np.bool_], x: Floats, y: Floats, weights: Floats) -> Floats:
     """The curve through the weighted means of the bins that rises, continued straight beyond them: (256,)."""
     total = np.bincount(bins, weights, _BINS)
-    used = np.flatnonzero((np.bincount(bins, minlength=_BINS) >= _FEWEST) & (total > 0.1 * _FEWEST))
+    used = np.flatnonzero(often & (total > 0.1 * _FEWEST))
     if len(used) < 2:
         change = float((weights @ (y - x)) / weights.sum())
-        moved: Floats = np.clip(np.arange(256) + change, 0, 255).astype(np.float32)
+        moved: Floats = np.clip(_TONES + change, 0, 255).astype(np.float32)
         return moved
     total = total[used]
     at = np.bincount(bins, weights * x, _BINS)[used] / total
@@ -194,22 +206,23 @@ def _rising(bins: NDArray[np.intp], x: Floats, y: Floats, weights: Floats) -> Fl
     if free.any() and not free.all():
         lean = np.where(free, np.interp(np.arange(len(at)), np.flatnonzero(~free), lean[~free]), lean)
     to = _pooled(to - lean, total) + lean
-    tones = np.arange(256)
-    curve = np.interp(tones, at, to)
+    curve = np.interp(_TONES, at, to)
     few = min(3, len(at) - 1)
-    below, above = tones < at[0], tones > at[-1]
-    curve[below] = to[0] + (tones[below] - at[0]) * _slope(at, to, 0, few)
-    curve[above] = to[-1] + (tones[above] - at[-1]) * _slope(at, to, -1 - few, -1)
-    return np.clip(curve, 0, 255).astype(np.float32)
+    below, above = _TONES[: math.ceil(at[0])], _TONES[math.floor(at[-1]) + 1 :]
+    curve[: len(below)] = to[0] + (below - at[0]) * _slope(at, to, 0, few)
+    curve[256 - len(above) :] = to[-1] + (above - at[-1]) * _slope(at, to, -1 - few, -1)
+    return np.minimum(np.maximum(curve, 0), 255).astype(np.float32)
 
 
 def _slope(at: NDArray[np.float64], to: NDArray[np.float64], first: int, last: int) -> float:
     run = at[last] - at[first]
-    return float(np.clip((to[last] - to[first]) / run, 0.4, 2.5)) if run > _BIN else 1.0
+    return min(2.5, max(0.4, float((to[last] - to[first]) / run))) if run > _BIN else 1.0
 
 
 def _pooled(values: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
     """The nearest values that never fall, by pooling neighbours that do."""
+    if (values[1:] >= values[:-1]).all():
+        return values
     pools: list[tuple[float, float, int]] = []
     for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
         size = 1

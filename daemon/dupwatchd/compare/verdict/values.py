@@ -69,8 +69,9 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
     seen, wanted, rise = _in_one_tone(first, second, source.chroma, target.chroma, lens.samples)
     score, spread, unrest = 0.0, 0.0, 0.0
     likeness: list[Floats] = []
-    gain = min(_GAIN[1], max(1.0, _GAIN[0] / max(6.0, float(wanted.std()))))
-    apart = _median(_some(np.abs(seen - wanted))) / max(4.0, float(wanted.std()))
+    deviation = levels.deviation(wanted)
+    gain = min(_GAIN[1], max(1.0, _GAIN[0] / max(6.0, deviation)))
+    apart = _median(np.abs(_some(seen) - _some(wanted))) / max(4.0, deviation)
     for halving in range(lens.sizes):
         if halving:
             seen, wanted = levels.halved(seen), levels.halved(wanted)
@@ -89,7 +90,7 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
             where = (unlike > _HALF_ANOTHER) & (structure > _SHAPED)
             likeness.append(_likeness(seen, wanted, structures)[where])
     alike = _share_alike(likeness)
-    contrast = float(source.luma.std()), float(target.luma.std())
+    contrast = levels.deviation(source.luma), levels.deviation(target.luma)
     return Differences(
         score=min(9999, round(100 * score)),
         shapes=round(1000 * alike),
@@ -150,14 +151,16 @@ def _misfit(texture: Floats, other: Floats) -> float:
     """What most places are off by, whatever the contrast, as a share of the texture."""
     gain = float(texture @ other) / max(1.0, float(other @ other))
     off = np.abs(texture - np.float32(gain) * other)
-    most = np.partition(off, int(0.9 * len(off)))[int(0.9 * len(off))]
+    place = int(0.9 * len(off))
+    most = np.partition(off, place)[place]
     return float(np.minimum(off, most).mean() / (np.abs(texture).mean() + _LEAST_DETAIL))
 
 
 def _ratio(detail: Floats, other: Floats) -> float:
     """How much more of it one has than the other, where both have some; what only one shows has no say."""
     least = np.minimum(detail, other)
-    both = least >= np.partition(least, int(_PLAIN * least.size))[int(_PLAIN * least.size)]
+    place = int(_PLAIN * least.size)
+    both = least >= np.partition(least, place)[place]
     return _median((detail[both] + _LEAST_DETAIL) / (other[both] + _LEAST_DETAIL))
 
 
@@ -187,23 +190,33 @@ def _left_over(seen: Floats, wanted: Floats, halving: int) -> tuple[Floats, tupl
     """What differs around each place beyond a small shift, and the deviation of luma around it in both."""
     shift = np.float32(0.5 * _SHIFT_PX[min(halving, 1)])
     slope = np.maximum(levels.range_around(seen), levels.range_around(wanted))
-    rest = np.maximum(np.abs(seen - wanted) - shift * slope, np.float32(0))
-    error = levels.root(levels.box_mean(rest * rest, 5))
+    rest = levels.difference(seen, wanted)
+    slope *= shift
+    rest -= slope
+    np.maximum(rest, np.float32(0), out=rest)
+    rest *= rest
+    error = levels.root(levels.box_mean(rest, 5))
     return error, (levels.box_deviation(seen, 11), levels.box_deviation(wanted, 11))
 
 
 def _unlike(error: Floats, structure: Floats, halving: int, gain: float) -> Floats:
     """How far each place counts as another, 1 being just so."""
     some, its = _some(error), _some(structure)
-    ordered = np.sort(its)
-    flat = some[its <= max(3.0, ordered[int(0.4 * len(its))])]
-    busy = its >= max(6.0, ordered[int(0.6 * len(its))])
-    noise = np.float32(np.clip(_median(flat), 0.3, 5.0))
+    calm, restless = int(0.4 * len(its)), int(0.6 * len(its))
+    ordered = np.partition(its, (calm, restless))
+    flat = some[its <= max(3.0, ordered[calm])]
+    busy = its >= max(6.0, ordered[restless])
+    noise = np.float32(min(5.0, max(0.3, _median(flat))))
     share = _median(some[busy] / its[busy]) if np.count_nonzero(busy) > _FEWEST else 0.02
     own = np.float32(min(_BUSY_NOISE[halving], max(0.01, share)))
-    against_noise = error / (np.float32(_NOISE) * np.sqrt(noise * noise + np.square(own * structure)))
-    against_structure = error / (np.float32(_STRUCTURE) * (structure + np.float32(2)))
-    unlike: Floats = np.minimum(np.minimum(against_noise, against_structure), error * np.float32(gain / _VISIBLE))
+    by_noise = np.square(own * structure)
+    by_noise += noise * noise
+    np.sqrt(by_noise, out=by_noise)
+    by_noise *= np.float32(_NOISE)
+    by_structure = structure + np.float32(2)
+    by_structure *= np.float32(_STRUCTURE)
+    unlike: Floats = error / np.maximum(by_noise, by_structure, out=by_noise)
+    np.minimum(unlike, error * np.float32(gain / _VISIBLE), out=unlike)
     return unlike
 
 

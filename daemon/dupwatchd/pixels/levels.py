@@ -141,11 +141,10 @@ def calm_beside_strokes(luma: Levels, stroke_levels: int, calm_levels: int, reac
     Both are told by the range of luma in the nine pixels around.
     """
     ranges = range_around(luma)
-    strokes = (ranges >= stroke_levels).astype(np.uint8)
-    near = cv2.dilate(strokes, np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)) > 0
-    count = int(np.count_nonzero(near))
-    calm = int(np.count_nonzero(near & (ranges <= calm_levels)))
-    return 1000 * int(np.count_nonzero(strokes)) // strokes.size, 1000 * calm // max(1, count)
+    strokes = (ranges >= stroke_levels).view(np.uint8)
+    near = cast("Levels", cv2.dilate(strokes, np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)))
+    calm = cv2.countNonZero(near & (ranges <= calm_levels).view(np.uint8))
+    return 1000 * cv2.countNonZero(strokes) // strokes.size, 1000 * calm // max(1, cv2.countNonZero(near))
 
 
 def lost_strokes(luma: Levels, size: Size, blur_px: float) -> int:

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
+from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of_name
 
 STDIN = b"-"
 _WANTED = IMAGE_SUFFIXES | RAW_SUFFIXES  # below folders; of files that are named one by one any suffix will do
@@ -43,10 +43,14 @@ def _pictures_below(folder: bytes) -> Iterator[AskedFile]:
         folders.sort()
         for name in sorted(names):
             path = os.path.join(parent, name)
-            if os.path.splitext(name)[1].lower() in _WANTED and _is_regular(path):
+            if _suffix(name) in _WANTED and _is_regular(path):
                 yield AskedFile(path)
         yield from _failures(unreadable)
     yield from _failures(unreadable)
+
+
+def _suffix(name: bytes) -> bytes:
+    return os.fsencode(suffix_of_name(os.fsdecode(name)))
 
 
 def _failures(unreadable: list[OSError]) -> Iterator[AskedFile]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypedDict
 
 from dupwatch.client import Client
 from dupwatch.errors import RequestFailedError
+from dupwatch.suffixes import suffix_of_name
 from dupwatch.wire import COMMANDS, PIECE_BYTES_MAX
 
 FIND_SECONDS = 120.0  # for the other pictures of a busy service, and for decoding this one
@@ -94,10 +95,7 @@ def _sent(client: Client, stream: SeekableFile, suffix: str | None, question: Qu
 
 def suffix_of(path: bytes) -> str | None:
     """The suffix of a file's name, by which some formats are known; None if it can be none of a picture."""
-    try:
-        suffix = os.path.splitext(path)[1].decode("ascii")
-    except UnicodeDecodeError:
-        return None
+    suffix = suffix_of_name(os.fsdecode(os.path.basename(path)))
     pattern = COMMANDS["find"]["suffix"].pattern
     return suffix if pattern is not None and pattern.fullmatch(suffix) else None
 

@@ -1,4 +1,6 @@
-"""The suffixes that a picture may have, in lower case with their dot; the client and the service share them.
+"""The suffixes that a picture may have, in lower case with their dot, and how one is found in a name.
+
+The client and the service share them.
 
 What they mean for the service, such as that a file claims to be a picture, is in `dupwatchd.suffixes`.
 
@@ -14,3 +16,16 @@ RAW_SUFFIXES = frozenset(
     b".3fr .ari .arw .bay .cap .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mdc .mef .mos .mrw .nef .nrw"
     b" .orf .pef .ptx .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
+
+
+def suffix_of_name(name: str) -> str:
+    """The lower-case suffix of a file's name with its dot, or nothing.
+
+    A number at the end does not count if a suffix stands before it: wget, for one, saves a second `a.jpg` as `a.jpg.1`.
+    """
+    dot = name.rfind(".")
+    if dot > 1 and name[dot + 1 :].isdecimal():
+        before = name.rfind(".", 1, dot)
+        if before > 0:
+            return name[before:dot].lower()
+    return name[dot:].lower() if dot > 0 else ""

@@ -1,13 +1,13 @@
 """What the suffix of a path promises, for the service; the suffixes themselves are those of `dupwatch.suffixes`."""
 
-from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
+import os
+
+from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of_name
 
 
 def suffix(path: bytes) -> bytes:
-    """The lower-case suffix of a path with its dot, or nothing."""
-    name = path[path.rfind(b"/") + 1 :]
-    dot = name.rfind(b".")
-    return name[dot:].lower() if dot > 0 else b""
+    """The lower-case suffix of a path with its dot, or nothing; a number behind it does not count."""
+    return os.fsencode(suffix_of_name(os.fsdecode(path[path.rfind(b"/") + 1 :])))
 
 
 def claims_to_be_a_picture(path: bytes) -> bool:

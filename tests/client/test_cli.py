@@ -214,11 +214,11 @@ def test_find_takes_folders_and_lists_and_sums_up(dupwatch: Dupwatch, tmp_path: 
     below.mkdir(parents=True)
     (below / "KNOWN.JPG").write_bytes(KNOWN)
     (below / "new.heic").write_bytes(b"else")
-    (below / "broken.tif").write_bytes(b"text")
+    (below / "broken.tif.1").write_bytes(b"text")
     (below / "notes.txt").write_bytes(KNOWN)
     (below / "link.jpg").symlink_to(below / "KNOWN.JPG")
     (below / "up").symlink_to(tmp_path)
-    names = ["KNOWN.JPG", "broken.tif", "new.heic"]
+    names = ["KNOWN.JPG", "broken.tif.1", "new.heic"]
     by_folder = dupwatch("find", "--json", tmp_path / "card")
     files = json.loads(by_folder.stdout)["files"]
     assert [os.path.basename(file["path"]) for file in files] == names

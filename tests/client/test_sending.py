@@ -118,8 +118,9 @@ class Meddled(io.RawIOBase):
 
 @pytest.mark.parametrize(
     ("path", "suffix"),
-    [(b"/a/b.tga", ".tga"), (b"b.NEF", ".NEF"), (b"b", None), (b".tga", None), (b"b.\xff", None), (b"b.a b", None),
-     (b"b.", None), (b"b.tar.gz", ".gz"), (b"b." + b"x" * 16, None)],
+    [(b"/a/b.tga", ".tga"), (b"b.NEF", ".nef"), (b"b", None), (b".tga", None), (b"b.\xff", None), (b"b.a b", None),
+     (b"b.", None), (b"b.tar.gz", ".gz"), (b"b." + b"x" * 16, None),
+     (b"b.tga.1", ".tga"), (b"b.2024", ".2024"), (b".tga.1", ".1")],
 )  # fmt: skip
 def test_the_suffix_of_a_name_is_sent_if_it_can_be_one(path: bytes, suffix: str | None) -> None:
     assert suffix_of(path) == suffix

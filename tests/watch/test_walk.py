@@ -5,7 +5,7 @@ import pytest
 
 from dupwatch.suffixes import IMAGE_SUFFIXES
 from dupwatchd.watch.ignore import DEFAULT_IGNORE
-from dupwatchd.watch.walk import Listing, WalkRules, walk
+from dupwatchd.watch.walk import Listing, WalkRules, stamped_files, walk
 
 
 def rules(*ignore: str, left_out: frozenset[bytes] = frozenset()) -> WalkRules:
@@ -32,6 +32,16 @@ def test_pictures_are_found_at_any_depth_and_other_files_are_not(tmp_path: Path)
     touch(tmp_path / "notes.txt")
     touch(tmp_path / "b" / "film.mp4")
     assert found(tmp_path) == {str(path) for path in wanted}
+
+
+def test_a_number_behind_the_suffix_does_not_hide_a_picture(tmp_path: Path) -> None:
+    wanted = {touch(tmp_path / name) for name in ("a.jpg.1", "A.JPG.12", "b/a.jpg", "b/2024")}
+    for other in ("notes.txt.1", "system.log.2", "1.2", "a.jpg.1.bak", "v1.2.3"):
+        touch(tmp_path / other)
+    assert found(tmp_path) == {str(path) for path in wanted}
+    handed_on = stamped_files(os.fsencode(tmp_path), [b"a.jpg.1", b"notes.txt.1"], os.fsencode(tmp_path), rules())
+    assert handed_on is not None
+    assert [entry[0] for entry in handed_on[2]] == [b"a.jpg.1"]
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,10 @@ def outside(tmp_path: Path) -> Path:
 def test_files_made_changed_renamed_and_deleted(index: Index) -> None:
     root = index.root
     write(root / "new.jpg")
+    write(root / "new.jpg.1")
     write(root / "old" / "b.jpg")
     index.catch_up()
+    assert os.fsencode(root / "new.jpg.1") in index.known
     write(root / "new.jpg", b"longer")
     (root / "old" / "b.jpg").rename(root / "old" / "deep" / "c.jpg")
     index.catch_up()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
+from dupwatch.suffixes import suffix_of_name
 from dupwatchd.model import within_int64
 from dupwatchd.watch.ignore import IgnoredNames
 
@@ -147,7 +148,7 @@ def stamped_files(
     try:
         device = os.fstat(descriptor).st_dev
         for name in names:
-            if _suffix(os.fsdecode(name)) not in rules.suffixes_as_text:
+            if suffix_of_name(os.fsdecode(name)) not in rules.suffixes_as_text:
                 continue
             if rules.ignored.covers(name, (prefix + name)[skip:]):
                 continue
@@ -197,7 +198,9 @@ def _list_folder(path: bytes, suffixes: frozenset[str]) -> tuple[int, list[_Seen
 def _stamped(entries: list["os.DirEntry[str]"], suffixes: frozenset[str]) -> list[_Seen]:
     """The files with one of the suffixes; comprehensions, as this is most of what a scan without news does."""
     wanted = [
-        entry for entry in entries if entry.name[entry.name.rfind(".") :] in suffixes or _suffix(entry.name) in suffixes
+        entry
+        for entry in entries
+        if entry.name[entry.name.rfind(".") :] in suffixes or suffix_of_name(entry.name) in suffixes
     ]
     try:
         return [
@@ -215,11 +218,6 @@ def _is_there(entry: "os.DirEntry[str]") -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _suffix(name: str) -> str:
-    dot = name.rfind(".")
-    return name[dot:].lower() if dot > 0 else ""
 
 
 def _digest(seen: list[_Seen], inodes_are_stable: bool, root: bytes, rules: WalkRules) -> bytes:

@@ -50,7 +50,7 @@ class Curve:
 
     def needed_kinds(self) -> list[str]:
         """Kinds with the strict bound."""
-        return [kind for kind in self.copies if evaluate.bound_of(kind, mirrored=self.mirrored) == evaluate.RECALL]
+        return [kind for kind in self.copies if evaluate.must_be_near(kind, mirrored=self.mirrored)]
 
     def mean_recall(self, threshold: float) -> float:
         return float(np.mean([self.recall(kind, threshold) for kind in self.needed_kinds()]))

@@ -8,13 +8,14 @@ index of the scan holds it: not the one beside the kept file, and not whether ot
 
 A group is wrong if it holds files of different pictures; look-alikes, zooms and shifted crops count as different,
 bursts are not scored. The kept file is right if it is the original or equal to it byte by byte; groups count that hold
-the original. With `--kept` that share has to reach 0.99: for sets whose originals say which camera took them.
+the original. Of the originals whose metadata name their camera 0.99 have to be kept; of the others it is shown.
 
 Exit status 1: a bound is broken (verdicts of each set by kind, no wrong group, the kept file).
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ from tests.bench.truth import Label, LabelledSet
 from dupwatchd.model import Verdict
 
 RECALL = 0.99
-KEPT = 0.99  # share of groups that keep the original, in sets with camera metadata
+KEPT = 0.99  # share of groups that keep the original, of those whose original names its camera
 CALLED_CHANGED = 0.01  # at most this share of plain copies is called retouched or recoloured
 VERDICTS = [*(verdict.value for verdict in Verdict), NOT_LOOKED_AT, NOT_MATCHED]
 
@@ -93,15 +94,11 @@ class Findings:
 
 @dataclass(slots=True)
 class Kept:
-    """How often the original, or a file equal to it, is the one that is kept."""
+    """How often the original, or a file equal to it, is the one that is kept; of groups that hold an original."""
 
-    original: int = 0
-    others: list[tuple[Label, Label, str]] = field(default_factory=list)  # original, the kept one, the reason told
-
-    @property
-    def groups(self) -> int:
-        """Groups that hold an original."""
-        return self.original + len(self.others)
+    groups: Counter[bool] = field(default_factory=Counter)  # True: the original says which camera took it
+    right: Counter[bool] = field(default_factory=Counter)
+    wrong: list[tuple[Label, Label, str]] = field(default_factory=list)  # original, the kept one, the reason told
 
 
 def main() -> int:
@@ -191,10 +188,12 @@ def _kept(labelled: LabelledSet, document: dict[str, Any], looks: StoredLooks) -
         first = next(file for file in cluster["files"] if file["keep"])
         if original is None or first["path"] not in labelled.labels:
             continue
+        camera = looks.says_its_camera(original.path)
+        kept.groups[camera] += 1
         if first["path"] == original.path or looks.equal_bytes(first["path"], original.path):
-            kept.original += 1
+            kept.right[camera] += 1
         else:
-            kept.others.append((original, labelled.labels[first["path"]], first["reason"]))
+            kept.wrong.append((original, labelled.labels[first["path"]], first["reason"]))
     return kept
 
 
@@ -211,8 +210,9 @@ def show(report: Report, all_findings: list[Findings], asked: argparse.Namespace
         broken += _show_bounds(report, generated, mirrored=asked.mirrored)
         _show_verdicts(report, [findings.verdicts for findings in generated])
         broken += _show_called_changed(report, generated)
-        report.heading("Negatives beside the original they were cut from")
-        _show_verdicts(report, [findings.different for findings in generated])
+        if any(findings.different for findings in generated):
+            report.heading("Negatives beside the original they were cut from")
+            _show_verdicts(report, [findings.different for findings in generated])
     for findings in natural:
         report.heading(f"Photos found in the wild ({findings.labelled.name})")
         _show_verdicts(report, [findings.verdicts, findings.different])
@@ -220,7 +220,8 @@ def show(report: Report, all_findings: list[Findings], asked: argparse.Namespace
     broken += sum(_show_wrong(report, findings) for findings in all_findings)
     if generated:
         report.heading("Kept files")
-        broken += sum(_show_kept(report, findings, bounded=asked.kept) for findings in generated)
+        broken += sum(_show_kept(report, findings) for findings in generated)
+        _show_kept_instead(report, generated)
     if any(findings.failed for findings in all_findings):
         report.heading("Files that could not be read")
         report.lines([line for findings in all_findings for line in findings.failed])
@@ -294,18 +295,28 @@ def _show_wrong(report: Report, findings: Findings) -> int:
     return len(findings.wrong)
 
 
-def _show_kept(report: Report, findings: Findings, *, bounded: bool) -> int:
-    kept = findings.kept
-    broken = bounded and kept.original < KEPT * kept.groups
-    lost = Counter(other.kind for _, other, _ in kept.others)
-    report.say(
-        f"{findings.labelled.name}: the original, or a file equal to it, is kept in {kept.original} of {kept.groups} "
-        f"groups ({kept.original / max(1, kept.groups):.2%}){' BROKEN' if broken else ''}"
-        + (f"; else {', '.join(f'{kind} {n}' for kind, n in lost.most_common())}" if lost else "")
+def _show_kept(report: Report, findings: Findings) -> int:
+    kept, broken = findings.kept, 0
+    for camera in sorted(kept.groups, reverse=True):
+        right, groups = kept.right[camera], kept.groups[camera]
+        too_few = camera and right < KEPT * groups
+        broken += too_few
+        report.say(
+            f"{findings.labelled.name}: of {groups} groups whose original {'names' if camera else 'does not name'} its "
+            f"camera {right} keep it, or a file equal to it ({right / groups:.2%}){' BROKEN' if too_few else ''}"
+        )
+    return broken
+
+
+def _show_kept_instead(report: Report, all_findings: list[Findings]) -> None:
+    wrong = Counter(
+        (kept.kind, os.path.splitext(original.path)[1], reason)
+        for findings in all_findings
+        for original, kept, reason in findings.kept.wrong
     )
-    for (kind, reason), number in Counter((other.kind, why) for _, other, why in kept.others).most_common(12):
-        report.say(f"  {number} × {kind}, because: {reason}")
-    return int(broken)
+    rows = [[kind, suffix, reason, str(number)] for (kind, suffix, reason), number in wrong.most_common()]
+    if rows:
+        report.table(["kept instead", "original", "reason told", "groups"], rows)
 
 
 def _missed(findings: Findings, *, mirrored: bool) -> list[str]:
@@ -351,7 +362,6 @@ def _arguments() -> argparse.Namespace:
     parser = make_parser(__doc__)
     add_sets(parser)
     parser.add_argument("--mirrored", action="store_true", help="ask for mirror images, too, and expect them")
-    parser.add_argument("--kept", action="store_true", help="the originals have camera metadata: expect them kept")
     parser.add_argument(
         "--scan-option", action="append", default=[], metavar="OPTION", help="further option of the scan (with an =)"
     )

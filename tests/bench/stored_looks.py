@@ -36,12 +36,16 @@ class StoredLooks:
 
     def _read(self, database: sqlite3.Connection) -> None:
         rows = database.execute(
-            "SELECT folder.path, name, content_id, picture_id FROM file JOIN folder ON folder.id = folder_id "
+            "SELECT folder.path, name, content_id, picture_id, camera FROM file JOIN folder ON folder.id = folder_id "
             "JOIN content ON content.id = content_id WHERE picture_id IS NOT NULL"
         )
-        self._of_file: dict[str, tuple[int, int]] = {
-            os.fsdecode(os.path.join(folder, name)): (content, picture) for folder, name, content, picture in rows
-        }
+        self._of_file: dict[str, tuple[int, int]] = {}
+        self._with_camera: set[str] = set()
+        for folder, name, content, picture, camera in rows:
+            path = os.fsdecode(os.path.join(folder, name))
+            self._of_file[path] = content, picture
+            if camera:
+                self._with_camera.add(path)
         self._of_pair: dict[tuple[int, int], list[_Look]] = {}
         for a, b, mirrored, structure, code in database.execute(
             "SELECT a, b, mirrored, structure, verdict FROM match WHERE near = 1"
@@ -49,10 +53,14 @@ class StoredLooks:
             verdict = NOT_LOOKED_AT if code is None else list(Verdict)[code - 1].value
             self._of_pair.setdefault((a, b), []).append(_Look(verdict, structure, bool(mirrored)))
 
+    def says_its_camera(self, path: str) -> bool:
+        """Whether the metadata of a file name the camera that took it."""
+        return path in self._with_camera
+
     def equal_bytes(self, one: str, other: str) -> bool:
         """Whether two files are equal byte by byte."""
-        known = self._of_file.get(one), self._of_file.get(other)
-        return known[0] is not None and known[1] is not None and known[0][0] == known[1][0]
+        first, second = self._of_file.get(one), self._of_file.get(other)
+        return first is not None and second is not None and first[0] == second[0]
 
     def verdict(self, one: str, other: str, threshold: float, *, mirrored: bool) -> str:
         """The word for two files, within a threshold of structure; `NOT_MATCHED` or `NOT_LOOKED_AT` if there is none.

@@ -15,6 +15,7 @@ from dupwatchd.compare.origin.direction import Direction, nearer
 from dupwatchd.index import pillow_formats  # noqa: F401 - registers HEIF with Pillow
 from dupwatchd.index.facts import is_lossless, jpeg_steps, scan_digest, stored_luma
 from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
+from tests.bench.drawn import KINDS, drawn
 from tests.conftest import photo_like
 
 Picture = Image.Image
@@ -82,6 +83,15 @@ def test_a_jpeg_is_nearer_than_each_kind_of_copy(kind: str, quality: int) -> Non
     assert nearer(copy, candidate(original)) is Direction.SECOND
 
 
+@pytest.mark.parametrize("quality", [75, 88, 93])
+def test_a_jpeg_coded_in_inks_or_in_rgb_is_never_taken_for_the_original(quality: int) -> None:
+    original = saved(scene(quality), quality=quality)
+    for copy in (saved(opened(original).convert("CMYK")), saved(opened(original), keep_rgb=True)):
+        assert jpeg_steps(copy) is None
+        assert nearer(candidate(original, from_camera=True), candidate(copy)) is not Direction.SECOND
+        assert nearer(candidate(original), candidate(copy)) is not Direction.SECOND
+
+
 @pytest.mark.parametrize("quality", [75, 80, 85, 88, 92])
 def test_a_brightened_copy_is_never_taken_for_the_original(quality: int) -> None:
     original = saved(scene(quality), quality=quality)
@@ -93,6 +103,17 @@ def test_a_brightened_copy_is_never_taken_for_the_original(quality: int) -> None
 def test_a_lossless_original_is_nearer_than_its_copies(kind: str) -> None:
     picture = scene(3)
     assert nearer(candidate(saved(picture, "PNG")), candidate(COPIES[kind](picture))) is Direction.FIRST
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("quality", [60, 80, 95])
+def test_a_drawn_original_is_nearer_than_a_jpeg_of_it(kind: str, quality: int) -> None:
+    """Documents and screens are flat: a JPEG of them has too few coefficients for its lattice."""
+    page = drawn(kind, 0, 1)
+    jpeg = saved(page, quality=quality)
+    assert nearer(candidate(saved(page, "PNG")), candidate(jpeg)) is Direction.FIRST
+    assert nearer(candidate(jpeg), candidate(saved(page, "PNG"))) is Direction.SECOND
+    assert nearer(candidate(saved(opened(jpeg), "PNG")), candidate(jpeg)) is not Direction.FIRST
 
 
 def test_a_lossless_file_with_a_jpegs_grid_comes_after_one_without() -> None:

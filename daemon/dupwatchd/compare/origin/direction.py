@@ -90,8 +90,8 @@ def _precedes(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit, scaled: bool) ->
         return _lossless_before_jpeg(a, b, to_b, to_a, scaled)
     if a_jpeg:
         return b.format in RECODINGS and not scaled and to_a.values >= MIN_VALUES and not _jpeg_of_lossy(to_a, scaled)
-    if b_jpeg:
-        return _jpeg_of_lossy(to_b, scaled)
+    if b_jpeg:  # what programs write as a JPEG without luma, in inks or as RGB, tells nothing
+        return a.format != "JPEG" and _jpeg_of_lossy(to_b, scaled)
     if a.lossless and b.lossless:
         return _lossless_before_lossless(a, b, to_b, to_a, scaled)
     if a.lossless != b.lossless and not scaled:  # the other is a WebP, AVIF, HEIF
@@ -115,6 +115,8 @@ def _jpeg_before_jpeg(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit) -> bool:
 
 
 def _jpeg_before_lossless(a: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:
+    if to_a.drawn:  # the clean ground of a drawing does not come back from a JPEG
+        return False
     if to_a.carried:
         return True
     if scaled:
@@ -125,6 +127,8 @@ def _jpeg_before_lossless(a: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> b
 
 def _lossless_before_jpeg(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:
     """``b`` is the JPEG."""
+    if to_b.drawn:
+        return True
     if _jpeg_before_lossless(b, to_a, to_b, scaled):
         return False
     if b.has_fine_steps and not scaled:

@@ -5,7 +5,7 @@ within half a step of these multiples: on average a quarter of a step away. Thos
 on the multiples, but for the rounding of pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,11 @@ MIN_BLOCKS = 20
 TEXTURE_LEVELS = 3.0  # standard deviation within a block
 ROUNDING_ENERGY = 0.5  # of a coefficient: what rounding of pixels, and a little noise, leave
 DETAILED_SHARE = 0.1  # of the blocks
+# Of the pixels of a block with lines or text. What is drawn has one level in .62 to .88 of them, its JPEGs up to
+# quality 97 in at most .56 and always .18 less, photos in about .1.
+DRAWN_SHARE, LEFT_BY_JPEG = 0.6, 0.15
+# Blocks that a JPEG keeps as plain ground: .77 to .91 of documents and screens, at most .4 of photos.
+GROUND_LEVELS, GROUND_SHARE = 0.5, 0.6  # standard deviation within a block; share of blocks
 _FINE = np.array([row >= 4 or column >= 4 for row in range(8) for column in range(8)])
 
 
@@ -32,6 +37,7 @@ class Fit:
     values: int = 0  # how many coefficients that is
     difference: float = 99.0  # median over textured blocks of the mean |difference|, in grey levels
     toned: bool = False  # the tones had to be changed
+    drawn: bool = False  # the source has clean ground around its lines, and the target has not
 
     @property
     def rounded(self) -> bool:
@@ -56,7 +62,29 @@ def fit(source: Laid, target: Laid) -> Fit:
     targets = blocks_of(target.pixels, target.top, target.left)
     if len(targets) < MIN_BLOCKS:
         return Fit()
-    return _fit(sources, targets, target.steps, tone_curve(sources, targets))
+    found = _fit(sources, targets, target.steps, tone_curve(sources, targets))
+    return replace(found, drawn=_is_drawn(sources, targets))
+
+
+def _is_drawn(sources: Floats, targets: Floats) -> bool:
+    """Whether lines and text of (n, 64) sources lie on ground of one level, where that of the targets is uneven."""
+    contrast = targets.std(axis=1)
+    lined = np.minimum(sources.std(axis=1), contrast) > TEXTURE_LEVELS
+    if lined.sum() < MIN_BLOCKS or np.mean(contrast < GROUND_LEVELS) < GROUND_SHARE:
+        return False
+    share, left = (_share_of_one_level(blocks[lined]) for blocks in (sources, targets))
+    return share >= DRAWN_SHARE and share - left >= LEFT_BY_JPEG
+
+
+def _share_of_one_level(blocks: Floats) -> float:
+    """The share of the pixels of (n, 64) blocks that have the most frequent level of their block: the median of all."""
+    ordered = np.sort(blocks, axis=1)
+    run = np.ones(len(blocks), np.int64)
+    longest = run.copy()
+    for place in range(1, blocks.shape[1]):
+        run = np.where(ordered[:, place] == ordered[:, place - 1], run + 1, 1)
+        np.maximum(longest, run, out=longest)
+    return float(np.median(longest) / blocks.shape[1])
 
 
 def fit_scaled(source: Laid, target: Laid) -> Fit:

@@ -230,6 +230,13 @@ def test_a_kind_of_jpeg_that_nothing_reads_is_called_by_its_name(marker: int, bi
     assert reason_for(bytes(data)) == reason
 
 
+def test_a_jpeg_whose_height_stands_behind_its_data_is_refused_in_words() -> None:
+    data = bytearray(encoded(PHOTO))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 7] = b"\0\0"
+    assert reason_for(bytes(data[:-2]) + b"\xff\xdc\x00\x04\x01\xe0" + EOI) == "damaged or unsupported JPEG"
+
+
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (16, 17), (333, 241), (640, 480)])
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

@@ -70,6 +70,8 @@ def why_not_decoded(error: Exception, format_name: str) -> DecodeError:
         r"truncated|premature end of|unexpected end|end of file|eof|not enough|too short", message, re.IGNORECASE
     ):
         return DecodeError(f"truncated {format_name}")
+    if message.startswith("cannot identify image file"):  # Pillow adds where the object lies in memory
+        return DecodeError(f"damaged or unsupported {format_name}")
     message = message.removesuffix(" when reading image file")
     return DecodeError(one_line(f"damaged {format_name} ({message})"))
 

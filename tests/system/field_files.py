@@ -40,6 +40,11 @@ def resized(data: bytes, width: int, height: int, kind: str = "PNG", **options: 
     return saved(smaller, kind, **options)
 
 
+def in_inks(data: bytes) -> bytes:
+    """The picture of a file as a JPEG of four inks."""
+    return saved(Image.open(io.BytesIO(data)).convert("CMYK"), "JPEG")
+
+
 # ---- documents and screens
 
 

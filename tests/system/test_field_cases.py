@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.bench.drawn import KINDS
+from tests.bench.drawn import KINDS, drawn
 from tests.compare.altered import photo
 from tests.conftest import encoded
 from tests.index.files import PNG_SIGNATURE, luma, png_chunk
@@ -118,6 +118,32 @@ def _from_camera(seed: int) -> bytes:
     return encoded(photo(seed, 576, 576), exif=exif)
 
 
+# ---- one picture, and only a close look tells which file is nearest to the original
+
+CLOSELY: dict[str, tuple[Callable[[], Files], str]] = {
+    "an enlargement": (
+        lambda: {"z.jpg": (data := encoded(photo(183, 576, 576))), "a.jpg": make.resized(data, 1152, 1152, "JPEG")},
+        "z.jpg",
+    ),
+    "an enlargement of a camera's JPEG": (
+        lambda: {"z.jpg": (data := _from_camera(184)), "a.png": make.resized(data, 1440, 1440)},
+        "z.jpg",
+    ),
+    "inks": (lambda: {"z.jpg": (data := encoded(photo(185, 640, 480))), "a.jpg": make.in_inks(data)}, "z.jpg"),
+    "a screen": (
+        lambda: {
+            "z.png": make.saved(drawn("chat", 1, 9)),
+            "a.jpg": make.saved(drawn("chat", 1, 9), "JPEG", quality=80),
+        },
+        "z.png",
+    ),
+    "a drawn chart": (
+        lambda: {"z.png": make.saved(drawn("chart", 1, 9)), "a.jpg": make.saved(drawn("chart", 1, 9), "JPEG")},
+        "z.png",
+    ),
+}
+
+
 # ---- the others
 
 
@@ -184,14 +210,13 @@ OTHERS: dict[str, Callable[[], Files]] = {
 class Cases:
     """What one scan says of the files of all cases, each in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, makers: dict[str, Callable[[], Files]], *options: str) -> None:
         self._root, self._state = folder / "cases", folder / "state"
-        makers = APART | {case: files for case, (files, _) in ONE_GROUP.items()} | OTHERS
         for case, files in makers.items():
             (self._root / case).mkdir(parents=True)
             for name, data in files().items():
                 (self._root / case / name).write_bytes(data)
-        self.all = scan(self._root, state=self._state)
+        self.all = scan(*options, self._root, state=self._state)
         self.with_versions = scan("--also", "cropped,recoloured", self._root, state=self._state)
 
     def groups(self, case: str, document: Document | None = None) -> list[list[dict[str, Any]]]:
@@ -217,7 +242,8 @@ def _name(file: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
-    return Cases(tmp_path_factory.mktemp("field"))
+    made = APART | {case: files for case, (files, _) in ONE_GROUP.items()} | OTHERS
+    return Cases(tmp_path_factory.mktemp("field"), made)
 
 
 @pytest.mark.parametrize("case", APART)
@@ -233,6 +259,18 @@ def test_copies_are_one_group_and_the_right_one_is_kept(cases: Cases, case: str)
     assert {_name(file) for file in files} == cases.files(case)
     assert ONE_GROUP[case][1] in (None, _name(files[0]))
     assert [file["keep"] for file in files] == [True] + [False] * (len(files) - 1)
+
+
+@pytest.fixture(scope="module")
+def looked_at_closely(tmp_path_factory: pytest.TempPathFactory) -> Cases:
+    made = {case: files for case, (files, _) in CLOSELY.items()}
+    return Cases(tmp_path_factory.mktemp("closely"), made, "--confirm")
+
+
+@pytest.mark.parametrize("case", CLOSELY)
+def test_a_close_look_keeps_the_file_that_is_nearest_to_the_original(looked_at_closely: Cases, case: str) -> None:
+    [[kept, other]] = looked_at_closely.groups(case)
+    assert (_name(kept), kept["keep"], other["may_go"]) == (CLOSELY[case][1], True, True)
 
 
 @pytest.mark.parametrize("case", ["stray bytes", "bytes before the end", "lost scans", "lost scans, smaller"])

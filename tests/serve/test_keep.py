@@ -135,6 +135,14 @@ def test_a_file_shown_to_be_nearer_takes_the_place_of_a_larger_one() -> None:
     assert keep_order([enlarged, PLAIN], [(1, 2)]) == [Kept(PLAIN, NEAREST), Kept(enlarged, FURTHER)]
 
 
+def test_beside_an_enlargement_the_cameras_data_still_count() -> None:
+    camera = replace(PLAIN, path=b"/photos/camera.jpg", picture_id=2, camera="Lumen L1", captured="2024-05-01T10:11:12")
+    converted = replace(PLAIN, path=b"/photos/a.heic", picture_id=3, format="HEIF")
+    enlarged = replace(PLAIN, path=b"/photos/enlarged.jpg", picture_id=4, width=8000, height=6000)
+    order = keep_order([converted, enlarged, camera], [(2, 4), (3, 4)])
+    assert paths(order)[0] == camera.path
+
+
 def test_what_only_stands_behind_a_replaced_file_says_so() -> None:
     enlarged = replace(PLAIN, path=b"/e.png", picture_id=2, width=8000, height=6000, format="PNG")
     other = replace(PLAIN, path=b"/o.png", picture_id=3, width=7000, height=5000, format="PNG")

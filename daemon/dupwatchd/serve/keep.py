@@ -147,17 +147,30 @@ def keep_order(copies: Sequence[Copy], nearer: Iterable[tuple[int, int]] = ()) -
     """
     if not copies:
         return []
-    most = max(copy.width * copy.height for copy in copies)
-    keys = [_key(copy, most) for copy in copies]
-    order = sorted(range(len(copies)), key=keys.__getitem__)
     above: defaultdict[int, set[int]] = defaultdict(set)  # pictures that are nearer, by picture
     for winner, loser in nearer:
         above[loser].add(winner)
+    most = _most_pixels(copies, above)
+    keys = [_key(copy, most) for copy in copies]
+    order = sorted(range(len(copies)), key=keys.__getitem__)
     group = _Group(copies, keys, above, order)
     kept = group.nearest(order[0])
     rest = [place for place in order if place != kept]
     reasons = [group.why_kept(kept, rest), *(group.lacks(kept, place) for place in rest)]
     return [Kept(copies[place], reason) for place, reason in zip([kept, *rest], reasons, strict=True)]
+
+
+def _most_pixels(copies: Sequence[Copy], above: defaultdict[int, set[int]]) -> int:
+    """Of a file that is not shown to be enlarged: further from the original than a smaller one."""
+    pixels: dict[int, int] = {}  # by picture
+    for copy in copies:
+        pixels[copy.picture_id] = max(pixels.get(copy.picture_id, 0), copy.width * copy.height)
+    own = [
+        count
+        for picture, count in pixels.items()
+        if all(pixels.get(other, count) >= count for other in above.get(picture, ()))
+    ]
+    return max(own or pixels.values())
 
 
 class _Group:

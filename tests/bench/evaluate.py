@@ -8,7 +8,8 @@ index of the scan holds it: not the one beside the kept file, and not whether ot
 
 A group is wrong if it holds files of different pictures; look-alikes, zooms and shifted crops count as different,
 bursts are not scored. The kept file is right if it is the original or equal to it byte by byte; groups count that hold
-the original. Of the originals whose metadata name their camera 0.99 have to be kept; of the others it is shown.
+the original. With `--camera` 0.99 of them have to be right: for sets whose originals are the oldest files and, where
+their format allows it, name their camera. In others times of change say nothing, and the share is only shown.
 
 Exit status 1: a bound is broken (verdicts of each set by kind, no wrong group, the kept file).
 """
@@ -33,7 +34,7 @@ from tests.bench.truth import Label, LabelledSet
 from dupwatchd.model import Verdict
 
 RECALL = 0.99
-KEPT = 0.99  # share of groups that keep the original, of those whose original names its camera
+KEPT = 0.99  # share of groups that keep the original, in sets whose originals are oldest and name their camera
 CALLED_CHANGED = 0.01  # at most this share of plain copies is called retouched or recoloured
 VERDICTS = [*(verdict.value for verdict in Verdict), NOT_LOOKED_AT, NOT_MATCHED]
 
@@ -220,7 +221,7 @@ def show(report: Report, all_findings: list[Findings], asked: argparse.Namespace
     broken += sum(_show_wrong(report, findings) for findings in all_findings)
     if generated:
         report.heading("Kept files")
-        broken += sum(_show_kept(report, findings) for findings in generated)
+        broken += sum(_show_kept(report, findings, bounded=asked.camera) for findings in generated)
         _show_kept_instead(report, generated)
     if any(findings.failed for findings in all_findings):
         report.heading("Files that could not be read")
@@ -295,17 +296,19 @@ def _show_wrong(report: Report, findings: Findings) -> int:
     return len(findings.wrong)
 
 
-def _show_kept(report: Report, findings: Findings) -> int:
-    kept, broken = findings.kept, 0
-    for camera in sorted(kept.groups, reverse=True):
-        right, groups = kept.right[camera], kept.groups[camera]
-        too_few = camera and right < KEPT * groups
-        broken += too_few
-        report.say(
-            f"{findings.labelled.name}: of {groups} groups whose original {'names' if camera else 'does not name'} its "
-            f"camera {right} keep it, or a file equal to it ({right / groups:.2%}){' BROKEN' if too_few else ''}"
-        )
-    return broken
+def _show_kept(report: Report, findings: Findings, *, bounded: bool) -> int:
+    kept = findings.kept
+    broken = bounded and kept.right.total() < KEPT * kept.groups.total()
+    parts = [
+        f"{kept.right[camera]} of {kept.groups[camera]} groups whose original {'names' if camera else 'does not name'} "
+        f"its camera ({kept.right[camera] / kept.groups[camera]:.2%})"
+        for camera in sorted(kept.groups, reverse=True)
+    ]
+    report.say(
+        f"{findings.labelled.name}: the original, or a file equal to it, is kept in {', and in '.join(parts) or 'none'}"
+        f"{' BROKEN' if broken else ''}"
+    )
+    return int(broken)
 
 
 def _show_kept_instead(report: Report, all_findings: list[Findings]) -> None:
@@ -362,6 +365,9 @@ def _arguments() -> argparse.Namespace:
     parser = make_parser(__doc__)
     add_sets(parser)
     parser.add_argument("--mirrored", action="store_true", help="ask for mirror images, too, and expect them")
+    parser.add_argument(
+        "--camera", action="store_true", help="the originals are oldest and name their camera: expect them kept"
+    )
     parser.add_argument(
         "--scan-option", action="append", default=[], metavar="OPTION", help="further option of the scan (with an =)"
     )

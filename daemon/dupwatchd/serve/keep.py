@@ -10,10 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.db.answers import Copy
 
@@ -70,7 +67,11 @@ _BITS = {
 _SHIFT = {name: sum(list(_BITS.values())[place + 1 :]) for place, name in enumerate(_BITS)}
 _MOST_FRAMES, _MOST_STEPS = (1 << _BITS["frames"]) - 1, (1 << _BITS["steps"]) - 2
 
-Whole = NDArray[np.int64]
+if TYPE_CHECKING:  # a scan without copies does without the array library
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Whole = NDArray[np.int64]
 
 
 def _key(copy: Copy, most_pixels: int) -> _Key:
@@ -98,19 +99,21 @@ def _key(copy: Copy, most_pixels: int) -> _Key:
 
 
 def ranks(
-    damaged: Whole,
-    frames: Whole,
-    has_colour: Whole,
-    from_camera: Whole,
-    edited: Whole,
-    jpeg_grid: Whole,
-    pixels: Whole,
+    damaged: "Whole",
+    frames: "Whole",
+    has_colour: "Whole",
+    from_camera: "Whole",
+    edited: "Whole",
+    jpeg_grid: "Whole",
+    pixels: "Whole",
     formats: Sequence[str],
-) -> Whole:
+) -> "Whole":
     """The rules from the first to that of pixels as one number, the lowest for the file to keep, if none is far larger.
 
     (F,) of F files, the truth of a fact as 0 or 1. Files of one rank are told apart by the rules that are left out.
     """
+    import numpy as np
+
     steps = np.array([_steps(count) for count in pixels.tolist()], np.int64)
     parts = {
         "damaged": damaged,
@@ -129,7 +132,7 @@ def ranks(
     return result
 
 
-def ranks_if_made_smaller(ranks: Whole) -> Whole:
+def ranks_if_made_smaller(ranks: "Whole") -> "Whole":
     """What ranks (F,) become if another file of the cluster is far larger: none becomes lower."""
     raised = (1 << _SHIFT["not_from_camera"]) | (1 << _SHIFT["made_smaller"])
     return (ranks | raised) & ~(1 << _SHIFT["edited"])

@@ -348,5 +348,5 @@ def test_mounts_are_found_by_their_longest_path_and_the_last_of_a_place() -> Non
     ]  # fmt: skip
     assert [mount.number for mount in mounts.mounts_below(b"/p", table)] == [4]
     assert mounts._parsed(b"36 35 98:0 /m /a\\040b\\134 rw - ext3 /dev/root rw\n") == mounts.Mount(
-        36, b"/a b\\", "ext3"
+        36, b"/a b\\", "ext3", b"/m", b"/dev/root", (b"rw",)
     )

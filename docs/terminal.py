@@ -22,7 +22,7 @@ from rich.text import Text
 HERE = os.path.dirname(os.path.abspath(__file__))
 BINARIES = os.path.dirname(os.path.abspath(sys.executable))
 COLUMNS = 100
-SESSION = ("dupwatchd scan ~/Photos",)
+SESSION = ("dupwatchd scan --confirm ~/Photos",)
 SVG = """<svg xmlns="http://www.w3.org/2000/svg" class="rich-terminal" viewBox="0 0 {width} {height}">
 <style>
 .{unique_id}-matrix {{ font: {char_height}px/{line_height}px ui-monospace, Menlo, Consolas, monospace }}

@@ -302,6 +302,9 @@ def _report_gaps(document: dict[str, Any]) -> None:
     if document["changing"]:
         were = "file was" if document["changing"] == 1 else "files were"
         remark(f"{document['changing']:,} {were} still being written; scan again when they rest")
+    if document["pairs_left_out"]:
+        pairs = "pair of pictures was" if document["pairs_left_out"] == 1 else "pairs of pictures were"
+        remark(f"{document['pairs_left_out']:,} {pairs} left out: only the nearest ones of each picture are looked at")
     if not document["files"] and not document["unreadable_folders"]:
         remark("no photos found")
 

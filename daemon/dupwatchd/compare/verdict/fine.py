@@ -22,8 +22,7 @@ _LENS = Lens(sides_px=(96, 320), sizes=4, softness_px=0.0, ringing_px=5, samples
 DIFFERENT = 140
 # Less than that does not make two pictures different, but more than these not certainly the same either: another digit
 # on a date stamp had a score of 114, a black and a dark grey shirt tones apart by 40 levels, a black and a navy car
-# colours that agree by half. Who is not certain may not let a photo go. Of 667 copies of 150 photos 16 are so, or too
-# small.
+# colours that agree by half. Who is not certain may not let a photo go.
 _UNCERTAIN_SCORE = 100
 _UNCERTAIN_RISE = 35
 _UNCERTAIN_STRENGTH, _UNCERTAIN_LIKENESS = 50, 850

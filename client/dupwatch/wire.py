@@ -47,8 +47,10 @@ class Argument(NamedTuple):
     kind: type
     required: bool = False
     lowest: float = 0
-    highest: float = 0  # of a number; the length of text and paths
+    highest: float = 0  # of a number; the length of text, paths and lists
     pattern: re.Pattern[str] | None = None  # of text
+    items: "Argument | None" = None  # of a list
+    keys: "Mapping[str, Argument] | None" = None  # of a map
 
 
 _MEASURE = Argument(str, highest=64)
@@ -61,6 +63,22 @@ _LIMIT = Argument(int, lowest=1, highest=PAGE_MAX)
 _OFFSET = Argument(int, highest=2**53)
 _SIZE = Argument(int, required=True, highest=FILE_BYTES_MAX)
 _SUFFIX = Argument(str, highest=16, pattern=re.compile(r"\.[A-Za-z0-9]{1,15}"))
+_LIST_MAX = 1024
+_RULES = Argument(list, highest=_LIST_MAX, items=Argument(str, highest=4096))
+_FOLDERS = Argument(list, highest=_LIST_MAX, items=_FOLDER)
+_POLICY = Argument(
+    dict,
+    keys={
+        "keep": _RULES,
+        "protect": _FOLDERS,
+        "reference": _FOLDERS,
+        "keep_files": _FOLDERS,
+        "also": _ALSO,
+        "ask_when": Argument(list, highest=16, items=Argument(str, highest=64)),
+        "bursts": _FLAG,
+        "pairs": _FLAG,
+    },
+)
 WITH_DATA = frozenset({"send", "find"})  # whose requests have a second frame
 
 COMMANDS: Mapping[str, Mapping[str, Argument]] = {
@@ -76,6 +94,14 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "limit": _LIMIT,
         "offset": _OFFSET,
     },
+    "plan": {
+        "policy": _POLICY,
+        "under": _FOLDER,
+        "files": _FOLDERS,
+        "limit": _LIMIT,
+        "offset": _OFFSET,
+    },
+    "explain": {"path": _FOLDER._replace(required=True), "policy": _POLICY},
     "send": {"offset": Argument(int, required=True, highest=FILE_BYTES_MAX), "size": _SIZE},
     "find": {
         "offset": Argument(int, highest=FILE_BYTES_MAX),
@@ -250,6 +276,10 @@ def _check_arguments(known: Mapping[str, Argument], given: Mapping[str, Any]) ->
 def _problem(argument: Argument, value: object) -> str:
     """What is wrong with a value; nothing if it is right."""
     kind, lowest, highest = argument.kind, argument.lowest, argument.highest
+    if kind is list:
+        return _problem_of_list(argument, value)
+    if kind is dict:
+        return _problem_of_map(argument, value)
     if kind is bytes:
         if not isinstance(value, bytes):
             return "must be bytes"
@@ -268,6 +298,27 @@ def _problem(argument: Argument, value: object) -> str:
             return f"must be a whole number from {lowest:.0f} to {highest:.0f}"
     elif type(value) not in (int, float) or not lowest <= value <= highest:  # type: ignore[operator]  # it is a number
         return f"must be a number from {lowest:g} to {highest:g}"
+    return ""
+
+
+def _problem_of_list(argument: Argument, value: object) -> str:
+    assert argument.items is not None
+    if not isinstance(value, list) or len(value) > argument.highest:
+        return f"must be a list of at most {argument.highest:.0f} entries"
+    problems = (_problem(argument.items, entry) for entry in value)
+    return next((f"has an entry that {problem}" for problem in problems if problem), "")
+
+
+def _problem_of_map(argument: Argument, value: object) -> str:
+    assert argument.keys is not None
+    if not isinstance(value, dict):
+        return "must be a map"
+    for name, inner in value.items():
+        if name not in argument.keys:
+            return f"has an unknown key {str(name)[:64]!r}; known: {', '.join(argument.keys)}"
+        problem = _problem(argument.keys[name], inner)
+        if problem:
+            return f"has a key {name} that {problem}"
     return ""
 
 

@@ -19,6 +19,7 @@ from dupwatchd.model import Progress, Verdict
 from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import outermost
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
+from dupwatchd.serve.plan_policy import policy_of
 from dupwatchd.serve.results import Cluster, Completeness, NotLookedAt, also_in_words, in_words, with_not_looked_at
 from dupwatchd.settings import Settings
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
@@ -120,7 +121,8 @@ def _answer(
     compare = settings.compare
     measure = "custom" if compare.is_custom else compare.measure
     verdicts = ONE_PICTURE | asked.also
-    question = Question(measure, settings.threshold, compare.mirrored, touching=tuple(roots), verdicts=verdicts)
+    policy = policy_of(settings.plan)
+    question = Question(measure, settings.threshold, compare.mirrored, tuple(roots), verdicts, policy)
     found = _all_clusters(database, question, live_checks)
     clusters = found.clusters
     return {

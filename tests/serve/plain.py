@@ -1,9 +1,10 @@
 """The clusters of a library in the plainest way: everything is looked at, nothing comes from the database."""
 
+import datetime as dt
 from typing import Any
 
 from dupwatchd.db.answers import Copy
-from dupwatchd.model import Verdict
+from dupwatchd.model import Facts, Verdict
 from dupwatchd.serve.clusters import Measured, Question
 from dupwatchd.serve.keep import keep_order
 from dupwatchd.serve.spare import SameFile
@@ -113,7 +114,22 @@ def _can_replace(made: Made, one: File, other: File, question: Question) -> bool
         return True
     content, another = made.contents[one.content], made.contents[other.content]
     spoilt = content.damage is not None and another.damage is None
-    return verdict is Verdict.SAME and confirmed is True and not spoilt and content.frames == another.frames == 1
+    is_one_frame = content.frames == another.frames == 1
+    return (
+        verdict is Verdict.SAME
+        and confirmed is True
+        and not spoilt
+        and is_one_frame
+        and not _is_burst(made, one, other)
+    )
+
+
+def _is_burst(made: Made, one: File, other: File) -> bool:
+    facts, others = made.contents[one.content].facts, made.contents[other.content].facts
+    if not (facts.camera and facts.captured and others.captured) or facts.camera != others.camera:
+        return False
+    apart = dt.datetime.fromisoformat(facts.captured) - dt.datetime.fromisoformat(others.captured)
+    return 0 < abs(apart.total_seconds()) <= 10
 
 
 def _in_order(made: Made, part: list[File], question: Question) -> list[tuple[File, str]]:
@@ -134,7 +150,7 @@ def _copy(made: Made, file: File) -> Copy:
     return Copy(
         file.path, content.size_bytes, file.mtime_ns, 0, 0, file.content, content.digest, content.picture,
         content.width, content.height, content.format, content.damage, content.frames, facts.camera, facts.captured,
-        facts.edited, facts.has_colour, facts.lossless, facts.jpeg_grid,
+        facts.edited, facts.has_colour, facts.lossless, facts.jpeg_grid, has_place=facts.has_place, rating=facts.rating,
     )  # fmt: skip
 
 
@@ -144,21 +160,41 @@ def _cluster(made: Made, part: list[File], question: Question) -> dict[str, Any]
     kept, rows, freed = files[0], [], 0
     stays: list[File] = []
     going: list[File] = []
+    asked = False
     for place, (file, reason) in enumerate(ordered):
         linked = [other for other in files[:place] if made.linked(other, file)]
         if linked:
             goes = file.how is SameFile.LINK and linked[0] in going
             reason = f"{file.how.value} {'the kept file' if linked[0] is kept else 'a file above'}"
         else:
-            goes = any(_can_replace(made, other, file, question) for other in stays)
+            holders = [other for other in stays if _can_replace(made, other, file, question)]
+            equal = [other for other in holders if _told(made, other, file, question)[0] is Verdict.IDENTICAL]
+            goes = bool(holders)
+            asked |= bool(holders) and not equal and _is_doubtful(made, file, holders[0])
             freed += made.contents[file.content].size_bytes if goes else 0
             (going if goes else stays).append(file)
         rows.append(_row(made, file, kept, question, reason, goes, linked))
+    if asked:
+        freed, rows = 0, [row | {"may_go": False} for row in rows]
     return {
         "id": min(made.contents[file.content].digest for file in part).hex()[:16],
         "reclaimable_bytes": freed,
         "files": rows,
     }
+
+
+def _is_doubtful(made: Made, file: File, holder: File) -> bool:
+    """Would metadata be lost, or do they say that these are two photos?"""
+    facts, others = made.contents[file.content].facts, made.contents[holder.content].facts
+    lost = any(mine and not theirs for mine, theirs in zip(_metadata(facts), _metadata(others), strict=True))
+    return lost or any(
+        mine and theirs and mine != theirs
+        for mine, theirs in zip(_metadata(facts)[:3], _metadata(others)[:3], strict=True)
+    )
+
+
+def _metadata(facts: Facts) -> tuple[str | int, ...]:
+    return facts.camera, facts.captured, facts.rating, facts.has_place
 
 
 def _row(

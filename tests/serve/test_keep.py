@@ -11,6 +11,8 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.serve.keep import BEHIND_ANOTHER, FURTHER, NEAREST, Kept, keep_order
 
 PLAIN = Copy(b"/photos/b.jpg", 1000, 2_000, 7, 1, 1, b"1" * 32, 1, 4000, 3000, "JPEG")
+CAMERA: dict[str, object] = {"camera": "Lumen L1", "captured": "2024-05-01T10:11:12"}
+PNG: dict[str, object] = {"format": "PNG", "lossless": True}
 
 copies = st.builds(
     Copy,
@@ -20,7 +22,7 @@ copies = st.builds(
     content_id=st.just(1),
     content_digest=st.just(b"1" * 32),
     picture_id=st.just(0),
-    lossless=st.just(False),
+    lossless=st.booleans(),
     quality=st.just(0),
     scan_digest=st.just(b""),
     size_bytes=st.integers(0, 3),
@@ -98,10 +100,15 @@ def test_without_directions_the_order_is_that_of_a_comparison_of_two(group: list
         ({"format": "RAW", "width": 3000}, {}, "RAW", "not the RAW file"),
         ({"width": 4200}, {"mtime_ns": 1_000}, "most pixels", "fewer pixels"),
         ({"format": "WEBP"}, {"width": 2000}, "most pixels", "far fewer pixels"),
-        ({}, {"format": "PNG", "width": 4200}, "better format", "lesser format"),
+        (CAMERA, CAMERA | PNG | {"width": 4200}, "better format", "lesser format"),
+        (CAMERA, CAMERA | PNG | {"size_bytes": 9000}, "better format", "lesser format"),
+        (PNG, {"width": 4200, "size_bytes": 9000}, "saved without loss", "saved with loss"),
+        (PNG, {"format": "HEIF", "size_bytes": 9000}, "saved without loss", "saved with loss"),
+        (PNG, {"format": "WEBP", "size_bytes": 9000}, "saved without loss", "saved with loss"),
+        ({}, PNG | {"jpeg_grid": True}, "not saved as a JPEG before", "saved as a JPEG before"),
+        (CAMERA, PNG | {"width": 4200}, "the camera's data in it", "without the camera's data"),
         ({"format": "HEIF"}, {"size_bytes": 9000}, "better format", "lesser format"),
-        ({}, {"format": "PNG", "size_bytes": 9000}, "better format", "lesser format"),
-        ({"format": "PNG"}, {"format": "WEBP", "size_bytes": 9000}, "better format", "lesser format"),
+        ({}, {"format": "JXL", "size_bytes": 9000}, "better format", "lesser format"),
         ({"format": "WEBP"}, {"format": "BMP", "size_bytes": 9000}, "better format", "lesser format"),
         ({"captured": "2023-01-01T00:00:00"}, {"captured": "2024-01-01T00:00:00"}, "taken earliest", "taken later"),
         ({"captured": "2023-01-01T00:00:00"}, {}, "taken earliest", "taken later"),

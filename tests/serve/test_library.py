@@ -50,7 +50,10 @@ def libraries(draw: st.DrawFn) -> Made:
             one_of.choice([1, 1, 1, 1, 2]),
             Facts(
                 camera=one_of.choice(["", "Canon"]),
-                captured=one_of.choice(["", "2001-02-03T04:05:06", "2002-02-03T04:05:06"]),
+                captured=one_of.choice(["", "2001-02-03T04:05:06", "2001-02-03T04:05:09", "2002-02-03T04:05:06"]),
+                has_place=one_of.random() < 0.1,
+                rating=one_of.choice([0, 0, 0, 0, 4]),
+                lossless=one_of.random() < 0.5,
                 edited=one_of.random() < 0.3,
                 has_colour=one_of.random() < 0.9,
                 jpeg_grid=one_of.random() < 0.2,

@@ -25,7 +25,7 @@ _COPY = (
     "SELECT folder.path, file.name, file.size_bytes, file.mtime_ns, file.device, file.inode, content.id, "
     "content.digest, content.picture_id, content.width, content.height, content.format, content.damage, "
     "content.frames, content.camera, content.captured, content.edited, content.has_colour, content.lossless, "
-    "content.jpeg_grid, content.quality, content.scan_digest "
+    "content.jpeg_grid, content.quality, content.scan_digest, content.has_place, content.rating "
     "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id"
 )
 
@@ -57,6 +57,8 @@ class Copy:
     jpeg_grid: bool = False
     quality: int = 0
     scan_digest: bytes = b""
+    has_place: bool = False
+    rating: int = 0  # stars; 0: none
 
     @property
     def damaged(self) -> bool:
@@ -157,13 +159,14 @@ def numbers_of_files(database: Database, picture_ids: Iterable[int]) -> Iterator
     """The files that show one of these pictures, some at a time.
 
     Of each: picture, content, bytes, folder; facts by which one is kept: damaged, frames, in colour, from a camera,
-    edited, saved as a JPEG before, pixels, format; first 8 bytes of the content's digest, first 8 bytes of what tells
-    the contents that hold one picture bit by bit: the digest of their coded pixels, or of all their bytes.
+    edited, saved as a JPEG before, saved without loss, pixels, format; first 8 bytes of the content's digest, first 8
+    bytes of what tells the contents that hold one picture bit by bit: the digest of their coded pixels, or of all their
+    bytes.
     """
     for chunk in _chunks(picture_ids):
         yield database.rows(
             "SELECT content.picture_id, content.id, file.size_bytes, file.folder_id, damage IS NOT NULL, frames, "
-            "has_colour, camera != '' AND captured != '', edited, jpeg_grid, width * height, format, "
+            "has_colour, camera != '' AND captured != '', edited, jpeg_grid, lossless, width * height, format, "
             "substr(content.digest, 1, 8), "
             "substr(CASE content.scan_digest WHEN x'' THEN content.digest ELSE content.scan_digest END, 1, 8) "
             "FROM content JOIN file ON file.content_id = content.id "
@@ -179,6 +182,23 @@ def copies_of(database: Database, picture_ids: Iterable[int]) -> list[Copy]:
         for chunk in _chunks(picture_ids)
         for row in database.rows(f"{_COPY} WHERE content.picture_id IN ({','.join('?' * len(chunk))})", chunk)
     ]
+
+
+def pictures_of_files(database: Database, paths: Iterable[bytes]) -> list[int]:
+    """The pictures that these files show; of those that show one."""
+    found: set[int] = set()
+    for path in paths:
+        folder, _, name = path.rpartition(b"/")
+        found.update(
+            row[0]
+            for row in database.rows(
+                "SELECT content.picture_id FROM folder JOIN file ON file.folder_id = folder.id "
+                "JOIN content ON content.id = file.content_id "
+                "WHERE folder.path = ? AND file.name = ? AND content.picture_id IS NOT NULL",
+                (folder or b"/", name),
+            )
+        )
+    return sorted(found)
 
 
 def any_copy_of(database: Database, picture_id: int) -> Copy | None:

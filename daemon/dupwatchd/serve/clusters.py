@@ -1,18 +1,20 @@
-"""Looks at clusters: which of their files are there, which one to keep, and how far the others are from it.
+"""Looks at clusters: which of their files are there, which one to keep, what goes, and how far the others are from it.
 
-In: candidates, which `library` finds from numbers alone. Out: the clusters as they are in answers.
+In: candidates, which `library` finds from numbers alone. Out: groups of files about which all is decided, and the rows
+of `clusters` made of them; those of `plan` are made in `plan_groups`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.model import Verdict
-from dupwatchd.serve.keep import Kept, keep_order
+from dupwatchd.serve.keep import KeepOrder
+from dupwatchd.serve.plan_policy import Pin, Policy
 from dupwatchd.serve.results import Cluster, ClusterFile, FoundFile
-from dupwatchd.serve.spare import Looks, OtherName, may_go
+from dupwatchd.serve.spare import Decided, Looks, OtherName, decide
 
 Pair = tuple[int, int]  # pictures
 
@@ -40,6 +42,8 @@ class Question:
     mirrored: bool
     touching: tuple[bytes, ...] | None = None  # only clusters with a file under one of these folders; None: all
     verdicts: frozenset[Verdict] = ONE_PICTURE  # of pairs that belong together; these two are always among them
+    policy: Policy = field(default=Policy())  # which file to keep, and what goes
+    holding: frozenset[bytes] | None = None  # only clusters that hold one of these files; None: all
 
     @property
     def joining(self) -> frozenset[Verdict] | None:
@@ -79,22 +83,55 @@ class LookedAt:
     cluster: Cluster
     pictures: list[int]  # of each file; empty once it was measured
 
+    @property
+    def order_key(self) -> tuple[int, str, bytes]:
+        """Clusters of an answer are in this order."""
+        return -self.cluster["reclaimable_bytes"], self.cluster["id"], self.cluster["files"][0]["path"]
 
-def look_at(
-    candidates: Sequence[ClusterCandidate], question: Question, live_checks: LiveChecks
-) -> list[list[LookedAt]]:
-    """For each candidate the clusters that it is.
 
-    A file that is not there is left out, and joins nothing: there may be several clusters, or none. The files joined
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The files of one cluster that are there, and what was decided of them."""
+
+    copies: list[Copy]  # the one to keep first; the next ones as well
+    reasons: list[str]
+    other_names: list[OtherName | None]
+    decided: Decided
+    looks: Looks
+    order: KeepOrder
+
+    @property
+    def id(self) -> str:
+        """The first bytes of the smallest digest of a content."""
+        return min(copy.content_digest for copy in self.copies).hex()[:16]
+
+    def freed_bytes(self, *, with_asked: bool = False) -> int:
+        """What is won, each file counted once; ``with_asked``: as if nobody had to look at it first."""
+        if self.decided.asked and not with_asked:
+            return 0
+        decided = zip(self.copies, self.decided.files, self.other_names, strict=True)
+        return sum(copy.size_bytes for copy, one, other in decided if one.held_by is not None and other is None)
+
+
+def groups_of(candidates: Sequence[ClusterCandidate], question: Question, live_checks: LiveChecks) -> list[list[Group]]:
+    """For each candidate the groups that it is.
+
+    A file that is not there is left out, and joins nothing: there may be several groups, or none. The files joined
     do not depend on the order in which they were indexed, and neither does anything else here.
     """
     return [
         [
-            _looked_at(_Part.of(files, candidate, question), question, live_checks)
-            for files in _files_of_parts(candidate, question, live_checks)
+            _group(files, candidate, question, live_checks)
+            for files in _parts(candidate, question, live_checks)
+            if _counts(files, question)
         ]
         for candidate in candidates
     ]
+
+
+def as_clusters(groups: Sequence[Group], question: Question) -> list[LookedAt]:
+    """Groups as rows of the answer, not measured yet."""
+    return [LookedAt(_cluster(group, question), [copy.picture_id for copy in group.copies]) for group in groups]
 
 
 def measured(found: Sequence[LookedAt], question: Question, live_checks: LiveChecks) -> list[Cluster]:
@@ -115,28 +152,61 @@ def _set_values(row: ClusterFile, value: Measured, question: Question) -> None:
         row["custom"] = value.custom if isfinite(value.custom) else None
 
 
-class _Part(NamedTuple):
-    """The files of one cluster in their order, and what was found of their pictures."""
+def _group(files: list[Copy], candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> Group:
+    policy = question.policy
+    looks = Looks(candidate.looks, mirrored=question.mirrored, without_proof=candidate.without_proof)
+    nearer = list(looks.nearer())
+    pins = _pins(files, policy)
+    while True:
+        order = KeepOrder(files, nearer, policy.rules, pins)
+        copies = [kept.copy for kept in order.kept]
+        other_names = live_checks.other_names(copies)
+        with_all_names = _of_all_names(copies, other_names, pins)
+        if len(with_all_names) == len(pins):
+            break
+        pins = with_all_names  # which puts other files first
+    decided = decide(copies, other_names, looks, policy, [pins.get(copy.path) for copy in copies])
+    return Group(copies, [kept.reason for kept in order.kept], other_names, decided, looks, order)
 
-    files: list[Kept]  # the one to keep first
-    looks: Looks
 
-    @classmethod
-    def of(cls, files: list[Copy], candidate: ClusterCandidate, question: Question) -> "_Part":
-        found = Looks(candidate.looks, mirrored=question.mirrored, without_proof=candidate.without_proof)
-        return cls(keep_order(files, found.nearer()), found)
+def _pins(files: list[Copy], policy: Policy) -> dict[bytes, Pin]:
+    """Why files stay whatever else there is, by path."""
+    if not policy.pins:
+        return {}
+    return {copy.path: pin for copy in files if (pin := policy.pin(copy.path)) is not None}
 
 
-def _files_of_parts(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
-    return [files for files in _parts(candidate, question, live_checks) if _counts(files, question)]
+def _of_all_names(
+    copies: Sequence[Copy], other_names: Sequence[OtherName | None], pins: Mapping[bytes, Pin]
+) -> dict[bytes, Pin]:
+    """The pins, also for the other names of the files that have one: all names of one file stay together."""
+    if not pins:
+        return {}
+    first = list(range(len(copies)))  # of the names of each file
+    for place, other in enumerate(other_names):
+        if other is not None:
+            first[place] = first[other.place]
+    of_file: dict[int, Pin] = {}
+    for place, copy in enumerate(copies):
+        if copy.path in pins:
+            of_file.setdefault(first[place], pins[copy.path])
+    return {
+        copy.path: pins.get(copy.path, of_file[first[place]])
+        for place, copy in enumerate(copies)
+        if first[place] in of_file
+    }
 
 
 def _counts(files: list[Copy], question: Question) -> bool:
     """Are these files a cluster that is asked for?"""
+    if len(files) < 2:
+        return False
+    if question.holding is not None and not any(copy.path in question.holding for copy in files):
+        return False
     if question.touching is None:
-        return len(files) > 1
+        return True
     prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in question.touching)
-    return len(files) > 1 and any(copy.path.startswith(prefixes) for copy in files)
+    return any(copy.path.startswith(prefixes) for copy in files)
 
 
 def _measured(pairs: list[Pair], question: Question, live_checks: LiveChecks) -> list[Measured]:
@@ -199,36 +269,27 @@ def _connected(pictures: set[int], matches: Iterable[Pair]) -> list[set[int]]:
     return list({id(part): part for part in part_of.values()}.values())
 
 
-def _looked_at(part: _Part, question: Question, live_checks: LiveChecks) -> LookedAt:
-    copies = [file.copy for file in part.files]
-    kept = copies[0]
-    other_names = live_checks.other_names(copies)
-    going = may_go(copies, other_names, part.looks)
+def _cluster(group: Group, question: Question) -> Cluster:
+    kept = group.copies[0]
     rows: list[ClusterFile] = []
-    for (copy, reason), other, goes in zip(part.files, other_names, going, strict=True):
-        told = part.looks.told(kept, copy)
+    for place, (copy, other) in enumerate(zip(group.copies, group.other_names, strict=True)):
+        told = group.looks.told(kept, copy)
         row: ClusterFile = {
             **found_file(copy, ITSELF, told.verdict),
             "confirmed": told.confirmed,
-            "same_file_as": None if other is None else copies[other.place].path,
+            "same_file_as": None if other is None else group.copies[other.place].path,
             "damaged": copy.damaged,
-            "may_go": goes,
+            "may_go": group.decided.files[place].goes,
             "keep": copy is kept,
-            "reason": reason if other is None else _named_reason(other),
+            "reason": group.reasons[place] if other is None else named_reason(other),
         }
         if question.measure == "custom":
             row["custom"] = ITSELF.custom
         rows.append(row)
-    freed = [row["bytes"] for row, other in zip(rows, other_names, strict=True) if row["may_go"] and other is None]
-    cluster: Cluster = {
-        "id": min(copy.content_digest for copy in copies).hex()[:16],
-        "reclaimable_bytes": sum(freed),
-        "files": rows,
-    }
-    return LookedAt(cluster, [copy.picture_id for copy in copies])
+    return {"id": group.id, "reclaimable_bytes": group.freed_bytes(), "files": rows}
 
 
-def _named_reason(other: OtherName) -> str:
+def named_reason(other: OtherName) -> str:
     """Why a file that has another name above is there."""
     what = "the kept file" if other.place == 0 else "a file above"
     return f"{other.how.value} {what}"

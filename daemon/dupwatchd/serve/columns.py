@@ -165,10 +165,10 @@ def _read_files(database: Database, pictures: Whole, folders: Whole | None) -> _
 def _as_columns(rows: list[Row]) -> tuple[NDArray[Any], ...]:
     *numbers, formats, digests, coded = zip(*rows, strict=True)
     heads = (np.frombuffer(b"".join(some), ">u8").astype(np.uint64) for some in (digests, coded))
-    picture, content, size, folder, damaged, frames, has_colour, from_camera, edited, jpeg_grid, pixels = (
+    picture, content, size, folder, damaged, frames, has_colour, from_camera, edited, jpeg_grid, lossless, pixels = (
         np.array(column, np.int64) for column in numbers
     )
-    rank = ranks(damaged, frames, has_colour, from_camera, edited, jpeg_grid, pixels, formats)
+    rank = ranks(damaged, frames, has_colour, from_camera, edited, jpeg_grid, lossless, pixels, formats)
     return picture, content, size, folder, pixels, rank, *heads
 
 

@@ -1,26 +1,32 @@
 """The files of a cluster go in, the order in which they would be kept comes out, each with its reason in words.
 
-The first difference decides. A direction, found by looking at two pictures, says which of them is shown to be nearer
-the original. Directions of several pairs may contradict each other, so they only decide which file comes first: the
-first one by the rules gives way to one that is shown to be nearer, and that to another, until none is or a circle
-closes.
+The first difference decides. Two differences always come first: a damaged file stands behind a sound one, and a file
+with fewer frames or pages behind one with more. After them come the files that somebody chose, then the rules that were
+asked for (see `plan_rules`), then the default order, which ends with the path, so that no two files are equal.
+
+A direction, found by looking at two pictures, says which of them is shown to be nearer the original. Directions decide
+among files that are alike in all that somebody asked for, and in having colour. As directions of several pairs may
+contradict each other, they only say which file comes first: the first one by the rules gives way to one that is shown
+to be nearer, and that to another, until none is or a circle closes.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.db.answers import Copy
+from dupwatchd.serve.plan_rules import KeepRule
 
 PIXEL_STEP = 0.03  # pictures whose numbers of pixels differ by less count as equally large
 SMALL = 0.6  # of the most pixels in the cluster: what is smaller was made smaller, whatever its metadata say
 WORSE_QUALITY = 5  # steps of 100 by which the quality of one JPEG is clearly below that of another
 
 _CAMERA_FORMATS = ("HEIF", "JPEG")  # in this order
-_LOSSLESS_FORMATS = frozenset({"PNG", "TIFF", "PPM", "PSD", "TGA", "QOI", "JPEG2000", "JXL"})
-_LOSSY_FORMATS = frozenset({"WEBP", "AVIF"})
+_LOSSLESS_FORMATS = frozenset({"PNG", "TIFF", "PPM", "PSD", "TGA", "QOI", "JPEG2000", "JXL"})  # if saved without loss
+_LOSSLESS_RANK = 2
+_LOSSY_FORMATS = frozenset({"WEBP", "AVIF", "JPEG2000", "JXL"})
 
 
 class Kept(NamedTuple):
@@ -32,15 +38,21 @@ class Kept(NamedTuple):
 
 _Key = tuple[Any, ...]
 
-_REASONS = (  # of each part of `_key`: why a file is kept, what the others lack
+_Reasons = tuple[tuple[str, str], ...]  # of each part of a key: why a file is kept, what the others lack
+
+_ALWAYS_FIRST: _Reasons = (
     ("not damaged", "damaged"),
     ("most frames or pages", "fewer frames or pages"),
+    ("to be kept in any case", "not among those to be kept in any case"),
+)
+_DEFAULT: _Reasons = (
     ("in colour", "without colour"),
     ("the camera's data in it", "without the camera's data"),
     ("not edited", "edited"),
     ("not saved as a JPEG before", "saved as a JPEG before"),
     ("RAW", "not the RAW file"),
     ("most pixels", "far fewer pixels"),
+    ("saved without loss", "saved with loss"),
     ("better format", "lesser format"),
     ("most pixels", "fewer pixels"),
     ("taken earliest", "taken later"),
@@ -49,7 +61,7 @@ _REASONS = (  # of each part of `_key`: why a file is kept, what the others lack
     ("shortest path", "longer path"),
     ("first by name", "later by name"),
 )
-_ABOVE_DIRECTIONS = 3  # so many of them stand above any direction
+_DEFAULT_ABOVE_DIRECTIONS = 1  # so many parts of the default order stand above any direction, as all before them do
 
 # The bits of each rule in a rank, see `ranks`, from the highest to the lowest.
 _BITS = {
@@ -61,6 +73,7 @@ _BITS = {
     "jpeg_grid": 1,
     "not_raw": 1,
     "made_smaller": 1,
+    "lossy": 1,
     "format": 3,
     "steps": 12,
 }
@@ -74,21 +87,22 @@ if TYPE_CHECKING:  # a scan without copies does without the array library
     Whole = NDArray[np.int64]
 
 
-def _key(copy: Copy, most_pixels: int) -> _Key:
-    """The smaller one of two is kept; ``most_pixels``: of a file of the cluster."""
+def _default_key(copy: Copy, most_pixels: int) -> _Key:
+    """The smaller one of two is kept, by the default order; ``most_pixels``: of a file of the cluster."""
     # what is far smaller than another was made smaller: then neither metadata nor format count for it
     made_smaller = copy.width * copy.height < SMALL * most_pixels
     from_camera = not made_smaller and copy.camera != "" and copy.captured != ""
+    format_rank = _format_rank(copy.format, lossless=copy.lossless)
     return (
-        copy.damaged,
-        -copy.frames,
         not copy.has_colour,
         not from_camera,
         from_camera and bool(copy.edited),
         bool(copy.jpeg_grid),
         copy.format != "RAW",
         made_smaller,
-        _format_rank(copy.format),
+        # Without the camera's data a JPEG is no more likely the original than a picture that was never saved as one.
+        not from_camera and format_rank != _LOSSLESS_RANK,
+        format_rank,
         -_pixel_steps(copy),
         (copy.captured == "", copy.captured),
         copy.mtime_ns,
@@ -105,16 +119,19 @@ def ranks(
     from_camera: "Whole",
     edited: "Whole",
     jpeg_grid: "Whole",
+    lossless: "Whole",
     pixels: "Whole",
     formats: Sequence[str],
 ) -> "Whole":
-    """The rules from the first to that of pixels as one number, the lowest for the file to keep, if none is far larger.
+    """The default order up to the part of pixels as one number, the lowest for the file to keep, if none is far larger.
 
     (F,) of F files, the truth of a fact as 0 or 1. Files of one rank are told apart by the rules that are left out.
     """
     import numpy as np
 
     steps = np.array([_steps(count) for count in pixels.tolist()], np.int64)
+    named = zip(formats, lossless.tolist(), strict=True)
+    format_ranks = np.array([_format_rank(name, lossless=bool(saved)) for name, saved in named], np.int64)
     parts = {
         "damaged": damaged,
         "frames": _MOST_FRAMES - np.minimum(frames, _MOST_FRAMES),
@@ -123,7 +140,8 @@ def ranks(
         "edited": from_camera & edited,
         "jpeg_grid": jpeg_grid,
         "not_raw": np.array([name != "RAW" for name in formats], np.int64),
-        "format": np.array([_format_rank(name) for name in formats], np.int64),
+        "lossy": (1 - from_camera) & (format_ranks != _LOSSLESS_RANK),
+        "format": format_ranks,
         "steps": _MOST_STEPS - np.minimum(steps, _MOST_STEPS),
     }
     result = np.zeros(len(pixels), np.int64)
@@ -135,32 +153,29 @@ def ranks(
 def ranks_if_made_smaller(ranks: "Whole") -> "Whole":
     """What ranks (F,) become if another file of the cluster is far larger: none becomes lower."""
     raised = (1 << _SHIFT["not_from_camera"]) | (1 << _SHIFT["made_smaller"])
-    return (ranks | raised) & ~(1 << _SHIFT["edited"])
+    is_lossy = (ranks >> _SHIFT["format"]) & ((1 << _BITS["format"]) - 1) != _LOSSLESS_RANK
+    result: Whole = (ranks | raised | (is_lossy << _SHIFT["lossy"])) & ~(1 << _SHIFT["edited"])
+    return result
 
 
 NEAREST, FURTHER = "nearest to the original", "further from the original"
 BEHIND_ANOTHER = "kept after a file that is further from the original"
 
 
-def keep_order(copies: Sequence[Copy], nearer: Iterable[tuple[int, int]] = ()) -> list[Kept]:
+def keep_order(
+    copies: Sequence[Copy],
+    nearer: Iterable[tuple[int, int]] = (),
+    rules: Sequence[KeepRule] = (),
+    chosen: Collection[bytes] = (),
+) -> list[Kept]:
     """All files, the one to keep first, each with its reason.
 
-    ``nearer``: pairs of pictures of which the first is shown to be nearer the original than the second. Any set of
-    pairs gives an order, and the order of the files does not matter; no path may occur twice.
+    ``nearer``: pairs of pictures of which the first is shown to be nearer the original than the second. ``rules`` come
+    before the default order. ``chosen``: paths of files that come before others whatever the rules say.
+
+    Any set of pairs gives an order, and the order of the files does not matter; no path may occur twice.
     """
-    if not copies:
-        return []
-    above: defaultdict[int, set[int]] = defaultdict(set)  # pictures that are nearer, by picture
-    for winner, loser in nearer:
-        above[loser].add(winner)
-    most = _most_pixels(copies, above)
-    keys = [_key(copy, most) for copy in copies]
-    order = sorted(range(len(copies)), key=keys.__getitem__)
-    group = _Group(copies, keys, above, order)
-    kept = group.nearest(order[0])
-    rest = [place for place in order if place != kept]
-    reasons = [group.why_kept(kept, rest), *(group.lacks(kept, place) for place in rest)]
-    return [Kept(copies[place], reason) for place, reason in zip([kept, *rest], reasons, strict=True)]
+    return KeepOrder(copies, nearer, rules, chosen).kept if copies else []
 
 
 def _most_pixels(copies: Sequence[Copy], above: defaultdict[int, set[int]]) -> int:
@@ -176,23 +191,67 @@ def _most_pixels(copies: Sequence[Copy], above: defaultdict[int, set[int]]) -> i
     return max(own or pixels.values())
 
 
-class _Group:
-    """Files by their places, with what decides between them."""
+class KeepOrder:
+    """Files in the order in which they would be kept, and what decides between any two of them."""
 
     def __init__(
         self,
         copies: Sequence[Copy],
-        keys: list[_Key],
-        above: defaultdict[int, set[int]],
-        order: list[int],
+        nearer: Iterable[tuple[int, int]] = (),
+        rules: Sequence[KeepRule] = (),
+        chosen: Collection[bytes] = (),
     ) -> None:
+        """Arguments as of `keep_order`; at least one file."""
+        self._above: defaultdict[int, set[int]] = defaultdict(set)  # pictures that are nearer, by picture
+        for winner, loser in nearer:
+            self._above[loser].add(winner)
+        self._copies, self._rules = copies, rules
         self._picture = [copy.picture_id for copy in copies]
-        self._keys, self._above, self._first = keys, above, order[0]
+        self._keys = self._made_keys(chosen)
+        self._reasons = (*_ALWAYS_FIRST, *((rule.won, rule.lost) for rule in rules), *_DEFAULT)
+        self._above_directions = len(_ALWAYS_FIRST) + len(rules) + _DEFAULT_ABOVE_DIRECTIONS
+        order = sorted(range(len(copies)), key=self._keys.__getitem__)
+        self._first = order[0]
         self._best: dict[int, int] = {}  # the first file by the rules, by picture
         for place in order:
             self._best.setdefault(self._picture[place], place)
+        kept = self._nearest(self._first)
+        rest = [place for place in order if place != kept]
+        reasons = [self._why_kept(kept, rest), *(self._lacks(kept, place) for place in rest)]
+        self.kept = [Kept(copies[place], reason) for place, reason in zip([kept, *rest], reasons, strict=True)]
 
-    def nearest(self, start: int) -> int:
+    def _made_keys(self, chosen: Collection[bytes]) -> list[_Key]:
+        most = _most_pixels(self._copies, self._above)
+        originals = self._originals() if self._rules else frozenset()
+        return [
+            (
+                copy.damaged,
+                -copy.frames,
+                copy.path not in chosen,
+                *(rule.key(copy, copy.path in originals) for rule in self._rules),
+                *_default_key(copy, most),
+            )
+            for copy in self._copies
+        ]
+
+    def _originals(self) -> frozenset[bytes]:
+        """The paths of files that no other one is shown to be nearer the original than, and that were no JPEG before.
+
+        A damaged file, or one with fewer frames, is no original of a sound and whole one.
+        """
+        best: dict[int, tuple[bool, int]] = {}
+        for copy in self._copies:
+            soundness = (copy.damaged, -copy.frames)
+            best[copy.picture_id] = min(best.get(copy.picture_id, soundness), soundness)
+
+        def is_original(copy: Copy) -> bool:
+            soundness = (copy.damaged, -copy.frames)
+            above = self._above.get(copy.picture_id, ())
+            return not copy.jpeg_grid and not any(best[other] <= soundness for other in above if other in best)
+
+        return frozenset(copy.path for copy in self._copies if is_original(copy))
+
+    def _nearest(self, start: int) -> int:
         """What is reached by going to a nearer file; of those that lead to each other, the first by rule."""
         chain, place = [start], {start: 0}
         while nearer := self._nearer_than(chain[-1]):
@@ -208,26 +267,26 @@ class _Group:
         return [other for other in best if self._class(other) == self._class(self._first)]
 
     def _class(self, place: int) -> _Key:
-        return self._keys[place][:_ABOVE_DIRECTIONS]
+        return self._keys[place][: self._above_directions]
 
     def _is_nearer(self, one: int, other: int) -> bool:
         return self._picture[one] in self._above[self._picture[other]]
 
-    def why_kept(self, kept: int, rest: list[int]) -> str:
+    def _why_kept(self, kept: int, rest: list[int]) -> str:
         """The rule that tells the kept file from the next one."""
         if not rest:
             return "the only one"
         if kept != self._first:
             return NEAREST
         rule = self._first_difference(kept, rest[0])
-        return NEAREST if rule >= _ABOVE_DIRECTIONS and self._is_nearer(kept, rest[0]) else _REASONS[rule][0]
+        return NEAREST if rule >= self._above_directions and self._is_nearer(kept, rest[0]) else self._reasons[rule][0]
 
-    def lacks(self, kept: int, other: int) -> str:
+    def _lacks(self, kept: int, other: int) -> str:
         """What a file lacks against the kept one."""
         rule = self._first_difference(kept, other)
-        if rule >= _ABOVE_DIRECTIONS and self._is_nearer(kept, other):
+        if rule >= self._above_directions and self._is_nearer(kept, other):
             return FURTHER
-        return _REASONS[rule][1] if self._keys[kept] < self._keys[other] else BEHIND_ANOTHER
+        return self._reasons[rule][1] if self._keys[kept] < self._keys[other] else BEHIND_ANOTHER
 
     def _first_difference(self, one: int, other: int) -> int:
         first, second = self._keys[one], self._keys[other]
@@ -266,9 +325,9 @@ def _steps(pixels: int) -> int:
     return round(math.log(pixels) / PIXEL_STEP) if pixels > 0 else -1
 
 
-def _format_rank(name: str) -> int:
+def _format_rank(name: str, *, lossless: bool) -> int:
     if name in _CAMERA_FORMATS:
         return _CAMERA_FORMATS.index(name)
-    if name in _LOSSLESS_FORMATS:
-        return 2
+    if lossless and name in _LOSSLESS_FORMATS:
+        return _LOSSLESS_RANK
     return 3 if name in _LOSSY_FORMATS else 5 if name == "BMP" else 4

@@ -6,8 +6,9 @@ In: a database, once; then questions. Out: pages. What was found for the last fe
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +17,48 @@ from dupwatchd.db import answers
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.db.connection import Database
 from dupwatchd.model import Verdict
-from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, look_at, measured
+from dupwatchd.serve.clusters import (
+    ClusterCandidate,
+    Group,
+    LiveChecks,
+    LookedAt,
+    Pair,
+    Question,
+    as_clusters,
+    groups_of,
+    measured,
+)
 from dupwatchd.serve.columns import Columns, Whole, load_columns
-from dupwatchd.serve.ranking import Candidates, RankedClusters, candidates, further_groups
-from dupwatchd.serve.results import Cluster, NotLookedAt
+from dupwatchd.serve.plan_groups import Planned, as_planned
+from dupwatchd.serve.ranking import Candidates, Item, RankedClusters, candidates, further_groups
+from dupwatchd.serve.results import Cluster, NotLookedAt, PlannedGroup
 
 _QUESTIONS = 4  # whose clusters are kept: 4 bytes a picture, and the clusters that were looked at
 
 
 @dataclass(eq=False, slots=True)
-class _Ranked:
-    """The clusters of one question; whoever looks for more of them holds the lock."""
+class _Ranked(Generic[Item]):
+    """The clusters, or groups of a plan, of one question; whoever looks for more of them holds the lock."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    clusters: RankedClusters | None = None
+    clusters: RankedClusters[Item] | None = None
     further: dict[Verdict, int] | None = None
+
+
+class _Remembered(Generic[Item]):
+    """What was found for the last few questions; any thread may ask."""
+
+    def __init__(self) -> None:
+        self._questions: OrderedDict[Question, _Ranked[Item]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, question: Question) -> _Ranked[Item]:
+        with self._lock:
+            ranked = self._questions.setdefault(question, _Ranked())
+            self._questions.move_to_end(question)
+            if len(self._questions) > _QUESTIONS:
+                self._questions.popitem(last=False)
+            return ranked
 
 
 class Library:
@@ -43,8 +71,8 @@ class Library:
     def __init__(self, columns: Columns, roots: Sequence[bytes] | None = None) -> None:
         self._columns = columns
         self._inside = None if roots is None else tuple(root.rstrip(b"/") + b"/" for root in roots)
-        self._questions: OrderedDict[Question, _Ranked] = OrderedDict()
-        self._lock = threading.Lock()  # around `_questions`
+        self._clusters: _Remembered[LookedAt] = _Remembered()
+        self._plans: _Remembered[Planned] = _Remembered()
         self._reading = threading.Lock()  # a connection is for one thread at a time
 
     @classmethod
@@ -73,23 +101,57 @@ class Library:
         ``database`` must hold what it held when the library was loaded, and be the same one for all callers. Raises
         ValueError for an unknown measure, StateError.
         """
-        ranked = self._ranked(question)
+        ranked = self._clusters.of(question)
         with ranked.lock:
             clusters = self._clusters_of(ranked, database, question)
             found = clusters.candidates
-            total, page = clusters.page(
-                lambda some: look_at(self._with_files(database, question, found, some), question, live_checks),
-                limit,
-                offset,
-            )
+
+            def look_at(some: Whole) -> list[list[LookedAt]]:
+                return [
+                    as_clusters(groups, question)
+                    for groups in self._groups(database, question, live_checks, found, some)
+                ]
+
+            total, page = clusters.page(look_at, limit, offset)
             return total, measured(page, question, live_checks)
+
+    def plan_page(
+        self, database: Database, question: Question, live_checks: LiveChecks, limit: int | None, offset: int = 0
+    ) -> tuple[int, list[PlannedGroup]]:
+        """How many groups a plan has, and ``limit`` of them from ``offset`` on; those that free most come first.
+
+        Only groups in which something goes, or would if a person had looked at them. All else is as of `page`.
+        """
+        ranked = self._plans.of(question)
+        with ranked.lock:
+            if ranked.clusters is None:
+                ranked.clusters = RankedClusters(self._candidates(database, question, that_free=True))
+            found = ranked.clusters.candidates
+
+            def look_at(some: Whole) -> list[list[Planned]]:
+                return [as_planned(groups) for groups in self._groups(database, question, live_checks, found, some)]
+
+            total, page = ranked.clusters.page(look_at, limit, offset)
+            return total, [planned.group for planned in page]
+
+    def group_of(self, database: Database, question: Question, live_checks: LiveChecks, path: bytes) -> Group | None:
+        """The group that holds a file; None if there is no copy of it."""
+        question = replace(question, holding=frozenset([path]))
+        found = self._candidates(database, question)
+        groups = self._groups(database, question, live_checks, found, found.cluster)
+        return next((group for some in groups for group in some), None)
+
+    def _groups(
+        self, database: Database, question: Question, live_checks: LiveChecks, found: Candidates, some: Whole
+    ) -> list[list[Group]]:
+        return groups_of(self._with_files(database, question, found, some), question, live_checks)
 
     def further_groups(self, database: Database, question: Question) -> dict[Verdict, int]:
         """How many groups there would be beyond those of the answer, by the verdict that would be asked for as well.
 
         As the index knows them; nothing for a measure of the user's own. Arguments and errors as of `page`.
         """
-        ranked = self._ranked(question)
+        ranked = self._clusters.of(question)
         with ranked.lock:
             if ranked.further is None:
                 found = self._clusters_of(ranked, database, question).candidates
@@ -104,26 +166,22 @@ class Library:
         yet, left_out = matches.count_not_looked_at(question.threshold, mirrored=question.mirrored)
         return NotLookedAt(yet + self._columns.not_looked_at, left_out)
 
-    def _clusters_of(self, ranked: _Ranked, database: Database, question: Question) -> RankedClusters:
+    def _clusters_of(
+        self, ranked: _Ranked[LookedAt], database: Database, question: Question
+    ) -> RankedClusters[LookedAt]:
         """Holding the lock of the question."""
         if ranked.clusters is None:
             ranked.clusters = RankedClusters(self._candidates(database, question))
         return ranked.clusters
 
-    def _ranked(self, question: Question) -> _Ranked:
-        with self._lock:
-            ranked = self._questions.setdefault(question, _Ranked())
-            self._questions.move_to_end(question)
-            if len(self._questions) > _QUESTIONS:
-                self._questions.popitem(last=False)
-            return ranked
-
-    def _candidates(self, database: Database, question: Question) -> Candidates:
-        folders = None
-        if question.touching is not None:
-            with self._reading:
+    def _candidates(self, database: Database, question: Question, *, that_free: bool = False) -> Candidates:
+        folders = pictures = None
+        with self._reading:
+            if question.touching is not None:
                 folders = answers.folders_under(database, question.touching)
-        return candidates(self._columns, question, folders)
+            if question.holding is not None:
+                pictures = answers.pictures_of_files(database, question.holding)
+        return candidates(self._columns, question, folders, pictures, that_free=that_free)
 
     def _copies_of(self, database: Database, pictures: list[int]) -> list[Copy]:
         with self._reading:

@@ -4,18 +4,21 @@ Everything is read from what was committed, over connections of its own, so that
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar, cast
 
 from dupwatch import wire
 from dupwatchd.db import files
 from dupwatchd.db.connection import Database
+from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
 from dupwatchd.paths import at_or_below
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
-from dupwatchd.serve.library_cache import LibraryCache
+from dupwatchd.serve.library_cache import LibraryCache, Moment
+from dupwatchd.serve.plan_explain import explained
+from dupwatchd.serve.plan_policy import Policy, changed, policy_of
 from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.request_queue import Handler, OpenRequest, RequestError, Result
 from dupwatchd.serve.results import (
@@ -25,6 +28,8 @@ from dupwatchd.serve.results import (
     FailedResult,
     FindResult,
     FoundCopy,
+    PlannedGroup,
+    PlanResult,
     StatusResult,
     also_in_words,
     in_words,
@@ -35,6 +40,7 @@ from dupwatchd.serve.waiting import Waiting
 from dupwatchd.settings import DEFAULT_THRESHOLDS, Settings
 
 _LIMIT = 100
+Answer = TypeVar("Answer")
 
 
 class Working(Protocol):
@@ -77,16 +83,19 @@ class QuestionDefaults:
     kept: dict[str, float]  # the largest threshold of each measure
     default_thresholds: dict[str, float]
     custom: str  # what the user calls the measure that is "custom" here
+    policy: Policy = field(default=Policy())
 
     @classmethod
     def of(cls, settings: Settings) -> "QuestionDefaults":
-        """What the settings say."""
+        """What the settings say; raises UsageError for a keep-rule that is none."""
         compare = settings.compare
         kept = {"mse": compare.keep_mse, "structure": compare.keep_structure}
         if compare.is_custom:
             kept["custom"] = compare.kept or 0.0
         measure, custom = ("custom", compare.measure) if compare.is_custom else (compare.measure, "")
-        return cls(measure, settings.threshold, compare.mirrored, kept, dict(DEFAULT_THRESHOLDS), custom)
+        thresholds = dict(DEFAULT_THRESHOLDS)
+        policy = policy_of(settings.plan)
+        return cls(measure, settings.threshold, compare.mirrored, kept, thresholds, custom, policy)
 
 
 class Questions:
@@ -121,6 +130,8 @@ class Questions:
             "version": lambda _request: {"version": self._version, "protocol": wire.VERSION},
             "wait": self.wait,
             "clusters": self.clusters,
+            "plan": self.plan,
+            "explain": self.explain,
             "send": self.send,
             "find": self.find,
             "failed": self.failed,
@@ -140,20 +151,14 @@ class Questions:
         under = args.get("under")
         question = self._question(args, None if under is None else (under,))
         limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
-        before = self._working.completeness()  # before the page: what comes meanwhile need not be in it
-        for _ in range(2):
-            with self._libraries.moment() as moment:
-                revision, is_current = moment.revision, self._libraries.is_current(moment)
-                library = moment.library
-                total, found = library.page(moment.reader, question, self._live_checks(), limit, offset)
-                also = also_in_words(library.further_groups(moment.reader, question))
-                completeness = with_not_looked_at(before, library.count_not_looked_at(question))
-            if _are_there(found):
-                break
-            self._libraries.drop(moment)  # it remembers files that have gone since
-        if not is_current:  # what has come in since is no longer pending, and not in the page either
-            because = [*completeness["incomplete_because"], "the groups are those of a moment ago"]
-            completeness = {**completeness, "complete": False, "incomplete_because": because}
+
+        def page(moment: Moment) -> tuple[int, list[Cluster], dict[str, int]]:
+            total, found = moment.library.page(moment.reader, question, self._live_checks(), limit, offset)
+            return total, found, also_in_words(moment.library.further_groups(moment.reader, question))
+
+        (total, found, also), revision, completeness = self._answered(
+            question, page, lambda answer: _are_there(file for one in answer[1] for file in one["files"])
+        )
         return {
             "measure": self._named(question.measure),
             "threshold": question.threshold,
@@ -164,6 +169,59 @@ class Questions:
             "revision": revision,
             **completeness,
         }
+
+    def plan(self, request: OpenRequest) -> PlanResult:
+        """A page of the groups of a plan. Raises RequestError, StateError."""
+        args = request.args
+        question = self._plan_question(args)
+        limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
+
+        def page(moment: Moment) -> tuple[int, list[PlannedGroup]]:
+            return moment.library.plan_page(moment.reader, question, self._live_checks(), limit, offset)
+
+        (total, found), revision, completeness = self._answered(
+            question, page, lambda answer: _are_there(file for one in answer[1] for file in one["files"])
+        )
+        policy = question.policy
+        with self._readers.snapshot() as reader:
+            counts = {folder: files.count(reader, folder) for folder in (*policy.protect, *policy.reference)}
+        return {
+            "groups": found,
+            "total_groups": total,
+            "rules": policy.in_words,
+            "protected": [{"path": folder, "files": counts[folder]} for folder in policy.protect],
+            "reference": [{"path": folder, "files": counts[folder]} for folder in policy.reference],
+            "roots": list(self._working.roots),
+            "verdicts": in_words(ONE_PICTURE | policy.also),
+            "revision": revision,
+            **completeness,
+        }
+
+    def explain(self, request: OpenRequest) -> Result:
+        """Why one file stays or goes, step by step. Raises RequestError, StateError."""
+        path = request.args["path"]
+        question = self._plan_question(request.args)
+        with self._libraries.moment() as moment:
+            group = moment.library.group_of(moment.reader, question, self._live_checks(), path)
+        return {"steps": explained(group, path, question.policy)}
+
+    def _answered(
+        self, question: Question, page: Callable[[Moment], Answer], is_there: Callable[[Answer], bool]
+    ) -> tuple[Answer, int, Completeness]:
+        """A page of something, the revision of the index that it is of, and how complete it is. Raises StateError."""
+        before = self._working.completeness()  # before the page: what comes meanwhile need not be in it
+        for _ in range(2):
+            with self._libraries.moment() as moment:
+                revision, is_current = moment.revision, self._libraries.is_current(moment)
+                answer = page(moment)
+                completeness = with_not_looked_at(before, moment.library.count_not_looked_at(question))
+            if is_there(answer):
+                break
+            self._libraries.drop(moment)  # it remembers files that have gone since
+        if not is_current:  # what has come in since is no longer pending, and not in the page either
+            because = [*completeness["incomplete_because"], "the groups are those of a moment ago"]
+            completeness = {**completeness, "complete": False, "incomplete_because": because}
+        return answer, revision, completeness
 
     def send(self, request: OpenRequest) -> Result:
         """Keep a piece of a picture. Raises RequestError."""
@@ -240,15 +298,33 @@ class Questions:
         if mirrored and not defaults.mirrored:
             raise RequestError("out_of_range", "mirror images are not compared: set compare.mirrored")
         verdicts = ONE_PICTURE | {Verdict(word) for word in wire.words(args.get("also", ""))}
-        return Question(measure, float(threshold), mirrored, touching, verdicts)
+        return Question(measure, float(threshold), mirrored, touching, verdicts, defaults.policy)
+
+    def _plan_question(self, args: dict[str, Any]) -> Question:
+        """What a plan is asked for. Raises RequestError for a rule, a folder or a file that is none."""
+        try:
+            policy = changed(self._defaults.policy, args.get("policy", {}))
+        except UsageError as error:
+            raise RequestError("bad_request", str(error)) from None
+        for folder in policy.named_folders:
+            if not os.path.isdir(folder):
+                raise RequestError("unknown_folder", f"no such folder: {os.fsdecode(folder)}")
+        under, holding = args.get("under"), args.get("files")
+        question = self._question({}, None if under is None else (under,))
+        return replace(
+            question,
+            policy=policy,
+            verdicts=question.verdicts | policy.also,
+            holding=None if holding is None else frozenset(holding),
+        )
 
     def _named(self, measure: str) -> str:
         return self._defaults.custom if measure == "custom" else measure
 
 
-def _are_there(clusters: Sequence[Cluster]) -> bool:
-    """Are the files of these clusters still what they were when somebody last looked?"""
+def _are_there(listed: Iterable[Any]) -> bool:
+    """Are these files of an answer still what they were when somebody last looked?"""
     try:
-        return all(os.lstat(file["path"]).st_size == file["bytes"] for one in clusters for file in one["files"])
+        return all(os.lstat(file["path"]).st_size == file["bytes"] for file in listed)
     except OSError:
         return False

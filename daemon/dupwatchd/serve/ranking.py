@@ -5,9 +5,11 @@ In: the columns and a question. Out: `Candidates`, then the clusters in order, l
 What a cluster frees is certain only once its files have been looked at. Two upper bounds are known at once:
 
 - The bytes of all its files without those of the file to keep, for that one stays. Which one that is depends on what
-  is there and on rules that the columns do not hold, so of all those that it may be, the smallest counts.
+  is there and on rules that the columns do not hold, so of all those that it may be, the smallest counts. If a policy
+  has rules of its own, or names files that stay, it may be any file.
 - The most that each unit can free. If its picture was never confirmed to be the same as another one, of each of its
-  contents one file stays, or of all contents that hold the picture bit by bit.
+  contents one file stays, or of all contents that hold the picture bit by bit. This does not hold if lesser verdicts
+  let files go as well.
 
 The smaller one holds whatever is found: a file that is missing, or a second name of another, only takes away from
 both, and what remains of a cluster that falls apart is a part of it, of which both are smaller, too.
@@ -28,17 +30,29 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.components import components
 from dupwatchd.model import Verdict
-from dupwatchd.serve.clusters import LookedAt, Question
+from dupwatchd.serve.clusters import Question
 from dupwatchd.serve.columns import Columns, Units, Whole
 from dupwatchd.serve.keep import SMALL, ranks_if_made_smaller
+from dupwatchd.serve.plan_policy import Policy
 
-LookAt = Callable[[Whole], Sequence[Sequence[LookedAt]]]  # candidates → for each the clusters that it is
+
+class InOrder(Protocol):
+    """A cluster, or group of a plan, that somebody has looked at."""
+
+    @property
+    def order_key(self) -> tuple[int, str, bytes]:
+        """What it frees in bytes, negated; its id; the path of its first file."""
+
+
+Item = TypeVar("Item", bound=InOrder)
+LookAt = Callable[[Whole], Sequence[Sequence[Item]]]  # candidates → for each the clusters that it is
 
 _LOOK_AT_LEAST = 16  # clusters at once; as much again goes into finding them among all units
 _LOOK_AT_MOST = 4096  # about 15 MB of paths and figures
@@ -56,10 +70,18 @@ class Candidates:
     touching: Units | None  # units with a file in the folders asked for; None: all
 
 
-def candidates(columns: Columns, question: Question, folders: Sequence[int] | None) -> Candidates:
-    """The clusters of a question, of those that touch the ``folders`` (ids; None: all).
+def candidates(
+    columns: Columns,
+    question: Question,
+    folders: Sequence[int] | None,
+    pictures: Sequence[int] | None = None,
+    *,
+    that_free: bool = False,
+) -> Candidates:
+    """The clusters of a question.
 
-    Raises ValueError for an unknown measure.
+    Of those that touch the ``folders`` (ids; None: all), hold one of the ``pictures`` (ids; None: all) and, if only
+    those ``that_free`` something are asked for, may do so. Raises ValueError for an unknown measure.
     """
     joined = _joined(columns, question)
     units = len(columns.picture)
@@ -70,8 +92,15 @@ def candidates(columns: Columns, question: Question, folders: Sequence[int] | No
         touched = np.zeros(units, bool)
         touched[joined[touching]] = True
         several &= touched
+    if pictures is not None:
+        held = np.zeros(units, bool)
+        held[joined[np.isin(columns.picture, pictures)]] = True
+        several &= held
+    bound = _bound(columns, joined, question.policy)
+    if that_free:
+        several &= bound > 0
     cluster = np.flatnonzero(several)
-    bound = _bound(columns, joined)[cluster]
+    bound = bound[cluster]
     smallest = columns.digest.copy()
     np.minimum.at(smallest, joined, columns.digest)
     digest = smallest[cluster]
@@ -88,12 +117,20 @@ def _joined(columns: Columns, question: Question) -> Units:
     return components(len(columns.picture), a.astype(np.int64), b.astype(np.int64)).astype(np.int32)
 
 
-def _bound(columns: Columns, joined: Units) -> Whole:
+def _bound(columns: Columns, joined: Units, policy: Policy) -> Whole:
     """The most that a cluster can free, (U,) by the unit that names it."""
     units = len(joined)
+    in_default_order = not policy.rules and not policy.pins
+    kept = (
+        _kept_bytes(columns, joined)
+        if in_default_order
+        else _least(columns.file_bytes, joined[columns.file_unit], units)
+    )
     # sums of float64 are exact below 9 petabytes
-    but_one = np.bincount(joined[columns.file_unit], columns.file_bytes, units) - _kept_bytes(columns, joined)
-    result: Whole = np.minimum(but_one, np.bincount(joined, columns.free_bytes, units)).astype(np.int64)
+    bound = np.bincount(joined[columns.file_unit], columns.file_bytes, units) - kept
+    if not policy.also:
+        bound = np.minimum(bound, np.bincount(joined, columns.free_bytes, units))
+    result: Whole = bound.astype(np.int64)
     return result
 
 
@@ -141,7 +178,7 @@ def further_groups(columns: Columns, question: Question, found: Candidates) -> d
     return further
 
 
-class RankedClusters:
+class RankedClusters(Generic[Item]):
     """The clusters of one question in order, looked at only as far as somebody reads; for one thread at a time."""
 
     def __init__(self, candidates: Candidates) -> None:
@@ -151,11 +188,11 @@ class RankedClusters:
     def _start(self) -> None:
         self._total = len(self.candidates.cluster)
         self._looked_at = 0
-        self._waiting: list[tuple[int, str, bytes, LookedAt]] = []  # a heap: looked at, place not yet certain
-        self._certain: list[LookedAt] = []  # in their places, but for the first ones
+        self._waiting: list[tuple[int, str, bytes, Item]] = []  # a heap: looked at, place not yet certain
+        self._certain: list[Item] = []  # in their places, but for the first ones
         self._forgotten = 0
 
-    def page(self, look_at: LookAt, limit: int | None, offset: int) -> tuple[int, list[LookedAt]]:
+    def page(self, look_at: LookAt[Item], limit: int | None, offset: int) -> tuple[int, list[Item]]:
         """How many clusters there are, as far as is known by now, and ``limit`` of them (None: all) from ``offset``."""
         if offset < self._forgotten:
             self._start()
@@ -175,14 +212,12 @@ class RankedClusters:
         """How many places of the answer are certain."""
         return self._forgotten + len(self._certain)
 
-    def _look_at(self, look_at: LookAt, batch: int) -> None:
+    def _look_at(self, look_at: LookAt[Item], batch: int) -> None:
         some = self.candidates.cluster[self._looked_at : self._looked_at + batch]
         for clusters in look_at(some):
             self._total += len(clusters) - 1
             for one in clusters:
-                cluster = one.cluster
-                key = (-cluster["reclaimable_bytes"], cluster["id"], cluster["files"][0]["path"])
-                heappush(self._waiting, (*key, one))
+                heappush(self._waiting, (*one.order_key, one))
         self._looked_at += len(some)
         before = self._first_unknown()
         while self._waiting and self._waiting[0][:2] < before:

@@ -24,7 +24,7 @@ OPEN_PER_CONNECTION_MAX = 16
 READING = "reading"
 LANES = {
     "status": "quick", "version": "quick", "wait": "quick", "pause": "quick", "resume": "quick", "rescan": "quick",
-    "clusters": READING, "failed": READING,
+    "clusters": READING, "failed": READING, "plan": READING, "explain": READING,
     "send": "receiving",
     "find": "finding",
 }  # fmt: skip

@@ -49,6 +49,43 @@ class Cluster(TypedDict):
     files: list[ClusterFile]
 
 
+class PlannedFile(TypedDict):
+    """A file of a group of a plan."""
+
+    path: Path
+    bytes: int
+    mtime_ns: int
+    device: int
+    inode: int
+    digest: Path  # BLAKE3 of the whole file, 32 bytes
+    format: str
+    width: int
+    height: int
+    goes: bool
+    held_by: Path | None  # the file that stays and holds all that this one shows; of one that stays: None
+    verdict: str | None  # what it is to that one, or to the kept file
+    confirmed: bool | None
+    reason: str
+    lacks: list[str]  # what held_by lacks that this one has
+    same_file_as: Path | None
+    pinned: str | None  # why it stays in any case
+
+
+class PlannedGroup(TypedDict):
+    """Files of which some go, or would if a person had looked at them."""
+
+    id: str
+    asked: str | None  # why a person has to look at it first
+    files: list[PlannedFile]
+
+
+class FolderCount(TypedDict):
+    """A folder that a policy names, and how many files of the index lie below it."""
+
+    path: Path
+    files: int
+
+
 class Completeness(TypedDict):
     """Whether an answer holds all that there is, and if not, why."""
 
@@ -66,6 +103,19 @@ class ClustersResult(Completeness):
     also: dict[str, int]  # further groups, by the verdict that would have to be asked for as well
     total_clusters: int
     clusters: list[Cluster]
+    revision: int
+
+
+class PlanResult(Completeness):
+    """The result of `plan`."""
+
+    groups: list[PlannedGroup]
+    total_groups: int
+    rules: list[str]
+    protected: list[FolderCount]
+    reference: list[FolderCount]
+    roots: list[Path]
+    verdicts: list[str]
     revision: int
 
 

@@ -1,11 +1,12 @@
-"""Decides which files of a cluster may go, and what each one is to the kept one.
+"""Decides which files of a group go, for the sake of which file that stays.
 
-In: the files of a cluster in the order in which they would be kept, what second looks have found, and which of them are
-other names of one file. Out: for each file whether it may go. This is the only place that decides it: `scan`,
-`clusters`, ``--spare`` and ``reclaimable_bytes`` all show what comes out here.
+In: the files of a group in the order in which they would be kept, what second looks have found, which of them are other
+names of one file, and a policy. Out: for each file what becomes of it. This is the only place that decides it: `scan`,
+`clusters`, ``--spare``, ``reclaimable_bytes`` and plans all show what comes out here.
 
-A file may go if it is equal byte by byte to a file that stays, or the same picture as one by a closer look. Being
-joined with it through others is not enough. What is another name of a file that stays never goes.
+A file may go if it is equal byte by byte to a file that stays, or the same picture as one by a closer look, or one of
+the lesser versions that were asked for. Being joined with it through others is not enough. What is another name of a
+file that stays never goes.
 """
 
 from collections import defaultdict
@@ -15,6 +16,8 @@ from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.model import Verdict
+from dupwatchd.serve.plan_doubts import doubts, of_one_burst
+from dupwatchd.serve.plan_policy import Pin, Policy
 
 
 class SameFile(Enum):
@@ -66,11 +69,11 @@ class Looks:
         look = self._of_pair.get(_pair(one, other))
         return Told(None, None) if look is None else Told(look.verdict, look.confirmed)
 
-    def known_the_same(self) -> defaultdict[int, list[int]]:
-        """For each picture the others that are the same by a closer look."""
+    def that_let_go(self, also: Collection[Verdict] = ()) -> defaultdict[int, list[int]]:
+        """For each picture the others that are the same by a closer look, or have one of the verdicts ``also``."""
         found: defaultdict[int, list[int]] = defaultdict(list)
         for (a, b), look in self._of_pair.items():
-            if look.verdict is Verdict.SAME and look.confirmed:
+            if (look.verdict is Verdict.SAME and look.confirmed) or look.verdict in also:
                 found[a].append(b)
                 found[b].append(a)
         return found
@@ -91,44 +94,110 @@ def _strength(look: Look) -> tuple[int, bool, bool]:
     return look.verdict.code, look.confirmed is not True, look.mirrored
 
 
-def may_go(ordered: Sequence[Copy], other_names: Sequence[OtherName | None], looks: Looks) -> list[bool]:
-    """For each file, the one to keep first, whether it may go; the first one never may.
+class Decision(NamedTuple):
+    """What becomes of one file."""
 
-    Sound files come before damaged ones in that order, so that none of them goes for the sake of a damaged one.
+    goes: bool
+    held_by: int | None = None  # the place of the file that stays and holds all that this one shows
+    told: Told = Told(None, None)  # what it is to that one
+    pin: Pin | None = None
+
+
+class Decided(NamedTuple):
+    """What becomes of the files of a group."""
+
+    files: list[Decision]
+    asked: str | None = None  # why a person has to look at it first; then nothing goes
+
+    @property
+    def any_goes(self) -> bool:
+        """Whether anything goes, or would if nobody had to be asked."""
+        return any(one.held_by is not None for one in self.files)
+
+
+def decide(
+    ordered: Sequence[Copy],
+    other_names: Sequence[OtherName | None],
+    looks: Looks,
+    policy: Policy,
+    pins: Sequence[Pin | None],
+) -> Decided:
+    """What becomes of each file, the one to keep first; that one never goes.
+
+    A file goes if one that stays holds all that it shows: one that is pinned, or comes before it in that order.
+    ``pins``: why files stay in any case; all names of one file have one pin.
     """
-    staying = _Staying(looks)
-    going: list[bool] = []
-    for copy, other in zip(ordered, other_names, strict=True):
+    staying = _Staying(looks, policy)
+    for place, (copy, pin) in enumerate(zip(ordered, pins, strict=True)):
+        if pin is not None and other_names[place] is None:
+            staying.add(place, copy, pin)
+    files: list[Decision] = []
+    for place, (copy, other, pin) in enumerate(zip(ordered, other_names, pins, strict=True)):
         if other is None:
-            going.append(bool(going) and staying.justifies(copy))
-            if not going[-1]:
-                staying.add(copy)
+            held_by = staying.holder_of(copy) if place and pin is None else None
+            if held_by is None and pin is None:
+                staying.add(place, copy, pin)
+            told = Told(None, None) if held_by is None else looks.told(ordered[held_by], copy)
+            files.append(Decision(held_by is not None, held_by, told, pin))
         else:  # the names of one file go together; whether something is one file at all must be certain
-            going.append(other.how is SameFile.LINK and going[other.place])
-    return going
+            same = files[other.place]
+            goes = other.how is SameFile.LINK and same.goes
+            files.append(same._replace(pin=pin) if goes else Decision(False, pin=pin))
+    asked = _asked(ordered, files, policy)
+    return Decided([one._replace(goes=False) for one in files] if asked else files, asked)
+
+
+def _asked(ordered: Sequence[Copy], files: Sequence[Decision], policy: Policy) -> str | None:
+    """Why a person has to look at a group before anything of it goes."""
+    for copy, one in zip(ordered, files, strict=True):
+        if one.held_by is not None and one.told.verdict is not Verdict.IDENTICAL:
+            found = doubts(copy, ordered[one.held_by], one.told.verdict)
+            words = next((words for doubt, words in found if doubt in policy.ask_when), None)
+            if words is not None:
+                return words
+    return None
 
 
 class _Staying:
     """The files that stay, so that looking for one that holds what another shows takes no look at each of them."""
 
-    def __init__(self, looks: Looks) -> None:
-        self._looks, self._known_the_same = looks, looks.known_the_same()
-        self._by_content: dict[bytes, Copy] = {}
-        self._by_picture: defaultdict[int, list[Copy]] = defaultdict(list)  # one of each content
+    def __init__(self, looks: Looks, policy: Policy) -> None:
+        self._looks, self._policy = looks, policy
+        self._near = looks.that_let_go(policy.also)
+        self._by_content: dict[bytes, int] = {}
+        self._by_picture: defaultdict[int, list[tuple[int, Copy]]] = defaultdict(list)  # one of each content
 
-    def add(self, copy: Copy) -> None:
+    def add(self, place: int, copy: Copy, pin: Pin | None) -> None:
+        """A file stays; if there are reference files, only those hold what others show."""
+        if self._policy.reference and pin is not Pin.REFERENCE:
+            return
         if copy.content_digest not in self._by_content:
-            self._by_content[copy.content_digest] = copy
-            self._by_picture[copy.picture_id].append(copy)
+            self._by_content[copy.content_digest] = place
+            self._by_picture[copy.picture_id].append((place, copy))
 
-    def justifies(self, copy: Copy) -> bool:
-        """Is all that this file shows certain to be in one of them?"""
-        if copy.content_digest in self._by_content:
-            return True
-        pictures = (copy.picture_id, *self._known_the_same[copy.picture_id])
-        return any(self._holds(other, copy) for picture in pictures for other in self._by_picture[picture])
+    def holder_of(self, copy: Copy) -> int | None:
+        """The first of these files that holds all that this one shows, for certain; one of equal bytes first."""
+        equal = self._by_content.get(copy.content_digest)
+        if equal is not None:
+            return equal
+        pictures = (copy.picture_id, *self._near[copy.picture_id])
+        found = (self._first_holder(self._by_picture.get(picture, ()), copy) for picture in pictures)
+        return min((place for place in found if place is not None), default=None)
+
+    def _first_holder(self, files: Iterable[tuple[int, Copy]], copy: Copy) -> int | None:
+        return min((place for place, other in files if self._holds(other, copy)), default=None)
 
     def _holds(self, other: Copy, copy: Copy) -> bool:
         if max(other.frames, copy.frames) > 1:
             return False  # a look sees one frame only
-        return self._looks.told(other, copy) == (Verdict.SAME, True)
+        if other.damaged and not copy.damaged:
+            return False
+        if not self._policy.bursts and of_one_burst(other, copy):
+            return False
+        told = self._looks.told(other, copy)
+        return told == (Verdict.SAME, True) or (told.verdict in self._policy.also and not _shows_more(copy, other))
+
+
+def _shows_more(copy: Copy, other: Copy) -> bool:
+    """May a version of a picture show what the other one does not: what was cut off, or colours?"""
+    return copy.width * copy.height > other.width * other.height or copy.has_colour > other.has_colour

@@ -153,6 +153,30 @@ class CompareSettings(_Section):
         return self.keep_mse if self.measure == "mse" else self.keep_structure
 
 
+class PlanSettings(_Section):
+    """Which files are kept and which go, in plans and wherever it is told what may go."""
+
+    keep: Annotated[tuple[str, ...], Field(examples=[["folder /srv/photos/best /srv/photos", "format raw heic"]])] = ()
+    """Rules that decide which of two copies is kept, before the default order does; the first difference counts."""
+    protect: Annotated[tuple[str, ...], Field(examples=[["/srv/photos/albums"]])] = ()
+    """Folders that never lose a file."""
+    reference: Annotated[tuple[str, ...], Field(examples=[["/srv/archive"]])] = ()
+    """Folders that others are held against: files in them stay, and others go only for the sake of those."""
+    ask_when: tuple[
+        Literal["enlarged", "capture times differ", "metadata conflict", "lacks metadata", "below same"], ...
+    ] = ("capture times differ", "metadata conflict", "lacks metadata")
+    """What makes a group one that a person has to look at before anything of it goes."""
+    bursts: bool = False
+    """Photos that one camera took seconds apart may be copies of each other."""
+    pairs: bool = False
+    """A RAW photo and the JPEG beside it may be copies of each other."""
+
+    @field_validator("protect", "reference")
+    @classmethod
+    def _absolute(cls, folders: tuple[str, ...]) -> tuple[str, ...]:
+        return _absolute_paths(folders)
+
+
 class ServeSettings(_Section):
     """How questions are answered."""
 
@@ -180,6 +204,7 @@ class Settings(BaseSettings):
     watch: WatchSettings = Field(default_factory=WatchSettings)
     index: IndexSettings = Field(default_factory=IndexSettings)
     compare: CompareSettings = Field(default_factory=CompareSettings)
+    plan: PlanSettings = Field(default_factory=PlanSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
 
     @classmethod
@@ -203,10 +228,7 @@ class Settings(BaseSettings):
     @field_validator("roots")
     @classmethod
     def _absolute(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
-        expanded = tuple(map(os.path.expanduser, roots))
-        if not all(map(os.path.isabs, expanded)):  # nobody knows what the working directory of a service is
-            raise ValueError("they should be absolute paths")
-        return expanded
+        return _absolute_paths(roots)
 
     @field_validator("endpoint")
     @classmethod
@@ -372,6 +394,14 @@ def _check_together(settings: Settings) -> None:
         raise UsageError(
             f"setting endpoint: {settings.endpoint} can be reached from other machines; that needs serve.curve_keys"
         )
+
+
+def _absolute_paths(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """With the home folder filled in; raises ValueError for others: nobody knows where a service is at work."""
+    expanded = tuple(map(os.path.expanduser, folders))
+    if not all(map(os.path.isabs, expanded)):
+        raise ValueError("they should be absolute paths")
+    return expanded
 
 
 def _window_minutes(window: str) -> tuple[int, int] | None:

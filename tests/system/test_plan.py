@@ -1,0 +1,124 @@
+"""Plans of a real service on real files: what goes, what stays, for whose sake, and why."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blake3 import blake3
+from PIL import Image
+
+from dupwatch.errors import RequestFailedError
+from tests.conftest import encoded, photo_like
+from tests.system.service import Service, until
+
+Group = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo with a byte-equal copy, a hard link and a small one; another one with a copy; and one alone."""
+    root = tmp_path_factory.mktemp("plan") / "photos"
+    for folder in ("album", "inbox", "phone"):
+        (root / folder).mkdir(parents=True)
+    one, two, alone = (photo_like(seed, 960, 720) for seed in (1, 2, 3))
+    (root / "inbox" / "one.jpg").write_bytes(encoded(one))
+    (root / "phone" / "one again.jpg").write_bytes(encoded(one))
+    os.link(root / "phone" / "one again.jpg", root / "phone" / "one linked.jpg")
+    (root / "phone" / "one small.jpg").write_bytes(encoded(np.asarray(Image.fromarray(one).resize((640, 480)))))
+    (root / "album" / "two.jpg").write_bytes(encoded(two))
+    (root / "inbox" / "2.jpg").write_bytes(encoded(two))
+    (root / "inbox" / "alone.jpg").write_bytes(encoded(alone))
+    return root
+
+
+@pytest.fixture(scope="module")
+def service(photos: Path) -> Iterator[Service]:
+    with Service(photos.parent / "service", photos) as running:
+        running.settled()
+        until(lambda: sum(group["reclaimable_bytes"] > 0 for group in running.clusters()) == 2)
+        until(
+            lambda: any(
+                file["confirmed"] for one in running.clusters() for file in one["files"] if file["verdict"] == "same"
+            )
+        )
+        yield running
+
+
+def plan(service: Service, **args: Any) -> list[Group]:
+    return list(service.ask("plan", **args)["groups"])
+
+
+def going(groups: list[Group]) -> dict[str, str | None]:
+    """The names of the files that go, with those of the files that they go for."""
+    return {
+        os.path.basename(file["path"]).decode(): file["held_by"] and os.path.basename(file["held_by"]).decode()
+        for group in groups
+        for file in group["files"]
+        if file["goes"]
+    }
+
+
+def test_a_plan_tells_what_goes_for_which_file_that_stays(service: Service, photos: Path) -> None:
+    answer = service.ask("plan")
+    assert (answer["total_groups"], answer["complete"], answer["verdicts"]) == (2, True, ["identical", "same"])
+    assert answer["roots"] == [os.fsencode(photos)]
+    assert going(answer["groups"]) == {
+        "one again.jpg": "one.jpg",
+        "one linked.jpg": "one.jpg",
+        "one small.jpg": "one.jpg",
+        "2.jpg": "two.jpg",
+    }
+    for group in answer["groups"]:
+        for file in group["files"]:
+            path = Path(os.fsdecode(file["path"]))
+            status = path.stat()
+            assert file["digest"] == blake3(path.read_bytes()).digest()
+            assert (file["bytes"], file["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
+            assert (file["device"], file["inode"]) == (status.st_dev, status.st_ino)
+            assert (file["held_by"] is None) != file["goes"]
+
+
+def test_a_default_plan_is_what_clusters_mark(service: Service) -> None:
+    marked = {file["path"] for one in service.clusters() for file in one["files"] if file["may_go"]}
+    assert marked == {file["path"] for group in plan(service) for file in group["files"] if file["goes"]}
+
+
+def test_rules_and_protected_folders_of_a_request_decide(service: Service, photos: Path) -> None:
+    inbox, phone = (os.fsencode(photos / name) for name in ("inbox", "phone"))
+    first = plan(service, policy={"keep": [f"folder {photos}/phone {photos}/inbox"]})
+    assert going(first) == {"one.jpg": "one again.jpg", "one small.jpg": "one again.jpg", "two.jpg": "2.jpg"}
+    protected = service.ask("plan", policy={"protect": [phone, inbox]})
+    assert going(protected["groups"]) == {"two.jpg": "2.jpg"}
+    assert protected["protected"] == [{"path": phone, "files": 3}, {"path": inbox, "files": 3}]
+    assert going(plan(service, policy={"reference": [phone]})) == {"one.jpg": "one again.jpg"}
+    chosen = os.fsencode(photos / "inbox" / "2.jpg")
+    assert going(plan(service, policy={"keep_files": [chosen]}, files=[chosen])) == {"two.jpg": "2.jpg"}
+
+
+def test_pages_of_a_plan_are_of_one_order(service: Service) -> None:
+    both = plan(service)
+    assert [plan(service, limit=1, offset=n) for n in range(3)] == [[both[0]], [both[1]], []]
+    assert plan(service, under=both[1]["files"][0]["path"].rpartition(b"/")[0], limit=1)
+
+
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({"keep": ["beauty most"]}, "bad_request", "keep rule 'beauty most': allowed are folder"),
+    ({"keep": ["bytes some"]}, "bad_request", "keep rule 'bytes some': write bytes most, or bytes least"),
+    ({"keep": ["folder a"]}, "bad_request", "absolute paths"),
+    ({"keep": ["name not 'a"]}, "bad_request", "allowed are folder"),
+    ({"protect": [b"/no/such/folder"]}, "unknown_folder", "/no/such/folder"),
+    ({"reference": [b"/no/such/folder"]}, "unknown_folder", "/no/such/folder"),
+    ({"also": "similar"}, "bad_request", "never copies"),
+    ({"ask_when": ["it rains"]}, "bad_request", "allowed are enlarged"),
+]
+
+
+def test_a_policy_that_is_none_is_refused_with_what_is_allowed(service: Service) -> None:
+    for policy, code, words in REFUSED:
+        with pytest.raises(RequestFailedError) as refused:
+            plan(service, policy=policy)
+        assert refused.value.code == code
+        assert words in str(refused.value)

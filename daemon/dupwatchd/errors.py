@@ -29,6 +29,10 @@ class StateInUseError(StateError):
         self.owner = owner
 
 
+class StateLockedError(StateError):
+    """Somebody else has been writing to the database for longer than anybody waits."""
+
+
 class DamagedStateError(StateError):
     """The database or the blocks are damaged: ``dupwatchd check --repair`` is the cure."""
 

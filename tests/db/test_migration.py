@@ -13,7 +13,7 @@ from dupwatchd.model import FileId
 _FILLED = """
 INSERT INTO fact VALUES ('thumbnail_px', 32), ('untidy', 1);
 INSERT INTO folder (id, path, device, listing) VALUES (1, x'2f61', 7, x'00'), (2, x'2f61622f63', 7, NULL);
-INSERT INTO picture VALUES (0, x'01', 0), (1, x'02', 0), (2, x'03', 1);
+INSERT INTO picture (id, digest, flat) VALUES (0, x'01', 0), (1, x'02', 0), (2, x'03', 1);
 INSERT INTO free_slot VALUES (3);
 INSERT INTO content (id, digest, way, picture_id, width, height, format, error, foreign_kind) VALUES
     (1, x'01', 0, 0, 4, 3, 'JPEG', NULL, 0), (2, x'02', 0, 1, 4, 3, 'JPEG', NULL, 0),

@@ -13,6 +13,7 @@ from dupwatchd.db.connection import Database, open_database
 from dupwatchd.db.pictures import NewContent, NewPicture
 from dupwatchd.model import Facts, FileId, PictureId, Stamp, Verdict
 from dupwatchd.serve.clusters import LiveChecks, Measured, Pair
+from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.spare import OtherName, SameFile
 
 KEEP_MSE, KEEP_STRUCTURE = 6.0, 0.06  # the largest thresholds that can be asked for
@@ -86,6 +87,7 @@ class Made:
     contents: list[Content]
     files: list[File]
     seen: dict[tuple[int, int, int], Seen] = field(default_factory=dict)  # by match; without an entry: the same
+    ignored: IgnoredPairs = NONE_IGNORED
 
     def seen_of(self, match: Match) -> Seen:
         return self.seen.get(match[:3], Seen())
@@ -111,7 +113,7 @@ class Made:
         """The same without the files elsewhere."""
         prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in folders)
         inside = [file for file in self.files if file.path.startswith(prefixes)]
-        return Made(self.pictures, self.contents, inside, self.seen)
+        return Made(self.pictures, self.contents, inside, self.seen, self.ignored)
 
     def matches(self) -> list[Match]:
         """All that are near enough to be kept; by the user's own measure they are as far apart as in structure."""

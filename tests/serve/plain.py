@@ -1,6 +1,7 @@
 """The clusters of a library in the plainest way: everything is looked at, nothing comes from the database."""
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 from dupwatchd.db.answers import Copy
@@ -15,7 +16,7 @@ NOTHING = Seen(near=False, verdict=None, confirmed=None)
 
 def clusters(made: Made, question: Question) -> list[dict[str, Any]]:
     """What `Library.page` has to give, without a limit."""
-    found = [_cluster(made, part, question) for part in groups(made, question) if _wanted(part, question)]
+    found = [_cluster(made, part, question) for part in shown(made, question)]
     return sorted(found, key=lambda one: (-one["reclaimable_bytes"], one["id"], one["files"][0]["path"]))
 
 
@@ -25,12 +26,37 @@ def further_groups(made: Made, question: Question) -> dict[Verdict, int]:
         return {}
 
     def paths(verdicts: frozenset[Verdict]) -> set[frozenset[bytes]]:
-        asked = Question(question.measure, question.threshold, question.mirrored, question.touching, verdicts)
-        parts = [part for part in groups(made, asked) if _wanted(part, asked)]
-        return {frozenset(file.path for file in part) for part in parts}
+        asked = replace(question, verdicts=verdicts)
+        return {frozenset(file.path for file in part) for part in shown(made, asked)}
 
     now = paths(question.verdicts)
     return {one: len(paths(question.verdicts | {one}) - now) for one in Verdict if one not in question.verdicts}
+
+
+def shown(made: Made, question: Question) -> list[list[File]]:
+    """The files of each cluster that is asked for."""
+    parts = [part for whole in groups(made, question) for part in not_ignored(made, whole, question)]
+    return [part for part in parts if _wanted(part, question)]
+
+
+def count_ignored(made: Made, question: Question) -> int:
+    """What `Library.count_ignored` has to give, if all files are there."""
+    wholes = [whole for whole in groups(made, question) if _wanted(whole, question)]
+    return sum(not any(_wanted(part, question) for part in not_ignored(made, whole, question)) for whole in wholes)
+
+
+def not_ignored(made: Made, whole: list[File], question: Question) -> list[list[File]]:
+    """The files of a group by what joins them when two contents are joined unless somebody said: no duplicates."""
+    parts: list[list[File]] = []
+    for file in whole:
+        joining = [part for part in parts if any(not _ignored(made, file, other, question) for other in part)]
+        parts = [part for part in parts if part not in joining]
+        parts.append([file, *(other for part in joining for other in part)])
+    return parts
+
+
+def _ignored(made: Made, one: File, other: File, question: Question) -> bool:
+    return question.ignored.holds(made.contents[one.content].digest, made.contents[other.content].digest)
 
 
 def groups(made: Made, question: Question) -> list[list[File]]:
@@ -99,6 +125,8 @@ def _told(made: Made, one: File, other: File, question: Question) -> tuple[Verdi
     content, another = made.contents[one.content], made.contents[other.content]
     if content.digest == another.digest:
         return Verdict.IDENTICAL, True
+    if _ignored(made, one, other, question):
+        return None, None
     if content.picture == another.picture:
         scan = content.facts.scan_digest
         known = made.pictures[content.picture].has_proof

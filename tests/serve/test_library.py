@@ -1,5 +1,6 @@
 """Pages of clusters, against a program that looks at everything."""
 
+import itertools
 import tempfile
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.model import Facts, Verdict
 from dupwatchd.serve import ranking
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
+from dupwatchd.serve.ignored import IgnoredPairs
 from dupwatchd.serve.library import Library
 from dupwatchd.serve.results import Cluster, NotLookedAt
 from dupwatchd.serve.spare import SameFile
@@ -80,7 +82,11 @@ def libraries(draw: st.DrawFn) -> Made:
         verdict = one_of.choice([None, *list(Verdict)[1:], *[Verdict.SAME] * 6])
         confirmed, nearer = one_of.choice([True, True, None, False]), one_of.choice([0, 0, -1, 1])
         library.seen[match[:3]] = Seen(one_of.random() < 0.8, verdict, confirmed, nearer)
-    return library
+    digests = sorted({content.digest for content in known})
+    share = draw(st.sampled_from([0, 0.2, 0.9]))
+    pairs = [pair for pair in itertools.combinations(digests, 2) if one_of.random() < share]
+    # one of them with a content that nobody knows
+    return replace(library, ignored=IgnoredPairs.of([*pairs, (digests[0], b"\xff" * 32)]))
 
 
 thresholds = {
@@ -124,6 +130,7 @@ def test_pages_hold_what_looking_at_everything_finds(
     with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
         library = Library.load(database, roots)
         for question in asked:
+            question = replace(question, ignored=made.ignored)
             expected = plain.clusters(made if roots is None else made.below(roots), question)
             for offset, limit in places:
                 _, found = library.page(database, question, live_checks, limit, offset)
@@ -140,10 +147,27 @@ def test_pages_hold_what_looking_at_everything_finds(
 def test_further_groups_are_those_that_asking_for_one_verdict_more_would_add(
     made: Made, question: Question, roots: tuple[bytes, ...] | None
 ) -> None:
-    made = Made(made.pictures, made.contents, [replace(file, there=True) for file in made.files], made.seen)
+    made = replace(made, files=[replace(file, there=True) for file in made.files])
     with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
         found = Library.load(database, roots).further_groups(database, question)
     assert found == plain.further_groups(made if roots is None else made.below(roots), question)
+
+
+@settings(max_examples=150, deadline=None)
+@given(libraries(), questions, st.none() | folders)
+def test_what_is_not_a_duplicate_is_in_no_count_from_the_first_page_on(
+    made: Made, question: Question, roots: tuple[bytes, ...] | None
+) -> None:
+    """Of files that are all there every page tells the same numbers, as a program that looks at everything."""
+    made = replace(made, files=[replace(file, there=True) for file in made.files])
+    question = replace(question, ignored=made.ignored)
+    inside = made if roots is None else made.below(roots)
+    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
+        library = Library.load(database, roots)
+        total, _ = library.page(database, question, made.live_checks(), 1)
+        assert total == len(plain.clusters(inside, question))
+        assert library.count_ignored(database, question) == plain.count_ignored(inside, question)
+        assert library.further_groups(database, question) == plain.further_groups(inside, question)
 
 
 class Counting:

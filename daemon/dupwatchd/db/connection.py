@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from dupwatchd.db import schema
-from dupwatchd.errors import DamagedStateError, StateError, UsageError
+from dupwatchd.errors import DamagedStateError, StateError, StateLockedError, UsageError
 
 FILE_NAME = "dupwatch.sqlite"
 BUSY_TIMEOUT_MS = 5_000  # a reader may hold up a checkpoint for a moment; the lock file keeps second writers out
@@ -92,7 +92,7 @@ class Database:
                 f"no space left for {self.path}: what was committed is safe; make room and run again"
             ) from error
         except apsw.BusyError as error:
-            raise StateError(f"{self.path} is locked by another program; close it and run again") from error
+            raise StateLockedError(f"{self.path} is locked by another program; close it and run again") from error
         except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
             raise UsageError(f"cannot write {self.path}: {error}; check the rights of its folder") from error
         except (apsw.ConstraintError, apsw.MismatchError) as error:
@@ -168,6 +168,21 @@ def open_for_reading(state: str) -> Database:
         raise StateError(f"cannot open {path}: {error}") from error
     database.rows(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     database.rows("PRAGMA cache_size = -16000")
+    return database
+
+
+def open_second_writer(state: str) -> Database:
+    """Another connection to a database that is open and up to date already, for what is not told by the photos.
+
+    It waits for the other writer, whose transactions take moments, for up to 5 s; then StateError is raised. What it
+    commits is on disk. It may be used by one thread at a time.
+    """
+    path = os.path.join(state, FILE_NAME)
+    try:
+        database = Database(apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE), path)
+    except apsw.Error as error:
+        raise StateError(f"cannot open {path}: {error}") from error
+    _set_up(database)
     return database
 
 

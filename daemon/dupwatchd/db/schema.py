@@ -239,12 +239,49 @@ def _look_again(database: "Database") -> None:
             database.rows(statement)
 
 
+_REMEMBERED = """
+CREATE TABLE ignored_pair (   -- two contents of which somebody said that they are not duplicates; a < b
+    a BLOB NOT NULL,
+    b BLOB NOT NULL,
+    made_at INTEGER NOT NULL, -- seconds since 1970
+    PRIMARY KEY (a, b),
+    CHECK (a < b)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ignored_pair_reverse ON ignored_pair(b, a);
+
+CREATE TABLE decision (       -- what somebody wants to become of a content
+    digest BLOB NOT NULL,
+    path BLOB NOT NULL,       -- x'': every file with these bytes; else this one alone, for others have them, too
+    choice TEXT NOT NULL CHECK (choice IN ('keep', 'go')),
+    made_at INTEGER NOT NULL,
+    PRIMARY KEY (digest, path)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE removed_content ( -- a content of which files were removed as duplicates
+    digest BLOB PRIMARY KEY,
+    stayed INTEGER NOT NULL,  -- how many files with these bytes were still there
+    made_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+def _remember_contents(database: "Database") -> None:
+    """What people say of contents, and which ones were removed, is kept by the digest of their bytes.
+
+    It refers to no row of another table, so that it survives renames, indexing anew and the loss of all files.
+    """
+    for statement in _REMEMBERED.split(";\n"):
+        if statement.strip():
+            database.rows(statement)
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
     _call_it_custom,
     _count_as_it_goes,
     _look_again,
+    _remember_contents,
 )
 VERSION = len(_STEPS)
 

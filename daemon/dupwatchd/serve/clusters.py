@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.model import Verdict
+from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.keep import KeepOrder
 from dupwatchd.serve.plan_policy import Pin, Policy
 from dupwatchd.serve.results import Cluster, ClusterFile, FoundFile
@@ -44,6 +45,7 @@ class Question:
     verdicts: frozenset[Verdict] = ONE_PICTURE  # of pairs that belong together; these two are always among them
     policy: Policy = field(default=Policy())  # which file to keep, and what goes
     holding: frozenset[bytes] | None = None  # only clusters that hold one of these files; None: all
+    ignored: IgnoredPairs = NONE_IGNORED  # pairs of contents that do not belong together, whatever a look says
 
     @property
     def joining(self) -> frozenset[Verdict] | None:
@@ -122,7 +124,8 @@ def groups_of(candidates: Sequence[ClusterCandidate], question: Question, live_c
     return [
         [
             _group(files, candidate, question, live_checks)
-            for files in _parts(candidate, question, live_checks)
+            for joined in _parts(candidate, question, live_checks)
+            for files in question.ignored.parts(joined)
             if _counts(files, question)
         ]
         for candidate in candidates
@@ -154,7 +157,12 @@ def _set_values(row: ClusterFile, value: Measured, question: Question) -> None:
 
 def _group(files: list[Copy], candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> Group:
     policy = question.policy
-    looks = Looks(candidate.looks, mirrored=question.mirrored, without_proof=candidate.without_proof)
+    looks = Looks(
+        candidate.looks,
+        mirrored=question.mirrored,
+        without_proof=candidate.without_proof,
+        ignored=question.ignored,
+    )
     nearer = list(looks.nearer())
     pins = _pins(files, policy)
     while True:
@@ -195,6 +203,11 @@ def _of_all_names(
         for place, copy in enumerate(copies)
         if first[place] in of_file
     }
+
+
+def parts_as_indexed(copies: list[Copy], question: Question) -> list[list[Copy]]:
+    """The groups as which the files of a candidate are to be shown, if all of them are there."""
+    return [files for files in question.ignored.parts(copies) if _counts(files, question)]
 
 
 def _counts(files: list[Copy], question: Question) -> bool:

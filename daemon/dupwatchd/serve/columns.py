@@ -105,6 +105,17 @@ def load_columns(database: Database, roots: Sequence[bytes] | None = None) -> Co
     return _arranged(files, apart, known, matched)
 
 
+def units_at(columns: Columns, contents: Sequence[tuple[int, int]]) -> list[int]:
+    """The unit of each content, given as the ids of its picture and itself; -1 if it belongs to none."""
+    pictures = np.array([picture for picture, _ in contents], np.int64)
+    starts = np.searchsorted(columns.picture, pictures)
+    ends = np.searchsorted(columns.picture, pictures, side="right")
+    return [
+        next((unit for unit in range(start, end) if columns.content[unit] in (-1, content)), -1)
+        for (_, content), start, end in zip(contents, starts.tolist(), ends.tolist(), strict=True)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Apart:
     """The pictures of which only equal bytes are copies."""

@@ -5,15 +5,15 @@ In: a database, once; then questions. Out: pages. What was found for the last fe
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Generic
+from typing import Generic, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.db import answers
+from dupwatchd.db import answers, remembered
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.db.connection import Database
 from dupwatchd.model import Verdict
@@ -27,13 +27,16 @@ from dupwatchd.serve.clusters import (
     as_clusters,
     groups_of,
     measured,
+    parts_as_indexed,
 )
-from dupwatchd.serve.columns import Columns, Whole, load_columns
+from dupwatchd.serve.columns import Columns, Units, Whole, load_columns, units_at
 from dupwatchd.serve.plan_groups import Planned, as_planned
-from dupwatchd.serve.ranking import Candidates, Item, RankedClusters, candidates, further_groups
+from dupwatchd.serve.ranking import Candidates, FurtherJoined, Item, RankedClusters, candidates, further_joined
 from dupwatchd.serve.results import Cluster, NotLookedAt, PlannedGroup
 
 _QUESTIONS = 4  # whose clusters are kept: 4 bytes a picture, and the clusters that were looked at
+
+_CLUSTERS_AT_ONCE = 4096  # about 15 MB of paths and figures
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +46,28 @@ class _Ranked(Generic[Item]):
     lock: threading.Lock = field(default_factory=threading.Lock)
     clusters: RankedClusters[Item] | None = None
     further: dict[Verdict, int] | None = None
+    ignored: "_IgnoredUnits | None" = None
+
+
+class _IgnoredUnits(NamedTuple):
+    """The units of contents whose pair is ignored: a (P,) and b (P,); of one pair there may be several."""
+
+    a: Units
+    b: Units
+
+    def clusters(self, joined: Units) -> Whole:
+        """Those of the clusters, given as that of each unit, that hold both contents of an ignored pair."""
+        clusters: Whole = np.unique(joined[self.a][joined[self.a] == joined[self.b]]).astype(np.int64)
+        return clusters
+
+
+class _Members(NamedTuple):
+    """What some clusters hold, by cluster."""
+
+    pictures: dict[int, set[int]]
+    by_content: defaultdict[int, set[int]]  # those of the pictures of which only equal bytes are copies
+    cluster_of: dict[tuple[int, int], int]  # by picture and content; the latter -1 if all contents belong to it
+    copies: defaultdict[int, list[Copy]]
 
 
 class _Remembered(Generic[Item]):
@@ -155,8 +180,21 @@ class Library:
         with ranked.lock:
             if ranked.further is None:
                 found = self._clusters_of(ranked, database, question).candidates
-                ranked.further = further_groups(self._columns, question, found)
+                ranked.further = {
+                    further.verdict: self._count_further(ranked, database, question, found, further)
+                    for further in further_joined(self._columns, question, found)
+                }
             return ranked.further
+
+    def count_ignored(self, database: Database, question: Question) -> int:
+        """How many groups are not shown because all pairs of their contents are ignored, as the index knows them.
+
+        Arguments and errors as of `page`.
+        """
+        ranked = self._clusters.of(question)
+        with ranked.lock:
+            parts = self._clusters_of(ranked, database, question).candidates.parts
+        return sum(not number for number in parts.values())
 
     def count_not_looked_at(self, question: Question) -> NotLookedAt:
         """How many pairs within the threshold may belong together, but nobody has looked at them."""
@@ -171,8 +209,71 @@ class Library:
     ) -> RankedClusters[LookedAt]:
         """Holding the lock of the question."""
         if ranked.clusters is None:
-            ranked.clusters = RankedClusters(self._candidates(database, question))
+            found = self._candidates(database, question)
+            parts = self._parts_as_indexed(ranked, database, question, found)
+            ranked.clusters = RankedClusters(replace(found, parts=parts))
         return ranked.clusters
+
+    def _parts_as_indexed(
+        self, ranked: _Ranked[LookedAt], database: Database, question: Question, found: Candidates
+    ) -> dict[int, int]:
+        """As how many groups each cluster that holds an ignored pair is to be shown, if all its files are there."""
+        clusters = np.intersect1d(self._ignored_units(ranked, database, question).clusters(found.joined), found.cluster)
+        return {
+            cluster: len(parts_as_indexed(copies, question))
+            for some in _batches(clusters)
+            for cluster, copies in self._members(database, found.joined, some).copies.items()
+        }
+
+    def _count_further(
+        self,
+        ranked: _Ranked[LookedAt],
+        database: Database,
+        question: Question,
+        found: Candidates,
+        further: FurtherJoined,
+    ) -> int:
+        """How many groups there would be with one verdict more that are not there now."""
+        ignored = self._ignored_units(ranked, database, question)
+        apart = np.intersect1d(ignored.clusters(further.joined), further.cluster)
+        count = len(further.cluster) - len(apart)
+        for some in _batches(apart):
+            now = np.unique(found.joined[np.isin(further.joined, some)]).astype(np.int64)
+            count += len(
+                self._groups_as_indexed(database, question, further.joined, some)
+                - self._groups_as_indexed(database, question, found.joined, now)
+            )
+        return count
+
+    def _groups_as_indexed(
+        self, database: Database, question: Question, joined: Units, clusters: Whole
+    ) -> set[frozenset[bytes]]:
+        """The paths of each group as which some of the clusters are to be shown, if all their files are there."""
+        return {
+            frozenset(copy.path for copy in files)
+            for copies in self._members(database, joined, clusters).copies.values()
+            for files in parts_as_indexed(copies, question)
+        }
+
+    def _ignored_units(self, ranked: _Ranked[LookedAt], database: Database, question: Question) -> _IgnoredUnits:
+        """Holding the lock of the question."""
+        if ranked.ignored is None:
+            with self._reading:
+                contents = list(remembered.contents_of(database, question.ignored.contents))
+            units = units_at(self._columns, [(picture, content) for _, picture, content in contents])
+            of_digest: defaultdict[bytes, list[int]] = defaultdict(list)
+            for (digest, _, _), unit in zip(contents, units, strict=True):
+                if unit >= 0:
+                    of_digest[digest].append(unit)
+            pairs = [
+                (one, other)
+                for a, b in question.ignored.among(of_digest)
+                for one in of_digest[a]
+                for other in of_digest[b]
+            ]
+            ends = np.array(pairs, np.int32).reshape(-1, 2)
+            ranked.ignored = _IgnoredUnits(ends[:, 0], ends[:, 1])
+        return ranked.ignored
 
     def _candidates(self, database: Database, question: Question, *, that_free: bool = False) -> Candidates:
         folders = pictures = None
@@ -199,51 +300,62 @@ class Library:
         self, database: Database, question: Question, found: Candidates, clusters: Whole
     ) -> list[ClusterCandidate]:
         """Some of the candidates, with their pictures and files."""
-        chosen = np.zeros(len(found.joined), bool)
-        chosen[clusters] = True
-        units = np.flatnonzero(chosen[found.joined])
-        members: defaultdict[int, set[int]] = defaultdict(set)
-        cluster_of: dict[tuple[int, int], int] = {}  # by picture and, if only equal bytes are copies, content
-        by_content: defaultdict[int, set[int]] = defaultdict(set)
-        of_units = (found.joined[units], self._columns.picture[units], self._columns.content[units])
-        for cluster, picture, content in zip(*(column.tolist() for column in of_units), strict=True):
-            members[cluster].add(picture)
-            cluster_of[picture, content] = cluster
-            if content >= 0:
-                by_content[cluster].add(picture)
-        copies: defaultdict[int, list[Copy]] = defaultdict(list)
-        for copy in self._copies_of(database, sorted({picture for picture, _ in cluster_of})):
-            home = cluster_of.get((copy.picture_id, -1), cluster_of.get((copy.picture_id, copy.content_id)))
-            if home is not None:  # else of a content that was not asked for
-                copies[home].append(copy)
-
+        members = self._members(database, found.joined, clusters)
         looks: defaultdict[int, list[Look]] = defaultdict(list)
-        for look in self._looks_between(database, (some for some in members.values() if len(some) > 1)):
-            home = cluster_of.get((look.a, -1))
-            if home is not None and home == cluster_of.get((look.b, -1)):
+        for look in self._looks_between(database, (some for some in members.pictures.values() if len(some) > 1)):
+            home = members.cluster_of.get((look.a, -1))
+            if home is not None and home == members.cluster_of.get((look.b, -1)):
                 looks[home].append(look)
 
-        matches = cache(lambda: self._matches_inside(question, found, chosen))
+        matches = cache(lambda: self._matches_inside(question, found, clusters))
         return [
             ClusterCandidate(
-                members[cluster],
-                copies[cluster],
+                members.pictures[cluster],
+                members.copies[cluster],
                 looks[cluster],
-                by_content[cluster],
+                members.by_content[cluster],
                 partial(lambda cluster: matches()[cluster], cluster),
             )
             for cluster in clusters.tolist()
         ]
 
-    def _matches_inside(
-        self, question: Question, found: Candidates, chosen: NDArray[np.bool_]
-    ) -> dict[int, list[Pair]]:
+    def _members(self, database: Database, joined: Units, clusters: Whole) -> _Members:
+        """The pictures and files of some clusters; ``joined`` gives the cluster of each unit."""
+        units = np.flatnonzero(_chosen(joined, clusters)[joined])
+        members = _Members({}, defaultdict(set), {}, defaultdict(list))
+        of_units = (joined[units], self._columns.picture[units], self._columns.content[units])
+        for cluster, picture, content in zip(*(column.tolist() for column in of_units), strict=True):
+            members.pictures.setdefault(cluster, set()).add(picture)
+            members.cluster_of[picture, content] = cluster
+            if content >= 0:
+                members.by_content[cluster].add(picture)
+        cluster_of = members.cluster_of
+        for copy in self._copies_of(database, sorted({picture for picture, _ in cluster_of})):
+            home = cluster_of.get((copy.picture_id, -1), cluster_of.get((copy.picture_id, copy.content_id)))
+            if home is not None:  # else of a content that was not asked for
+                members.copies[home].append(copy)
+        return members
+
+    def _matches_inside(self, question: Question, found: Candidates, clusters: Whole) -> dict[int, list[Pair]]:
         """The matches within each of the chosen clusters, as pictures."""
         matches = self._columns.matches[question.measure]
         a, b = matches.within(question.threshold, mirrored=question.mirrored, verdicts=question.joining)
-        inside = np.flatnonzero(chosen[found.joined[a]])
+        inside = np.flatnonzero(_chosen(found.joined, clusters)[found.joined[a]])
         ends = (found.joined[a[inside]], self._columns.picture[a[inside]], self._columns.picture[b[inside]])
         pairs: defaultdict[int, list[Pair]] = defaultdict(list)
         for cluster, first, second in zip(*(end.tolist() for end in ends), strict=True):
             pairs[cluster].append((first, second))
         return pairs
+
+
+def _chosen(joined: Units, clusters: Whole) -> NDArray[np.bool_]:
+    """Whether a cluster is one of these, (U,) by the unit that names it."""
+    chosen = np.zeros(len(joined), bool)
+    chosen[clusters] = True
+    return chosen
+
+
+def _batches(clusters: Whole) -> Iterator[Whole]:
+    """Some of the clusters at a time, which bounds the memory for their paths."""
+    for start in range(0, len(clusters), _CLUSTERS_AT_ONCE):
+        yield clusters[start : start + _CLUSTERS_AT_ONCE]

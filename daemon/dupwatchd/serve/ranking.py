@@ -27,10 +27,10 @@ before the next one that was not.
 
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,7 @@ class Candidates:
     bound: Whole  # (K,) bytes, descending
     digest: NDArray[np.uint64]  # (K,) ascending where bounds are equal
     touching: Units | None  # units with a file in the folders asked for; None: all
+    parts: Mapping[int, int] = field(default_factory=dict)  # as how many groups to show a cluster, if not as one
 
 
 def candidates(
@@ -154,15 +155,22 @@ def _least(values: Whole, cluster: Units, units: int) -> Whole:
     return least
 
 
-def further_groups(columns: Columns, question: Question, found: Candidates) -> dict[Verdict, int]:
-    """How many groups there would be that are not there now, by the verdict that would be asked for as well.
+class FurtherJoined(NamedTuple):
+    """What would be joined that is not joined now, if one more verdict were asked for."""
 
-    Each such group holds what several groups, or single pictures, of the answer hold; as the index knows them.
+    verdict: Verdict
+    joined: Units  # (U,) the cluster of each unit then
+    cluster: Whole  # (N,) those that hold what several clusters, or single pictures, hold now
+
+
+def further_joined(columns: Columns, question: Question, found: Candidates) -> Iterator[FurtherJoined]:
+    """For each verdict that was not asked for the clusters there would be then that are not there now.
+
+    As the index knows them; nothing for a measure of the user's own.
     """
     if question.joining is None:
-        return {}
+        return
     matches = columns.matches[question.measure]
-    further = {}
     for verdict in Verdict:
         if verdict in question.joining:
             continue
@@ -174,8 +182,7 @@ def further_groups(columns: Columns, question: Question, found: Candidates) -> d
             touched = np.zeros(len(joined), bool)
             touched[joined[found.joined[found.touching]]] = True
             a = a[touched[joined[a]]]
-        further[verdict] = len(np.unique(joined[a]))
-    return further
+        yield FurtherJoined(verdict, joined[found.joined].astype(np.int32), np.unique(joined[a]))
 
 
 class RankedClusters(Generic[Item]):
@@ -186,7 +193,7 @@ class RankedClusters(Generic[Item]):
         self._start()
 
     def _start(self) -> None:
-        self._total = len(self.candidates.cluster)
+        self._total = len(self.candidates.cluster) + sum(parts - 1 for parts in self.candidates.parts.values())
         self._looked_at = 0
         self._waiting: list[tuple[int, str, bytes, Item]] = []  # a heap: looked at, place not yet certain
         self._certain: list[Item] = []  # in their places, but for the first ones
@@ -214,8 +221,8 @@ class RankedClusters(Generic[Item]):
 
     def _look_at(self, look_at: LookAt[Item], batch: int) -> None:
         some = self.candidates.cluster[self._looked_at : self._looked_at + batch]
-        for clusters in look_at(some):
-            self._total += len(clusters) - 1
+        for place, clusters in zip(some.tolist(), look_at(some), strict=True):
+            self._total += len(clusters) - self.candidates.parts.get(place, 1)
             for one in clusters:
                 heappush(self._waiting, (*one.order_key, one))
         self._looked_at += len(some)

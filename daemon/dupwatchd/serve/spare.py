@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.model import Verdict
+from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.plan_doubts import doubts, of_one_burst
 from dupwatchd.serve.plan_policy import Pin, Policy
 
@@ -38,16 +39,27 @@ class OtherName(NamedTuple):
 class Told(NamedTuple):
     """What one file is to another one."""
 
-    verdict: Verdict | None  # None: they were not looked at, or are only joined through others
+    verdict: Verdict | None  # None: not looked at, joined only through others, or somebody said: no duplicates
     confirmed: bool | None  # by equal bytes, equal coded pixels, or a look at many more pixels
 
 
 class Looks:
     """What second looks have found of the pictures of a cluster."""
 
-    def __init__(self, looks: Iterable[Look], *, mirrored: bool, without_proof: Collection[int] = ()) -> None:
-        """``mirrored``: whether mirror images count. Of pictures without a proof only equal bytes are certain."""
+    def __init__(
+        self,
+        looks: Iterable[Look],
+        *,
+        mirrored: bool,
+        without_proof: Collection[int] = (),
+        ignored: IgnoredPairs = NONE_IGNORED,
+    ) -> None:
+        """``mirrored``: whether mirror images count. Of pictures without a proof only equal bytes are certain.
+
+        What was found of ``ignored`` pairs of contents does not count: somebody said that they are no duplicates.
+        """
         self._without_proof = without_proof
+        self._ignored = ignored
         self._of_pair: dict[tuple[int, int], Look] = {}
         for look in looks:
             if look.mirrored > mirrored:
@@ -62,6 +74,8 @@ class Looks:
         """What one file is to another one."""
         if one.content_digest == other.content_digest:
             return Told(Verdict.IDENTICAL, confirmed=True)
+        if self._ignored.holds(one.content_digest, other.content_digest):
+            return Told(None, None)
         if one.picture_id == other.picture_id and one.picture_id in self._without_proof:
             return Told(None, None)
         if one.picture_id == other.picture_id:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from dupwatch.errors import ClientError, NoServiceError, RequestFailedError, WrongUsageError
+from dupwatch.memory_commands import add_memory_commands
 from dupwatch.output import (
     Command,
     CommandGroup,
@@ -80,6 +81,7 @@ def cli() -> None:
       dupwatch clusters                  the groups of copies, as a table
       dupwatch clusters --json           the same for a program
       dupwatch find ~/Downloads/*.jpg    are these pictures known?
+      dupwatch ignore ONE.jpg OTHER.jpg  these are not duplicates
       eval "$(dupwatch completion bash)" completes commands and flags with <Tab>
 
     The service is sought at --endpoint, else at DUPWATCH_ENDPOINT, else at the user's socket
@@ -266,7 +268,9 @@ def failed(limit: int | None, offset: int, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--only", multiple=True, metavar="EVENT", help="indexed, removed, moved, matched or failed; repeatable.")
+@click.option(
+    "--only", multiple=True, metavar="EVENT", help="indexed, removed, moved, matched, returned or failed; repeatable."
+)
 @_json_flag
 @_connection_flags
 def events(only: tuple[str, ...], as_json: bool) -> None:
@@ -348,6 +352,7 @@ def resume(as_json: bool) -> None:
         _confirm(client.request("resume"), "the service goes on", as_json)
 
 
+add_memory_commands(cli, _connection_flags, lambda: _client())
 cli.add_command(completion_command(cli, "dupwatch"))
 
 

@@ -4,7 +4,7 @@ Each is raised with a message of one line for a person. ``exit_status`` is the s
 1 failed, 2 wrong usage, 3 no service reachable.
 """
 
-_USAGE_CODES = frozenset({"bad_request", "out_of_range", "unknown_command", "unknown_folder"})
+_USAGE_CODES = frozenset({"bad_request", "out_of_range", "unknown_command", "unknown_file", "unknown_folder"})
 
 
 class ClientError(Exception):

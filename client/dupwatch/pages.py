@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 PAGE_CLUSTERS = 1_000
 PAGE_FAILURES = 10_000
+_HEAD = ("measure", "threshold", "verdicts", "also", "ignored_groups")
 ATTEMPTS = 3  # at a list that changes while it is read, page by page
 
 
@@ -29,9 +30,7 @@ def all_clusters(client: "Client", question: dict[str, Any], limit: int | None, 
             listed += page["clusters"][:count]
             is_all = offset + len(listed) >= page["total_clusters"] or not page["clusters"]
             if is_all or (limit is not None and len(listed) >= limit):
-                head: dict[str, Any] = {
-                    name: page[name] for name in ("measure", "threshold", "verdicts", "also") if name in page
-                }
+                head: dict[str, Any] = {name: page[name] for name in _HEAD if name in page}
                 total = {"total_clusters": page["total_clusters"], "clusters": listed}
                 return {**head, **completeness([page]), **total}
     raise AssertionError("the last attempt always returns")

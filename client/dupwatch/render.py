@@ -97,6 +97,7 @@ def write_table(document: Document, stream: TextIO, width: int | None = None) ->
     _write_troubles("Folders not readable", document.get("unreadable_folders", ()), folder, page)
     page.write(_summary(document, question, page))
     page.write(_further_groups(document, page))
+    page.write(_ignored_groups(document, page))
 
 
 def write_failures(failures: Sequence[Mapping[str, Any]], page: Page) -> None:
@@ -244,9 +245,10 @@ def _mark(file: File) -> str:
 
 def _remark(file: File, kept: File, mark: str, page: Page) -> str:
     """Return in words what the figures of a file mean, compared with the kept file."""
-    damaged = ["damaged"] if file.get("damaged") else []
+    marks = ["damaged"] if file.get("damaged") else []
+    marks += ["removed before"] if file.get("returned") else []
     if mark == "keep":
-        return ", ".join(damaged)
+        return ", ".join(marks)
     if file.get("same_file_as") is not None:
         return page.name(str(file["reason"]))
     verdict = file.get("verdict")
@@ -257,7 +259,7 @@ def _remark(file: File, kept: File, mark: str, page: Page) -> str:
         remarks.insert(0, "near another copy only")
     elif mark == "other" and (page.width is None or page.width >= WIDTH_IN_WORDS):
         remarks.insert(0, _why_it_stays(file))
-    return ", ".join(filter(None, [*damaged, *remarks]))
+    return ", ".join(filter(None, [*marks, *remarks]))
 
 
 def _why_it_stays(file: File) -> str:
@@ -361,3 +363,10 @@ def _further_groups(document: Document, page: Page) -> list[str]:
     asked = [verdict for verdict in document.get("verdicts", ()) if verdict not in ("identical", "same")]
     line = f"further groups: {counts} (--also {','.join(map(page.name, [*asked, *also]))})"
     return [page.paint(part, "quiet") for part in fold(line, page.width)]
+
+
+def _ignored_groups(document: Document, page: Page) -> list[str]:
+    """Return how many groups are not shown because somebody said that they are no duplicates, if there are any."""
+    number = document.get("ignored_groups", 0)
+    line = f"{counted(number, 'group')} not shown: not duplicates (dupwatch ignored)"
+    return [page.paint(part, "quiet") for part in fold(line, page.width)] if number else []

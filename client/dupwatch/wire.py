@@ -15,7 +15,7 @@ from dupwatch.errors import ProtocolError
 
 VERSION = 1
 
-REQUEST_BYTES_MAX = 64 * 1024  # without the piece of a file, which is a frame of its own and never unpacked
+REQUEST_BYTES_MAX = 256 * 1024  # a list of paths; the piece of a file is a frame of its own and never unpacked
 PIECE_BYTES_MAX = 1024 * 1024  # of a file: larger ones are sent in several requests
 FILE_BYTES_MAX = 2**53
 REPLY_BYTES_MAX = 64 * 1024 * 1024  # a cluster of 200,000 files
@@ -28,6 +28,8 @@ ID_MAX = 2**63 - 1
 WAIT_SECONDS_MAX = 60.0  # who waits longer asks again
 FIND_SECONDS_MAX = 3600.0
 PAGE_MAX = 10_000
+LIST_MAX = 1_000  # paths or digests in one request
+DIGEST_BYTES = 32  # BLAKE3 of all bytes of a file
 
 _UNPACK_ERRORS = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
@@ -53,12 +55,19 @@ class Argument(NamedTuple):
     keys: "Mapping[str, Argument] | None" = None  # of a map
 
 
+class Digest(bytes):
+    """The kind of an argument that is a digest: as many bytes as its ``highest``."""
+
+
 _MEASURE = Argument(str, highest=64)
 _THRESHOLD = Argument(float, highest=65025)
 _FLAG = Argument(bool)
 _VERDICT = "(?:cropped|retouched|recoloured|similar)"
 _ALSO = Argument(str, highest=64, pattern=re.compile(f"{_VERDICT}(?:,{_VERDICT})*"))
 _FOLDER = Argument(bytes, lowest=1, highest=PATH_BYTES_MAX)
+_PATHS = Argument(list, highest=LIST_MAX, items=_FOLDER)
+_TWO_PATHS = _PATHS._replace(required=True, lowest=2)
+_DIGESTS = Argument(list, required=True, lowest=1, highest=LIST_MAX, items=Argument(Digest, highest=DIGEST_BYTES))
 _LIMIT = Argument(int, lowest=1, highest=PAGE_MAX)
 _OFFSET = Argument(int, highest=2**53)
 _SIZE = Argument(int, required=True, highest=FILE_BYTES_MAX)
@@ -112,12 +121,18 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "mirrored": _FLAG,
     },
     "failed": {"limit": _LIMIT, "offset": _OFFSET},
+    "ignore": {"paths": _TWO_PATHS},
+    "unignore": {"paths": _PATHS._replace(lowest=2), "all": _FLAG},
+    "ignored": {"limit": _LIMIT, "offset": _OFFSET},
+    "decide": {"keep": _PATHS, "go": _PATHS, "forget": _PATHS},
+    "removed": {"digests": _DIGESTS},
+    "restored": {"digests": _DIGESTS},
     "rescan": {"dir": _FOLDER},
     "pause": {},
     "resume": {},
 }
 
-TOPICS = ("indexed", "removed", "moved", "matched", "failed")
+TOPICS = ("indexed", "removed", "moved", "matched", "returned", "failed")
 TICK = "tick"  # tells the number of the last event of each topic, so that a listener notices if it missed that one
 
 
@@ -280,7 +295,10 @@ def _problem(argument: Argument, value: object) -> str:
         return _problem_of_list(argument, value)
     if kind is dict:
         return _problem_of_map(argument, value)
-    if kind is bytes:
+    if kind is Digest:
+        if not isinstance(value, bytes) or len(value) != highest:
+            return f"must be {highest:.0f} bytes"
+    elif kind is bytes:
         if not isinstance(value, bytes):
             return "must be bytes"
         if not value.startswith(b"/") or b"\0" in value or len(value) > highest:
@@ -303,8 +321,8 @@ def _problem(argument: Argument, value: object) -> str:
 
 def _problem_of_list(argument: Argument, value: object) -> str:
     assert argument.items is not None
-    if not isinstance(value, list) or len(value) > argument.highest:
-        return f"must be a list of at most {argument.highest:.0f} entries"
+    if not isinstance(value, list) or not argument.lowest <= len(value) <= argument.highest:
+        return f"must be a list of {argument.lowest:.0f} to {argument.highest:,.0f} entries"
     problems = (_problem(argument.items, entry) for entry in value)
     return next((f"has an entry that {problem}" for problem in problems if problem), "")
 

@@ -1,23 +1,27 @@
 """Puts together all that answers questions for the service, as the settings say.
 
 In: the settings, the updater, and how the roots are. Out: a `Server` with its handlers, not started yet, and what the
-service has to run and to look after. Everything here reads the index; nothing changes it.
+service has to run and to look after. Everything here reads the index, and nothing changes it but
+`serve.remembered`, which keeps what people say of contents.
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from dupwatchd import __version__
-from dupwatchd.db.connection import open_for_reading
+from dupwatchd.db.connection import open_for_reading, open_second_writer
 from dupwatchd.find import Finder
 from dupwatchd.live_checks import measurer, presence
 from dupwatchd.other_names import OtherNames
+from dupwatchd.paths import at_or_below
 from dupwatchd.serve.binding import default_endpoint
 from dupwatchd.serve.clusters import LiveChecks
 from dupwatchd.serve.library_cache import LibraryCache
 from dupwatchd.serve.questions import QuestionDefaults, Questions
 from dupwatchd.serve.readers import Readers
+from dupwatchd.serve.remembered import Remembered
 from dupwatchd.serve.results import Completeness, StatusResult
 from dupwatchd.serve.server import Server
 from dupwatchd.serve.uploads import Uploads
@@ -55,6 +59,8 @@ class Answering:
         self.take_up_roots(roots)
         self.libraries = LibraryCache(lambda: open_for_reading(state), updater, lambda: self.roots)
         stack.callback(self.libraries.close)
+        self._remembered = Remembered(self._readers, lambda: open_second_writer(state), self._is_gone)
+        stack.callback(self._remembered.close)
         self.waiting = Waiting(lambda: updater.is_quiet, lambda: updater.pending)
         updater.rested = self.waiting.notify
         finder = Finder(settings, state, thumbnail_px, updater.find, self._live_checks)
@@ -89,9 +95,15 @@ class Answering:
         """Go on."""
         self._updater.resume()
 
-    def _live_checks(self) -> LiveChecks:
+    def _offline(self) -> list[bytes]:
         away = [root for root, state in self._root_states().items() if not state.online]
-        is_there = presence([*away, *self._updater.survey.offline], inside=self.roots)
+        return [*away, *self._updater.survey.offline]
+
+    def _is_gone(self, path: bytes) -> bool:
+        return not os.path.lexists(path) and not any(at_or_below(path, folder) for folder in self._offline())
+
+    def _live_checks(self) -> LiveChecks:
+        is_there = presence(self._offline(), inside=self.roots)
         return LiveChecks(measurer(self._settings, self._state, self._thumbnail_px), is_there, OtherNames())
 
     def _new_server(self, finder: Finder, stack: ExitStack) -> Server:
@@ -103,6 +115,7 @@ class Answering:
             self,
             self._readers,
             self.libraries,
+            self._remembered,
             self.waiting,
             uploads,
             defaults,

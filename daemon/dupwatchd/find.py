@@ -15,7 +15,7 @@ from dupwatchd.assembly import worker_pool
 from dupwatchd.blocks.store import picture_digest
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
-from dupwatchd.db import answers, pictures
+from dupwatchd.db import answers, pictures, remembered
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.db.proofs import Proofs
@@ -60,8 +60,8 @@ class Finder:
     def find(self, reader: Database, path: bytes, question: Question, request: OpenRequest) -> list[FoundCopy]:
         """The files that show what this one does, and are there at this moment; the best first, then the nearest.
 
-        Files of which a look says that they show something else are left out. Raises RequestError if it is no picture,
-        if the index is being loaded, or if nobody waits for the answer any more; StateError.
+        Files of which a look, or somebody, says that they show something else are left out. Raises RequestError if it
+        is no picture, if the index is being loaded, or if nobody waits for the answer any more; StateError.
         """
         outcome, decoded = self._decoded(path, request)
         asked = _as_copy(outcome, decoded)
@@ -72,7 +72,9 @@ class Finder:
             measured = [ITSELF] * len(copies)
         else:
             near = self._near(reader, thumbnail, question)
-            copies = [copy for copy in answers.copies_of(reader, near) if is_there(copy)]
+            no_duplicates = remembered.ignored_with(reader, asked.content_digest)
+            known_copies = answers.copies_of(reader, near)
+            copies = [one for one in known_copies if one.content_digest not in no_duplicates and is_there(one)]
             measured = self._measured(thumbnail, copies, question)
         looking = _Looking(asked, decoded, self._proofs(reader, {copy.picture_id for copy in copies}))
         known = pictures.picture_ids(reader, [picture_digest(decoded)]).values()

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
-from dupwatchd.db import answers, facts, files
+from dupwatchd.db import answers, facts, files, remembered
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.errors import StateError, StateInUseError, UsageError
 from dupwatchd.interruption import stoppable
@@ -19,7 +19,9 @@ from dupwatchd.model import Progress, Verdict
 from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import outermost
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
+from dupwatchd.serve.ignored import IgnoredPairs
 from dupwatchd.serve.plan_policy import policy_of
+from dupwatchd.serve.remembered import marked
 from dupwatchd.serve.results import Cluster, Completeness, NotLookedAt, also_in_words, in_words, with_not_looked_at
 from dupwatchd.settings import Settings
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
@@ -121,8 +123,8 @@ def _answer(
     compare = settings.compare
     measure = "custom" if compare.is_custom else compare.measure
     verdicts = ONE_PICTURE | asked.also
-    policy = policy_of(settings.plan)
-    question = Question(measure, settings.threshold, compare.mirrored, tuple(roots), verdicts, policy)
+    policy, ignored = policy_of(settings.plan), IgnoredPairs.of(remembered.ignored_pairs(database))
+    question = Question(measure, settings.threshold, compare.mirrored, tuple(roots), verdicts, policy, ignored=ignored)
     found = _all_clusters(database, question, live_checks)
     clusters = found.clusters
     return {
@@ -133,7 +135,8 @@ def _answer(
         "total_clusters": len(clusters),
         "also": also_in_words(found.also),
         "reclaimable_bytes": sum(cluster["reclaimable_bytes"] for cluster in clusters),
-        "clusters": clusters[: asked.limit],
+        "ignored_groups": found.ignored_groups,
+        "clusters": marked(database, clusters[: asked.limit]),
         "failed": _failures(database, roots),
         "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
         "offline": list(survey.offline),
@@ -157,18 +160,24 @@ class _Found(NamedTuple):
     clusters: list[Cluster]
     also: dict[Verdict, int]  # further groups
     not_looked_at: NotLookedAt
+    ignored_groups: int  # not shown, because somebody said that they are no duplicates
 
 
 def _all_clusters(database: Database, question: Question, live_checks: LiveChecks) -> _Found:
     """The clusters of a question; the array library is loaded only if there can be any."""
     if not answers.any_copies(database, question.measure, question.threshold, mirrored=question.mirrored):
         further = [] if question.joining is None else [one for one in Verdict if one not in question.verdicts]
-        return _Found([], dict.fromkeys(further, 0), NotLookedAt(0, 0))
+        return _Found([], dict.fromkeys(further, 0), NotLookedAt(0, 0), 0)
     from dupwatchd.serve.library import Library
 
     library = Library.load(database)
     _, clusters = library.page(database, question, live_checks, limit=None)
-    return _Found(clusters, library.further_groups(database, question), library.count_not_looked_at(question))
+    return _Found(
+        clusters,
+        library.further_groups(database, question),
+        library.count_not_looked_at(question),
+        library.count_ignored(database, question),
+    )
 
 
 def resolve_roots(folders: Sequence[bytes]) -> list[bytes]:

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from dupwatchd.db.answers import Copy
-from dupwatchd.db.connection import Database, open_for_reading
+from dupwatchd.db.connection import Database, open_for_reading, open_second_writer
 from dupwatchd.serve import library_cache
 from dupwatchd.serve.clusters import LiveChecks
 from dupwatchd.serve.library_cache import LibraryCache
 from dupwatchd.serve.questions import QuestionDefaults, Questions
 from dupwatchd.serve.readers import Readers
+from dupwatchd.serve.remembered import Remembered
 from dupwatchd.serve.request_queue import OpenRequest, Peer
 from dupwatchd.serve.results import Completeness, StatusResult
 from dupwatchd.serve.uploads import Uploads
@@ -69,6 +70,7 @@ class Asked:
             self.working,
             self._readers,
             self.libraries,
+            Remembered(self._readers, lambda: open_second_writer(str(folder))),
             Waiting(lambda: True, lambda: 0),
             Uploads(str(folder), 1000),
             QuestionDefaults("structure", 0.02, False, {"structure": 0.04, "mse": 50}, {"mse": 25.0}, ""),

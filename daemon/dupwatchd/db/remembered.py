@@ -193,6 +193,12 @@ def count_removed(database: Database) -> int:
     return int(database.value("SELECT count(*) FROM removed_content"))
 
 
+def any_marks(database: Database) -> bool:
+    """Is any decision or any removed content remembered?"""
+    marks = "SELECT 1 FROM (SELECT 1 FROM decision UNION ALL SELECT 1 FROM removed_content) LIMIT 1"
+    return database.row(marks) is not None
+
+
 def returned_paths(database: Database, digests: Collection[bytes]) -> set[bytes]:
     """The files that have turned up again: those with the bytes of a removed one, but for as many as stayed.
 
@@ -206,6 +212,15 @@ def returned_paths(database: Database, digests: Collection[bytes]) -> set[bytes]
         )
     ]
     return {path for digest, files in stayed for path in paths_of(database, digest)[files:]}
+
+
+def has_returned(database: Database, digest: bytes, file_id: int) -> bool:
+    """Is a file with these bytes one of `returned_paths`?"""
+    row = database.row("SELECT stayed FROM removed_content WHERE digest = ?", (digest,))
+    if row is None:
+        return False
+    before = f"SELECT count(*) FROM (SELECT 1 {_OF_DIGEST} AND file.id < ? LIMIT ?)"
+    return bool(database.value(before, (digest, file_id, row[0])) >= row[0])
 
 
 def _chunks(digests: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -17,10 +17,12 @@ from dupwatchd.db.remembered import Pair
 class IgnoredPairs:
     """Pairs of contents, by digest, that are not duplicates. Nobody changes it; each is equal to itself only."""
 
-    def __init__(self, others: Mapping[bytes, tuple[bytes, ...]], count: int) -> None:
+    def __init__(self, others: Mapping[bytes, tuple[bytes, ...]], count: int, revision: int) -> None:
         """``others``: for each content all those that it is no duplicate of; ``count``: pairs. See `of`."""
         self._others = others
         self.count = count
+        self.revision = revision
+        """A higher number whenever pairs come or go."""
 
     @classmethod
     def of(cls, pairs: Iterable[Pair]) -> "IgnoredPairs":
@@ -35,7 +37,8 @@ class IgnoredPairs:
             new[a].append(b)
             new[b].append(a)
             count += 1
-        return IgnoredPairs({**self._others, **{one: (*self._of(one), *others) for one, others in new.items()}}, count)
+        added = {one: (*self._of(one), *others) for one, others in new.items()}
+        return IgnoredPairs({**self._others, **added}, count, self.revision + bool(new))
 
     def without_pairs(self, pairs: Iterable[Pair]) -> "IgnoredPairs":
         """All but these pairs, of which each is known."""
@@ -47,7 +50,11 @@ class IgnoredPairs:
             count -= 1
         left = {one: tuple(other for other in self._of(one) if other not in others) for one, others in gone.items()}
         kept = {one: others for one, others in {**self._others, **left}.items() if others}
-        return IgnoredPairs(kept, count)
+        return IgnoredPairs(kept, count, self.revision + 1)
+
+    def without_all(self) -> "IgnoredPairs":
+        """No pair any more."""
+        return IgnoredPairs({}, 0, self.revision + 1)
 
     @property
     def contents(self) -> Collection[bytes]:
@@ -98,4 +105,4 @@ class IgnoredPairs:
         return found
 
 
-NONE_IGNORED = IgnoredPairs({}, 0)
+NONE_IGNORED = IgnoredPairs({}, 0, 0)

@@ -20,6 +20,7 @@ from dupwatchd.serve.library_cache import LibraryCache, Moment
 from dupwatchd.serve.plan_explain import explained
 from dupwatchd.serve.plan_policy import Policy, changed, policy_of
 from dupwatchd.serve.readers import Readers
+from dupwatchd.serve.remembered import Remembered
 from dupwatchd.serve.request_queue import Handler, OpenRequest, RequestError, Result
 from dupwatchd.serve.results import (
     Cluster,
@@ -106,6 +107,7 @@ class Questions:
         working: Working,
         readers: Readers,
         libraries: LibraryCache,
+        remembered: Remembered,
         waiting: Waiting,
         uploads: Uploads,
         defaults: QuestionDefaults,
@@ -116,6 +118,7 @@ class Questions:
         self._working = working
         self._readers = readers
         self._libraries = libraries
+        self._remembered = remembered
         self._waiting = waiting
         self._uploads = uploads
         self._defaults = defaults
@@ -126,6 +129,7 @@ class Questions:
     def handlers(self) -> dict[str, Handler]:
         """By command."""
         return {
+            **self._remembered.handlers(),
             "status": lambda _request: self._working.status(),
             "version": lambda _request: {"version": self._version, "protocol": wire.VERSION},
             "wait": self.wait,
@@ -152,11 +156,13 @@ class Questions:
         question = self._question(args, None if under is None else (under,))
         limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
 
-        def page(moment: Moment) -> tuple[int, list[Cluster], dict[str, int]]:
-            total, found = moment.library.page(moment.reader, question, self._live_checks(), limit, offset)
-            return total, found, also_in_words(moment.library.further_groups(moment.reader, question))
+        def page(moment: Moment) -> tuple[int, list[Cluster], dict[str, int], int]:
+            library, reader = moment.library, moment.reader
+            total, found = library.page(reader, question, self._live_checks(), limit, offset)
+            also = also_in_words(library.further_groups(reader, question))
+            return total, found, also, library.count_ignored(reader, question)
 
-        (total, found, also), revision, completeness = self._answered(
+        (total, found, also, ignored_groups), revision, completeness = self._answered(
             question, page, lambda answer: _are_there(file for one in answer[1] for file in one["files"])
         )
         return {
@@ -165,7 +171,8 @@ class Questions:
             "verdicts": in_words(question.verdicts),
             "also": also,
             "total_clusters": total,
-            "clusters": found,
+            "ignored_groups": ignored_groups,
+            "clusters": self._remembered.marked(found),
             "revision": revision,
             **completeness,
         }
@@ -212,7 +219,9 @@ class Questions:
         before = self._working.completeness()  # before the page: what comes meanwhile need not be in it
         for _ in range(2):
             with self._libraries.moment() as moment:
-                revision, is_current = moment.revision, self._libraries.is_current(moment)
+                is_current = self._libraries.is_current(moment)
+                # Both numbers only grow, so that their sum is another one whenever one of them is.
+                revision = moment.revision + question.ignored.revision
                 answer = page(moment)
                 completeness = with_not_looked_at(before, moment.library.count_not_looked_at(question))
             if is_there(answer):
@@ -298,7 +307,8 @@ class Questions:
         if mirrored and not defaults.mirrored:
             raise RequestError("out_of_range", "mirror images are not compared: set compare.mirrored")
         verdicts = ONE_PICTURE | {Verdict(word) for word in wire.words(args.get("also", ""))}
-        return Question(measure, float(threshold), mirrored, touching, verdicts, defaults.policy)
+        ignored = self._remembered.ignored
+        return Question(measure, float(threshold), mirrored, touching, verdicts, defaults.policy, ignored=ignored)
 
     def _plan_question(self, args: dict[str, Any]) -> Question:
         """What a plan is asked for. Raises RequestError for a rule, a folder or a file that is none."""

@@ -22,11 +22,14 @@ log = logging.getLogger(__name__)
 WAITING_MAX = 128  # requests of one lane that nobody has taken up yet
 OPEN_PER_CONNECTION_MAX = 16
 READING = "reading"
+REMEMBERING = "remembering"
 LANES = {
     "status": "quick", "version": "quick", "wait": "quick", "pause": "quick", "resume": "quick", "rescan": "quick",
     "clusters": READING, "failed": READING, "plan": READING, "explain": READING,
     "send": "receiving",
     "find": "finding",
+    "ignore": REMEMBERING, "unignore": REMEMBERING, "decide": REMEMBERING, "removed": REMEMBERING,
+    "restored": REMEMBERING, "ignored": READING,
 }  # fmt: skip
 
 

@@ -86,6 +86,21 @@ class FolderCount(TypedDict):
     files: int
 
 
+class MarkedFile(ClusterFile):
+    """A file of a cluster, with what is remembered of it."""
+
+    choice: str | None  # what somebody wants to become of it: "keep" or "go"
+    returned: bool  # its content was removed as a duplicate, and has turned up again
+
+
+class MarkedCluster(TypedDict):
+    """A cluster, with what is remembered of its files."""
+
+    id: str
+    reclaimable_bytes: int
+    files: list[MarkedFile]
+
+
 class Completeness(TypedDict):
     """Whether an answer holds all that there is, and if not, why."""
 
@@ -101,8 +116,9 @@ class ClustersResult(Completeness):
     threshold: float
     verdicts: list[str]
     also: dict[str, int]  # further groups, by the verdict that would have to be asked for as well
+    ignored_groups: int  # groups that are not shown because somebody said that they are no duplicates
     total_clusters: int
-    clusters: list[Cluster]
+    clusters: list[MarkedCluster]
     revision: int
 
 
@@ -125,6 +141,21 @@ class FindResult(Completeness):
     measure: str
     threshold: float
     copies: list[FoundCopy]
+
+
+class IgnoredPair(TypedDict):
+    """Two contents that are not duplicates."""
+
+    digests: list[bytes]
+    paths: list[list[Path]]  # some of the files that have these bytes now
+    made_at: int  # seconds since 1970
+
+
+class IgnoredResult(TypedDict):
+    """The result of `ignored`."""
+
+    total: int
+    ignored: list[IgnoredPair]
 
 
 class FailedFile(TypedDict):

@@ -1,4 +1,4 @@
-"""Tells of what was taken in, as events for whoever listens: indexed, failed, removed, and matched with what.
+"""Tells of what was taken in, as events for whoever listens: indexed, failed, removed, returned, and matched with what.
 
 In goes a batch that is durable; out go events, through a function given by the caller.
 """
@@ -6,7 +6,7 @@ In goes a batch that is durable; out go events, through a function given by the 
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dupwatchd.db import answers, files, pictures, verdicts
+from dupwatchd.db import answers, files, pictures, remembered, verdicts
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.model import FileId, PictureId, ReadStatus, Verdict
@@ -23,7 +23,7 @@ class Measure(Protocol):
 
 
 def announce(database: Database, publish: Publish, measure: Measure, batch: CommittedBatch) -> None:
-    """Publish an event, or two, for each file of a batch."""
+    """Publish an event, or some, for each file of a batch."""
     for outcome in batch.outcomes:
         if outcome.status is ReadStatus.VANISHED:  # it may have been known before it changed and vanished
             publish("removed", {"path": outcome.job.path})
@@ -39,15 +39,21 @@ def _announce_file(database: Database, publish: Publish, measure: Measure, file_
             publish("failed", {"path": path, "error": error})
         return
     publish("indexed", {"path": path, "bytes": copy.size_bytes, "width": copy.width, "height": copy.height})
+    if remembered.has_returned(database, copy.content_digest, file_id):
+        publish("returned", {"path": path})
     _announce_match(database, publish, measure, file_id, copy)
 
 
 def _announce_match(database: Database, publish: Publish, measure: Measure, file_id: FileId, copy: Copy) -> None:
     """Name one other file: one that shows the same picture, or else the nearest one in structure.
 
-    Files that are known from folders which are no roots any more do not count.
+    Files that are known from folders which are no roots any more do not count, nor does a content of which somebody
+    said that it is no duplicate of this one.
     """
+    ignored = remembered.ignored_with(database, copy.content_digest)
     other = answers.another_copy(database, copy, file_id)
+    if other is not None and other.content_digest in ignored:
+        other = None
     distance = (0.0, 0.0, 0, False)
     verdict: Verdict | None = None
     if other is not None and other.content_id == copy.content_id:
@@ -56,6 +62,8 @@ def _announce_match(database: Database, publish: Publish, measure: Measure, file
         verdict = Verdict.SAME
     for picture_id, mirrored in answers.matches_from_nearest(database, copy.picture_id) if other is None else ():
         other = answers.any_copy_of(database, picture_id)
+        if other is not None and other.content_digest in ignored:
+            other = None
         if other is not None:
             distance = measure(picture_id, copy.picture_id, mirrored=mirrored)
             verdict = verdicts.of_match(database, picture_id, copy.picture_id, mirrored=mirrored)

@@ -1,20 +1,23 @@
-"""Asks `find` about files: opens them with the rights of whoever asks, and sends their bytes piece by piece.
+"""Asks `find` and `preview` about files: opens them with the rights of whoever asks, and sends their bytes in pieces.
 
-In: paths, or open files. Out: for each one an entry of `dupwatch find --json`. The service opens no path for us: it
-might read what we may not.
+In: paths, or open files. Out: for each one an entry of `dupwatch find --json`, or a preview. The service opens no path
+for us: it might read what we may not.
 """
 
 import os
 import stat
 import time
-from typing import Any, Protocol, TypedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import FileIO
+from typing import Any, Literal, Protocol, TypedDict
 
 from dupwatch.client import Client
 from dupwatch.errors import RequestFailedError
 from dupwatch.suffixes import suffix_of_name
 from dupwatch.wire import COMMANDS, PIECE_BYTES_MAX
 
-FIND_SECONDS = 120.0  # for the other pictures of a busy service, and for decoding this one
+ANSWER_SECONDS = 120.0  # for the other pictures of a busy service, and for decoding this one
 BUSY_SECONDS = 0.2  # until a busy service is asked again
 _ONE_PICTURE = frozenset({"identical", "same", None})  # None: nobody could look at them together
 _OF_THE_FILE = frozenset({"not_a_picture", "unreadable", "too_large"})  # errors that the next file need not have
@@ -28,6 +31,9 @@ class SeekableFile(Protocol):
 
     def read(self, size: int = ..., /) -> bytes | None:
         """Up to ``size`` bytes; nothing at the end."""
+
+
+Kind = Literal["jpeg", "webp", "rgb"]  # of a preview
 
 
 class Question(TypedDict, total=False):
@@ -44,10 +50,7 @@ def find_file(client: Client, path: bytes, question: Question) -> dict[str, Any]
     Raises ClientError for whatever concerns all files.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold us
-        with open(descriptor, "rb", buffering=0) as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return _unknown(path, "not a file")
+        with opened(path) as stream:
             result = find_stream(client, stream, suffix_of(path), question)
     except OSError as error:
         return _unknown(path, error.strerror or str(error))
@@ -61,20 +64,45 @@ def find_file(client: Client, path: bytes, question: Question) -> dict[str, Any]
 def find_stream(client: Client, stream: SeekableFile, suffix: str | None, question: Question) -> dict[str, Any]:
     """The result of `find` for an open file, which is read from its beginning to its end.
 
-    While the service is busy with other files it is sent again. Raises OSError if it cannot be read, or changes
-    meanwhile; ClientError.
+    Sent, and raises, as `preview_stream`.
     """
-    deadline = time.monotonic() + FIND_SECONDS
+    return _answer(client, stream, "find", suffix=suffix, **question)
+
+
+def preview_stream(
+    client: Client, stream: SeekableFile, suffix: str | None, px: int, frame: int | None = None, kind: Kind = "jpeg"
+) -> dict[str, Any]:
+    """The result of `preview` for an open file, which is read from its beginning to its end.
+
+    ``px`` is the most that the longer side may have; ``frame`` chooses one of several, from 0; by default it is the one
+    that stands for the file in the index. While the service is busy with other files it is sent again. Raises OSError
+    if it cannot be read, or changes meanwhile; RequestFailedError if it gives no preview; ClientError.
+    """
+    return _answer(client, stream, "preview", suffix=suffix, px=px, frame=frame, kind=kind)
+
+
+@contextmanager
+def opened(path: bytes) -> Iterator[FileIO]:
+    """A file, open for reading, and closed when the block is left; raises OSError, also if it is no regular file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold us
+    with FileIO(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("not a file")
+        yield stream
+
+
+def _answer(client: Client, stream: SeekableFile, do: str, **args: Any) -> dict[str, Any]:
+    deadline = time.monotonic() + ANSWER_SECONDS
     while True:
         try:
-            return _sent(client, stream, suffix, question)
+            return _sent(client, stream, do, args)
         except RequestFailedError as error:
             if error.code != "busy" or time.monotonic() >= deadline:
                 raise
             time.sleep(BUSY_SECONDS)
 
 
-def _sent(client: Client, stream: SeekableFile, suffix: str | None, question: Question) -> dict[str, Any]:
+def _sent(client: Client, stream: SeekableFile, do: str, args: Mapping[str, Any]) -> dict[str, Any]:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     offset = 0
@@ -87,10 +115,8 @@ def _sent(client: Client, stream: SeekableFile, suffix: str | None, question: Qu
         piece = _piece(stream)
     if offset + len(piece) > size or stream.read(1):
         raise OSError("it became longer while it was read")
-    answer_seconds = FIND_SECONDS + 5  # the service gives up first, and says so
-    return client.request(
-        "find", answer_seconds, timeout=FIND_SECONDS, offset=offset, suffix=suffix, data=piece, **question
-    )
+    # The service gives up first, and says so.
+    return client.request(do, ANSWER_SECONDS + 5, timeout=ANSWER_SECONDS, offset=offset, data=piece, **args)
 
 
 def suffix_of(path: bytes) -> str | None:

@@ -27,6 +27,7 @@ PATH_BYTES_MAX = 32 * 1024  # PATH_MAX bounds what one system call takes, not ho
 ID_MAX = 2**63 - 1
 WAIT_SECONDS_MAX = 60.0  # who waits longer asks again
 FIND_SECONDS_MAX = 3600.0
+PREVIEW_PX_MIN, PREVIEW_PX_MAX = 16, 2048  # the longer side of a preview
 PAGE_MAX = 10_000
 LIST_MAX = 1_000  # paths or digests in one request
 DIGEST_BYTES = 32  # BLAKE3 of all bytes of a file
@@ -88,7 +89,7 @@ _POLICY = Argument(
         "pairs": _FLAG,
     },
 )
-WITH_DATA = frozenset({"send", "find"})  # whose requests have a second frame
+WITH_DATA = frozenset({"send", "find", "preview"})  # whose requests have a second frame
 
 COMMANDS: Mapping[str, Mapping[str, Argument]] = {
     "version": {},
@@ -120,6 +121,14 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "threshold": _THRESHOLD,
         "mirrored": _FLAG,
     },
+    "preview": {
+        "offset": Argument(int, highest=FILE_BYTES_MAX),
+        "suffix": _SUFFIX,
+        "timeout": Argument(float, highest=FIND_SECONDS_MAX),
+        "px": Argument(int, required=True, lowest=PREVIEW_PX_MIN, highest=PREVIEW_PX_MAX),
+        "frame": Argument(int, highest=65_535),
+        "kind": Argument(str, highest=8, pattern=re.compile("jpeg|webp|rgb")),
+    },
     "failed": {"limit": _LIMIT, "offset": _OFFSET},
     "ignore": {"paths": _TWO_PATHS},
     "unignore": {"paths": _PATHS._replace(lowest=2), "all": _FLAG},
@@ -137,7 +146,7 @@ TICK = "tick"  # tells the number of the last event of each topic, so that a lis
 
 
 class Request(NamedTuple):
-    """A valid request; of `send` and `find` the bytes of the second frame are the argument ``data``."""
+    """A valid request; of `send`, `find` and `preview` the bytes of the second frame are the argument ``data``."""
 
     id: int
     do: str
@@ -171,7 +180,7 @@ def words(listed: str) -> list[str]:
 def decode_request(frames: Sequence[bytes]) -> Request:
     """The request that a client sent, without its envelope; raises WireError."""
     if len(frames) not in (1, 2):
-        raise WireError("bad_request", "a request is one frame, and one more with data for send and find")
+        raise WireError("bad_request", "a request is one frame, and one more with data for send, find and preview")
     if len(frames[0]) > REQUEST_BYTES_MAX:
         raise WireError("too_large", f"a request has at most {REQUEST_BYTES_MAX} bytes")
     try:

@@ -16,6 +16,7 @@ from dupwatchd.find import Finder
 from dupwatchd.live_checks import measurer, presence
 from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import at_or_below
+from dupwatchd.previews import Previews
 from dupwatchd.serve.binding import default_endpoint
 from dupwatchd.serve.clusters import LiveChecks
 from dupwatchd.serve.library_cache import LibraryCache
@@ -123,9 +124,11 @@ class Answering:
             finder.find,
             __version__,
         )
+        previews = Previews(settings, self._thumbnail_px, uploads)
+        stack.callback(previews.close)
         return Server(
             settings.endpoint or default_endpoint(),
-            questions.handlers(),
+            {**questions.handlers(), "preview": previews.preview},
             threads=settings.serve.threads,
             connection_closed=uploads.drop,
             group=settings.socket_group,

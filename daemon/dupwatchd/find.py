@@ -5,13 +5,11 @@ the service never opens a path for somebody who could not open it without the se
 """
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 
 from dupwatchd.arrays import Matches, Thumbnail
-from dupwatchd.assembly import worker_pool
 from dupwatchd.blocks.store import picture_digest
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
@@ -19,7 +17,7 @@ from dupwatchd.db import answers, pictures, remembered
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.db.proofs import Proofs
-from dupwatchd.errors import Interrupted
+from dupwatchd.decoding_for_requests import DecodingForRequests
 from dupwatchd.model import Decoded, FileId, Job, Outcome, PictureId, Stamp, Verdict
 from dupwatchd.pixels.proof import wants_a_closer_look
 from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, found_file
@@ -48,14 +46,11 @@ class Finder:
         self._state, self._thumbnail_px = state, thumbnail_px
         self._search = search
         self._live_checks = live_checks
-        self._request: OpenRequest | None = None
-        self._decoding = threading.Lock()
-        self._pool = worker_pool(settings, thumbnail_px, self._give_up_if_abandoned, workers=1)
+        self._decoding = DecodingForRequests(settings, thumbnail_px)
 
     def close(self) -> None:
         """End the decode process, once a picture that is being decoded was given up."""
-        with self._decoding:
-            self._pool.close()
+        self._decoding.close()
 
     def find(self, reader: Database, path: bytes, question: Question, request: OpenRequest) -> list[FoundCopy]:
         """The files that show what this one does, and are there at this moment; the best first, then the nearest.
@@ -96,28 +91,12 @@ class Finder:
     def _decoded(self, path: bytes, request: OpenRequest) -> tuple[Outcome, Decoded]:
         status = os.stat(path)
         job = Job(FileId(0), path, Stamp(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
-        outcome = self._outcome(job, request)
+        [outcome] = self._decoding.run(request, lambda pool: list(pool.index([job], lambda *_: False)))
         if outcome.digest is None:
             raise RequestError("unreadable", outcome.error or "it cannot be read")
         if outcome.decoded is None:
             raise RequestError("not_a_picture", outcome.error or "it is no picture")
         return outcome, outcome.decoded
-
-    def _outcome(self, job: Job, request: OpenRequest) -> Outcome:
-        with self._decoding:
-            self._request = request
-            try:
-                [outcome] = list(self._pool.index([job], lambda *_: False))
-            except Interrupted:
-                raise RequestError("busy", "it could not be decoded in the time given; try again") from None
-            finally:
-                self._request = None
-        return outcome
-
-    def _give_up_if_abandoned(self) -> None:
-        """Called often while a picture is decoded; what it raises ends the decoding."""
-        if self._request is not None and self._request.is_abandoned:
-            raise Interrupted("nobody waits for it")
 
     def _near(self, reader: Database, thumbnail: Thumbnail, question: Question) -> list[int]:
         """The ids of the known pictures within the threshold."""

@@ -1,11 +1,11 @@
 """The bytes of one file go in, its thumbnail, proof and facts come out, or its pixels at the size that is asked for.
 
-Chooses the decoder, and says why if none can read the file.
+`open_picture` chooses the decoder, and says why if none can read the file; `preview` uses it as well.
 """
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from PIL.Image import Image
 from dupwatch.suffixes import RAW_SUFFIXES
 from dupwatchd.arrays import Thumbnail
 from dupwatchd.index import facts
-from dupwatchd.index.frames import look_at_frames
+from dupwatchd.index.frames import Open, look_at_frames
 from dupwatchd.index.jpeg import JpegPixels
 from dupwatchd.index.jpeg_segments import Head, read_head
 from dupwatchd.index.limits import DecodeLimits
@@ -38,15 +38,19 @@ from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
 _GRID_ROWS = 24  # of 8 × 8 blocks, that the grid of a JPEG is looked for in
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 
+# An image, what opens it again and its bytes go in; what is known of its frames and the index of the one to decode
+# come out, or None if there is but one.
+ChooseFrame = Callable[[Image, Open, bytes], tuple[Frames | None, int] | None]
+
 
 def decode(data: bytes, thumbnail_px: int, limits: DecodeLimits, suffix: bytes) -> Decoded:
     """Decodes a whole file; ``suffix`` is its lower-case suffix with the dot, or empty.
 
     Raises NotAPicture if this is no image, DecodeError if it cannot be decoded, MemoryError.
     """
-    with _quietly():
-        picture = _open(data, suffix, limits)
-        with _told_as(picture.decoder, data):
+    with quietly():
+        picture = open_picture(data, suffix, limits)
+        with told_as(picture.decoder, data):
             thumbnail = upright(to_bytes(picture.pixels.average(thumbnail_px)), picture.orientation)
             proof = replace(_proof(picture), frames=picture.frames)
         return Decoded(
@@ -63,11 +67,11 @@ def decode(data: bytes, thumbnail_px: int, limits: DecodeLimits, suffix: bytes) 
 
 def decode_detail(data: bytes, most_px: int, limits: DecodeLimits, suffix: bytes) -> Detail:
     """The pixels of a file, upright and at most ``most_px`` on the longer side, and luma; raises as `decode` does."""
-    with _quietly():
-        picture = _open(data, suffix, limits)
+    with quietly():
+        picture = open_picture(data, suffix, limits)
         scale = min(1.0, most_px / max(picture.width, picture.height))
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        with _told_as(picture.decoder, data):
+        with told_as(picture.decoder, data):
             reduced = picture.pixels.reduced(size)
             extent = reduced.extent_width, reduced.extent_height
             rgb = upright(levels.averaged_over(reduced.rgb, extent, size), picture.orientation)
@@ -80,7 +84,7 @@ def decode_detail(data: bytes, most_px: int, limits: DecodeLimits, suffix: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
+class OpenPicture:
     """A picture that a decoder was found for, as it is stored: not turned upright."""
 
     pixels: Pixels
@@ -98,10 +102,12 @@ class _Picture:
 
     @property
     def upright_width(self) -> int:
+        """How wide it is for whoever looks at it, px; of a RAW photo, not of the preview in it."""
         return self._upright_size[0]
 
     @property
     def upright_height(self) -> int:
+        """Likewise its height."""
         return self._upright_size[1]
 
     @property
@@ -116,23 +122,29 @@ class _Picture:
         return (self.height, self.width) if self.orientation in (5, 6, 7, 8) else (self.width, self.height)
 
 
-def _open(data: bytes, suffix: bytes, limits: DecodeLimits) -> _Picture:
-    """Raises NotAPicture, DecodeError, MemoryError."""
+def open_picture(
+    data: bytes, suffix: bytes, limits: DecodeLimits, choose_frame: ChooseFrame = look_at_frames
+) -> OpenPicture:
+    """The picture in a file, found but not decoded yet, or only as far as its decoder must.
+
+    ``choose_frame`` is asked for every file that may hold several pictures; by default the one is taken that stands
+    for all of them. Raises NotAPicture, DecodeError, MemoryError.
+    """
     if not data:
         raise DecodeError("zero bytes")
     if suffix in RAW_SUFFIXES and (photo := open_raw(data, limits.max_pixels)):
-        return _open_preview(photo, limits)
+        return _open_preview(photo, limits, choose_frame)
     if data.startswith(_JPEG_SIGNATURE):
         return _open_jpeg(data, limits)
-    return _open_by_pillow(data, suffix, limits)
+    return _open_by_pillow(data, suffix, limits, choose_frame)
 
 
-def _open_preview(photo: RawPhoto, limits: DecodeLimits) -> _Picture:
+def _open_preview(photo: RawPhoto, limits: DecodeLimits, choose_frame: ChooseFrame) -> OpenPicture:
     if isinstance(photo.preview, bytes):
-        preview = _open(photo.preview, b"", limits)
+        preview = open_picture(photo.preview, b"", limits, choose_frame)
     else:
         height, width = photo.preview.shape[:2]
-        preview = _Picture(
+        preview = OpenPicture(
             Still(PillowImage.fromarray(photo.preview)), width, height, 1, "RAW", "RAW", b"", says_orientation=False
         )
     own = preview.orientation if preview.says_orientation else None
@@ -141,7 +153,7 @@ def _open_preview(photo: RawPhoto, limits: DecodeLimits) -> _Picture:
     return replace(preview, orientation=orientation, format="RAW", full_size=size)
 
 
-def _open_jpeg(data: bytes, limits: DecodeLimits) -> _Picture:
+def _open_jpeg(data: bytes, limits: DecodeLimits) -> OpenPicture:
     head = read_head(data)
     if head is None:  # it ends before its first scan
         raise DecodeError("truncated JPEG")
@@ -151,24 +163,25 @@ def _open_jpeg(data: bytes, limits: DecodeLimits) -> _Picture:
     _check_pixels(width, height, limits)
     orientation = jpeg_orientation(head.segments)
     says = orientation is not None
-    return _Picture(
+    return OpenPicture(
         JpegPixels(data, head), width, height, orientation or 1, "JPEG", "JPEG", data, says_orientation=says, head=head
     )
 
 
-def _open_by_pillow(data: bytes, suffix: bytes, limits: DecodeLimits) -> _Picture:
+def _open_by_pillow(data: bytes, suffix: bytes, limits: DecodeLimits, choose_frame: ChooseFrame) -> OpenPicture:
     image = _opened(data, suffix)
     _check_pixels(image.width, image.height, limits)
     name = str(image.format)
-    several = look_at_frames(image, lambda: _opened(data, suffix), data)
-    with _told_as(name, data):
+    several = choose_frame(image, lambda: _opened(data, suffix), data)
+    with told_as(name, data):
         if several and several[1] != image.tell():
             image.seek(several[1])
+            _check_pixels(image.width, image.height, limits)
         pixels = load_webp(data, image) if name == "WEBP" else load_still(image)
     # TIFF: asked after decoding, because Pillow turns it while decoding and forgets its orientation then.
     orientation = exif_orientation(image)
     says = orientation is not None
-    return _Picture(
+    return OpenPicture(
         pixels,
         image.width,
         image.height,
@@ -182,7 +195,7 @@ def _open_by_pillow(data: bytes, suffix: bytes, limits: DecodeLimits) -> _Pictur
     )
 
 
-def _proof(picture: _Picture) -> Proof:
+def _proof(picture: OpenPicture) -> Proof:
     reduced = picture.pixels.reduced(proof_size(picture.width, picture.height))
     proof = make_proof(reduced.rgb, reduced.extent_width, reduced.extent_height)
     if picture.orientation == 1:
@@ -191,7 +204,7 @@ def _proof(picture: _Picture) -> Proof:
     return Proof(upright(proof.luma, picture.orientation), chroma, proof.fineness)
 
 
-def _facts(picture: _Picture, data: bytes, thumbnail: Thumbnail) -> Facts:
+def _facts(picture: OpenPicture, data: bytes, thumbnail: Thumbnail) -> Facts:
     colour = has_colour(thumbnail)
     try:
         return _facts_of_file(picture, data, colour)
@@ -201,7 +214,7 @@ def _facts(picture: _Picture, data: bytes, thumbnail: Thumbnail) -> Facts:
         return Facts(has_colour=colour)
 
 
-def _facts_of_file(picture: _Picture, data: bytes, colour: bool) -> Facts:
+def _facts_of_file(picture: OpenPicture, data: bytes, colour: bool) -> Facts:
     said = _metadata(picture, data)
     lossless = picture.image is not None and facts.is_lossless(picture.image, data)
     grid = (
@@ -222,7 +235,7 @@ def _facts_of_file(picture: _Picture, data: bytes, colour: bool) -> Facts:
     )
 
 
-def _metadata(picture: _Picture, data: bytes) -> facts.Metadata:
+def _metadata(picture: OpenPicture, data: bytes) -> facts.Metadata:
     if data[:2] in (b"II", b"MM"):  # TIFF, and most RAW formats
         return facts.metadata_of(data, b"")
     if picture.head is not None:
@@ -230,7 +243,7 @@ def _metadata(picture: _Picture, data: bytes) -> facts.Metadata:
     return facts.read_metadata(picture.image, data) if picture.image else facts.Metadata()
 
 
-def _luma(picture: _Picture) -> Luma | None:
+def _luma(picture: OpenPicture) -> Luma | None:
     image = picture.image
     if picture.head is not None:
         image = PillowImage.open(io.BytesIO(picture.data), formats=["JPEG"])
@@ -256,7 +269,7 @@ def _check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Decoders warn of broken metadata, which do not matter here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -264,7 +277,7 @@ def _quietly() -> Iterator[None]:
 
 
 @contextmanager
-def _told_as(format_name: str, data: bytes) -> Iterator[None]:
+def told_as(format_name: str, data: bytes) -> Iterator[None]:
     """Turns whatever a decoder raises into a DecodeError."""
     try:
         yield

@@ -42,10 +42,11 @@ class _Look:
     flat: bool
 
 
-def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frames, int] | None:
-    """What is known of all pictures of a file, and the index of the one that stands for it; None: there is but one.
+def count_frames(image: Image.Image, reopen: Open) -> tuple[Image.Image, list[int]] | None:
+    """The file opened again, and the indexes of its frames or pages; None if there is but one.
 
-    ``image`` is not moved. Raises MemoryError only: a file whose first picture can be decoded counts as it is.
+    Smaller versions and masks of other pictures do not count. ``image`` is not moved. Raises MemoryError only: a file
+    whose first picture can be decoded counts as it is.
     """
     name = str(image.format)
     if name not in _ANIMATIONS and name not in _PAGES:
@@ -57,8 +58,24 @@ def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frame
         raise
     except Exception:  # noqa: BLE001 - broken files make decoders raise anything
         return None
-    if sequence is None or len(indexes) < 2:
+    return None if sequence is None or len(indexes) < 2 else (sequence, indexes)
+
+
+def shows_nothing(sequence: Image.Image, index: int) -> bool:
+    """Whether a frame is black, white, or of any other single colour; raises what decoders raise."""
+    sequence.seek(index)
+    return _look(sequence, index).flat
+
+
+def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frames, int] | None:
+    """What is known of all pictures of a file, and the index of the one that stands for it; None: there is but one.
+
+    ``image`` is not moved. Raises MemoryError only: a file whose first picture can be decoded counts as it is.
+    """
+    counted = count_frames(image, reopen)
+    if counted is None:
         return None
+    (sequence, indexes), name = counted, str(image.format)
     looks = _looks(sequence, _chosen(indexes, sequence, pages=name in _PAGES))
     whole = len(looks) == len(indexes)
     frames = Frames(

@@ -17,12 +17,17 @@ second. In their order:
     pool:   {"look": path, "px"}                while nothing else is asked for
     worker: {"looked": entry}                   {"error", "status"}, {"error", "picture"}, or {"digest", "rgb", "luma",
                                                 "steps"}: sizes (H, W) of what the raw bytes hold, one after the other
+    pool:   {"preview": path, "px", "frame", "kind"}  likewise
+    worker: {"previewed": entry}                {"error", "status"}, {"error", "picture"}, {"no_frame": frames}, or
+                                                {"size", "full_size", "frame", "frames"}: sizes are (width, height), the
+                                                first one of the preview in the raw bytes
     worker: {"busy": true}                      at any time: still alive, has read a part of a big file
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -38,6 +43,8 @@ MAX_HEADER_BYTES = 256 * 1024
 
 MAX_LUMA_PX = 64_000_000  # of the luma that is handed out at full size; larger pictures are looked at without
 MAX_FRAMES = 1 << 16
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_HEAD_BYTES = 64 * 1024
 _DIGEST_BYTES = 16
 _FACTS = tuple(field.name for field in fields(Facts))
 
@@ -86,6 +93,46 @@ class Detail:
 
 
 Looked = Detail | NotRead | NotDecoded  # what came of a look at one file
+
+
+class PreviewKind(StrEnum):
+    """The form of a preview."""
+
+    JPEG = "jpeg"
+    WEBP = "webp"
+    RGB = "rgb"  # three bytes a pixel, row by row
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewWish:
+    """What a preview shall be."""
+
+    most_px: int  # of its longer side
+    frame: int | None = None  # or page, from 0; None: the one that stands for the file in the index
+    kind: PreviewKind = PreviewKind.JPEG
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A picture as a person sees it: upright, in sRGB, without metadata, at most as large as it was asked for."""
+
+    data: bytes
+    width: int  # px, of the preview
+    height: int
+    full_width: int  # px, of the picture in the file, upright
+    full_height: int
+    frame: int  # which one of them it shows, from 0
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchFrame:
+    """The file has fewer frames or pages than were asked for."""
+
+    frames: int
+
+
+Previewed = Preview | NoSuchFrame | NotRead | NotDecoded  # what came of the wish for a preview
 
 
 def frame(header: dict[str, Any], raw: bytes = b"") -> bytes:
@@ -152,10 +199,8 @@ def look_request(path: bytes, most_px: int) -> bytes:
 
 def look_reply(result: Looked) -> bytes:
     """Answer a `look_request`."""
-    if isinstance(result, NotRead):
-        return frame({"looked": {"status": result.status.value, "error": result.error, "stamp": None}})
-    if isinstance(result, NotDecoded):
-        return frame({"looked": {"error": result.error, "picture": result.picture}})
+    if not isinstance(result, Detail):
+        return frame({"looked": _failure_fields(result)})
     entry = {
         "digest": result.digest.hex(),
         "rgb": result.rgb.shape[:2],
@@ -175,12 +220,7 @@ def parse_look_reply(header: dict[str, Any], raw: bytes, most_px: int) -> Looked
     """What came of a `look_request`; raises BadReply."""
     try:
         entry = header["looked"]
-        if "status" in entry:
-            error = entry["error"]
-            return NotRead(_NOT_READ[entry["status"]], error and _text(error))
-        if "error" in entry:
-            return NotDecoded(_text(entry["error"]), entry["picture"] is True)
-        return _detail(entry, raw, most_px)
+        return _failure(entry) or _detail(entry, raw, most_px)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise BadReply("a malformed entry") from error
 
@@ -203,6 +243,65 @@ def _detail(entry: dict[str, Any], raw: bytes, most_px: int) -> Detail:
     if len(digest) != 32 or len(raw) != rgb_bytes + luma_bytes:
         raise ValueError
     return Detail(rgb, luma, steps, digest)
+
+
+def preview_request(path: bytes, wish: PreviewWish) -> bytes:
+    """Ask for a preview of one file."""
+    name = path.decode("utf-8", "surrogateescape")
+    return frame({"preview": name, "px": wish.most_px, "frame": wish.frame, "kind": wish.kind.value})
+
+
+def wish_of(header: dict[str, Any]) -> PreviewWish:
+    """What a `preview_request` asks for besides its path."""
+    return PreviewWish(header["px"], header["frame"], PreviewKind(header["kind"]))
+
+
+def preview_reply(result: Previewed) -> bytes:
+    """Answer a `preview_request`."""
+    if isinstance(result, NoSuchFrame):
+        return frame({"previewed": {"no_frame": result.frames}})
+    if not isinstance(result, Preview):
+        return frame({"previewed": _failure_fields(result)})
+    entry = {
+        "size": [result.width, result.height],
+        "full_size": [result.full_width, result.full_height],
+        "frame": result.frame,
+        "frames": result.frames,
+    }
+    return frame({"previewed": entry}, result.data)
+
+
+def max_preview_bytes(wish: PreviewWish) -> int:
+    """How many raw bytes may answer a `preview_request`: no picture is larger than its pixels and a head."""
+    return 3 * wish.most_px**2 + _HEAD_BYTES
+
+
+def parse_preview_reply(header: dict[str, Any], raw: bytes, wish: PreviewWish) -> Previewed:
+    """What came of a `preview_request`; raises BadReply."""
+    try:
+        entry = header["previewed"]
+        if "no_frame" in entry:
+            return NoSuchFrame(_number(entry["no_frame"], MAX_FRAMES + 1, least=1))
+        return _failure(entry) or _preview(entry, raw, wish)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise BadReply("a malformed entry") from error
+
+
+def _preview(entry: dict[str, Any], raw: bytes, wish: PreviewWish) -> Preview:
+    """Raises TypeError, KeyError, ValueError."""
+    width, height = (_number(side, wish.most_px + 1, least=1) for side in entry["size"])
+    full_width, full_height = map(_side, entry["full_size"])
+    frames = _number(entry["frames"], MAX_FRAMES + 1, least=1)
+    shown = _number(entry["frame"], frames, least=0)
+    if not _is_of_kind(raw, wish.kind, width, height) or (wish.frame is not None and wish.frame != shown):
+        raise ValueError
+    return Preview(raw, width, height, full_width, full_height, shown, frames)
+
+
+def _is_of_kind(raw: bytes, kind: PreviewKind, width: int, height: int) -> bool:
+    if kind is PreviewKind.RGB:
+        return len(raw) == 3 * width * height
+    return raw.startswith(_JPEG_SIGNATURE) if kind is PreviewKind.JPEG else raw[:4] + raw[8:12] == b"RIFFWEBP"
 
 
 def parse_read_reply(header: dict[str, Any], files: int) -> list[ReadFile | NotRead]:
@@ -247,6 +346,22 @@ def parse_decode_reply(
     if at != len(raw):
         raise BadReply("bytes left over")
     return results
+
+
+def _failure_fields(result: NotRead | NotDecoded) -> dict[str, Any]:
+    if isinstance(result, NotRead):
+        return {"status": result.status.value, "error": result.error, "stamp": None}
+    return {"error": result.error, "picture": result.picture}
+
+
+def _failure(entry: dict[str, Any]) -> NotRead | NotDecoded | None:
+    """Why there is nothing to show; None if there is. Raises TypeError, KeyError, ValueError."""
+    if "status" in entry:
+        error = entry["error"]
+        return NotRead(_NOT_READ[entry["status"]], error and _text(error))
+    if "error" in entry:
+        return NotDecoded(_text(entry["error"]), entry["picture"] is True)
+    return None
 
 
 def _read_entry(entry: dict[str, Any]) -> ReadFile | NotRead:

@@ -1,9 +1,9 @@
-"""The pool of worker processes: jobs go in, outcomes come out; a path goes in, the pixels of that file come out.
+"""The pool of worker processes: jobs go in, outcomes come out; a path goes in, that file's pixels or preview come out.
 
 Each file is read once and hashed; it is decoded only if its content is not known yet. A worker may die, hang, take too
 much memory or, taken over by a hostile picture, send anything; what it sends is checked in ``messages``. What a dead
 worker held is tried again file by file, see ``chunks``. Everything here belongs to the one thread that iterates over
-`WorkerPool.index` and, while it does not, asks for pixels.
+`WorkerPool.index` and, while it does not, asks for pixels or previews.
 """
 
 import selectors
@@ -18,13 +18,28 @@ from dupwatchd.index import messages
 from dupwatchd.index.chunks import CHUNK_FILES, Chunk, ChunkQueue, File
 from dupwatchd.index.fork_server import ForkServer, ForkServerLost
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.messages import BadReply, Detail, Looked, NotDecoded, NotRead, ReadFile
+from dupwatchd.index.messages import (
+    BadReply,
+    Detail,
+    Looked,
+    NoSuchFrame,
+    NotDecoded,
+    NotRead,
+    Preview,
+    Previewed,
+    PreviewKind,
+    PreviewWish,
+    ReadFile,
+)
 from dupwatchd.index.reasons import why_died, why_too_slow
-from dupwatchd.index.worker_connection import Look, Owed, WorkerConnection, WorkerGone
+from dupwatchd.index.worker_connection import Look, LookForPreview, Owed, WorkerConnection, WorkerGone
 from dupwatchd.model import Decoded, Job, Outcome, ReadStatus
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
-__all__ = ["DecodeLimits", "Detail", "NotDecoded", "NotRead", "WorkerPool"]
+__all__ = [
+    "DecodeLimits", "Detail", "NoSuchFrame", "NotDecoded", "NotRead", "Preview", "PreviewKind", "PreviewWish",
+    "WorkerPool",
+]  # fmt: skip
 
 Known = Callable[[Job, bytes], bool]
 
@@ -52,7 +67,9 @@ class WorkerPool:
         self._indexing = False
         self._closed = False
         self._settled: list[Outcome] = []  # outcomes not yet handed to the caller
-        self._looked: Looked | str | None = None  # what came of a look; text: what its worker died of, if it had begun
+        self._looked: Looked | Previewed | str | None = (
+            None  # what came of a look; text: what its worker died of, if it had begun
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +120,20 @@ class WorkerPool:
         Given the digest of the content that is expected, another content counts as CHANGED. To be called while `index`
         is not iterated over. Raises DupwatchError if no worker can be started.
         """
-        look = Look(path, most_px)
+        looked = self._look(Look(path, most_px))
+        assert not isinstance(looked, Preview | NoSuchFrame)  # `Look.parse` gives none
+        if isinstance(looked, Detail) and digest not in (None, looked.digest):
+            return NotRead(ReadStatus.CHANGED, None)
+        return looked
+
+    def preview(self, path: bytes, wish: PreviewWish) -> Previewed:
+        """The picture in a file as a person sees it; called, and raises, as `detail`."""
+        previewed = self._look(LookForPreview(path, wish))
+        assert not isinstance(previewed, Detail)  # `LookForPreview.parse` gives none
+        return previewed
+
+    def _look(self, look: Look | LookForPreview) -> Looked | Previewed:
+        """What comes of a look at one file; if its worker dies of it, another one tries."""
         if self._closed or self._indexing:
             raise RuntimeError("the pool is closed" if self._closed else "the pool is indexing")
         self._indexing = True
@@ -113,19 +143,15 @@ class WorkerPool:
                 looked = self._ask_until_begun(look, afresh=True)
         finally:
             self._indexing = False
-        if isinstance(looked, str):
-            return NotDecoded(looked, picture=True)
-        if isinstance(looked, Detail) and digest not in (None, looked.digest):
-            return NotRead(ReadStatus.CHANGED, None)
-        return looked
+        return NotDecoded(looked, picture=True) if isinstance(looked, str) else looked
 
-    def _ask_until_begun(self, look: Look, *, afresh: bool) -> Looked | str:
+    def _ask_until_begun(self, look: Look | LookForPreview, *, afresh: bool) -> Looked | Previewed | str:
         """What comes of one attempt; text: why the worker died of it. Raises DupwatchError if no worker starts."""
         while (looked := self._ask(look, afresh=afresh)) == "":
             pass  # the worker had not got so far; the number of failed starts is limited
         return looked
 
-    def _ask(self, look: Look, *, afresh: bool) -> Looked | str:
+    def _ask(self, look: Look | LookForPreview, *, afresh: bool) -> Looked | Previewed | str:
         """As above, but empty if the worker died before it took the look up."""
         for worker in [worker for worker in self._workers if worker.worn_out or (afresh and worker.files_taken)]:
             self._end(worker)
@@ -194,7 +220,7 @@ class WorkerPool:
             raise BadReply("unasked")
         owed = worker.owed[0]
         if owed.look is not None:
-            self._looked = messages.parse_look_reply(header, raw, owed.look.most_px)
+            self._looked = owed.look.parse(header, raw)
             worker.owed.popleft()
         elif owed.chunk is None:
             if header.get("ready") is not True:

@@ -19,7 +19,8 @@ from dupwatchd.index import messages
 from dupwatchd.index.decode import decode, decode_detail
 from dupwatchd.index.file_reading import read_file
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.messages import Detail, NotDecoded, NotRead, ReadFile
+from dupwatchd.index.messages import Detail, NotDecoded, NotRead, Previewed, PreviewWish, ReadFile
+from dupwatchd.index.preview import make_preview
 from dupwatchd.index.reasons import EXIT_OUT_OF_MEMORY, DecodeError, NotAPicture
 from dupwatchd.model import Decoded
 from dupwatchd.suffixes import suffix
@@ -59,6 +60,8 @@ class _Worker:
             header = messages.header_of(self._stream.read(header_bytes))
             if "look" in header:
                 self._look(header["look"].encode("utf-8", "surrogateescape"), header["px"])
+            elif "preview" in header:
+                self._preview(header["preview"].encode("utf-8", "surrogateescape"), messages.wish_of(header))
             elif "read" in header:
                 self._read([path.encode("utf-8", "surrogateescape") for path in header["read"]])
             else:
@@ -106,6 +109,18 @@ class _Worker:
             except DecodeError as error:
                 result = NotDecoded(str(error), picture=True)
         self._send(messages.look_reply(result))
+
+    def _preview(self, path: bytes, wish: PreviewWish) -> None:
+        result: ReadFile | Previewed
+        result, content = read_file(path, self._limits.max_file_mb, self._show_life)
+        if isinstance(result, ReadFile):
+            try:
+                result = make_preview(content, wish, self._limits, suffix(path))
+            except NotAPicture as error:
+                result = NotDecoded(str(error), picture=False)
+            except DecodeError as error:
+                result = NotDecoded(str(error), picture=True)
+        self._send(messages.preview_reply(result))
 
     def _show_life(self) -> None:
         if self._is_overdue():

@@ -11,6 +11,7 @@ from typing import Any
 
 from dupwatchd.index import messages
 from dupwatchd.index.chunks import Chunk
+from dupwatchd.index.messages import Looked, Previewed, PreviewWish
 
 RECEIVE_BYTES = 256 * 1024
 # A worker is replaced after so many files, which costs 3 ms: decoders leak memory, and a worker has a fixed limit.
@@ -28,14 +29,48 @@ class Look:
     path: bytes
     most_px: int
 
+    def request(self) -> bytes:
+        """The message that asks for them."""
+        return messages.look_request(self.path, self.most_px)
+
+    @property
+    def max_raw_bytes(self) -> int:
+        """How long the answer may be."""
+        return messages.max_look_bytes(self.most_px)
+
+    def parse(self, header: dict[str, Any], raw: bytes) -> Looked:
+        """The answer. Raises BadReply."""
+        return messages.parse_look_reply(header, raw, self.most_px)
+
+
+@dataclass(frozen=True, slots=True)
+class LookForPreview:
+    """A preview of one file is wanted; the methods are those of `Look`."""
+
+    path: bytes
+    wish: PreviewWish
+
+    def request(self) -> bytes:
+        """The message that asks for it."""
+        return messages.preview_request(self.path, self.wish)
+
+    @property
+    def max_raw_bytes(self) -> int:
+        """How long the answer may be."""
+        return messages.max_preview_bytes(self.wish)
+
+    def parse(self, header: dict[str, Any], raw: bytes) -> Previewed:
+        """The answer. Raises BadReply."""
+        return messages.parse_preview_reply(header, raw, self.wish)
+
 
 @dataclass(slots=True, eq=False)
 class Owed:
     """One reply that a worker owes; it answers in the order it was asked."""
 
-    chunk: Chunk | None  # None: its greeting, or pixels
+    chunk: Chunk | None  # None: its greeting, or what a look asks for
     undecoded: set[int] = field(default_factory=set)  # indexes of files still to be decoded; empty: it reads
-    look: Look | None = None
+    look: Look | LookForPreview | None = None
 
 
 class WorkerConnection:
@@ -80,13 +115,13 @@ class WorkerConnection:
             self.chunks.remove(chunk)
         self._send(messages.decode_request(indexes))
 
-    def look(self, look: Look) -> None:
-        """Ask for the pixels of one file. Raises WorkerGone."""
+    def look(self, look: Look | LookForPreview) -> None:
+        """Ask for the pixels or the preview of one file. Raises WorkerGone."""
         if not self.owed:
             self.restart_deadline()
         self.files_taken += 1
         self.owed.append(Owed(None, look=look))
-        self._send(messages.look_request(look.path, look.most_px))
+        self._send(look.request())
 
     def receive(self) -> list[tuple[dict[str, Any], bytes]]:
         """All whole messages that have arrived, as (header, raw bytes); maybe none.
@@ -117,9 +152,8 @@ class WorkerConnection:
         self.deadline = time.monotonic() + self._patience_seconds
 
     def _raw_bytes_allowed(self) -> int:
-        looks = [owed.look for owed in self.owed if owed.look]
-        most = [messages.max_look_bytes(look.most_px) for look in looks]
-        return max(self._max_raw_bytes, *most) if most else self._max_raw_bytes
+        looks = [owed.look.max_raw_bytes for owed in self.owed if owed.look]
+        return max([self._max_raw_bytes, *looks])
 
     def _next_frame(self) -> tuple[dict[str, Any], bytes] | None:
         start = messages.LENGTHS_BYTES

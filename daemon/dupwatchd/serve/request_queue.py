@@ -30,6 +30,7 @@ LANES = {
     "find": "finding",
     "ignore": REMEMBERING, "unignore": REMEMBERING, "decide": REMEMBERING, "removed": REMEMBERING,
     "restored": REMEMBERING, "ignored": READING,
+    "preview": "previewing",
 }  # fmt: skip
 
 

@@ -158,6 +158,19 @@ class IgnoredResult(TypedDict):
     ignored: list[IgnoredPair]
 
 
+class PreviewResult(TypedDict):
+    """The result of `preview`."""
+
+    data: bytes
+    type: str
+    preview_width: int  # px
+    preview_height: int
+    width: int  # px, of the picture in the file, upright
+    height: int
+    frame: int
+    frames: int
+
+
 class FailedFile(TypedDict):
     """A file that could not be read."""
 

@@ -295,4 +295,4 @@ def _envelope_length(frames: list[zmq.Frame]) -> int:
 
 def _is_bounded(request: wire.Request) -> bool:
     """Whether an answer after the request's timeout is of no use. (`wait` answers at that time.)"""
-    return request.do == "find" and "timeout" in request.args
+    return request.do in ("find", "preview") and "timeout" in request.args

@@ -1,0 +1,82 @@
+"""Pixels as a file stores them go in, the same in sRGB come out, as the embedded ICC profile says.
+
+Only previews need that: what is compared stays as it is stored, because copies often have lost their profile. A profile
+that is broken, or meant for other colours than those of the picture, is ignored.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from dupwatchd.index.decode import OpenPicture
+from dupwatchd.index.thumbnail import Bytes
+
+_GREY, _RGB, _INKS = "GRAY", "RGB", "CMYK"  # as profiles call them
+_COLOURS_OF_MODE = {
+    "1": _GREY, "L": _GREY, "LA": _GREY, "I": _GREY, "F": _GREY, "I;16": _GREY, "I;16B": _GREY, "I;16L": _GREY,
+    "RGB": _RGB, "RGBA": _RGB, "RGBX": _RGB, "RGBa": _RGB, "P": _RGB, "PA": _RGB, "YCbCr": _RGB, "CMYK": _INKS,
+}  # fmt: skip
+_COLOURS_OF_CHANNELS = {1: _GREY, 3: _RGB, 4: _INKS}  # of a JPEG
+_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def in_srgb(rgb: Bytes, picture: OpenPicture) -> Bytes:
+    """The pixels (H, W, 3) of a picture, not turned upright; as they are if there is no profile that fits.
+
+    Raises MemoryError.
+    """
+    try:
+        stored = _profile_bytes(picture)
+        if not stored:
+            return rgb
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(stored))
+        colours = profile.profile.xcolor_space.strip()
+        if colours != _colours(picture):
+            return rgb
+        source = _inks(picture, rgb.shape[1::-1]) if colours == _INKS else Image.fromarray(rgb)
+        return _converted(source.convert("L") if colours == _GREY else source, profile)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - broken profiles make lcms and Pillow raise anything
+        return rgb
+
+
+def _converted(source: Image.Image, profile: ImageCms.ImageCmsProfile) -> Bytes:
+    converted = ImageCms.profileToProfile(
+        source,
+        profile,
+        _SRGB,
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    assert converted is not None  # it is None only for a conversion in place
+    return np.asarray(converted)
+
+
+def _profile_bytes(picture: OpenPicture) -> bytes | None:
+    image = picture.image if picture.head is None else _as_image(picture)
+    found = image.info.get("icc_profile") if image else None
+    return found if isinstance(found, bytes) else None
+
+
+def _colours(picture: OpenPicture) -> str | None:
+    """What the pixels of a picture are stored as, in the words of profiles; None for Lab and the like."""
+    if picture.head is not None:
+        return _COLOURS_OF_CHANNELS.get(len(picture.head.frame.sampling))
+    return _COLOURS_OF_MODE.get(picture.image.mode) if picture.image else None
+
+
+def _inks(picture: OpenPicture, size: tuple[int, int]) -> Image.Image:
+    """The picture in CMYK at this size, averaged; raises what Pillow raises."""
+    image = picture.image
+    if image is None:
+        image = _as_image(picture)
+        image.draft(None, size)
+    return image.resize(size, Image.Resampling.BOX)
+
+
+def _as_image(picture: OpenPicture) -> Image.Image:
+    """A JPEG, opened by Pillow."""
+    return Image.open(io.BytesIO(picture.data), formats=["JPEG"])

@@ -26,6 +26,7 @@ from dupwatch.output import (
     run,
     write_copies,
 )
+from dupwatch.show_command import show_command
 
 if TYPE_CHECKING:
     from dupwatch.client import Client
@@ -354,6 +355,7 @@ def resume(as_json: bool) -> None:
 
 add_memory_commands(cli, _connection_flags, lambda: _client())
 cli.add_command(completion_command(cli, "dupwatch"))
+cli.add_command(show_command(_connection_flags, lambda: _client()))
 
 
 def main() -> NoReturn:

@@ -20,7 +20,7 @@ from dupwatch.wire import COMMANDS, PIECE_BYTES_MAX
 ANSWER_SECONDS = 120.0  # for the other pictures of a busy service, and for decoding this one
 BUSY_SECONDS = 0.2  # until a busy service is asked again
 _ONE_PICTURE = frozenset({"identical", "same", None})  # None: nobody could look at them together
-_OF_THE_FILE = frozenset({"not_a_picture", "unreadable", "too_large"})  # errors that the next file need not have
+OF_THE_FILE = frozenset({"not_a_picture", "unreadable", "too_large"})  # errors that the next file need not have
 
 
 class SeekableFile(Protocol):
@@ -55,7 +55,7 @@ def find_file(client: Client, path: bytes, question: Question) -> dict[str, Any]
     except OSError as error:
         return _unknown(path, error.strerror or str(error))
     except RequestFailedError as error:
-        if error.code not in _OF_THE_FILE:
+        if error.code not in OF_THE_FILE:
             raise
         return _unknown(path, str(error))
     return {"path": path, **result, "known": any(copy.get("verdict") in _ONE_PICTURE for copy in result["copies"])}

@@ -34,8 +34,8 @@ _CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
 
 
 CLIENT_COMMANDS = (  # of dupwatch, for those who mix both up
-    "clusters", "completion", "events", "failed", "find", "ignore", "ignored", "pause", "rescan", "resume", "status",
-    "wait",
+    "clusters", "completion", "events", "failed", "find", "ignore", "ignored", "pause", "rescan", "resume", "show",
+    "status", "wait",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,20 @@ def test_colours_of_a_wide_space_become_srgb(kind: str) -> None:
     expected = profiles.in_srgb_from_p3(stored)
     assert np.abs(expected - stored).max() > 20
     assert np.abs(tiles_of(data) - expected).max() <= 3
+
+
+def test_the_profile_of_a_jpeg_2000_file_counts_as_well() -> None:
+    stored = TILES[..., :3]
+    plain = saved(Image.fromarray(tiled(stored)), "JPEG2000")
+    assert np.array_equal(tiles_of(plain), stored)
+    old = struct.pack(">I4sBBBI", 15, b"colr", 1, 0, 0, 16)  # sRGB
+    profile = profiles.display_p3()
+    new = struct.pack(">I4sBBB", 11 + len(profile), b"colr", 2, 0, 0) + profile
+    assert plain.count(old) == 1
+    at = plain.index(b"jp2h") - 4
+    length = int.from_bytes(plain[at : at + 4], "big") + len(new) - len(old)
+    data = plain[:at] + struct.pack(">I", length) + plain[at + 4 :].replace(old, new)
+    assert np.abs(tiles_of(data) - profiles.in_srgb_from_p3(stored)).max() <= 3
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])

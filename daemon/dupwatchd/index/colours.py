@@ -5,6 +5,7 @@ that is broken, or meant for other colours than those of the picture, is ignored
 """
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -18,6 +19,7 @@ _COLOURS_OF_MODE = {
     "RGB": _RGB, "RGBA": _RGB, "RGBX": _RGB, "RGBa": _RGB, "P": _RGB, "PA": _RGB, "YCbCr": _RGB, "CMYK": _INKS,
 }  # fmt: skip
 _COLOURS_OF_CHANNELS = {1: _GREY, 3: _RGB, 4: _INKS}  # of a JPEG
+_HOLDS_PROFILE = (b"\x02", b"\x03")  # methods of a `colr` box
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
@@ -56,9 +58,32 @@ def _converted(source: Image.Image, profile: ImageCms.ImageCmsProfile) -> Bytes:
 
 
 def _profile_bytes(picture: OpenPicture) -> bytes | None:
+    if picture.decoder == "JPEG2000":  # Pillow leaves it out
+        return _profile_in_boxes(picture.data)
     image = picture.image if picture.head is None else _as_image(picture)
     found = image.info.get("icc_profile") if image else None
     return found if isinstance(found, bytes) else None
+
+
+def _profile_in_boxes(data: bytes) -> bytes | None:
+    """The profile in the header of a JP2 file: in its box `jp2h` the box `colr`, if that says that it holds one."""
+    header = next((content for kind, content in _boxes(data) if kind == b"jp2h"), b"")
+    colours = (content for kind, content in _boxes(header) if kind == b"colr")
+    return next((content[3:] for content in colours if content[:1] in _HOLDS_PROFILE), None)
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the kind and the content of each box; stops at what is none."""
+    at = 0
+    while at + 8 <= len(data):
+        length, start = int.from_bytes(data[at : at + 4], "big"), at + 8
+        if length == 1:
+            length, start = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
+        end = at + length if length else len(data)
+        if end < start:
+            return
+        yield data[at + 4 : at + 8], data[start:end]
+        at = end
 
 
 def _colours(picture: OpenPicture) -> str | None:

@@ -28,6 +28,7 @@ _LINES_MIN = 8
 _LINES_BELOW = 6  # of a screen, for captions and the prompt
 _GAP = 2  # cells between pictures
 _PX_MIN, _PX_MAX = 16, 1024  # of `preview`, for plain pixels
+_STATUS_ADVICE = "`dupwatch status` says why"
 _GROUP_ID = re.compile("[0-9a-f]{1,64}")
 
 
@@ -73,7 +74,7 @@ def show_command(
                 write_json(shown.document, sys.stdout)
             else:
                 _show(client, shown)
-        remark_if_incomplete(shown.document, "`dupwatch status` says why")
+        remark_if_incomplete(shown.document, _STATUS_ADVICE)
         if shown.failed:
             sys.exit(1)
 
@@ -114,6 +115,7 @@ def _group(client: "Client", group_id: str, question: dict[str, Any]) -> _Shown:
     document = all_clusters(client, question, None, 0)
     found = [cluster for cluster in document["clusters"] if str(cluster["id"]).startswith(group_id)]
     if not found:
+        remark_if_incomplete(document, _STATUS_ADVICE)
         raise WrongUsageError(f"there is no file and no group {group_id}; `dupwatch clusters` lists the groups")
     if len(found) > 1:
         raise WrongUsageError(f"{len(found)} groups begin with {group_id}; give more of the id")

@@ -35,6 +35,7 @@ from tests.index import profiles
 from tests.index.files import dng, png_of_zeros
 from tests.index.test_decode import FORMAT_IDS, FORMATS, mse, saved
 from tests.index.test_look import split, written
+from tests.index.test_odd_files import KIND_OF_SUFFIX, file_of_kind
 
 RGB = PreviewKind.RGB
 PHOTO = photo_like(7, 300, 200)
@@ -72,6 +73,16 @@ def test_every_format_gives_the_picture_that_the_index_compares(
     assert mse(shown(data), PHOTO) < max(4 * tolerance, 2)
     again = decode(encoded(shown(data), "PNG"), 32, DecodeLimits(), b"")
     assert mse(again.thumbnail, decode(data, 32, DecodeLimits(), b"").thumbnail) < 0.3
+
+
+@pytest.mark.parametrize("kind", KIND_OF_SUFFIX)
+def test_whatever_is_indexed_can_be_shown(kind: str) -> None:
+    data, suffix = file_of_kind(kind), KIND_OF_SUFFIX[kind].split()[0]
+    known = decode(data, 32, DecodeLimits(), suffix.encode())
+    made = preview(data, suffix=suffix)
+    assert (made.full_width, made.full_height) == (known.width, known.height)
+    again = decode(encoded(shown(data, suffix=suffix), "PNG"), 32, DecodeLimits(), b"")
+    assert mse(again.thumbnail, known.thumbnail) < 0.3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -6,6 +6,7 @@ that is broken, or meant for other colours than those of the picture, is ignored
 
 import io
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -20,7 +21,6 @@ _COLOURS_OF_MODE = {
 }  # fmt: skip
 _COLOURS_OF_CHANNELS = {1: _GREY, 3: _RGB, 4: _INKS}  # of a JPEG
 _HOLDS_PROFILE = (b"\x02", b"\x03")  # methods of a `colr` box
-_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def in_srgb(rgb: Bytes, picture: OpenPicture) -> Bytes:
@@ -48,13 +48,18 @@ def _converted(source: Image.Image, profile: ImageCms.ImageCmsProfile) -> Bytes:
     converted = ImageCms.profileToProfile(
         source,
         profile,
-        _SRGB,
+        _srgb(),
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
         outputMode="RGB",
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
     assert converted is not None  # it is None only for a conversion in place
     return np.asarray(converted)
+
+
+@cache
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def _profile_bytes(picture: OpenPicture) -> bytes | None:

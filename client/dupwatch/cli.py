@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from dupwatch.act_commands import add_act_commands
 from dupwatch.errors import ClientError, NoServiceError, RequestFailedError, WrongUsageError
 from dupwatch.memory_commands import add_memory_commands
 from dupwatch.output import (
@@ -354,6 +355,7 @@ def resume(as_json: bool) -> None:
 
 
 add_memory_commands(cli, _connection_flags, lambda: _client())
+add_act_commands(cli, _connection_flags, lambda: _client())
 cli.add_command(completion_command(cli, "dupwatch"))
 cli.add_command(show_command(_connection_flags, lambda: _client()))
 

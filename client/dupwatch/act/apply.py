@@ -1,0 +1,186 @@
+"""Carries out a plan: each file that goes is read again, with the file that stays for it, and then acted on.
+
+In: a plan, an action, and how far to go on. Out: a summary of what was done, what was skipped and why. A file that has
+changed, is gone, or whose copy has changed or is gone stays where it is, with its sidecars; the rest goes on.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from dupwatch.act.content import KeptFiles, OpenFile, unchanged
+from dupwatch.act.errors import HaltError, SkipError
+from dupwatch.act.journal import Journal
+from dupwatch.act.plan_file import GoingFile, Plan, PlannedGroup, is_below, plan_digest
+from dupwatch.act.plan_reading import check_links
+from dupwatch.act.quarantine import Quarantines
+from dupwatch.act.steps import MOVING_ACTIONS, SHARING_ACTIONS, Going, Holder, Steps
+from dupwatch.errors import WrongUsageError
+from dupwatch.progress import Bars
+from dupwatch.terminal import printable
+
+ACTIONS = (*MOVING_ACTIONS, *SHARING_ACTIONS)
+
+
+@dataclass(frozen=True)
+class Action:
+    """What to do with files that go; ``to`` is the folder of `move`."""
+
+    kind: str = "quarantine"
+    to: bytes | None = None
+
+
+@dataclass
+class Summary:
+    """What an apply did."""
+
+    action: str
+    run: str | None = None  # names it for `undo`
+    done: list[tuple[bytes, int]] = field(default_factory=list)  # path, bytes
+    digests: list[bytes] = field(default_factory=list)  # of what is gone from its place
+    skipped: list[tuple[bytes, str]] = field(default_factory=list)  # path, why
+    halted: str | None = None  # why it ended before its time
+    is_stopped: bool = False  # whether the caller ended it
+
+    @property
+    def bytes_done(self) -> int:
+        """The size of the files acted on."""
+        return sum(size for _, size in self.done)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was done."""
+        return not (self.skipped or self.halted or self.is_stopped)
+
+
+def apply_plan(
+    plan: Plan, action: Action, progress: Bars | None = None, stop: Callable[[], bool] = lambda: False
+) -> Summary:
+    """Carry out a plan; ``stop`` is asked between two pictures.
+
+    Raises PlanError for a plan that leads through links, WrongUsageError for an action that cannot be, and ActError if
+    no journal can be written or another run is at work: then nothing has been touched.
+    """
+    check_action(plan, action)
+    check_links(plan)
+    summary = Summary(action.kind)
+    if not plan.groups:
+        return summary
+    quarantines = Quarantines()
+    with Journal.begun(action.kind, plan_digest(plan)) as journal:
+        summary.run = journal.run.id
+        try:
+            steps = Steps(action.kind, action.to, journal, quarantines)
+            _Apply(plan, steps, summary, progress or Bars(), stop).run()
+        finally:
+            for quarantine in quarantines.all():
+                quarantine.tidy(journal.run.id)
+            quarantines.close()
+    return summary
+
+
+def check_action(plan: Plan, action: Action) -> None:
+    """Raise WrongUsageError if an action cannot be carried out for a plan."""
+    if action.kind not in ACTIONS:
+        raise WrongUsageError(f"there is no action {action.kind!r}; choose from {', '.join(ACTIONS)}")
+    if (action.kind == "move") != (action.to is not None):
+        raise WrongUsageError("`move` needs the folder to move to, and no other action takes one: --to DIR")
+    if action.to is None:
+        return
+    if not os.path.isdir(action.to) or not action.to.startswith(b"/"):
+        raise WrongUsageError(f"{printable(action.to)} is no folder; make it first")
+    for root in plan.roots:
+        if action.to == root or is_below(action.to, root):
+            raise WrongUsageError(
+                f"{printable(action.to)} lies under {printable(root)}: the files would be found there again"
+            )
+
+
+class _Apply:
+    """One apply, from the first group to the last."""
+
+    def __init__(self, plan: Plan, steps: Steps, summary: Summary, progress: Bars, stop: Callable[[], bool]) -> None:
+        self._plan, self._steps, self._summary = plan, steps, summary
+        self._progress, self._stop = progress, stop
+        self._kept_files = KeptFiles()
+
+    def run(self) -> None:
+        self._progress.stage("acting", total=len(self._plan.going), unit="files")
+        for group in self._plan.groups:
+            for going in group.goes:
+                if going.goes_with is not None:
+                    continue
+                if self._stop():
+                    self._summary.is_stopped = True
+                    return
+                try:
+                    self._act_on_family(group, going)
+                except HaltError as error:
+                    self._summary.halted = str(error)
+                    return
+
+    def _act_on_family(self, group: PlannedGroup, going: GoingFile) -> None:
+        """Act on a picture and what goes with it: all of them are read before the first is moved."""
+        along = [one for one in group.goes if one.goes_with == going.file.path]
+        is_moving = self._summary.action in MOVING_ACTIONS
+        try:
+            with ExitStack() as stack:
+                if self._summary.action == "delete":
+                    _check_nothing_is_lost(along)
+                members = [self._read(group, one, stack) for one in ([going, *along] if is_moving else [going])]
+                for member in members:
+                    try:
+                        self._steps.act_on(member)
+                    except SkipError as error:
+                        self._summary.skipped.append((member.path, str(error)))
+                        if member.goes_with is None:
+                            raise
+                    else:
+                        self._note_done(member)
+        except SkipError as error:
+            if not self._summary.skipped or self._summary.skipped[-1][1] != str(error):
+                self._summary.skipped.append((going.file.path, str(error)))
+        finally:
+            self._progress.advance(1 + len(along))
+
+    def _note_done(self, member: Going) -> None:
+        status = member.file.status
+        frees = status.st_nlink == 1
+        self._summary.done.append((member.path, status.st_size if frees else 0))
+        if self._summary.action in MOVING_ACTIONS:
+            self._summary.digests.append(member.file.digest)
+        elif self._summary.action == "hardlink" and member.holder is not None:
+            self._kept_files.relinked(member.holder.path, member.holder.file)
+
+    def _read(self, group: PlannedGroup, going: GoingFile, stack: ExitStack) -> Going:
+        """Read a file that goes and the one that stays for it; raises SkipError."""
+        holder = self._read_holder(group, going, stack)
+        planned = going.file
+        root = self._plan.root_of(planned.path)
+        file = stack.enter_context(unchanged(planned.path, root, planned.size_bytes, planned.blake3))
+        if holder is not None and os.path.samestat(holder.file.status, file.status):
+            raise SkipError(f"{printable(planned.path)} is the same file as {printable(holder.path)}, not a copy of it")
+        return Going(file, planned.path, root, holder, going.goes_with)
+
+    def _read_holder(self, group: PlannedGroup, going: GoingFile, stack: ExitStack) -> Holder | None:
+        if going.held_by is None:
+            return None
+        kept = going.file  # what a sidecar's equal must be
+        if going.goes_with is None:
+            kept = next(file for file in group.stays if file.path == going.held_by)
+        root = self._plan.root_of(going.held_by)
+        try:
+            opening = self._kept_files.unchanged(going.held_by, root, kept.size_bytes, kept.blake3)
+            file: OpenFile = stack.enter_context(opening)
+        except SkipError as error:
+            raise SkipError(f"{printable(going.file.path)} may be the last copy: {error}") from None
+        return Holder(file, going.held_by, root)
+
+
+def _check_nothing_is_lost(along: list[GoingFile]) -> None:
+    for one in along:
+        if one.held_by is None:
+            raise SkipError(
+                f"its sidecar {printable(one.file.path)} would be lost: the file that stays has none like it"
+            )

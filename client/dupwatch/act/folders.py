@@ -1,0 +1,114 @@
+"""Opens files by way of open folders, from a root downwards, so that a symbolic link never leads elsewhere.
+
+In: a root and a path below it. Out: an open folder and the file's last name, or an open file. Whoever opens one closes
+it. What is not there, or is a link, is an OSError of the kernel (ELOOP, ENOTDIR, ENOENT).
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from dupwatch.act.plan_file import is_below
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Place(NamedTuple):
+    """A name in an open folder."""
+
+    folder: int  # descriptor
+    name: bytes
+    path: bytes  # of both together, as it was when the folder was opened
+
+
+class MountPoint(NamedTuple):
+    """Where a folder is mounted; two of them are equal if files can be renamed from one to the other."""
+
+    mount: int
+    device: int
+
+
+def open_folder(path: bytes) -> int:
+    """Open a folder that is no link; raises OSError."""
+    return os.open(path, _FOLDER)
+
+
+def parts_below(path: bytes, root: bytes) -> list[bytes]:
+    """Return the names from a root down to a path below it; none for the root itself."""
+    if path == root:
+        return []
+    assert is_below(path, root)
+    return path[len(root.rstrip(b"/")) + 1 :].split(b"/")
+
+
+def open_below(root: bytes, parts: list[bytes]) -> int:
+    """Open the folder that names lead to, link by no link; raises OSError."""
+    descriptor = open_folder(root)
+    for part in parts:
+        try:
+            below = os.open(part, _FOLDER, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
+
+
+@contextmanager
+def place_of(path: bytes, root: bytes) -> Iterator[Place]:
+    """Open the folder in which a path below a root lies, and close it at the end; raises OSError."""
+    *parts, name = parts_below(path, root)
+    folder = open_below(root, parts)
+    try:
+        yield Place(folder, name, path)
+    finally:
+        os.close(folder)
+
+
+def make_below(root: int, parts: list[bytes], mode: int = 0o700) -> int:
+    """Open the folder that names lead to below an open folder, making those that are missing; raises OSError."""
+    descriptor = os.dup(root)
+    for part in parts:
+        try:
+            below = _opened_or_made(descriptor, part, mode)
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
+
+
+def _opened_or_made(folder: int, name: bytes, mode: int) -> int:
+    try:
+        os.mkdir(name, mode, dir_fd=folder)
+    except FileExistsError:
+        pass
+    return os.open(name, _FOLDER, dir_fd=folder)
+
+
+def open_file(place: Place) -> int:
+    """Open a regular file for reading; raises OSError, also if it is a link or no file."""
+    descriptor = os.open(place.name, _FILE, dir_fd=place.folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "not a regular file")
+    return descriptor
+
+
+def status_at(place: Place) -> os.stat_result | None:
+    """Return what lies at a place, a link for itself; None if nothing does. Raises OSError if that cannot be told."""
+    try:
+        return os.stat(place.name, dir_fd=place.folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def mount_point(folder: int) -> MountPoint:
+    """Return where an open folder is mounted; raises OSError."""
+    number = 0
+    with open(f"/proc/self/fdinfo/{folder}", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith("mnt_id:"):
+                number = int(line.split()[1])
+    return MountPoint(number, os.fstat(folder).st_dev)

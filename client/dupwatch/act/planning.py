@@ -1,0 +1,223 @@
+"""Makes a plan of the groups that the service's command `plan` gives, or a scan without a service.
+
+In: groups with the files that go and stay. Out: a `Plan` of what is so at this moment: a file that is not what the
+index says, that cannot be moved, or whose movie would be lost is held back, with the reason. Sidecars and movies beside
+the files, which the service does not know, go along (see `families`). Files are opened and hashed, and nothing is
+changed.
+"""
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dupwatch.act.content import digest_of, opened
+from dupwatch.act.errors import PlanError, SkipError
+from dupwatch.act.families import Companion, FolderNames, Kind
+from dupwatch.act.movable import Movable
+from dupwatch.act.plan_file import AskedGroup, GoingFile, HeldBack, Plan, PlannedFile, PlannedGroup, is_below
+
+PlanPage = Mapping[str, Any]  # a result of the service's command `plan`; one that is enough has all groups
+
+
+def make_plan(pages: Iterable[PlanPage]) -> Plan:
+    """Return the plan of these groups, which are of one revision of the index; raises PlanError."""
+    groups: list[Mapping[str, Any]] = []
+    head: PlanPage = {}
+    for head in pages:
+        groups += head["groups"]
+    return _Planning(head).plan(groups)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A file that goes, unless it is held back."""
+
+    going: GoingFile
+    root: bytes
+    group: int
+
+
+class _Planning:
+    """One plan in the making."""
+
+    def __init__(self, head: PlanPage) -> None:
+        self._head = head
+        self._roots: tuple[bytes, ...] = tuple(head.get("roots", ()))
+        self._movable = Movable()
+        self._names: dict[bytes, FolderNames] = {}
+        self._digests: dict[bytes, PlannedFile | None] = {}  # of companions
+        self._held_back: list[HeldBack] = []
+        self._going: set[bytes] = set()  # paths of pictures that go
+
+    def plan(self, groups: Sequence[Mapping[str, Any]]) -> Plan:
+        asked = tuple(
+            AskedGroup(group["id"], group["asked"], tuple(map(_planned_file, group["files"])))
+            for group in groups
+            if group.get("asked") is not None
+        )
+        checked = [self._checked(group) for group in groups if group.get("asked") is None]
+        self._going = {going.file.path for group in checked for going in group.goes}
+        kept_whole = [self._without_lost_movies(group) for group in checked]
+        self._going = {going.file.path for group in kept_whole for going in group.goes}
+        planned = [self._with_companions(group) for group in kept_whole if group.goes]
+        return Plan(
+            made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            roots=self._roots,
+            rules=tuple(self._head.get("rules", ())),
+            verdicts=tuple(self._head.get("verdicts", ("identical", "same"))),
+            groups=tuple(planned),
+            asked=asked,
+            held_back=tuple(self._held_back),
+            incomplete_because=tuple(map(str, self._head.get("incomplete_because", ()))),
+        )
+
+    def _checked(self, group: Mapping[str, Any]) -> PlannedGroup:
+        """Return a group with those files that are what the index says and can be moved."""
+        changed = {file["path"]: why for file in group["files"] if (why := self._why_changed(file)) is not None}
+        stays = {
+            file["path"]: _planned_file(file)
+            for file in group["files"]
+            if not file["goes"] and file["path"] not in changed
+        }
+        goes = []
+        for file in group["files"]:
+            if not file["goes"]:
+                continue
+            why = changed.get(file["path"]) or self._why_not(file, stays, changed)
+            if why is None:
+                goes.append(_going_file(file))
+            else:
+                self._held_back.append(HeldBack(file["path"], why))
+        return PlannedGroup(str(group["id"]), tuple(stays.values()), tuple(goes))
+
+    def _why_changed(self, file: Mapping[str, Any]) -> str | None:
+        if not any(is_below(file["path"], root) for root in self._roots):
+            return "it lies under no root"
+        try:
+            status = os.lstat(file["path"])
+        except OSError as error:
+            return f"it is not there: {error.strerror}"
+        known = (file["bytes"], file["mtime_ns"])
+        if not stat.S_ISREG(status.st_mode) or (status.st_size, _within_int64(status.st_mtime_ns)) != known:
+            return "it has changed since it was indexed"
+        return None
+
+    def _why_not(
+        self, file: Mapping[str, Any], stays: Mapping[bytes, PlannedFile], changed: Mapping[bytes, str]
+    ) -> str | None:
+        held_by = file["held_by"]
+        if held_by not in stays:
+            return f"the file that would stay for it: {changed.get(held_by, 'none was named')}"
+        if os.path.samestat(os.lstat(file["path"]), os.lstat(held_by)):
+            return "it is another name of the file that would stay for it"
+        return self._movable.why_not(file["path"], self._root_of(file["path"]))
+
+    def _without_lost_movies(self, group: PlannedGroup) -> PlannedGroup:
+        goes = []
+        for going in group.goes:
+            movie = next((one for one in self._alone(going.file.path) if one.kind is Kind.MOVIE), None)
+            if movie is not None and self._equal_of(going, movie) is None:
+                name = os.fsdecode(movie.name)
+                why = f"it belongs to the movie {name}, of which no equal lies beside the file that would stay"
+                self._held_back.append(HeldBack(going.file.path, why))
+            else:
+                goes.append(going)
+        return replace(group, goes=tuple(goes))
+
+    def _with_companions(self, group: PlannedGroup) -> PlannedGroup:
+        goes: list[GoingFile] = []
+        for going in group.goes:
+            along, lacks = [], list(going.lacks)
+            for companion in self._alone(going.file.path):
+                path = os.path.join(os.path.dirname(going.file.path), companion.name)
+                if any(one.file.path == path for one in goes):
+                    continue  # it goes with another picture of its stem
+                file = self._companion_file(path)
+                if file is None or self._movable.why_not(path, self._root_of(path)) is not None:
+                    lacks.append(
+                        f"{companion.kind.value} {os.fsdecode(companion.name)}, which cannot be moved and stays"
+                    )
+                    continue
+                equal = self._equal_of(going, companion)
+                if equal is None:
+                    lacks.append(f"{companion.kind.value} {os.fsdecode(companion.name)}")
+                verdict, confirmed = (None, None) if equal is None else ("identical", True)
+                along.append(GoingFile(file, equal, verdict, confirmed, goes_with=going.file.path))
+            goes += [replace(going, lacks=tuple(lacks)), *along]
+        return replace(group, goes=tuple(goes))
+
+    def _alone(self, path: bytes) -> list[Companion]:
+        """Return the companions of a picture that no picture which stays has a share in."""
+        folder, name = os.path.split(path)
+        names = self._names_in(folder)
+        is_shared = any(os.path.join(folder, other) not in self._going for other in names.sharing(name))
+        return [one for one in names.companions(name) if not (one.is_shared_by_stem and is_shared)]
+
+    def _equal_of(self, going: GoingFile, companion: Companion) -> bytes | None:
+        """Return the equal of a companion beside the file that stays, if there is one."""
+        assert going.held_by is not None
+        own = self._companion_file(os.path.join(os.path.dirname(going.file.path), companion.name))
+        folder, name = os.path.split(going.held_by)
+        for other in self._names_in(folder).companions(name):
+            path = os.path.join(folder, other.name)
+            if other.kind is not companion.kind or own is None or path == own.path:
+                continue
+            theirs = self._companion_file(path)
+            if theirs is None or theirs.size_bytes != own.size_bytes or theirs.blake3 != own.blake3:
+                continue
+            if (theirs.device, theirs.inode) != (own.device, own.inode):
+                return path
+        return None
+
+    def _companion_file(self, path: bytes) -> PlannedFile | None:
+        """Read a companion; None if it cannot be read."""
+        if path not in self._digests:
+            self._digests[path] = _read(path, self._root_of(path))
+        return self._digests[path]
+
+    def _names_in(self, folder: bytes) -> FolderNames:
+        if folder not in self._names:
+            try:
+                self._names[folder] = FolderNames(os.listdir(folder))
+            except OSError:
+                self._names[folder] = FolderNames([])
+        return self._names[folder]
+
+    def _root_of(self, path: bytes) -> bytes:
+        return max((root for root in self._roots if is_below(path, root)), key=len)
+
+
+def _read(path: bytes, root: bytes) -> PlannedFile | None:
+    try:
+        with opened(path, root) as (_, descriptor):
+            status, digest = os.fstat(descriptor), digest_of(descriptor)
+    except (SkipError, OSError):
+        return None
+    return PlannedFile(path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, digest)
+
+
+def _planned_file(file: Mapping[str, Any]) -> PlannedFile:
+    """Return a file of a group, with the numbers that it has now: some change with every mount."""
+    if len(file["digest"]) != 32:
+        raise PlanError("the service sent a digest that is none")
+    try:
+        status = os.lstat(file["path"])
+        device, inode = status.st_dev, status.st_ino
+    except OSError:
+        device, inode = file["device"], file["inode"]
+    digest, reason = bytes(file["digest"]), str(file.get("reason") or "")
+    return PlannedFile(file["path"], file["bytes"], file["mtime_ns"], device, inode, digest, reason)
+
+
+def _going_file(file: Mapping[str, Any]) -> GoingFile:
+    return GoingFile(
+        _planned_file(file), file["held_by"], file["verdict"], file["confirmed"], tuple(map(str, file.get("lacks", ())))
+    )
+
+
+def _within_int64(number: int) -> int:
+    """Return a number as the index has it, in which the largest ones have become negative."""
+    return number if number < 1 << 63 else number - (1 << 64)

@@ -1,0 +1,322 @@
+"""The folders into which files are moved: one on each file system, at the top of the root or of what is mounted in it.
+
+In: a file that goes. Out: a place for it in a folder that only the caller may enter. A quarantine holds a marker, by
+which the service leaves it out, and one folder for each run:
+
+    .dupwatch-quarantine/dupwatch-marker
+    .dupwatch-quarantine/RUN/journal          what was moved from where, see `journal`
+    .dupwatch-quarantine/RUN/files/a/b/c.jpg  the tree below the top
+
+Whoever has one open holds its lock: two runs never work in one quarantine at once.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterable
+
+from dupwatch.act.errors import SkipError
+from dupwatch.act.folders import (
+    MountPoint,
+    Place,
+    make_below,
+    mount_point,
+    open_below,
+    open_folder,
+    parts_below,
+)
+from dupwatch.act.kernel import NOT_OFFERED, rename_without_replacing
+from dupwatch.act.plan_file import is_below
+from dupwatch.quarantine_name import MARKER_NAME, QUARANTINE_NAME, is_quarantine
+from dupwatch.terminal import printable
+
+FILES = b"files"
+JOURNAL = b"journal"
+
+_MARKER = b"""\
+Files that `dupwatch apply` has moved away lie here. `dupwatch undo` puts them back, `dupwatch quarantine list` shows
+them, `dupwatch purge` deletes those that are old enough. While this file is here, dupwatch does not look into this
+folder for pictures.
+"""
+
+
+class Quarantine:
+    """A quarantine that is open and locked."""
+
+    def __init__(self, path: bytes) -> None:
+        """Open a quarantine that is there; raises SkipError if it is not ours or another run works in it."""
+        self.path = path
+        try:
+            self.descriptor = open_folder(path)
+        except OSError as error:
+            raise SkipError(f"cannot open the quarantine {printable(path)}: {error.strerror}") from None
+        try:
+            _check(path, self.descriptor)
+            _lock(path, self.descriptor)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+
+    @property
+    def top(self) -> bytes:
+        """The folder whose files it takes."""
+        return os.path.dirname(self.path)
+
+    def file_path(self, run: str, path: bytes) -> bytes:
+        """Return where a file below the top has its place."""
+        return b"/".join([self.path, run.encode("ascii"), FILES, *parts_below(path, self.top)])
+
+    def place(self, run: str, path: bytes) -> Place:
+        """Make the folders for a file and open the last of them, which the caller closes; raises OSError."""
+        *parts, name = parts_below(path, self.top)
+        folder = make_below(self.descriptor, [run.encode("ascii"), FILES, *parts])
+        return Place(folder, name, self.file_path(run, path))
+
+    def run_folder(self, run: str) -> int:
+        """Open the folder of a run, which the caller closes, and make it if need be; raises OSError."""
+        return make_below(self.descriptor, [run.encode("ascii")])
+
+    def is_there(self) -> bool:
+        """Return whether this is still the quarantine at its path: its disk may have been taken away."""
+        try:
+            return os.path.samestat(os.lstat(self.path), os.fstat(self.descriptor))
+        except OSError:
+            return False
+
+    def tidy(self, run: str) -> None:
+        """Remove the empty folders of a run, its journal when no file is left, and the quarantine with its last run."""
+        name = run.encode("ascii")
+        try:
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
+        except OSError:
+            return
+        try:
+            if _remove_empty(folder, FILES):
+                _unlink_if_there(JOURNAL, folder)
+        finally:
+            os.close(folder)
+        _rmdir_if_empty(name, self.descriptor)
+        if os.listdir(self.descriptor) == [os.fsdecode(MARKER_NAME)]:
+            self._remove()
+
+    def close(self) -> None:
+        """Give up the lock; a second call does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _remove(self) -> None:
+        """Remove the quarantine itself: under another name first, for without marker it must not have this one."""
+        top = open_folder(self.top)
+        try:
+            aside = _name_aside()
+            rename_without_replacing(top, QUARANTINE_NAME, top, aside)
+            _unlink_if_there(MARKER_NAME, self.descriptor)
+            os.rmdir(aside, dir_fd=top)
+        except OSError:
+            pass  # it is empty: left where it is, it does no harm
+        finally:
+            os.close(top)
+
+
+class Quarantines:
+    """The quarantines of a run, opened when they are first needed and closed together."""
+
+    def __init__(self) -> None:
+        self._open: dict[bytes, Quarantine] = {}
+        self._of_folder: dict[bytes, bytes] = {}
+
+    def for_file(self, path: bytes, root: bytes) -> Quarantine:
+        """Return the quarantine for a file below a root, made if need be.
+
+        Raises SkipError if there can be none or another run works in it, and OSError.
+        """
+        folder = os.path.dirname(path)
+        if folder not in self._of_folder:
+            self._of_folder[folder] = _made_above(folder, root)
+        return self.opened(self._of_folder[folder])
+
+    def opened(self, path: bytes) -> Quarantine:
+        """Return a quarantine that is there, by its path; raises SkipError."""
+        if path not in self._open:
+            self._open[path] = Quarantine(path)
+        return self._open[path]
+
+    def all(self) -> list[Quarantine]:
+        """Return those that are open."""
+        return list(self._open.values())
+
+    def close(self) -> None:
+        """Close them all."""
+        for quarantine in self._open.values():
+            quarantine.close()
+        self._open.clear()
+
+
+def quarantine_paths(root: bytes, paths: Iterable[bytes]) -> list[bytes]:
+    """Return the quarantines that are there in the folders between a root and some files."""
+    folders: set[bytes] = set()
+    for path in paths:
+        while is_below(path, root) and (path := os.path.dirname(path)) not in folders:
+            folders.add(path)
+    found = (os.path.join(folder, QUARANTINE_NAME) for folder in sorted(folders))
+    return [path for path in found if is_quarantine(path)]
+
+
+def quarantine_above(folder: bytes, root: bytes) -> bytes:
+    """Return the path at which the quarantine for the files of a folder is, or would be made.
+
+    It is the highest folder from which files can be renamed and in which the caller may make one. Raises SkipError with
+    the reason if there is none, OSError if the folder cannot be opened.
+    """
+    parts = parts_below(folder, root)
+    inner = open_below(root, parts)
+    try:
+        wanted = mount_point(inner)
+    finally:
+        os.close(inner)
+    refusals = []
+    for depth in range(len(parts) + 1):
+        top = b"/".join([root.rstrip(b"/"), *parts[:depth]]) or b"/"
+        refusal = _why_not_at(top, root, parts[:depth], wanted)
+        if refusal is None:
+            return top.rstrip(b"/") + b"/" + QUARANTINE_NAME
+        refusals.append(refusal)
+    raise SkipError(f"no quarantine can be made for it: {next(filter(None, refusals), 'nothing can be renamed there')}")
+
+
+def _why_not_at(top: bytes, root: bytes, parts: list[bytes], wanted: MountPoint) -> str | None:
+    """Return why no quarantine can be at the top of a tree; None if it can, or is there. Nothing is made."""
+    descriptor = open_below(root, parts)
+    try:
+        if mount_point(descriptor) != wanted:
+            return ""
+        try:
+            there = os.open(QUARANTINE_NAME, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+        except FileNotFoundError:
+            may_make = os.access(".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=True)
+            return None if may_make else f"you may not write to {printable(top)}"
+        except OSError as error:
+            return f"{printable(top)}/{QUARANTINE_NAME.decode()} is in the way: {error.strerror}"
+        try:
+            _check(top.rstrip(b"/") + b"/" + QUARANTINE_NAME, there)
+        except SkipError as error:
+            return str(error)
+        finally:
+            os.close(there)
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _made_above(folder: bytes, root: bytes) -> bytes:
+    path = quarantine_above(folder, root)
+    if not os.path.lexists(path):
+        _make(os.path.dirname(path))
+    return path
+
+
+def _make(top: bytes) -> None:
+    """Make a quarantine that has its marker from its first moment on; raises OSError."""
+    folder = open_folder(top)
+    try:
+        aside = _name_aside()
+        os.mkdir(aside, 0o700, dir_fd=folder)
+        try:
+            new = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                _write_new(MARKER_NAME, _MARKER, new)
+                os.fsync(new)
+                _rename_folder(folder, aside, QUARANTINE_NAME)
+            except BaseException:
+                _unlink_if_there(MARKER_NAME, new)
+                raise
+            finally:
+                os.close(new)
+        except BaseException:
+            _rmdir_if_empty(aside, folder)
+            raise
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _rename_folder(folder: int, name: bytes, new_name: bytes) -> None:
+    try:
+        rename_without_replacing(folder, name, folder, new_name)
+    except OSError as error:
+        if error.errno not in NOT_OFFERED:
+            raise
+        os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=folder)  # of folders it replaces only an empty one
+
+
+def _check(path: bytes, descriptor: int) -> None:
+    """Raise SkipError if an open folder is no quarantine that the caller can rely on."""
+    name, status = printable(path), os.fstat(descriptor)
+    if not is_quarantine(path):
+        raise SkipError(f"{name} is in the way: it is no quarantine, for there is no {MARKER_NAME.decode()} in it")
+    above = os.stat(os.path.dirname(path))
+    if status.st_uid not in (os.geteuid(), above.st_uid):
+        raise SkipError(f"the quarantine {name} belongs to another user (uid {status.st_uid})")
+    if status.st_mode & 0o022 and status.st_mode != above.st_mode:  # without modes, all folders have the same
+        raise SkipError(f"the quarantine {name} can be written by others: `chmod 700` it")
+    if not os.access(".", os.W_OK | os.X_OK | os.R_OK, dir_fd=descriptor, effective_ids=True):
+        raise SkipError(f"you may not write to the quarantine {name}")
+
+
+def _lock(path: bytes, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise SkipError(f"another run is at work in {printable(path)}; try again when it is over") from None
+        raise
+    if not os.path.samestat(os.lstat(path), os.fstat(descriptor)):
+        raise SkipError(f"another run has just finished in {printable(path)}; try again")
+
+
+def _remove_empty(folder: int, name: bytes) -> bool:
+    """Remove a tree of empty folders as far as it is empty; returns whether nothing is left of it."""
+    try:
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        with os.scandir(below) as entries:
+            folders = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+        left = [child for child, is_folder in folders if not (is_folder and _remove_empty(below, child))]
+    finally:
+        os.close(below)
+    return not left and _rmdir_if_empty(name, folder)
+
+
+def _rmdir_if_empty(name: bytes, folder: int) -> bool:
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _unlink_if_there(name: bytes, folder: int) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+
+
+def _write_new(name: bytes, data: bytes, folder: int) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    with open(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(descriptor)
+
+
+def _name_aside() -> bytes:
+    return QUARANTINE_NAME + b"." + secrets.token_hex(4).encode("ascii")

@@ -1,0 +1,263 @@
+"""Does what an action means for one file: takes it away, or puts a link or a clone in its place.
+
+In: a file that was read a moment ago, and the file that stays for it, both open. Out: the step, done and noted; or
+SkipError and the file is where it was; or HaltError and no other file may be acted on. Each step is in the journal
+before it begins, and each can be put back from any moment (`undo`) but a deletion that is complete.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple, NoReturn
+
+from dupwatch.act.content import OpenFile, digest_of, look_again, stamp_of
+from dupwatch.act.errors import HaltError, SkipError
+from dupwatch.act.folders import Place, make_below, open_folder, status_at
+from dupwatch.act.journal import Journal, Step
+from dupwatch.act.kernel import exchange, share_blocks
+from dupwatch.act.moving import is_same_file, put, take
+from dupwatch.act.quarantine import Quarantine, Quarantines
+from dupwatch.act.traits import Traits, give_traits
+from dupwatch.act.trash import put_into_trash
+from dupwatch.terminal import printable
+
+MOVING_ACTIONS = ("quarantine", "move", "trash", "delete")
+SHARING_ACTIONS = ("hardlink", "reflink")
+
+# These concern the disk and not the one file: nothing that follows would fare better.
+_DISK_ERRORS = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE, errno.ENXIO])
+
+
+class Holder(NamedTuple):
+    """The file that stays for one that goes."""
+
+    file: OpenFile
+    path: bytes
+    root: bytes
+
+
+class Going(NamedTuple):
+    """A file that goes, and what stays for it."""
+
+    file: OpenFile
+    path: bytes
+    root: bytes
+    holder: Holder | None  # None: a sidecar that nothing else holds
+    goes_with: bytes | None
+
+
+class Steps:
+    """Does the steps of one run."""
+
+    def __init__(self, action: str, to: bytes | None, journal: Journal, quarantines: Quarantines) -> None:
+        self._action, self._to = action, to
+        self._journal, self._quarantines = journal, quarantines
+        self._do: Callable[[Going, Step, Quarantine, Place], None] = {
+            "quarantine": self._keep_in_quarantine,
+            "move": self._move,
+            "trash": self._trash,
+            "delete": self._delete,
+            "hardlink": self._share,
+            "reflink": self._share,
+        }[action]
+
+    def act_on(self, going: Going) -> None:
+        """Act on one file; raises SkipError and HaltError."""
+        try:
+            quarantine = self._quarantines.for_file(going.path, going.root)
+            place = quarantine.place(self._journal.run.id, going.path)
+        except OSError as error:
+            self._fail(error, going)
+        try:
+            step = self._step(going, quarantine, place)
+            self._journal.intend(step, quarantine)
+            try:
+                self._do(going, step, quarantine, place)
+            except SkipError as error:
+                if self._journal.run.states[step.number] == "begun":
+                    self._journal.note(step, "skipped", quarantine, because=str(error))
+                raise
+            except OSError as error:
+                if status_at(place) is None:
+                    self._journal.note(step, "skipped", quarantine, because=error.strerror or str(error))
+                self._fail(error, going)
+        finally:
+            os.close(place.folder)
+
+    def _step(self, going: Going, quarantine: Quarantine, place: Place) -> Step:
+        traits, stamp, holder = going.file.traits, going.file.stamp, going.holder
+        return Step(
+            number=self._journal.next_number(),
+            action=self._action,
+            path=going.path,
+            root=going.root,
+            quarantine=quarantine.path,
+            held=place.path,
+            to=None if self._to is None else self._to.rstrip(b"/") + going.path,
+            size_bytes=stamp.size_bytes,
+            mtime_ns=stamp.mtime_ns,
+            atime_ns=traits.atime_ns,
+            device=stamp.device,
+            inode=stamp.inode,
+            mode=traits.mode,
+            uid=traits.uid,
+            gid=traits.gid,
+            digest=going.file.digest,
+            kept=None if holder is None else holder.path,
+            kept_digest=None if holder is None else holder.file.digest,
+            goes_with=going.goes_with,
+            xattrs={name: value.hex() for name, value in traits.xattrs.items()},
+        )
+
+    def _keep_in_quarantine(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
+        self._take(going, step, quarantine, place)
+        self._journal.note(step, "done", quarantine)
+
+    def _delete(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
+        self._take(going, step, quarantine, place)
+        os.unlink(place.name, dir_fd=place.folder)
+        self._journal.note(step, "deleted", quarantine)
+
+    def _move(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
+        assert self._to is not None
+        self._take(going, step, quarantine, place)
+        try:
+            top = open_folder(self._to)
+            try:
+                *parts, name = going.path[1:].split(b"/")
+                folder = make_below(top, parts)
+            finally:
+                os.close(top)
+            try:
+                target = Place(folder, name, self._to.rstrip(b"/") + going.path)
+                put(place, target, going.file.traits, step.partial_name(self._journal.run.id))
+            finally:
+                os.close(folder)
+        except OSError as error:
+            self._put_back(going, step, quarantine, place, f"cannot be moved: {error.strerror}", error)
+        self._journal.note(step, "done", quarantine)
+
+    def _trash(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:  # noqa: ARG002
+        """The trash notes where a file came from, so it goes there directly, and the quarantine is not used."""
+        trashed = put_into_trash(going.file, going.path)
+        self._journal.note(step, "done", quarantine, trashed=trashed)
+        why = self._why_kept_is_lost(going)
+        if why is not None:
+            raise HaltError(f"{why}; `dupwatch undo --last` puts {printable(going.path)} back")
+
+    def _share(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
+        """Put a link or a clone in the file's place, in one exchange: its content is there at every moment."""
+        assert going.holder is not None
+        kept = going.holder.file
+        if going.file.digest != kept.digest:
+            raise SkipError(f"{printable(going.path)} is not equal byte by byte to {printable(going.holder.path)}")
+        try:
+            if self._action == "hardlink":
+                os.link(
+                    kept.place.name, place.name, src_dir_fd=kept.place.folder, dst_dir_fd=place.folder,
+                    follow_symlinks=False,
+                )  # fmt: skip
+            else:
+                _clone(kept, place, going.file.traits)
+            new = _made(place, kept if self._action == "hardlink" else None)
+            exchange(going.file.place.folder, going.file.place.name, place.folder, place.name)
+        except (OSError, SkipError) as error:
+            with suppress(FileNotFoundError):
+                os.unlink(place.name, dir_fd=place.folder)
+            if isinstance(error, OSError):
+                _raise_if_disk_error(error)
+                raise SkipError(f"no {self._action} can be made of {printable(going.path)}: {error.strerror}") from None
+            raise
+        self._finish_sharing(going, new, step, quarantine, place)
+
+    def _finish_sharing(
+        self, going: Going, new: os.stat_result, step: Step, quarantine: Quarantine, place: Place
+    ) -> None:
+        """Check both sides of an exchange, and remove the old file; or exchange back."""
+        now = status_at(going.file.place)
+        if not is_same_file(place, going.file.stamp, going.file.digest):
+            why: str | None = f"{printable(going.path)} was replaced meanwhile"
+        elif now is None or not os.path.samestat(now, new):
+            raise HaltError(
+                f"{printable(going.path)} was replaced meanwhile; what it was lies in {printable(place.path)}"
+            )
+        else:
+            why = self._why_kept_is_lost(going)
+        if why is None:
+            os.unlink(place.name, dir_fd=place.folder)
+            self._journal.note(step, "done", quarantine)
+            return
+        exchange(going.file.place.folder, going.file.place.name, place.folder, place.name)
+        ours = status_at(place)
+        if ours is not None and os.path.samestat(ours, new):
+            os.unlink(place.name, dir_fd=place.folder)
+        raise SkipError(why)
+
+    def _take(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
+        """Take a file into the quarantine, and make sure that it is this one and that the other one is still there."""
+        take(going.file.place, place)
+        if not is_same_file(place, going.file.stamp, going.file.digest):
+            self._put_back(going, step, quarantine, place, "was replaced or changed meanwhile")
+        why = self._why_kept_is_lost(going)
+        if why is not None:
+            self._put_back(going, step, quarantine, place, f"stays, for {why}", halt=True)
+
+    def _why_kept_is_lost(self, going: Going) -> str | None:
+        holder = going.holder
+        return None if holder is None else look_again(holder.path, holder.root, holder.file)
+
+    def _put_back(
+        self,
+        going: Going,
+        step: Step,
+        quarantine: Quarantine,
+        place: Place,
+        why: str,
+        error: OSError | None = None,
+        halt: bool = False,
+    ) -> NoReturn:
+        """Put back what was taken; raises SkipError, or HaltError if nothing else may be done."""
+        name = printable(going.path)
+        try:
+            put(place, going.file.place, going.file.traits, step.partial_name(self._journal.run.id))
+        except OSError as second:
+            where = f"it lies in {printable(place.path)}, and `dupwatch undo` puts it back"
+            raise HaltError(f"{name} {why}; it could not be put back ({second.strerror}): {where}") from None
+        self._journal.note(step, "skipped", quarantine, because=why)
+        if halt:
+            raise HaltError(f"{name} {why}")
+        if error is not None:
+            _raise_if_disk_error(error)
+        raise SkipError(f"{name} {why}")
+
+    def _fail(self, error: OSError, going: Going) -> NoReturn:
+        _raise_if_disk_error(error)
+        raise SkipError(f"{printable(going.path)} cannot be moved: {error.strerror or error}") from None
+
+
+def _raise_if_disk_error(error: OSError) -> None:
+    if error.errno in _DISK_ERRORS:
+        raise HaltError(f"the disk refuses: {error.strerror}") from None
+
+
+def _made(place: Place, linked: OpenFile | None) -> os.stat_result:
+    """Return what was made at a place; raises SkipError if it is no link to the open file."""
+    made = status_at(place)
+    if made is None or (linked is not None and not os.path.samestat(made, linked.status)):
+        raise SkipError("the file that stays was replaced meanwhile")
+    return made
+
+
+def _clone(kept: OpenFile, place: Place, traits: Traits) -> None:
+    """Make a file that shares the blocks of another one, with traits of its own, and read it back."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(place.name, flags, 0o600, dir_fd=place.folder)
+    try:
+        share_blocks(kept.descriptor, descriptor)
+        give_traits(descriptor, traits)
+        os.fsync(descriptor)
+        if digest_of(descriptor) != kept.digest or not kept.stamp.is_renamed(stamp_of(os.fstat(kept.descriptor))):
+            raise OSError(errno.EIO, "the clone differs from its original")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,144 @@
+"""Puts a file into the desktop's trash, and finds it there again.
+
+In: a file that was read a moment ago. Out: its path in the trash, from which any file manager, or `undo`, puts it back.
+The trash is refused where it would be lost with the next start of the machine, and where the file would have to be
+copied; nothing is ever deleted instead.
+"""
+
+import os
+import urllib.parse
+
+from dupwatch.act.content import OpenFile, digest_of, stamp_of
+from dupwatch.act.errors import SkipError
+from dupwatch.terminal import printable
+
+_FLEETING = frozenset(["tmpfs", "ramfs", "rootfs"])
+_INFO_SUFFIX = b".trashinfo"
+
+
+def put_into_trash(file: OpenFile, path: bytes) -> bytes:
+    """Move an open file to the trash and return its path there; raises SkipError, and the file is where it was."""
+    from send2trash.plat_other import send2trash
+
+    _check_persists(path)
+    try:
+        send2trash(path)
+    except OSError as error:
+        raise SkipError(f"{printable(path)} cannot be put into the trash: {error.strerror or error}") from None
+    place = os.readlink(b"/proc/self/fd/%d" % file.descriptor)
+    if file.stamp.is_renamed(stamp_of(os.fstat(file.descriptor))) and _is_in_trash(place):
+        return place
+    other = find_in_trash(path)
+    if other is not None:  # another file had got its name
+        restore_from_trash(other, path)
+    raise SkipError(f"{printable(path)} was replaced meanwhile")
+
+
+def find_in_trash(path: bytes) -> bytes | None:
+    """Return the path in the trash of the file that was last moved there from ``path``; None if there is none."""
+    found: list[tuple[float, bytes]] = []
+    for trash in _trashes(path):
+        info_folder = os.path.join(trash, b"info")
+        try:
+            names = os.listdir(info_folder)
+        except OSError:
+            continue
+        for name in names:
+            info = os.path.join(info_folder, name)
+            held = os.path.join(trash, b"files", name.removesuffix(_INFO_SUFFIX))
+            if name.endswith(_INFO_SUFFIX) and _original(info, trash) == path and os.path.lexists(held):
+                found.append((os.lstat(info).st_mtime, held))
+    return max(found)[1] if found else None
+
+
+def restore_from_trash(place: bytes, path: bytes) -> None:
+    """Move a file from the trash to where it was; raises OSError, FileExistsError if something is there."""
+    from dupwatch.act.kernel import rename_without_replacing
+
+    folder, name = os.path.split(place)
+    target, new_name = os.path.split(path)
+    source_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        target_folder = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            rename_without_replacing(source_folder, name, target_folder, new_name)
+        finally:
+            os.close(target_folder)
+    finally:
+        os.close(source_folder)
+    try:
+        os.unlink(os.path.join(os.path.dirname(folder), b"info", name + _INFO_SUFFIX))
+    except OSError:
+        pass  # a trash shows an entry without a file as broken; nothing is lost
+
+
+def trashed_file_is(place: bytes, digest: bytes) -> bool:
+    """Return whether the file at a place in the trash has this content."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return digest_of(descriptor) == digest
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _check_persists(path: bytes) -> None:
+    device = os.lstat(path).st_dev
+    kinds = _kinds_by_device()
+    if kinds.get(device) in _FLEETING:
+        raise SkipError(f"the trash for {printable(path)} would lie in memory and not persist: choose --action move")
+    home = os.path.realpath(os.path.expanduser(b"~"))
+    if device == os.lstat(home).st_dev:
+        nearest = _home_trash()
+        while not os.path.lexists(nearest):
+            nearest = os.path.dirname(nearest)
+        if os.stat(nearest).st_dev != device:
+            raise SkipError(f"the trash {printable(_home_trash())} is on another file system than {printable(path)}")
+
+
+def _kinds_by_device() -> dict[int, str]:
+    kinds = {}
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            before, _, after = line.partition(b" - ")
+            major, _, minor = before.split(b" ")[2].partition(b":")
+            kinds[os.makedev(int(major), int(minor))] = after.split(b" ", 1)[0].decode("ascii", "replace")
+    return kinds
+
+
+def _home_trash() -> bytes:
+    from send2trash.plat_other import HOMETRASH_B
+
+    return bytes(HOMETRASH_B)
+
+
+def _trashes(path: bytes) -> list[bytes]:
+    """The trashes in which a file with this path may lie."""
+    user = str(os.getuid()).encode("ascii")
+    top = os.path.dirname(path)
+    while not os.path.ismount(top):
+        top = os.path.dirname(top)
+    return [_home_trash(), os.path.join(top, b".Trash", user), os.path.join(top, b".Trash-" + user)]
+
+
+def _is_in_trash(place: bytes) -> bool:
+    return os.path.basename(os.path.dirname(place)) == b"files" and os.path.lexists(place)
+
+
+def _original(info: bytes, trash: bytes) -> bytes | None:
+    """Return the path that a note in the trash names."""
+    try:
+        with open(info, "rb") as lines:
+            for line in lines:
+                if line.startswith(b"Path="):
+                    named = urllib.parse.unquote_to_bytes(line[len(b"Path=") :].rstrip(b"\n"))
+                    top = os.path.dirname(trash)
+                    top = os.path.dirname(top) if os.path.basename(top) == b".Trash" else top
+                    return os.path.normpath(os.path.join(top, named))
+    except OSError:
+        pass
+    return None

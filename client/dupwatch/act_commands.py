@@ -1,0 +1,351 @@
+"""The commands that act on copies: `plan`, `apply`, `undo`, `quarantine` and `purge`.
+
+In: flags. Out: plans and summaries on stdout; questions, remarks and progress bars on stderr; the exit status.
+Everything that touches a photo is in `dupwatch.act`, which is imported when a command needs it.
+"""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dupwatch.errors import WrongUsageError
+from dupwatch.output import CTRL_C_STATUS, also_flag, paged, remark, remark_if_incomplete
+from dupwatch.terminal import counted, human_bytes, printable
+
+if TYPE_CHECKING:
+    from dupwatch.act.plan_file import Plan
+    from dupwatch.client import Client
+
+ACTIONS = ("quarantine", "move", "trash", "hardlink", "reflink", "delete")
+ASK_WHEN = ("enlarged", "capture-times", "metadata", "verdict", "lacks")
+
+_PATH = click.Path(path_type=bytes, readable=False)
+_AGE = re.compile(r"(\d+)([smhdw]?)")
+_AGE_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "": 86_400}
+_json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_yes_flag = click.option("--yes", is_flag=True, help="Do not ask.")
+
+MakeClient = Callable[[], "Client"]
+Flags = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def add_act_commands(group: click.Group, connection_flags: Flags, make_client: MakeClient) -> None:
+    """Add the commands to ``dupwatch``; ``make_client`` makes a client as the flags of the running command say."""
+    _add_plan(group, connection_flags, make_client)
+    _add_apply(group, connection_flags, make_client)
+    _add_undo(group, connection_flags, make_client)
+    _add_quarantine(group)
+
+
+def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClient) -> None:
+    @group.command()
+    @click.option("--keep", multiple=True, metavar="RULE", help="Which file stays; repeatable, the first that separates two files decides.")  # fmt: skip  # noqa: E501
+    @click.option("--protect", multiple=True, type=_PATH, metavar="DIR", help="No file under DIR goes; repeatable.")
+    @click.option("--reference", multiple=True, type=_PATH, metavar="DIR", help="Files under DIR stay, and others go only for them; repeatable.")  # fmt: skip  # noqa: E501
+    @also_flag
+    @click.option("--ask-when", multiple=True, metavar="CASE,…", help="Leave such groups to be looked at.")
+    @click.option("--bursts", is_flag=True, help="Shots of one burst may go for each other.")
+    @click.option("--pairs", is_flag=True, help="A RAW file and its JPEG may go for each other.")
+    @click.option("--under", type=_PATH, metavar="DIR", help="Only groups with a file under DIR.")
+    @click.option("--explain", type=_PATH, metavar="FILE", help="Tell step by step why FILE stays or goes.")
+    @click.option("--out", type=_PATH, metavar="FILE", help="Write the plan to FILE.")
+    @_json_flag
+    @connection_flags
+    def plan(
+        keep: tuple[str, ...],
+        protect: tuple[bytes, ...],
+        reference: tuple[bytes, ...],
+        also: tuple[str, ...],
+        ask_when: tuple[str, ...],
+        bursts: bool,
+        pairs: bool,
+        under: bytes | None,
+        explain: bytes | None,
+        out: bytes | None,
+        as_json: bool,
+    ) -> None:
+        """Say which files could go, for which others, and why. Nothing is touched.
+
+        The plan is a file that `dupwatch apply` carries out. It can be read and edited, and is checked again before
+        anything is moved. A file goes only for one that stays and is the same picture by a close look. Sidecars and
+        the movies of Live Photos go along with their picture, or it stays.
+
+        \b
+        Examples:
+          dupwatch plan
+          dupwatch plan --out copies.plan && dupwatch apply copies.plan
+          dupwatch plan --keep 'folder /srv/photos' --protect /srv/photos/best --out copies.plan
+          dupwatch plan --explain /srv/photos/IMG_1234.jpg
+        """
+        policy = {
+            "keep": list(keep) or None,
+            "protect": [_real_folder(folder) for folder in protect] or None,
+            "reference": [_real_folder(folder) for folder in reference] or None,
+            "also": ",".join(also) or None,
+            "ask_when": [word.strip() for text in ask_when for word in text.split(",")] or None,
+            "bursts": bursts or None,
+            "pairs": pairs or None,
+        }
+        policy = {name: value for name, value in policy.items() if value is not None}
+        if explain is not None:
+            with make_client() as client:
+                steps = client.request("explain", path=os.path.realpath(explain), policy=policy)
+            _show(steps, as_json, lambda: [printable(str(step)) for step in steps["steps"]])
+            return
+        _write_out(_made_plan(make_client, policy, None if under is None else _real_folder(under)), out, as_json)
+
+
+def _made_plan(make_client: MakeClient, policy: dict[str, Any], under: bytes | None) -> "Plan":
+    from dupwatch.act.asking import plan_pages
+    from dupwatch.act.planning import make_plan
+
+    with make_client() as client:
+        if not client.shares_paths:
+            raise WrongUsageError("the service is on another machine: make the plan there, where the files are")
+        pages = plan_pages(client, {"policy": policy, "under": under})
+    return make_plan(pages)
+
+
+def _write_out(plan: "Plan", out: bytes | None, as_json: bool) -> None:
+    """Write a plan to a file, as JSON, or as a table."""
+    from dupwatch.act.plan_file import plan_document, write_plan
+    from dupwatch.act_output import plan_lines, plan_summary
+    from dupwatch.terminal import page_on
+
+    if out is not None:
+        try:
+            write_plan(plan, out)
+        except OSError as error:
+            raise WrongUsageError(f"cannot write {printable(out)}: {error.strerror}") from None
+        remark(f"{plan_summary(plan)}; `dupwatch apply {printable(out)}` carries it out")
+    if as_json:
+        _write_json(plan_document(plan))
+    elif out is None:
+        paged(lambda stream: _write_lines(plan_lines(plan, page_on(stream)), stream))
+    document = {"complete": not plan.incomplete_because, "incomplete_because": plan.incomplete_because}
+    remark_if_incomplete(document, "What is not read yet does not go; `dupwatch wait`, then plan again")
+
+
+def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeClient) -> None:
+    @group.command()
+    @click.argument("plan", type=_PATH, metavar="PLAN")
+    @click.option("--dry-run", is_flag=True, help="Only show what would happen.")
+    @click.option(
+        "--action", type=click.Choice(ACTIONS), default="quarantine", help="What to do [default: quarantine]."
+    )
+    @click.option("--to", type=_PATH, metavar="DIR", help="Where `move` moves the files, with their whole paths.")
+    @_yes_flag
+    @_json_flag
+    @connection_flags
+    def apply(plan: bytes, dry_run: bool, action: str, to: bytes | None, yes: bool, as_json: bool) -> None:
+        """Carry out a plan. Asks before; `dupwatch undo` puts everything back.
+
+        Directly before each file is moved, it and the file that stays for it are read whole once more: if one of them
+        has changed or is gone, both stay. Nothing is ever overwritten, and the last copy of a picture never goes. By
+        default files are moved to a folder .dupwatch-quarantine on the same file system, where they take up their
+        space until `dupwatch purge`.
+
+        Exit status: 0 all done, 1 done in part, 2 the plan cannot be believed, 130 ended by Ctrl-C.
+
+        \b
+        Examples:
+          dupwatch apply copies.plan --dry-run
+          dupwatch apply copies.plan
+          dupwatch apply copies.plan --action move --to /mnt/spare
+          dupwatch apply copies.plan --action reflink --yes
+        """
+        from dupwatch.act.apply import Action, apply_plan, check_action
+        from dupwatch.act.plan_reading import check_links, read_plan
+        from dupwatch.act.telling import tell
+        from dupwatch.act_output import action_line, folder_lines, summary_document, summary_lines
+        from dupwatch.progress import progress
+        from dupwatch.terminal import page_on
+
+        read = read_plan(plan)
+        chosen = Action(action, None if to is None else os.path.realpath(to))
+        check_action(read, chosen)
+        check_links(read)
+        page = page_on(sys.stderr)
+        page.write([*folder_lines(read, page), page.paint(action_line(read, chosen, page), "head")])
+        if dry_run or not read.groups:
+            return
+        _ask(yes, _word_to_type(action, len(read.going)))
+        with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:
+            summary = apply_plan(read, chosen, bars, is_stopped)
+        if summary.digests:
+            tell(make_client, "removed", summary.digests)
+        _show(summary_document(summary), as_json, lambda: summary_lines(summary, page_on(sys.stdout)))
+        if summary.is_stopped:
+            remark("ended by Ctrl-C; the same command goes on, `dupwatch undo --last` puts back what was moved")
+            sys.exit(CTRL_C_STATUS)
+        sys.exit(0 if summary.is_complete else 1)
+
+
+def _add_undo(group: click.Group, connection_flags: Flags, make_client: MakeClient) -> None:
+    @group.command()
+    @click.argument("plan", required=False, type=_PATH, metavar="[PLAN]")
+    @click.option("--last", is_flag=True, help="What the last apply has moved.")
+    @click.option("--all", "every", is_flag=True, help="What all of them have moved.")
+    @_yes_flag
+    @_json_flag
+    @connection_flags
+    def undo(plan: bytes | None, last: bool, every: bool, yes: bool, as_json: bool) -> None:
+        """Put back what `apply` has moved, by its journal. Asks before.
+
+        Works without a service, on another day, and after an apply was killed in the middle. If something else is at
+        a file's place by now, that is told, and the file stays in quarantine. What was deleted cannot be put back.
+
+        \b
+        Examples:
+          dupwatch undo --last
+          dupwatch undo copies.plan
+          dupwatch undo --all --yes
+        """
+        from dupwatch.act.plan_reading import read_plan
+        from dupwatch.act.telling import tell
+        from dupwatch.act.undo import runs_to_undo
+        from dupwatch.act.undo import undo as put_back
+        from dupwatch.act_output import undone_document, undone_lines
+        from dupwatch.progress import progress
+        from dupwatch.terminal import page_on
+
+        if sum((plan is not None, last, every)) != 1:
+            raise click.UsageError("name a PLAN, or --last, or --all")
+        runs = runs_to_undo(None if plan is None else read_plan(plan), every)
+        files = sum(len(run.open_steps) for run in runs)
+        click.echo(f"{counted(files, 'file')} of {counted(len(runs), 'apply', 'applies')} to be put back", err=True)
+        _ask(yes)
+        with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:
+            undone = put_back(runs, bars, is_stopped)
+        if undone.digests:
+            tell(make_client, "restored", undone.digests)
+        _show(undone_document(undone), as_json, lambda: undone_lines(undone, page_on(sys.stdout)))
+        if undone.is_stopped:
+            remark("ended by Ctrl-C; the same command goes on")
+            sys.exit(CTRL_C_STATUS)
+        sys.exit(0 if undone.is_complete else 1)
+
+
+def _add_quarantine(group: click.Group) -> None:
+    @group.group()
+    def quarantine() -> None:
+        """Show what `apply` has moved into quarantine."""
+
+    @quarantine.command(name="list")
+    @_json_flag
+    def list_entries(as_json: bool) -> None:
+        """List the files in quarantine that your own applies have moved there.
+
+        \b
+        Examples:
+          dupwatch quarantine list
+          dupwatch quarantine list --json | jq .bytes
+        """
+        from dupwatch.act.journal import known_runs
+        from dupwatch.act.purge import entries
+        from dupwatch.act_output import entries_document, entry_lines
+        from dupwatch.terminal import page_on
+
+        found = list(entries(known_runs()))
+        if as_json:
+            _write_json(entries_document(found))
+        else:
+            paged(lambda stream: _write_lines(entry_lines(found, page_on(stream)), stream))
+
+    @group.command()
+    @click.option("--older-than", required=True, metavar="AGE", help="As 30d, 12h, 4w; 0 means all.")
+    @_yes_flag
+    @_json_flag
+    def purge(older_than: str, yes: bool, as_json: bool) -> None:
+        """Delete for good what has been in quarantine for long enough. Asks before.
+
+        A file is deleted only while the file that stayed for it is there and unchanged: else the one in quarantine
+        may be the last copy. Sidecars that nothing else holds are left there, too.
+
+        \b
+        Examples:
+          dupwatch purge --older-than 30d
+        """
+        from dupwatch.act.journal import known_runs
+        from dupwatch.act.purge import entries
+        from dupwatch.act.purge import purge as delete
+        from dupwatch.act_output import purged_document, purged_lines
+        from dupwatch.progress import progress
+        from dupwatch.terminal import page_on
+
+        least = _age_seconds(older_than)
+        found = [entry for entry in entries(known_runs()) if entry.age_seconds >= least]
+        size = sum(entry.size_bytes for entry in found)
+        click.echo(f"{counted(len(found), 'file')}, {human_bytes(size)}, to be deleted for good", err=True)
+        if found:
+            _ask(yes, str(len(found)))
+        with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:
+            purged = delete(found, bars, is_stopped)
+        _show(purged_document(purged), as_json, lambda: purged_lines(purged, page_on(sys.stdout)))
+        sys.exit(CTRL_C_STATUS if purged.is_stopped else 0 if purged.is_complete else 1)
+
+
+def _real_folder(path: bytes) -> bytes:
+    """Return a folder's full path without links; raises WrongUsageError if it is not there."""
+    if not os.path.isdir(path):
+        raise WrongUsageError(f"there is no folder {printable(path)}")
+    return os.path.realpath(path)
+
+
+def _age_seconds(text: str) -> int:
+    found = _AGE.fullmatch(text.strip())
+    if found is None:
+        raise click.UsageError(f"{text!r} is no age such as 30d, 12h or 4w")
+    return int(found[1]) * _AGE_SECONDS[found[2]]
+
+
+def _word_to_type(action: str, files: int) -> str | None:
+    """Return what has to be typed before something is deleted; None where a `y` will do."""
+    return str(files) if action == "delete" else None
+
+
+def _ask(yes: bool, word: str | None = None) -> None:
+    """Ask whether to go on; ends the command if not."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to ask: say --yes")
+    if word is None:
+        click.confirm("Go on?", abort=True, err=True)
+    elif click.prompt(f"This cannot be undone. Type {word} to go on", err=True, default="", show_default=False) != word:
+        raise click.Abort
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether Ctrl-C, or a signal to end, has come: it takes effect between two files."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda got, _: came.append(got)) for number in (signal.SIGINT, signal.SIGTERM)}  # fmt: skip  # noqa: E501
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(document: dict[str, Any], as_json: bool, lines: Callable[[], Any]) -> None:
+    if as_json:
+        _write_json(document)
+    else:
+        _write_lines(lines(), sys.stdout)
+
+
+def _write_lines(lines: Any, stream: Any) -> None:
+    stream.writelines(f"{line}\n" for line in lines)
+
+
+def _write_json(document: dict[str, Any]) -> None:
+    from dupwatch.render import write_json
+
+    write_json(document, sys.stdout)

@@ -1,0 +1,216 @@
+"""Shows plans and what came of them to people, and as documents for programs.
+
+In: plans and summaries of `dupwatch.act`. Out: lines for a `Page`, and dictionaries with paths as bytes.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dupwatch.act.apply import Action, Summary
+from dupwatch.act.journal import Run
+from dupwatch.act.plan_file import GoingFile, Plan
+from dupwatch.act.purge import Entry, Purged
+from dupwatch.act.undo import Undone
+from dupwatch.terminal import Page, counted, human_bytes
+
+_WHAT_HAPPENS = {
+    "quarantine": "are moved into quarantine",
+    "move": "are moved",
+    "trash": "are put into the trash",
+    "hardlink": "become hard links of what stays",
+    "reflink": "share their blocks with what stays",
+    "delete": "are deleted for good",
+}
+_ROWS = 20  # of skipped files and folders; --json has them all
+
+
+def plan_lines(plan: Plan, page: Page) -> Iterator[str]:
+    """Yield the groups of a plan, what is held back, what a person has to look at, and a summary."""
+    for group in plan.groups:
+        for file in group.stays:
+            yield from _file_line("stays", file.path, file.size_bytes, file.reason, page)
+        for going in group.goes:
+            yield from _file_line("goes", going.file.path, going.file.size_bytes, _why_it_goes(going), page)
+        yield ""
+    if plan.asked:
+        yield page.paint(f"To be looked at by a person: {len(plan.asked):,}", "head")
+        for asked in plan.asked:
+            yield f"  {page.paint(page.name(asked.because), 'remark')}"
+            yield from (f"    {page.name(file.path)}" for file in asked.files)
+        yield ""
+    yield from _with_reasons("Held back", [(one.path, one.because) for one in plan.held_back], page)
+    yield from folder_lines(plan, page)
+    yield page.paint(plan_summary(plan), "head")
+
+
+def folder_lines(plan: Plan, page: Page) -> Iterator[str]:
+    """Yield how many files go from each folder, the one with most bytes first."""
+    folders: dict[bytes, tuple[int, int]] = {}
+    for going in plan.going:
+        folder = os.path.dirname(going.file.path)
+        files, size = folders.get(folder, (0, 0))
+        folders[folder] = (files + 1, size + going.file.size_bytes)
+    if not folders:
+        return
+    yield page.paint("By folder", "head")
+    ordered = sorted(folders.items(), key=lambda item: (-item[1][1], item[0]))
+    for folder, (files, size) in ordered[:_ROWS]:
+        yield f"  {human_bytes(size):>8}  {counted(files, 'file'):>10}  {page.name(folder)}"
+    if len(ordered) > _ROWS:
+        yield page.own(f"  … and {len(ordered) - _ROWS:,} more folders")
+    yield ""
+
+
+def plan_summary(plan: Plan) -> str:
+    """Return in one line what a plan is about."""
+    parts = [f"{counted(len(plan.going), 'file')} of {counted(len(plan.groups), 'group')} would go"]
+    parts.append(human_bytes(plan.bytes_going))
+    if plan.asked:
+        parts.append(f"{counted(len(plan.asked), 'group')} to be looked at")
+    if plan.held_back:
+        parts.append(f"{counted(len(plan.held_back), 'file')} held back")
+    return ", ".join(parts)
+
+
+def action_line(plan: Plan, action: Action, page: Page) -> str:
+    """Return in one line what an apply does."""
+    to = "" if action.to is None else f" to {page.name(action.to)}"
+    files = plan.going if action.kind not in ("hardlink", "reflink") else _pictures(plan)
+    size = sum(going.file.size_bytes for going in files)
+    many = f"{counted(len(files), 'file')} of {counted(len(plan.groups), 'group')}, {human_bytes(size)},"
+    return f"{many} {_WHAT_HAPPENS[action.kind]}{to}"
+
+
+def summary_lines(summary: Summary, page: Page) -> Iterator[str]:
+    """Yield what an apply did and what it skipped."""
+    yield from _with_reasons("Skipped", summary.skipped, page)
+    what = f"{counted(len(summary.done), 'file')} {_WHAT_HAPPENS[summary.action].removeprefix('are ')}"
+    parts = [what, human_bytes(summary.bytes_done)]
+    if summary.skipped:
+        parts.append(f"{len(summary.skipped):,} skipped")
+    yield page.paint(", ".join(parts), "head")
+    if summary.halted is not None:
+        yield page.paint(f"Ended early: {page.name(summary.halted)}", "trouble")
+
+
+def undone_lines(undone: Undone, page: Page) -> Iterator[str]:
+    """Yield what an undo did and what it could not do."""
+    yield from _with_reasons("Not put back", undone.skipped, page)
+    yield page.paint(f"{counted(len(undone.done), 'file')} put back", "head")
+    if undone.halted is not None:
+        yield page.paint(f"Ended early: {page.name(undone.halted)}", "trouble")
+
+
+def purged_lines(purged: Purged, page: Page) -> Iterator[str]:
+    """Yield what a purge did and what it left."""
+    yield from _with_reasons("Left in quarantine", purged.skipped, page)
+    yield page.paint(f"{counted(len(purged.done), 'file')} deleted, {human_bytes(purged.bytes_done)} won", "head")
+    if purged.halted is not None:
+        yield page.paint(f"Ended early: {page.name(purged.halted)}", "trouble")
+
+
+def entry_lines(found: Sequence[Entry], page: Page) -> Iterator[str]:
+    """Yield what lies in quarantine, run by run, and how much it is."""
+    run: Run | None = None
+    for entry in found:
+        if entry.run is not run:
+            run = entry.run
+            yield page.paint(f"{run.id} ({_human_age(entry.age_seconds)} old)", "head")
+        yield f"  {human_bytes(entry.size_bytes):>8}  {page.name(entry.step.path)}"
+    total = sum(entry.size_bytes for entry in found)
+    yield page.paint(f"{counted(len(found), 'file')} in quarantine, {human_bytes(total)}", "head")
+
+
+def summary_document(summary: Summary) -> dict[str, Any]:
+    """Return what an apply did as values for JSON."""
+    return {
+        "action": summary.action,
+        "run": summary.run,
+        "bytes": summary.bytes_done,
+        "halted": summary.halted,
+        "stopped": summary.is_stopped,
+        "done": [{"path": path, "bytes": size} for path, size in summary.done],
+        "skipped": _reasons_document(summary.skipped),
+    }
+
+
+def undone_document(undone: Undone) -> dict[str, Any]:
+    """Return what an undo did as values for JSON."""
+    return {
+        "halted": undone.halted,
+        "stopped": undone.is_stopped,
+        "done": [{"path": path} for path in undone.done],
+        "skipped": _reasons_document(undone.skipped),
+    }
+
+
+def purged_document(purged: Purged) -> dict[str, Any]:
+    """Return what a purge did as values for JSON."""
+    return {
+        "bytes": purged.bytes_done,
+        "halted": purged.halted,
+        "stopped": purged.is_stopped,
+        "done": [{"path": path, "bytes": size} for path, size in purged.done],
+        "skipped": _reasons_document(purged.skipped),
+    }
+
+
+def entries_document(found: Sequence[Entry]) -> dict[str, Any]:
+    """Return what lies in quarantine as values for JSON."""
+    return {
+        "bytes": sum(entry.size_bytes for entry in found),
+        "files": [
+            {
+                "run": entry.run.id,
+                "path": entry.step.path,
+                "held": entry.step.held,
+                "bytes": entry.size_bytes,
+                "age_seconds": round(entry.age_seconds),
+                "kept": entry.step.kept,
+            }
+            for entry in found
+        ],
+    }
+
+
+def _pictures(plan: Plan) -> list[GoingFile]:
+    return [going for going in plan.going if going.goes_with is None]
+
+
+def _reasons_document(skipped: Sequence[tuple[bytes, str]]) -> list[dict[str, Any]]:
+    return [{"path": path, "because": why} for path, why in skipped]
+
+
+def _why_it_goes(going: GoingFile) -> str:
+    if going.goes_with is not None:
+        return "goes along" + ("" if going.held_by is not None else ", nothing else holds it")
+    lacks = f"; what stays lacks: {', '.join(going.lacks)}" if going.lacks else ""
+    return f"{going.verdict}{lacks}"
+
+
+def _file_line(mark: str, path: bytes, size: int, remark: str, page: Page) -> Iterator[str]:
+    style = "keep" if mark == "stays" else "spare"
+    room = max((page.width or 0) - 20, 20)
+    yield f"  {page.paint(f'{mark:<5}', style)} {human_bytes(size):>8}  {page.shorten(page.name(path), room)}"
+    if remark:
+        yield f"{' ' * 18}{page.paint(page.name(remark), 'remark')}"
+
+
+def _with_reasons(title: str, found: Sequence[tuple[bytes, str]], page: Page) -> Iterator[str]:
+    if not found:
+        return
+    yield page.paint(f"{title}: {len(found):,}", "head")
+    for path, why in found[:_ROWS]:
+        yield f"  {page.name(path)}"
+        yield f"    {page.paint(page.name(why), 'trouble')}"
+    if len(found) > _ROWS:
+        yield page.own(f"  … and {len(found) - _ROWS:,} more: see --json")
+    yield ""
+
+
+def _human_age(seconds: float) -> str:
+    for name, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {name}"
+    return f"{int(seconds)} seconds"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dupwatch.client import Client
 
 ACTIONS = ("quarantine", "move", "trash", "hardlink", "reflink", "delete")
-ASK_WHEN = ("enlarged", "capture-times", "metadata", "verdict", "lacks")
 
 _PATH = click.Path(path_type=bytes, readable=False)
 _AGE = re.compile(r"(\d+)([smhdw]?)")

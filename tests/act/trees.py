@@ -56,7 +56,8 @@ def file_of_group(path: bytes, held_by: bytes | None = None, **more: Any) -> dic
     return {
         "path": path, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "device": status.st_dev,
         "inode": status.st_ino, "digest": digest(path), "format": "JPEG", "width": 40, "height": 30,
-        "goes": held_by is not None, "held_by": held_by, "verdict": "identical" if is_equal or held_by is None else "same",
+        "goes": held_by is not None, "held_by": held_by,
+        "verdict": "identical" if is_equal or held_by is None else "same",
         "confirmed": True, "reason": "most pixels" if held_by is None else "fewer pixels", "lacks": [],
         "same_file_as": None, "pinned": None, **more,
     }  # fmt: skip

@@ -57,6 +57,24 @@ def test_junk_of_nas_and_sync_tools_is_left_alone(tmp_path: Path, junk: str) -> 
     assert found(tmp_path) == {str(tmp_path / "a.jpg")}
 
 
+def test_a_quarantine_is_left_out_by_name_and_marker(tmp_path: Path) -> None:
+    own = touch(tmp_path / "mine" / ".dupwatch-quarantine" / "a.jpg")
+    touch(tmp_path / ".dupwatch-quarantine" / "run" / "files" / "b.jpg")
+    touch(tmp_path / ".dupwatch-quarantine" / "dupwatch-marker")
+    assert found(tmp_path) == {str(own)}
+    inside = os.fsencode(tmp_path / ".dupwatch-quarantine" / "run" / "files")
+    assert rules().leaves_out(inside, os.fsencode(tmp_path))
+    assert not rules().leaves_out(os.fsencode(own.parent), os.fsencode(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_folder_whose_marker_is_no_file_is_walked(tmp_path: Path, kind: str) -> None:
+    wanted = touch(tmp_path / ".dupwatch-quarantine" / "a.jpg")
+    marker = wanted.with_name("dupwatch-marker")
+    marker.mkdir() if kind == "folder" else marker.symlink_to(wanted)
+    assert found(tmp_path) == {str(wanted)}
+
+
 def test_globs_hold_against_names_and_with_a_slash_against_the_path(tmp_path: Path) -> None:
     for name in ("a.jpg", "export-1/a.jpg", "b/export-2/a.jpg", "b/c/a.jpg", "c/a.jpg"):
         touch(tmp_path / name)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dupwatch.act.apply import Action, apply_plan
+from dupwatch.act.undo import runs_to_undo, undo
+from tests.act.trees import plan_for
 from tests.watch.watching import Index, watching, write
 
 
@@ -80,6 +83,20 @@ def test_trees_moved_in_within_and_out(index: Index, outside: Path) -> None:
     shutil.rmtree(root / "old")
     index.catch_up()
     assert list(index.known) == [os.fsencode(root / "probe.jpg")]
+
+
+def test_what_goes_into_a_quarantine_is_gone_and_comes_back(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = index.root
+    monkeypatch.setenv("XDG_STATE_HOME", str(root.parent / "state"))
+    spare = write(root / "old" / "b.jpg")
+    index.catch_up()
+    apply_plan(plan_for(root, [(os.fsencode(spare), os.fsencode(root / "old" / "deep" / "a.jpg"))]), Action())
+    assert list(root.glob(".dupwatch-quarantine/*/files/old/b.jpg"))
+    index.catch_up()
+    assert list(index.known) == [os.fsencode(root / "old" / "deep" / "a.jpg")]
+    undo(runs_to_undo())
+    index.catch_up()
+    assert len(index.known) == 2
 
 
 def test_names_that_are_no_text(index: Index) -> None:

@@ -14,7 +14,7 @@ from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.journal import Journal
 from dupwatch.act.plan_file import GoingFile, Plan, PlannedGroup, is_below, plan_digest
 from dupwatch.act.plan_reading import check_links
-from dupwatch.act.quarantine import Quarantines
+from dupwatch.act.quarantine import Quarantines, tidy_all
 from dupwatch.act.steps import MOVING_ACTIONS, SHARING_ACTIONS, Going, Holder, Steps
 from dupwatch.errors import WrongUsageError
 from dupwatch.progress import Bars
@@ -74,9 +74,9 @@ def apply_plan(
             steps = Steps(action.kind, action.to, journal, quarantines)
             _Apply(plan, steps, summary, progress or Bars(), stop).run()
         finally:
-            for quarantine in quarantines.all():
-                quarantine.tidy(journal.run.id)
             quarantines.close()
+            tidy_all(journal.run.quarantines, journal.run.id)
+        journal.end()
     return summary
 
 

@@ -14,6 +14,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -70,6 +71,13 @@ class Run:
     steps: dict[int, Step] = field(default_factory=dict)
     states: dict[int, str] = field(default_factory=dict)  # see STATES
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)  # what else was written of a step
+    quarantines: list[bytes] = field(default_factory=list)  # paths of those that it uses
+    has_ended: bool = False  # else it was cut off, and may have left empty folders
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an undo has something to do."""
+        return bool(self.open_steps) or not self.has_ended
 
     @property
     def open_steps(self) -> list[Step]:
@@ -110,6 +118,8 @@ class Journal:
             journal = cls(run, lock)
             if is_new:  # it was read from a quarantine
                 _write([journal._state_file], _head(run), sync=False)
+                for quarantine in run.quarantines:
+                    _write([journal._state_file], {"quarantine": quarantine}, sync=False)
                 for number, step in run.steps.items():
                     _write([journal._state_file], _line(step), sync=False)
                     _write(
@@ -117,10 +127,24 @@ class Journal:
                         {"step": number, "state": run.states[number], **run.notes.get(number, {})},
                         sync=False,
                     )
+            run.has_ended = False
+            _write([journal._state_file], {"ended": False}, sync=True)
         except OSError as error:
             os.close(lock)
             raise ActError(f"cannot write the journal in {printable(journal_folder())}: {error.strerror}") from None
         return journal
+
+    def use(self, quarantine: bytes) -> None:
+        """Note the path of a quarantine before it is opened or made; raises HaltError if that fails."""
+        if quarantine not in self.run.quarantines:
+            self.run.quarantines.append(quarantine)
+            self._write({"quarantine": quarantine}, None, sync=True)
+
+    def end(self) -> None:
+        """Note that the run was not cut off."""
+        self.run.has_ended = True
+        with suppress(HaltError):
+            self._write({"ended": True}, None, sync=False)
 
     def next_number(self) -> int:
         """Return a number for a new step."""
@@ -213,7 +237,10 @@ def runs_in(quarantine: bytes) -> list[Run]:
         names = sorted(os.listdir(quarantine))
     except OSError:
         return []
-    return [run for run in (read_run(os.path.join(quarantine, name, JOURNAL)) for name in names) if run is not None]
+    found = [run for run in (read_run(os.path.join(quarantine, name, JOURNAL)) for name in names) if run is not None]
+    for run in found:
+        run.quarantines.append(quarantine)
+    return found
 
 
 def read_run(path: bytes) -> Run | None:
@@ -233,6 +260,10 @@ def _parsed_run(lines: Iterable[bytes]) -> Run | None:
                 if record.get("dupwatch_journal") != JOURNAL_VERSION:
                     return None
                 run = Run(record["run"], record["action"], record["plan"], record["began"])
+            elif "ended" in record:
+                run.has_ended = bool(record["ended"])
+            elif "step" not in record:
+                run.quarantines.append(record["quarantine"].encode("utf-8", "surrogateescape"))
             elif "path" in record:
                 step = _step(record)
                 run.steps[step.number] = step
@@ -241,7 +272,7 @@ def _parsed_run(lines: Iterable[bytes]) -> Run | None:
                 number, state = record.pop("step"), record.pop("state")
                 run.states[number] = state
                 run.notes.setdefault(number, {}).update(record)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             continue  # cut off, and then written over by nobody: it was never relied on
     return run
 

@@ -128,6 +128,18 @@ def remove_copy(place: Place, digest: bytes, aside: bytes) -> None:
         rename_without_replacing(place.folder, aside, place.folder, place.name)
 
 
+def remove_empty_folders(folder: bytes, top: bytes) -> None:
+    """Remove a folder below another one, and those between them, as far as they are empty."""
+    while len(folder) > len(top):
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return
+        folder = os.path.dirname(folder)
+
+
 def is_same_file(place: Place, stamp: Stamp, digest: bytes) -> bool:
     """Return whether the file at a place is the one with this stamp; where numbers change, its content decides."""
     status = status_at(place)

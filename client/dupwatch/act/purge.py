@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from dupwatch.act.content import KeptFiles, opened, unchanged
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.journal import Journal, Run, Step
-from dupwatch.act.quarantine import Quarantines
+from dupwatch.act.quarantine import Quarantines, tidy_all
 from dupwatch.progress import Bars
 from dupwatch.terminal import printable
 
@@ -72,9 +72,7 @@ def purge(found: Sequence[Entry], progress: Bars | None = None, stop: Callable[[
         quarantines = Quarantines()
         with Journal.continued(run) as journal:
             try:
-                for entry in found:
-                    if entry.run is not run:
-                        continue
+                for entry in (one for one in found if one.run is run):
                     if stop():
                         purged.is_stopped = True
                         return purged
@@ -84,9 +82,9 @@ def purge(found: Sequence[Entry], progress: Bars | None = None, stop: Callable[[
                 purged.halted = str(error)
                 return purged
             finally:
-                for quarantine in quarantines.all():
-                    quarantine.tidy(run.id)
                 quarantines.close()
+                tidy_all(run.quarantines, run.id)
+                journal.end()
     return purged
 
 

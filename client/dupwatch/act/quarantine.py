@@ -13,8 +13,8 @@ Whoever has one open holds its lock: two runs never work in one quarantine at on
 import errno
 import fcntl
 import os
-import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 
 from dupwatch.act.errors import SkipError
 from dupwatch.act.folders import (
@@ -30,6 +30,8 @@ from dupwatch.act.kernel import NOT_OFFERED, rename_without_replacing
 from dupwatch.act.plan_file import is_below
 from dupwatch.quarantine_name import MARKER_NAME, QUARANTINE_NAME, is_quarantine
 from dupwatch.terminal import printable
+
+_NAME_ASIDE = QUARANTINE_NAME + b".new"  # of one that is being made or removed
 
 FILES = b"files"
 JOURNAL = b"journal"
@@ -90,13 +92,14 @@ class Quarantine:
         try:
             folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
         except OSError:
-            return
-        try:
-            if _remove_empty(folder, FILES):
-                _unlink_if_there(JOURNAL, folder)
-        finally:
-            os.close(folder)
-        _rmdir_if_empty(name, self.descriptor)
+            pass  # it had none yet
+        else:
+            try:
+                if _remove_empty(folder, FILES):
+                    _unlink_if_there(JOURNAL, folder)
+            finally:
+                os.close(folder)
+            _rmdir_if_empty(name, self.descriptor)
         if os.listdir(self.descriptor) == [os.fsdecode(MARKER_NAME)]:
             self._remove()
 
@@ -110,10 +113,9 @@ class Quarantine:
         """Remove the quarantine itself: under another name first, for without marker it must not have this one."""
         top = open_folder(self.top)
         try:
-            aside = _name_aside()
-            rename_without_replacing(top, QUARANTINE_NAME, top, aside)
+            rename_without_replacing(top, QUARANTINE_NAME, top, _NAME_ASIDE)
             _unlink_if_there(MARKER_NAME, self.descriptor)
-            os.rmdir(aside, dir_fd=top)
+            os.rmdir(_NAME_ASIDE, dir_fd=top)
         except OSError:
             pass  # it is empty: left where it is, it does no harm
         finally:
@@ -127,15 +129,21 @@ class Quarantines:
         self._open: dict[bytes, Quarantine] = {}
         self._of_folder: dict[bytes, bytes] = {}
 
-    def for_file(self, path: bytes, root: bytes) -> Quarantine:
-        """Return the quarantine for a file below a root, made if need be.
+    def path_for(self, path: bytes, root: bytes) -> bytes:
+        """Return the path of the quarantine for a file below a root, which need not be there.
 
-        Raises SkipError if there can be none or another run works in it, and OSError.
+        Raises SkipError if there can be none, and OSError.
         """
         folder = os.path.dirname(path)
         if folder not in self._of_folder:
-            self._of_folder[folder] = _made_above(folder, root)
-        return self.opened(self._of_folder[folder])
+            self._of_folder[folder] = quarantine_above(folder, root)
+        return self._of_folder[folder]
+
+    def made(self, path: bytes) -> Quarantine:
+        """Return a quarantine by its path, made if need be; raises SkipError and OSError."""
+        if path not in self._open and not os.path.lexists(path):
+            _make(os.path.dirname(path))
+        return self.opened(path)
 
     def opened(self, path: bytes) -> Quarantine:
         """Return a quarantine that is there, by its path; raises SkipError."""
@@ -143,15 +151,50 @@ class Quarantines:
             self._open[path] = Quarantine(path)
         return self._open[path]
 
-    def all(self) -> list[Quarantine]:
-        """Return those that are open."""
-        return list(self._open.values())
-
     def close(self) -> None:
         """Close them all."""
         for quarantine in self._open.values():
             quarantine.close()
         self._open.clear()
+
+
+def tidy_all(paths: Iterable[bytes], run: str) -> None:
+    """Remove what a run has left in quarantines but no file: also of those that it was just making."""
+    for path in paths:
+        with suppress(SkipError, OSError):
+            _tidy_away(path, run)
+
+
+def _tidy_away(path: bytes, run: str) -> None:
+    top = os.path.dirname(path)
+    try:
+        folder = open_folder(top)
+    except OSError:
+        return
+    try:
+        _remove_aside(folder)
+    finally:
+        os.close(folder)
+    if os.path.lexists(path):
+        quarantine = Quarantine(path)
+        try:
+            quarantine.tidy(run)
+        finally:
+            quarantine.close()
+
+
+def _remove_aside(folder: int) -> None:
+    """Remove a quarantine that was being made or removed, if nothing but its marker lies in it."""
+    try:
+        aside = os.open(_NAME_ASIDE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return
+    try:
+        if os.fstat(aside).st_uid == os.geteuid() and os.listdir(aside) in ([], [os.fsdecode(MARKER_NAME)]):
+            _unlink_if_there(MARKER_NAME, aside)
+            _rmdir_if_empty(_NAME_ASIDE, folder)
+    finally:
+        os.close(aside)
 
 
 def quarantine_paths(root: bytes, paths: Iterable[bytes]) -> list[bytes]:
@@ -210,33 +253,24 @@ def _why_not_at(top: bytes, root: bytes, parts: list[bytes], wanted: MountPoint)
         os.close(descriptor)
 
 
-def _made_above(folder: bytes, root: bytes) -> bytes:
-    path = quarantine_above(folder, root)
-    if not os.path.lexists(path):
-        _make(os.path.dirname(path))
-    return path
-
-
 def _make(top: bytes) -> None:
-    """Make a quarantine that has its marker from its first moment on; raises OSError."""
+    """Make a quarantine that has its marker from its first moment on; raises OSError.
+
+    It is made under another name, and what was left there by one that was cut off is used.
+    """
     folder = open_folder(top)
     try:
-        aside = _name_aside()
-        os.mkdir(aside, 0o700, dir_fd=folder)
+        new = make_below(folder, [_NAME_ASIDE])
         try:
-            new = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            try:
+            with suppress(FileExistsError):
                 _write_new(MARKER_NAME, _MARKER, new)
-                os.fsync(new)
-                _rename_folder(folder, aside, QUARANTINE_NAME)
-            except BaseException:
-                _unlink_if_there(MARKER_NAME, new)
-                raise
-            finally:
-                os.close(new)
+            _rename_folder(folder, _NAME_ASIDE, QUARANTINE_NAME)
         except BaseException:
-            _rmdir_if_empty(aside, folder)
+            _unlink_if_there(MARKER_NAME, new)
+            _rmdir_if_empty(_NAME_ASIDE, folder)
             raise
+        finally:
+            os.close(new)
         os.fsync(folder)
     finally:
         os.close(folder)
@@ -316,7 +350,3 @@ def _write_new(name: bytes, data: bytes, folder: int) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(descriptor)
-
-
-def _name_aside() -> bytes:
-    return QUARANTINE_NAME + b"." + secrets.token_hex(4).encode("ascii")

@@ -16,7 +16,7 @@ from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.folders import Place, make_below, open_folder, status_at
 from dupwatch.act.journal import Journal, Step
 from dupwatch.act.kernel import exchange, share_blocks
-from dupwatch.act.moving import is_same_file, put, take
+from dupwatch.act.moving import is_same_file, put, remove_empty_folders, take
 from dupwatch.act.quarantine import Quarantine, Quarantines
 from dupwatch.act.traits import Traits, give_traits
 from dupwatch.act.trash import put_into_trash
@@ -65,27 +65,32 @@ class Steps:
     def act_on(self, going: Going) -> None:
         """Act on one file; raises SkipError and HaltError."""
         try:
-            quarantine = self._quarantines.for_file(going.path, going.root)
-            place = quarantine.place(self._journal.run.id, going.path)
+            path = self._quarantines.path_for(going.path, going.root)
+            self._journal.use(path)
+            quarantine = self._quarantines.made(path)
+            step = self._step(going, quarantine)
+            self._journal.intend(step, quarantine)
         except OSError as error:
             self._fail(error, going)
         try:
-            step = self._step(going, quarantine, place)
-            self._journal.intend(step, quarantine)
-            try:
-                self._do(going, step, quarantine, place)
-            except SkipError as error:
-                if self._journal.run.states[step.number] == "begun":
-                    self._journal.note(step, "skipped", quarantine, because=str(error))
-                raise
-            except OSError as error:
-                if status_at(place) is None:
-                    self._journal.note(step, "skipped", quarantine, because=error.strerror or str(error))
-                self._fail(error, going)
+            place = quarantine.place(self._journal.run.id, going.path)
+        except OSError as error:
+            self._journal.note(step, "skipped", quarantine, because=error.strerror or str(error))
+            self._fail(error, going)
+        try:
+            self._do(going, step, quarantine, place)
+        except SkipError as error:
+            if self._journal.run.states[step.number] == "begun":
+                self._journal.note(step, "skipped", quarantine, because=str(error))
+            raise
+        except OSError as error:
+            if status_at(place) is None:
+                self._journal.note(step, "skipped", quarantine, because=error.strerror or str(error))
+            self._fail(error, going)
         finally:
             os.close(place.folder)
 
-    def _step(self, going: Going, quarantine: Quarantine, place: Place) -> Step:
+    def _step(self, going: Going, quarantine: Quarantine) -> Step:
         traits, stamp, holder = going.file.traits, going.file.stamp, going.holder
         return Step(
             number=self._journal.next_number(),
@@ -93,7 +98,7 @@ class Steps:
             path=going.path,
             root=going.root,
             quarantine=quarantine.path,
-            held=place.path,
+            held=quarantine.file_path(self._journal.run.id, going.path),
             to=None if self._to is None else self._to.rstrip(b"/") + going.path,
             size_bytes=stamp.size_bytes,
             mtime_ns=stamp.mtime_ns,
@@ -135,6 +140,7 @@ class Steps:
             finally:
                 os.close(folder)
         except OSError as error:
+            remove_empty_folders(self._to.rstrip(b"/") + os.path.dirname(going.path), self._to.rstrip(b"/"))
             self._put_back(going, step, quarantine, place, f"cannot be moved: {error.strerror}", error)
         self._journal.note(step, "done", quarantine)
 

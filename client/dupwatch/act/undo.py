@@ -16,9 +16,9 @@ from dupwatch.act.errors import ActError, HaltError, SkipError
 from dupwatch.act.folders import Place, open_below, open_file, open_folder, parts_below, place_of, status_at
 from dupwatch.act.journal import Journal, Run, Step, known_runs, runs_in
 from dupwatch.act.kernel import exchange
-from dupwatch.act.moving import copy, put, remove_copy
+from dupwatch.act.moving import copy, put, remove_copy, remove_empty_folders
 from dupwatch.act.plan_file import Plan, plan_digest
-from dupwatch.act.quarantine import Quarantines, quarantine_paths
+from dupwatch.act.quarantine import Quarantines, quarantine_paths, tidy_all
 from dupwatch.act.traits import Traits
 from dupwatch.act.trash import find_in_trash, restore_from_trash, trashed_file_is
 from dupwatch.progress import Bars
@@ -54,7 +54,7 @@ def runs_to_undo(plan: Plan | None = None, every: bool = False) -> list[Run]:
                     runs.setdefault(run.id, run)
         digest = plan_digest(plan)
         runs = {name: run for name, run in runs.items() if run.plan == digest}
-    found = [runs[name] for name in sorted(runs, reverse=True) if runs[name].open_steps]
+    found = [runs[name] for name in sorted(runs, reverse=True) if runs[name].is_open]
     if not found:
         of_plan = "of this plan, as it is now, " if plan is not None else ""
         raise ActError(f"there is nothing to undo: no journal {of_plan}names a file that could be put back")
@@ -67,23 +67,31 @@ def undo(runs: Sequence[Run], progress: Bars | None = None, stop: Callable[[], b
     bars = progress or Bars()
     bars.stage("putting back", total=sum(len(run.open_steps) for run in runs), unit="files")
     for run in runs:
-        quarantines = Quarantines()
         with Journal.continued(run) as journal:
             try:
-                for step in run.open_steps:
-                    if stop():
-                        undone.is_stopped = True
-                        return undone
-                    _undo_step(step, run, journal, quarantines, undone)
-                    bars.advance()
+                if not _undo_run(run, journal, bars, stop, undone):
+                    undone.is_stopped = True
+                    return undone
             except HaltError as error:
                 undone.halted = str(error)
                 return undone
-            finally:
-                for quarantine in quarantines.all():
-                    quarantine.tidy(run.id)
-                quarantines.close()
     return undone
+
+
+def _undo_run(run: Run, journal: Journal, bars: Bars, stop: Callable[[], bool], undone: Undone) -> bool:
+    """Put back what one run has moved; returns False if the caller ended it. Raises HaltError."""
+    quarantines = Quarantines()
+    try:
+        for step in run.open_steps:
+            if stop():
+                return False
+            _undo_step(step, run, journal, quarantines, undone)
+            bars.advance()
+    finally:
+        quarantines.close()
+        tidy_all(run.quarantines, run.id)
+    journal.end()
+    return True
 
 
 def _undo_step(step: Step, run: Run, journal: Journal, quarantines: Quarantines, undone: Undone) -> None:
@@ -96,6 +104,8 @@ def _undo_step(step: Step, run: Run, journal: Journal, quarantines: Quarantines,
             if os.path.lexists(step.quarantine):
                 quarantines.opened(step.quarantine)
         was_put_back = _put_back(step, run, quarantines)
+        if step.to is not None:
+            _remove_what_was_copied(step, run)
     except SkipError as error:
         undone.skipped.append((step.path, str(error)))
         return
@@ -119,15 +129,15 @@ def _put_back(step: Step, run: Run, quarantines: Quarantines) -> bool:
             return _part_again(step, run, held, quarantines)
         if held is not None:  # whatever it is, it was taken from there
             _put_back_from(held, step, run)
-            _remove_what_was_copied(step, run)
             return True
     if step.to is not None and os.path.lexists(step.to):
         with _at(step.to) as moved:
             if os.path.lexists(step.path):
+                if run.states[step.number] == "begun":
+                    return False  # it is back, and its copy was not removed yet
                 raise SkipError(f"its place is taken; the file stays in {printable(step.to)}")
             _check_content(moved, step)
             _put_back_from(moved, step, run)
-        _remove_empty_folders(step)
         return True
     if os.path.lexists(step.path):
         return False  # it never went, or is back already
@@ -146,32 +156,15 @@ def _put_back_from(source: Place, step: Step, run: Run) -> None:
 
 
 def _remove_what_was_copied(step: Step, run: Run) -> None:
-    """Remove the copy in the folder of `move` if the move to another file system was cut off after it was made."""
-    if step.to is None:
-        return
-    try:
-        with _at(step.to) as place:
-            partial_name = step.partial_name(run.id)
-            with suppress(FileNotFoundError):
-                os.unlink(partial_name, dir_fd=place.folder)
-            if status_at(place) is not None:
-                remove_copy(place, step.digest, partial_name)
-    except FileNotFoundError:
-        return
-    _remove_empty_folders(step)
-
-
-def _remove_empty_folders(step: Step) -> None:
-    """Remove the folders that `move` made, as far as they are empty."""
+    """Remove what a move to another file system has left where it was cut off: its copy, if that was complete."""
     assert step.to is not None
-    folder = os.path.dirname(step.to)
-    top = step.to[: -len(step.path)]
-    while len(folder) > len(top):
-        try:
-            os.rmdir(folder)
-        except OSError:
-            return
-        folder = os.path.dirname(folder)
+    with suppress(FileNotFoundError), _at(step.to) as place:
+        partial_name = step.partial_name(run.id)
+        with suppress(FileNotFoundError):
+            os.unlink(partial_name, dir_fd=place.folder)
+        if run.states[step.number] == "begun" and status_at(place) is not None:
+            remove_copy(place, step.digest, partial_name)
+    remove_empty_folders(os.path.dirname(step.to), step.to[: -len(step.path)])
 
 
 def _check_content(source: Place, step: Step) -> None:
@@ -231,7 +224,7 @@ def _make_file_of_its_own(step: Step, run: Run, place: Place, quarantines: Quara
     with opened(step.path, step.root) as (_, descriptor):
         if digest_of(descriptor) != step.digest:
             raise SkipError("its content has changed since it became a link; it was left as it is")
-        private = quarantines.for_file(step.path, step.root).place(run.id, step.path)
+        private = quarantines.made(step.quarantine).place(run.id, step.path)
         try:
             copy(descriptor, private, _traits(step), step.partial_name(run.id))
             exchange(place.folder, place.name, private.folder, private.name)

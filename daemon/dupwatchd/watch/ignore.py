@@ -1,4 +1,7 @@
-"""Which names are not looked at: junk that NAS systems, sync tools and trash cans leave among the photos."""
+"""Which names are not looked at: junk that NAS systems, sync tools and trash cans leave among the photos.
+
+Our own quarantine is not among them: its name alone does not tell it (see `walk.WalkRules.never_enters`).
+"""
 
 import fnmatch
 import os

@@ -147,7 +147,7 @@ class TreeWatch:
                 self._emit(event_class(_joined(folder.path, os.fsencode(name))))
 
     def _is_left_out(self, name: bytes, path: bytes) -> bool:
-        return path in self._skipped or self._rules.ignored.covers(name, path[self._skip :])
+        return path in self._skipped or self._rules.never_enters(name, path, self._skip)
 
     def _handle_folder(self, event: Event) -> None:
         if event.mask & _Q_OVERFLOW:

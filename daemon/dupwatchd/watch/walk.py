@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
+from dupwatch.quarantine_name import is_quarantine
 from dupwatch.suffixes import suffix_of_name
 from dupwatchd.model import within_int64
 from dupwatchd.watch.ignore import IgnoredNames
@@ -49,10 +50,17 @@ class WalkRules:
         """Is a folder below the root one that is never entered, or does it lie in such a one?"""
         skip = len(root.rstrip(b"/")) + 1
         while len(path) > len(root):
-            if path in self.left_out or self.ignored.covers(os.path.basename(path), path[skip:]):
+            if self.never_enters(os.path.basename(path), path, skip):
                 return True
             path = os.path.dirname(path)
         return False
+
+    def never_enters(self, name: bytes, path: bytes, skip: int) -> bool:
+        """Is a folder one that is not looked into? ``skip`` bytes of its path stand before the part below the root.
+
+        A quarantine is one as long as its marker lies in it: this is looked up on the disk, but only for its name.
+        """
+        return path in self.left_out or self.ignored.covers(name, path[skip:]) or is_quarantine(path)
 
     @cached_property
     def signature(self) -> bytes:
@@ -235,7 +243,7 @@ def _wanted_folders(path: bytes, root: bytes, below: list[str], rules: WalkRules
     wanted = []
     for name in sorted(map(os.fsencode, below), reverse=True):
         whole = prefix + name
-        if whole not in rules.left_out and not rules.ignored.covers(name, whole[skip:]):
+        if not rules.never_enters(name, whole, skip):
             wanted.append(whole)
     return wanted
 

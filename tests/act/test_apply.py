@@ -1,0 +1,376 @@
+"""Applies on real files: what they move, what they leave, and that undo brings all of it back."""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dupwatch.act.apply import Action, Summary, apply_plan
+from dupwatch.act.errors import ActError, PlanError
+from dupwatch.act.journal import Journal, known_runs
+from dupwatch.act.plan_file import Plan
+from dupwatch.act.undo import runs_to_undo, undo
+from dupwatch.errors import WrongUsageError
+from tests.act.trees import plan_for, seen, write
+
+ODD_NAMES = [b"caf\xe9.jpg", b"\xff\xfe\n.jpg", b"-rf *.jpg", b"x" * 251 + b".jpg"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+def copies(root: Path, number: int = 3) -> list[tuple[bytes, bytes]]:
+    """Pairs of equal files, the first of which goes."""
+    return [
+        (
+            write(root / f"spare/{one}/IMG_{one}.jpg", b"picture %d" % one, mode=0o604),
+            write(root / f"best/IMG_{one}.jpg", b"picture %d" % one),
+        )
+        for one in range(number)
+    ]
+
+
+def undo_all() -> None:
+    undone = undo(runs_to_undo(every=True))
+    assert undone.is_complete, undone
+
+
+def skipped_for(summary: Summary) -> str:
+    assert len(summary.skipped) == 1
+    return summary.skipped[0][1]
+
+
+@pytest.mark.parametrize("action", ["quarantine", "move", "trash", "hardlink"])
+def test_everything_is_as_before_after_an_undo(
+    root: Path, tmp_path: Path, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("send2trash.plat_other.HOMETRASH_B", os.fsencode(tmp_path / "Trash"))
+    pairs = copies(root)
+    os.setxattr(pairs[0][0], "user.note", b"mine")
+    before = seen(root)
+    to = tmp_path / "to"
+    to.mkdir()
+    summary = apply_plan(plan_for(root, pairs), Action(action, os.fsencode(to) if action == "move" else None))
+    assert summary.is_complete, summary
+    assert len(summary.done) == 3
+    after = seen(root, with_numbers=True)
+    for goes, stays in pairs:
+        assert os.path.lexists(stays)
+        assert os.path.lexists(goes) == (action == "hardlink")
+        assert action != "hardlink" or os.path.samefile(goes, stays)
+    assert (b".dupwatch-quarantine" in after) == (action == "quarantine")
+    undo_all()
+    assert seen(root) == before
+    assert os.getxattr(pairs[0][0], "user.note") == b"mine"
+    assert not seen(to)
+    with pytest.raises(ActError, match="nothing to undo"):
+        runs_to_undo()
+
+
+def test_a_quarantine_keeps_tree_bytes_modes_and_times(root: Path) -> None:
+    (goes, stays), *_ = copies(root, 1)
+    status = os.lstat(goes)
+    apply_plan(plan_for(root, [(goes, stays)]), Action())
+    (held,) = root.glob(".dupwatch-quarantine/*/files/spare/0/IMG_0.jpg")
+    assert os.path.samestat(os.lstat(held), status)
+    assert (os.lstat(held).st_mode, os.lstat(held).st_mtime_ns) == (status.st_mode, status.st_mtime_ns)
+    assert os.lstat(root / ".dupwatch-quarantine").st_mode & 0o7777 == 0o700
+
+
+def test_what_was_deleted_is_told_to_be_gone_for_good(root: Path) -> None:
+    (goes, stays), *_ = copies(root, 1)
+    assert apply_plan(plan_for(root, [(goes, stays)]), Action("delete")).is_complete
+    assert set(seen(root)) == {b"spare", b"best", b"spare/0", b"best/IMG_0.jpg"}
+    undone = undo(runs_to_undo())
+    assert undone.skipped == [(goes, "it was deleted for good")]
+    with pytest.raises(ActError):
+        runs_to_undo()
+
+
+@pytest.mark.parametrize("action", ["quarantine", "move", "delete", "hardlink"])
+def test_names_of_any_bytes_and_any_length(root: Path, tmp_path: Path, action: str) -> None:
+    (tmp_path / "to").mkdir()
+    top = os.fsencode(root)
+    pairs = [(write(top + b"/a/" + name, name), write(top + b"/b/" + name, name)) for name in ODD_NAMES]
+    before = seen(root)
+    to = os.fsencode(tmp_path / "to") if action == "move" else None
+    summary = apply_plan(plan_for(root, pairs), Action(action, to))
+    assert len(summary.done) == len(ODD_NAMES), summary
+    if action != "delete":
+        undo_all()
+        assert seen(root) == before
+
+
+@pytest.mark.parametrize("change", ["bytes", "size", "gone", "kept bytes", "kept gone", "kept moved here"])
+def test_a_file_stays_if_it_or_its_copy_has_changed_or_is_gone(root: Path, change: str) -> None:
+    pairs = copies(root)
+    goes, stays = pairs[1]
+    plan = plan_for(root, pairs)
+    changes: dict[str, Callable[[], object]] = {
+        "bytes": lambda: write(goes, b"picturE 1"),
+        "size": lambda: write(goes, b"picture 1 and more"),
+        "gone": lambda: os.unlink(goes),
+        "kept bytes": lambda: write(stays, b"picturE 1"),
+        "kept gone": lambda: os.unlink(stays),
+        "kept moved here": lambda: os.replace(stays, goes),
+    }
+    changes[change]()
+    before = {name: what for name, what in seen(root).items() if b"1" in name}
+    summary = apply_plan(plan, Action())
+    why = skipped_for(summary)
+    assert ("last copy" in why) == ("kept" in change)
+    assert "gone" in why if change.endswith(("gone", "here")) else "changed" in why
+    assert {name: what for name, what in seen(root).items() if b"1" in name and b".dupwatch" not in name} == before
+    assert len(summary.done) == 2
+
+
+def test_a_kept_file_changed_between_two_uses_ends_its_use(root: Path) -> None:
+    stays = write(root / "best.jpg", b"picture")
+    spares = [write(root / f"{number}.jpg", b"picture") for number in range(4)]
+    plan = plan_for(root, [(spare, stays) for spare in spares])
+    calls = 0
+
+    def change_after_two() -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            write(stays, b"PICTURE")  # the same size and time
+        return False
+
+    summary = apply_plan(plan, Action("delete"), stop=change_after_two)
+    assert [path for path, _ in summary.done] == spares[:2]
+    assert [path for path, _ in summary.skipped] == spares[2:]
+    assert all("last copy" in why for _, why in summary.skipped)
+
+
+def test_two_names_of_one_file_are_no_copies(root: Path) -> None:
+    pairs = copies(root, 1)
+    plan = plan_for(root, pairs)
+    goes, stays = pairs[0]
+    os.unlink(goes)
+    os.link(stays, goes)
+    summary = apply_plan(plan, Action("delete"))
+    assert "the same file" in skipped_for(summary)
+    assert os.path.lexists(goes)
+
+
+def test_a_plan_that_leads_through_a_link_is_refused_whole(root: Path) -> None:
+    pairs = copies(root)
+    plan = plan_for(root, pairs)
+    os.rename(root / "best", root / "really")
+    os.symlink("really", root / "best")
+    before = seen(root)
+    with pytest.raises(PlanError, match="symbolic link"):
+        apply_plan(plan, Action())
+    assert seen(root) == before
+
+
+def test_a_link_that_appears_later_is_not_followed(root: Path, tmp_path: Path) -> None:
+    pairs = copies(root, 2)
+    plan = plan_for(root, pairs)
+    shutil.copytree(root / "spare", tmp_path / "elsewhere")
+
+    def swap() -> bool:
+        if not os.path.islink(root / "spare"):
+            os.rename(root / "spare", root / "was")
+            os.symlink(tmp_path / "elsewhere", root / "spare")
+        return False
+
+    summary = apply_plan(plan, Action("delete"), stop=swap)
+    assert not summary.done
+    assert len(seen(tmp_path / "elsewhere")) == 4
+
+
+def test_a_root_that_is_offline_is_told_as_such(root: Path) -> None:
+    plan = plan_for(root, copies(root, 1))
+    os.rename(root, root.with_name("away"))
+    root.mkdir()
+    assert "offline" in skipped_for(apply_plan(plan, Action()))
+
+
+def test_nothing_is_overwritten_by_a_move(root: Path, tmp_path: Path) -> None:
+    pairs = copies(root, 1)
+    (tmp_path / "to").mkdir()
+    taken = write(os.fsencode(tmp_path / "to") + pairs[0][0], b"something else")
+    before = seen(root)
+    summary = apply_plan(plan_for(root, pairs), Action("move", os.fsencode(tmp_path / "to")))
+    assert "cannot be moved" in skipped_for(summary)
+    assert seen(root) == before
+    assert Path(os.fsdecode(taken)).read_bytes() == b"something else"
+
+
+def test_a_place_that_is_taken_keeps_its_file_and_the_other_stays_in_quarantine(root: Path) -> None:
+    pairs = copies(root)
+    before = seen(root)
+    apply_plan(plan_for(root, pairs), Action())
+    write(pairs[1][0], b"a new picture of this name")
+    undone = undo(runs_to_undo())
+    assert len(undone.done) == 2
+    assert [path for path, _ in undone.skipped] == [pairs[1][0]]
+    assert "taken" in undone.skipped[0][1]
+    os.unlink(pairs[1][0])
+    undo_all()
+    assert seen(root) == before
+
+
+def test_folders_that_are_gone_are_made_again(root: Path) -> None:
+    pairs = copies(root)
+    os.chmod(root / "spare", 0o750)
+    before = seen(root)
+    apply_plan(plan_for(root, pairs), Action())
+    for number in range(3):
+        os.rmdir(root / f"spare/{number}")
+        os.chmod(root / "spare", 0o750)
+    undo_all()
+    assert set(seen(root)) == set(before)
+    assert os.lstat(root / "spare/1").st_mode & 0o7777 == 0o750
+
+
+def test_a_journal_that_is_lost_is_found_in_the_quarantine(root: Path, state: Path) -> None:
+    pairs = copies(root)
+    before = seen(root)
+    plan = plan_for(root, pairs)
+    apply_plan(plan, Action())
+    shutil.rmtree(state / "dupwatch")
+    with pytest.raises(ActError):
+        runs_to_undo()
+    assert undo(runs_to_undo(plan)).is_complete
+    assert seen(root) == before
+
+
+def test_a_line_of_the_journal_that_was_cut_off_does_no_harm(root: Path, state: Path) -> None:
+    pairs = copies(root)
+    before = seen(root)
+    apply_plan(plan_for(root, pairs), Action())
+    (journal,) = (state / "dupwatch/journal").glob("*.jsonl")
+    journal.write_bytes(journal.read_bytes()[:-20])
+    undo_all()
+    assert seen(root) == before
+    assert {state for run in known_runs() for state in run.states.values()} == {"undone"}
+
+
+def test_two_applies_at_once(root: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = copies(root)
+    plan = plan_for(root, pairs)
+    with Journal.begun("quarantine", ""), pytest.raises(ActError, match="at work"):
+        apply_plan(plan, Action())
+    inside = threading.Event()
+
+    def in_the_middle() -> bool:
+        if not inside.is_set():
+            inside.set()
+            return False
+        monkeypatch.setenv("XDG_STATE_HOME", str(state / "of another user"))
+        try:
+            other = apply_plan(plan, Action())
+        finally:
+            monkeypatch.setenv("XDG_STATE_HOME", str(state))
+        assert not other.done
+        assert any("another run is at work" in why for _, why in other.skipped)
+        return False
+
+    summary = apply_plan(plan, Action(), stop=in_the_middle)
+    assert len(summary.done) == 3
+
+
+def test_a_folder_of_that_name_without_marker_is_not_used(root: Path) -> None:
+    pairs = copies(root, 1)
+    plan = plan_for(root, pairs)
+    own = write(root / ".dupwatch-quarantine/mine.jpg", b"mine")
+    summary = apply_plan(plan, Action())
+    assert summary.is_complete
+    assert list(root.glob("spare/.dupwatch-quarantine/*/files/0/IMG_0.jpg"))
+    assert os.listdir(os.path.dirname(own)) == [b"mine.jpg"]
+
+
+@pytest.mark.parametrize("to", [None, "relative", "/nonexistent/dupwatch", "root", "root/below"])
+def test_a_move_needs_a_folder_outside_the_roots(root: Path, to: str | None) -> None:
+    plan = plan_for(root, copies(root, 1))
+    (root / "below").mkdir()
+    folder = None if to is None else os.fsencode(root.parent / to if to != "relative" else to)
+    with pytest.raises(WrongUsageError):
+        apply_plan(plan, Action("move", folder))
+
+
+def test_only_equal_bytes_become_links(root: Path) -> None:
+    goes, stays = write(root / "a.jpg", b"one"), write(root / "b.jpg", b"other")
+    before = seen(root, with_numbers=True)
+    for action in ("hardlink", "reflink"):
+        assert "byte by byte" in skipped_for(apply_plan(plan_for(root, [(goes, stays)]), Action(action)))
+    assert seen(root, with_numbers=True) == before
+
+
+def test_a_link_whose_content_changed_since_is_left_as_it_is(root: Path) -> None:
+    goes, stays = copies(root, 1)[0]
+    apply_plan(plan_for(root, [(goes, stays)]), Action("hardlink"))
+    Path(os.fsdecode(stays)).write_bytes(b"edited")
+    undone = undo(runs_to_undo())
+    assert "changed" in undone.skipped[0][1]
+    assert Path(os.fsdecode(goes)).read_bytes() == b"edited"
+
+
+def test_time_of_what_stays_is_untouched_by_links(root: Path) -> None:
+    goes, stays = copies(root, 1)[0]
+    before = os.lstat(stays).st_mtime_ns
+    apply_plan(plan_for(root, [(goes, stays)]), Action("hardlink"))
+    assert os.lstat(stays).st_mtime_ns == before
+
+
+@pytest.mark.parametrize("action", ["quarantine", "delete"])
+def test_sidecars_go_with_their_picture_and_with_it_only(root: Path, action: str) -> None:
+    pairs = copies(root, 2)
+    for goes, stays in pairs:
+        write(goes[:-4] + b".xmp", b"rating 5")
+        write(stays[:-4] + b".xmp", b"rating 5")
+    plan = plan_for(root, pairs)
+    write(pairs[0][0], b"changed")
+    summary = apply_plan(plan, Action(action))
+    assert {path for path, _ in summary.done} == {pairs[1][0], pairs[1][0][:-4] + b".xmp"}
+    assert os.path.lexists(pairs[0][0][:-4] + b".xmp")
+
+
+def test_a_sidecar_without_equal_is_never_deleted(root: Path) -> None:
+    goes, stays = copies(root, 1)[0]
+    sidecar = write(goes + b".xmp", b"rating 5")
+    plan = plan_for(root, [(goes, stays)])
+    assert "would be lost" in skipped_for(apply_plan(plan, Action("delete")))
+    assert apply_plan(plan, Action()).is_complete
+    assert not os.path.lexists(sidecar)
+
+
+def test_stopped_between_two_files_it_goes_on_when_called_again(root: Path) -> None:
+    pairs = copies(root, 4)
+    plan = plan_for(root, pairs)
+    asked: list[int] = []
+
+    def after_two() -> bool:
+        asked.append(0)
+        return len(asked) > 2
+
+    first = apply_plan(plan, Action(), stop=after_two)
+    assert (first.is_stopped, len(first.done)) == (True, 2)
+    second = apply_plan(plan, Action())
+    assert (len(second.done), len(second.skipped)) == (2, 2)
+    undo_all()
+    assert all(os.path.lexists(goes) for goes, _ in pairs)
+
+
+def test_a_plan_of_nothing_does_nothing(root: Path, state: Path) -> None:
+    plan = replace(plan_for(root, copies(root, 1)), groups=())
+    assert apply_plan(plan, Action()).is_complete
+    assert not list(state.iterdir())
+
+
+def test_the_service_is_told_by_digest(root: Path) -> None:
+    plan: Plan = plan_for(root, copies(root))
+    summary = apply_plan(plan, Action())
+    assert summary.digests == [going.file.blake3 for going in plan.going]
+    assert undo(runs_to_undo()).digests == summary.digests[::-1]

@@ -337,6 +337,19 @@ def test_sidecars_go_with_their_picture_and_with_it_only(root: Path, action: str
     assert os.path.lexists(pairs[0][0][:-4] + b".xmp")
 
 
+def test_a_shared_sidecar_stays_with_the_picture_that_stays(root: Path) -> None:
+    pairs = copies(root, 1)
+    goes, stays = pairs[0]
+    raw, best_raw = write(goes[:-4] + b".CR2", b"raw"), write(stays[:-4] + b".CR2", b"raw")
+    sidecar = write(goes[:-4] + b".xmp", b"rating 5")
+    plan = plan_for(root, [*pairs, (raw, best_raw)])
+    write(goes, b"changed")
+    summary = apply_plan(plan, Action())
+    assert [path for path, _ in summary.done] == [raw]
+    assert [path for path, _ in summary.skipped] == [goes, sidecar]
+    assert os.path.lexists(sidecar)
+
+
 def test_a_sidecar_without_equal_is_never_deleted(root: Path) -> None:
     goes, stays = copies(root, 1)[0]
     sidecar = write(goes + b".xmp", b"rating 5")

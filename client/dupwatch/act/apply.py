@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from dupwatch.act.content import KeptFiles, OpenFile, unchanged
 from dupwatch.act.errors import HaltError, SkipError
+from dupwatch.act.families import FolderNames
 from dupwatch.act.journal import Journal
 from dupwatch.act.plan_file import GoingFile, Plan, PlannedGroup, is_below, plan_digest
 from dupwatch.act.plan_reading import check_links
@@ -104,6 +105,7 @@ class _Apply:
         self._plan, self._steps, self._summary = plan, steps, summary
         self._progress, self._stop = progress, stop
         self._kept_files = KeptFiles()
+        self._names: dict[bytes, FolderNames] = {}  # of folders, when they were first needed
 
     def run(self) -> None:
         self._progress.stage("acting", total=len(self._plan.going), unit="files")
@@ -131,6 +133,7 @@ class _Apply:
                 members = [self._read(group, one, stack) for one in ([going, *along] if is_moving else [going])]
                 for member in members:
                     try:
+                        self._check_share(member)
                         self._steps.act_on(member)
                     except SkipError as error:
                         self._summary.skipped.append((member.path, str(error)))
@@ -143,6 +146,21 @@ class _Apply:
                 self._summary.skipped.append((going.file.path, str(error)))
         finally:
             self._progress.advance(1 + len(along))
+
+    def _check_share(self, member: Going) -> None:
+        """Raise SkipError if a sidecar or movie belongs to another picture as well, which is still there."""
+        if member.goes_with is None:
+            return
+        folder, picture = os.path.split(member.goes_with)
+        if folder not in self._names:
+            self._names[folder] = FolderNames(os.listdir(folder))
+        companions = {one.name: one for one in self._names[folder].companions(picture)}
+        own = companions.get(os.path.basename(member.path))
+        if own is None or not own.is_shared_by_stem:
+            return
+        for other in self._names[folder].sharing(picture):
+            if os.path.lexists(os.path.join(folder, other)):
+                raise SkipError(f"{printable(member.path)} belongs to {printable(other)} as well, which stays")
 
     def _note_done(self, member: Going) -> None:
         status = member.file.status

@@ -107,8 +107,8 @@ def status_at(place: Place) -> os.stat_result | None:
 def mount_point(folder: int) -> MountPoint:
     """Return where an open folder is mounted; raises OSError."""
     number = 0
-    with open(f"/proc/self/fdinfo/{folder}", encoding="ascii") as lines:
+    with open(f"/proc/self/fdinfo/{folder}", "rb") as lines:
         for line in lines:
-            if line.startswith("mnt_id:"):
+            if line.startswith(b"mnt_id:"):
                 number = int(line.split()[1])
     return MountPoint(number, os.fstat(folder).st_dev)

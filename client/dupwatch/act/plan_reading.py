@@ -46,12 +46,14 @@ def read_plan(path: bytes) -> Plan:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         raise PlanError(f"cannot open the plan {printable(path)}: {_words(error)}") from None
-    with open(descriptor, "rb") as stream:
-        try:
-            _check_owner(os.fstat(descriptor), path)
+    try:
+        _check_owner(os.fstat(descriptor), path)
+        with open(descriptor, "rb", closefd=False) as stream:
             data = stream.read(PLAN_BYTES_MAX + 1)
-        except OSError as error:
-            raise PlanError(f"cannot read the plan {printable(path)}: {_words(error)}") from None
+    except OSError as error:
+        raise PlanError(f"cannot read the plan {printable(path)}: {_words(error)}") from None
+    finally:
+        os.close(descriptor)
     if len(data) > PLAN_BYTES_MAX:
         raise PlanError(f"{printable(path)} is no plan: it is larger than {PLAN_BYTES_MAX:,} bytes")
     return parsed_plan(data, printable(path))

@@ -51,6 +51,7 @@ class _Planning:
         self._digests: dict[bytes, PlannedFile | None] = {}  # of companions
         self._held_back: list[HeldBack] = []
         self._going: set[bytes] = set()  # paths of pictures that go
+        self._last_of_companion: dict[bytes, bytes] = {}  # the picture with which each companion goes
 
     def plan(self, groups: Sequence[Mapping[str, Any]]) -> Plan:
         asked = tuple(
@@ -62,6 +63,12 @@ class _Planning:
         self._going = {going.file.path for group in checked for going in group.goes}
         kept_whole = [self._without_lost_movies(group) for group in checked]
         self._going = {going.file.path for group in kept_whole for going in group.goes}
+        self._last_of_companion = {
+            self._beside(going.file.path, one.name): going.file.path
+            for group in kept_whole
+            for going in group.goes
+            for one in self._alone(going.file.path)
+        }
         planned = [self._with_companions(group) for group in kept_whole if group.goes]
         return Plan(
             made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -132,9 +139,9 @@ class _Planning:
         for going in group.goes:
             along, lacks = [], list(going.lacks)
             for companion in self._alone(going.file.path):
-                path = os.path.join(os.path.dirname(going.file.path), companion.name)
-                if any(one.file.path == path for one in goes):
-                    continue  # it goes with another picture of its stem
+                path = self._beside(going.file.path, companion.name)
+                if self._last_of_companion[path] != going.file.path:
+                    continue  # it goes with the last picture of its stem
                 file = self._companion_file(path)
                 if file is None or self._movable.why_not(path, self._root_of(path)) is not None:
                     lacks.append(
@@ -159,7 +166,7 @@ class _Planning:
     def _equal_of(self, going: GoingFile, companion: Companion) -> bytes | None:
         """Return the equal of a companion beside the file that stays, if there is one."""
         assert going.held_by is not None
-        own = self._companion_file(os.path.join(os.path.dirname(going.file.path), companion.name))
+        own = self._companion_file(self._beside(going.file.path, companion.name))
         folder, name = os.path.split(going.held_by)
         for other in self._names_in(folder).companions(name):
             path = os.path.join(folder, other.name)
@@ -177,6 +184,9 @@ class _Planning:
         if path not in self._digests:
             self._digests[path] = _read(path, self._root_of(path))
         return self._digests[path]
+
+    def _beside(self, picture: bytes, name: bytes) -> bytes:
+        return os.path.join(os.path.dirname(picture), name)
 
     def _names_in(self, folder: bytes) -> FolderNames:
         if folder not in self._names:

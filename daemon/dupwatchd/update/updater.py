@@ -150,7 +150,8 @@ class Updater:
     @property
     def is_quiet(self) -> bool:
         """Nothing is in work and nothing is pending, not even for a pause."""
-        waiting = self._unfinished or self._asked or self._next is not None or self._hints.pending()
+        # `_next` is looked at first: the thread puts the new roots into `_asked` before it lets go of it
+        waiting = self._next is not None or self._unfinished or self._asked or self._hints.pending()
         return self.started.is_set() and not self._busy and not waiting
 
     @property
@@ -172,6 +173,7 @@ class Updater:
         while not self._stopping:
             self.last_sign = time.monotonic()
             if self._next is not None:
+                self.rescan(self._next[0].roots)  # it is not quiet for a moment in between
                 (self._work, self._hints), self._next = self._next, None
                 self.survey = Survey()
                 self._are_roots_in_force = False

@@ -18,6 +18,8 @@ from tests.system import field_files as make
 from tests.system.field_files import Files
 from tests.system.test_scan import scan
 
+pytestmark = pytest.mark.xdist_group("test_field_cases")  # one worker runs them all: the files are made once
+
 Document = dict[str, Any]
 
 # ---- different pictures: no two of a case are copies

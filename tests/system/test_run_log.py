@@ -69,7 +69,7 @@ def test_progress_and_log_lines_share_a_terminal(tmp_path: Path) -> None:
     root = tmp_path / "many"
     root.mkdir()
     picture = encoded(photo_like(1, 1600, 1200), "PNG")
-    for number in range(200):
+    for number in range(60):
         (root / f"{number}.png").write_bytes(picture + bytes([number]))
     ours, theirs = pty.openpty()
     service = subprocess.Popen(
@@ -77,7 +77,13 @@ def test_progress_and_log_lines_share_a_terminal(tmp_path: Path) -> None:
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "DUPWATCH_STATE": str(tmp_path / "state"), "TERM": "xterm", "COLUMNS": "100"},
+        env={
+            **os.environ,
+            "DUPWATCH_STATE": str(tmp_path / "state"),
+            "TERM": "xterm",
+            "COLUMNS": "100",
+            "DUPWATCH_INDEX__WORKERS": "1",
+        },
     )
     os.close(theirs)
     received = b""
@@ -93,8 +99,8 @@ def test_progress_and_log_lines_share_a_terminal(tmp_path: Path) -> None:
         os.close(ours)
         assert service.wait(20) == 0
     shown = re.sub(r"\x1b\[\d+m|\x1b\[0m", "", received.decode())
-    assert re.search(r"\r\x1b\[Kindexing \d+/200 files \(\d+ %\)", shown)
-    assert "\r\x1b[Kdupwatchd: up to date: 200 photos\r\n" in shown
+    assert re.search(r"\r\x1b\[Kindexing \d+/60 files \(\d+ %\)", shown)
+    assert "\r\x1b[Kdupwatchd: up to date: 60 photos\r\n" in shown
     assert shown.endswith("\r\x1b[K")
 
 

@@ -333,7 +333,7 @@ def ends_in(service: Service, expected: list[dict[str, object]]) -> None:
 
 
 def test_ended_at_any_moment_the_next_start_ends_in_the_same_answer(tmp_path: Path) -> None:
-    root = many(tmp_path / "root", 200)
+    root = many(tmp_path / "root", 120)
     expected = scanned(tmp_path / "undisturbed", root)
     random = np.random.default_rng()
     for attempt in range(4):
@@ -567,13 +567,17 @@ def test_in_a_pause_nothing_is_read_and_nothing_is_forgotten(service: Service, r
 def test_a_pause_in_the_middle_of_the_work_stops_it(tmp_path: Path) -> None:
     root = many(tmp_path / "root", 400)
     with Service(tmp_path / "s", root, DUPWATCH_INDEX__WORKERS="1") as service:
+
+        def rests_with_work_left() -> bool:
+            pending, used = service.ask("status")["pending"], used_seconds(service.process.pid)
+            waited = service.ask("wait", timeout=1)
+            assert not waited["idle"]
+            assert pending > 0
+            return waited["pending"] == pending and used_seconds(service.process.pid) - used < 0.5
+
         until(lambda: service.ask("status")["state"] == "indexing")
         service.ask("pause")
-        time.sleep(0.3)
-        pending = service.ask("status")["pending"]
-        assert pending > 0
-        assert not service.ask("wait", timeout=1)["idle"]
-        assert service.ask("status")["pending"] == pending
+        until(rests_with_work_left)  # not at once: the files in work are finished and committed
         service.ask("resume")
         service.settled()
         assert as_scanned(service.clusters()) == scanned(tmp_path / "state", root)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ Rgb = NDArray[np.uint8]
 
 # Put before a command, this lets it read only what the rights of a file allow, also if root runs the tests.
 WITH_PLAIN_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+# A shell makes what it starts in the background ignore SIGINT, and that is inherited by the programs under test, which
+# are to be interrupted with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def photo_like(seed: int, width: int = 400, height: int = 300) -> Rgb:

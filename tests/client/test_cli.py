@@ -428,7 +428,7 @@ def read_lines(arguments: list[str], environment: dict[str, str], count: int, ac
         try:
             lines = [process.stdout.readline() for _ in range(count)]
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 130
+            assert process.wait(20) == 130
             assert process.stderr.read() == b"\n"  # after the ^C that a terminal shows
         finally:
             acting = False
@@ -480,7 +480,7 @@ def test_ctrl_c_ends_every_command_with_130_and_no_traceback(
         while arguments[0] not in [name for name, _ in service.asked]:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(20) == 130
         assert process.stderr.read() == b"\n"
     service.idle.set()
     service.gate.set()
@@ -609,7 +609,7 @@ def on_terminal(arguments: list[str], environment: dict[str, str], width: int = 
     except OSError:
         pass  # that is how a pty ends
     os.close(ours)
-    assert child.wait(10) == 0
+    assert child.wait(20) == 0
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received.decode()).splitlines()
 
 

@@ -107,7 +107,7 @@ class Service:
         assert self._process is not None
         return self._process
 
-    def stop(self, number: int = signal.SIGTERM, within_seconds: float = 5.0) -> None:
+    def stop(self, number: int = signal.SIGTERM, within_seconds: float = PATIENCE_SECONDS) -> None:
         """Tell it to stop, which takes no more than so long and succeeds."""
         self.process.send_signal(number)
         assert self.process.wait(within_seconds) == 0, self.lines()

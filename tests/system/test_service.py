@@ -359,7 +359,7 @@ def test_a_stop_while_it_rests_or_is_paused_is_prompt(tmp_path: Path) -> None:
             if pause:
                 service.ask("pause")
                 assert service.ask("status")["state"] == "paused"
-            service.stop(signal.SIGINT if pause else signal.SIGTERM, within_seconds=2)
+            service.stop(signal.SIGINT if pause else signal.SIGTERM, within_seconds=5)
     assert "middle" not in service.lines()
 
 

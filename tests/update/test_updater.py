@@ -88,7 +88,7 @@ def running(
         yield one
     finally:
         one.updater.stop()
-        one.thread.join(10)
+        one.thread.join(20)
         one.database.close()
     assert not one.thread.is_alive()
 
@@ -203,7 +203,7 @@ def test_a_stop_in_the_middle_keeps_what_was_read_and_the_next_run_goes_on(tmp_p
     with running(tmp_path, root) as one:
         one.until(lambda: len(one.pool.read) > 10)
         one.updater.stop()
-        one.thread.join(10)
+        one.thread.join(20)
         read = len(one.pool.read)
     with running(tmp_path, root) as two:
         two.until_quiet()

@@ -144,7 +144,7 @@ def test_waiting_ends_when_something_is_due_sooner_than_was_said() -> None:
     waiter = threading.Thread(target=rig.hints.wait, args=(30,))
     waiter.start()
     rig.hints.touched(b"/r/a.jpg", closed=True)
-    waiter.join(5)
+    waiter.join(20)
     assert not waiter.is_alive()
     assert rig.hints.seconds_until_due() == SETTLE
     rig.hints.touched(b"/r/a.jpg", closed=True)

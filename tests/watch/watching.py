@@ -55,14 +55,14 @@ class Index:
     def is_right(self) -> bool:
         return self.known == on_disk(self.roots)
 
-    def catch_up(self, seconds: float = 10) -> None:
+    def catch_up(self, seconds: float = 20) -> None:
         """Look where the hints say until the index is right; fails if that does not come about."""
         self.until(self.is_right, seconds)
 
     def state(self) -> RootState:
         return self.watcher.states()[self.roots[0]]
 
-    def until(self, is_done: Callable[[], bool], seconds: float = 10) -> None:
+    def until(self, is_done: Callable[[], bool], seconds: float = 20) -> None:
         end = time.monotonic() + seconds
         while True:
             self.watcher.check()

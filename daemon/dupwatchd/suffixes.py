@@ -1,10 +1,12 @@
 """What the suffix of a path promises, for the service; the suffixes themselves are those of `dupwatch.suffixes`."""
 
 import os
+from functools import lru_cache
 
 from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of_name
 
 
+@lru_cache(maxsize=4096)  # of a file that is taken in it is asked for six times
 def suffix(path: bytes) -> bytes:
     """The lower-case suffix of a path with its dot, or nothing; a number behind it does not count."""
     return os.fsencode(suffix_of_name(os.fsdecode(path[path.rfind(b"/") + 1 :])))

@@ -1,12 +1,20 @@
+import zlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dupwatchd.blocks.store import picture_digest
+from dupwatchd.model import Decoded
+from dupwatchd.pixels.frames import Frames
 from dupwatchd.pixels.proof import (
+    HEAD_BYTES,
     MAX_SIDE_PX,
     PROOF_AREA_PX,
     Proof,
+    content_digest,
     make_proof,
     proof_size,
     wants_a_closer_look,
@@ -79,6 +87,37 @@ def test_chroma_of_pure_colours_is_that_of_jpeg() -> None:
         proof = make_proof(np.full((50, 70, 3), colour, np.uint8))
         assert np.abs(proof.chroma[0].astype(int) - blue).max() <= 2
         assert np.abs(proof.chroma[1].astype(int) - red).max() <= 2
+
+
+def test_how_a_proof_is_packed_does_not_matter() -> None:
+    proof = make_proof(altered.photo(3, 320, 240))
+    stored = proof.to_bytes()
+    planes = zlib.decompress(stored[HEAD_BYTES:], -zlib.MAX_WBITS)
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    other = stored[:HEAD_BYTES] + packer.compress(planes) + packer.flush()
+    assert other != stored
+    assert Proof.from_bytes(other) == proof
+    assert content_digest(other) == content_digest(stored)
+    thumbnail = np.zeros((32, 32, 3), np.uint8)
+    pictures = [Decoded(thumbnail, 320, 240, "PNG", proof=data) for data in (stored, other)]
+    assert picture_digest(pictures[0]) == picture_digest(pictures[1])
+
+
+def test_all_that_a_proof_holds_is_in_its_digest() -> None:
+    proof = make_proof(altered.photo(3, 320, 240))
+    luma, chroma = proof.luma.copy(), proof.chroma.copy()
+    luma[100, 50] ^= 2
+    chroma[1, 3, 7] ^= 2
+    greys = np.zeros((2, 8, 8), np.uint8)
+    frames = Frames(2, True, False, 100, bytes(16), greys)
+    others = [
+        replace(proof, luma=luma),
+        replace(proof, chroma=chroma),
+        replace(proof, fineness=proof.fineness + 1),
+        replace(proof, frames=frames),
+        replace(proof, frames=replace(frames, greys=greys + np.uint8(1))),
+    ]
+    assert len({content_digest(one.to_bytes()) for one in (proof, *others)}) == 6
 
 
 def test_damaged_bytes_are_refused() -> None:

@@ -7,10 +7,12 @@ import struct
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from dupwatchd.index.decode import decode
-from dupwatchd.index.jpeg_segments import has_all_restarts, lacks_scans, read_head, read_scans
+from dupwatchd.index.jpeg_segments import first_end_marker, has_all_restarts, lacks_scans, read_head, read_scans
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.model import Decoded
@@ -194,6 +196,14 @@ def test_a_small_jpeg_followed_by_another_is_the_first() -> None:
 
 
 # ---- kinds
+
+
+@given(st.lists(st.sampled_from([0x00, 0xD9, 0xFF]), max_size=60).map(bytes), st.integers(0, 61))
+def test_the_first_end_marker_is_found_across_pieces(data: bytes, start: int) -> None:
+    for piece_bytes in (1, 4, 1 << 18):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dupwatchd.index.jpeg_segments._PIECE_BYTES", piece_bytes)
+            assert first_end_marker(data, start) == data.find(b"\xff\xd9", start)
 
 
 def test_progressive_jpegs_that_lack_scans_are_damaged() -> None:

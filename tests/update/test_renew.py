@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from dupwatchd.db import renewing, upkeep
+from dupwatchd.db.proofs import proof_digest
 from dupwatchd.errors import Interrupted
 from tests.conftest import encoded, photo_like
 from tests.update.small_index import PhotoPool, write
@@ -74,6 +75,24 @@ def test_an_old_index_becomes_what_a_new_one_would_be(folder: Path, tmp_path: Pa
     old.pool.read.clear()
     old.update()
     assert old.pool.read == []
+
+
+def test_proofs_of_another_format_are_made_again_when_a_copy_comes(folder: Path, tmp_path: Path) -> None:
+    index = Index(folder, tmp_path / "state")
+    index.update()
+    proofs = index.intake().stores.proofs
+    for picture_id, data in proofs.read(next(upkeep.proofs_in_parts(index.database, 1000))):
+        other = b"\2" + data[1:]
+        proofs.write({picture_id: other})
+        index.database.rows(
+            "UPDATE picture SET digest = ?, proof_digest = ? WHERE id = ?",
+            (proof_digest(bytes(other)), proof_digest(other), picture_id),
+        )
+    write(folder / "1 later.jpg", encoded(photo_like(1, 320, 240), "PNG", compress_level=9))
+    index.update()
+    assert {"1.jpg", "1 again.jpg", "1 later.jpg"} in shown(index)
+    assert index.told()["1 again.jpg", "1 q80.jpg"][0] == "same"
+    assert upkeep.faults(index.database) == []
 
 
 def test_interrupted_at_any_step_it_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

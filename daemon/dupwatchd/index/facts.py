@@ -16,13 +16,12 @@ from blake3 import blake3
 from numpy.typing import NDArray
 from PIL import Image
 
-from dupwatchd.index.jpeg_segments import read_head
+from dupwatchd.index.jpeg_segments import first_end_marker, read_head
 
 MAX_EXIF_BYTES = 1 << 20  # of a PNG; a JPEG has room for 64 KB
 MAX_TAGS = 1000  # of one EXIF directory; cameras write about fifty
 MAX_XMP_BYTES = 1 << 18  # what is asked for stands at the beginning; edits in Lightroom make packets of megabytes
 MAX_NAME_CHARS = 64
-_PIECE_BYTES = 1 << 20
 FINE_STEPS = 110  # the sum of a JPEG's luma steps, as `compare.origin.candidate` has it: quality 97
 MAX_SEGMENTS = 2000  # of a JPEG before its picture data, or chunks of a PNG
 
@@ -200,24 +199,14 @@ def scan_digest(data: bytes) -> bytes:
             at += 1
             continue
         if marker == 0xDA:
-            digest.update(memoryview(data)[at : _end_marker(data, at)])
+            end = first_end_marker(data, at)
+            digest.update(memoryview(data)[at : end if end >= 0 else len(data)])
             return digest.digest(length=16)
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if (not 0xE0 <= marker <= 0xEF and marker != 0xFE) or data[at + 4 : at + 9] == b"Adobe":
             digest.update(data[at:end])
         at = end
     return b""
-
-
-def _end_marker(data: bytes, at: int) -> int:
-    """Where the first end marker behind ``at`` is, or where the data end; `bytes.find` takes ten times as long."""
-    for start in range(at, len(data), _PIECE_BYTES):
-        values = np.frombuffer(data, np.uint8, min(_PIECE_BYTES + 1, len(data) - start), start)
-        places = np.flatnonzero(values[:-1] == 0xFF)
-        ends = places[values[places + 1] == 0xD9]
-        if ends.size:
-            return start + int(ends[0])
-    return len(data)
 
 
 def _camera(make: str, model: str) -> str:

@@ -123,9 +123,9 @@ def slopes(plane: Floats) -> tuple[Floats, Floats]:
     return cast("Floats", across), cast("Floats", down)
 
 
-def looked_up(plane: Levels, table: Floats) -> Floats:
+def looked_up(plane: Levels, table: Plane) -> Plane:
     """The entry of a table (256,) for each pixel."""
-    return cast("Floats", cv2.LUT(plane, table))
+    return cast("Plane", cv2.LUT(plane, table))
 
 
 def fine_detail(plane: Levels) -> Floats:
@@ -135,16 +135,21 @@ def fine_detail(plane: Levels) -> Floats:
     return averaged(difference, blocks).ravel()
 
 
-def calm_beside_strokes(luma: Levels, stroke_levels: int, calm_levels: int, reach_px: int) -> tuple[int, int]:
-    """How many of a thousand pixels lie on strokes, and how many of a thousand near strokes are calm.
+def strokes(ranges: Levels, stroke_levels: int) -> Levels:
+    """1 where a pixel lies on a stroke, by the range of luma in the nine pixels around, 0 elsewhere."""
+    return (ranges >= stroke_levels).view(np.uint8)
 
-    Both are told by the range of luma in the nine pixels around.
-    """
-    ranges = range_around(luma)
-    strokes = (ranges >= stroke_levels).view(np.uint8)
+
+def calm_beside(strokes: Levels, ranges: Levels, calm_levels: int, reach_px: int) -> int:
+    """How many of a thousand pixels within that reach of strokes have no more than so many levels of range."""
     near = cast("Levels", cv2.dilate(strokes, np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)))
     calm = cv2.countNonZero(near & (ranges <= calm_levels).view(np.uint8))
-    return 1000 * cv2.countNonZero(strokes) // strokes.size, 1000 * calm // max(1, cv2.countNonZero(near))
+    return 1000 * calm // max(1, cv2.countNonZero(near))
+
+
+def per_mille(mask: Levels) -> int:
+    """How many of a thousand pixels are not 0."""
+    return 1000 * cv2.countNonZero(mask) // mask.size
 
 
 def lost_strokes(luma: Levels, size: Size, blur_px: float) -> int:

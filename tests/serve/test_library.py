@@ -1,7 +1,9 @@
 """Pages of clusters, against a program that looks at everything."""
 
 import itertools
+import random
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +15,32 @@ from hypothesis import strategies as st
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import Facts, Verdict
+from dupwatchd.paths import at_or_below
 from dupwatchd.serve import ranking
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
 from dupwatchd.serve.ignored import IgnoredPairs
 from dupwatchd.serve.library import Library
-from dupwatchd.serve.results import Cluster, NotLookedAt
+from dupwatchd.serve.plan_policy import MAY_BE_ASKED_FOR, Doubt, Policy
+from dupwatchd.serve.plan_rules import keep_rules
+from dupwatchd.serve.results import Cluster, NotLookedAt, PlannedGroup
 from dupwatchd.serve.spare import SameFile
 from tests.serve import plain
 from tests.serve.made import KEEP_MSE, KEEP_STRUCTURE, Content, File, Made, Match, Picture, Seen, written
 
 FOLDERS = [b"/", b"/p", b"/p/a", b"/p/a\xff", b"/pa", b"/q\n"]
-NAMES = [b"a", b"b", b"bb", b"\xff\xfe", b"c\n", b"\xc3\xa9", *(b"%03d.jpg" % number for number in range(20))]
+NAMES = [
+    b"a",
+    b"a.nef",
+    b"A.jpg",
+    b"b",
+    b"b.nef",
+    b"b.JPG",
+    b"bb",
+    b"\xff\xfe",
+    b"c\n",
+    b"\xc3\xa9",
+    *(b"%03d.jpg" % number for number in range(20)),
+]
 
 
 @st.composite
@@ -168,6 +185,98 @@ def test_what_is_not_a_duplicate_is_in_no_count_from_the_first_page_on(
         assert total == len(plain.clusters(inside, question))
         assert library.count_ignored(database, question) == plain.count_ignored(inside, question)
         assert library.further_groups(database, question) == plain.further_groups(inside, question)
+
+
+def any_policy(made: Made, one_of: random.Random) -> Policy:
+    """Few of them pin much, so that something goes."""
+
+    def some(choices: Sequence[Any], most: int) -> list[Any]:
+        return [one_of.choice(choices) for _ in range(one_of.randrange(most + 1))]
+
+    folders: list[bytes] = [b"/p", b"/p/a", b"/q\n", b"/gone"]
+    return Policy(
+        keep_rules(some(RULES, 3)),
+        tuple(some(folders, 1)),
+        tuple(some(folders, 1)),
+        frozenset(some([b"/gone", *(file.path for file in made.files)], 2)),
+        frozenset(some(MAY_BE_ASKED_FOR, 2)),
+        frozenset(some(list(Doubt), 2)),
+        bursts=one_of.random() < 0.5,
+        pairs=one_of.random() < 0.3,
+    )
+
+
+RULES = [
+    "folder /p/a /p", "name not 'a*' *.jpg", "format raw png jpeg", "colour", "original", "metadata most",
+    "pixels most", "taken earliest", "modified earliest", "bytes most", "bytes least", "path shortest",
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("looking_at_few")
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(libraries(), questions, st.randoms(use_true_random=False))
+def test_plans_and_clusters_of_any_policy_hold_what_looking_at_everything_finds(
+    made: Made, question: Question, one_of: random.Random
+) -> None:
+    policy = any_policy(made, one_of)
+    paths = [b"/gone", *(file.path for file in made.files)]
+    question = replace(
+        question,
+        policy=policy,
+        ignored=made.ignored,
+        verdicts=question.verdicts | policy.also,
+        holding=one_of.choice([None, frozenset([one_of.choice(paths), one_of.choice(paths)])]),
+    )
+    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
+        library = Library.load(database)
+        paged: list[PlannedGroup] = []
+        while page := library.plan_page(database, question, made.live_checks(), 1, len(paged))[1]:
+            paged += page
+        assert library.plan_page(database, question, made.live_checks(), None) == (len(paged), paged)
+        expected = plain.clusters(made, question)
+        assert library.page(database, question, made.live_checks(), None) == (len(expected), expected)
+    keys = ("path", "goes", "held_by", "pinned", "reason")
+    told = [
+        {
+            "id": group["id"],
+            "asked": group["asked"] is not None,
+            "files": [{key: file[key] for key in keys} for file in group["files"]],  # type: ignore[literal-required]
+        }
+        for group in paged
+    ]
+    for one, other in zip(told, plain.plan(made, question), strict=True):
+        assert one == other
+    check_promises(made, question, paged)
+
+
+def check_promises(made: Made, question: Question, plan: list[PlannedGroup]) -> None:
+    """What holds of any plan, told from the files alone and not by how it is made."""
+    policy, by_path = question.policy, {file.path: file for file in made.files}
+    listed = [file["path"] for group in plan for file in group["files"]]
+    assert len(listed) == len(set(listed))
+    going = {file["path"] for group in plan for file in group["files"] if file["goes"]}
+    for path in going:
+        assert path not in policy.keep_files
+        assert not any(at_or_below(path, kept) for kept in (*policy.protect, *policy.reference))
+        names = [file for file in made.files if file.there and made.linked(file, by_path[path])]
+        assert all(file.path in going for file in names if all(name.how is SameFile.LINK for name in names))
+    for group in plan:
+        inside = {file["path"] for file in group["files"]}
+        assert inside - going
+        for file in group["files"]:
+            if not file["goes"]:
+                continue
+            assert group["asked"] is None
+            assert file["held_by"] in inside - going
+            holder = by_path[file["held_by"] or b""]
+            assert not made.linked(holder, by_path[file["path"]])
+            names = [file for file in made.files if file is holder or made.linked(file, holder)]
+            inside_reference = any(at_or_below(name.path, folder) for name in names for folder in policy.reference)
+            assert not policy.reference or inside_reference
+            assert (file["verdict"], file["confirmed"]) in {("identical", True), ("same", True)} or file["verdict"] in {
+                verdict.value for verdict in policy.also
+            }
+            assert made.contents[holder.content].damage is None or made.contents[by_path[file["path"]].content].damage
 
 
 class Counting:

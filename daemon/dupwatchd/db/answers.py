@@ -1,6 +1,7 @@
 """What a question about copies reads from the database; nothing here writes."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -182,6 +183,34 @@ def copies_of(database: Database, picture_ids: Iterable[int]) -> list[Copy]:
         for chunk in _chunks(picture_ids)
         for row in database.rows(f"{_COPY} WHERE content.picture_id IN ({','.join('?' * len(chunk))})", chunk)
     ]
+
+
+def copies_named(database: Database, folder: bytes, stems: Iterable[bytes]) -> list[Copy]:
+    """The files of a folder that show a picture and have one of these names, whatever their suffix."""
+    found = {
+        copy.path: copy
+        for stem in stems
+        for copy in map(
+            _copy,
+            database.rows(
+                f"{_COPY} WHERE folder.path = ? AND file.name > ? AND file.name < ? AND content.picture_id IS NOT NULL",
+                (folder, stem + b".", stem + b"/"),  # which comes after the dot
+            ),
+        )
+        if os.path.splitext(os.path.basename(copy.path))[0] == stem
+    }
+    return sorted(found.values(), key=lambda copy: copy.path)
+
+
+def folders_of_format(database: Database, name: str) -> dict[int, bytes]:
+    """The folders that hold files of a format, by id."""
+    return dict(
+        database.rows(
+            "SELECT folder.id, folder.path FROM folder WHERE id IN "
+            "(SELECT file.folder_id FROM content JOIN file ON file.content_id = content.id WHERE content.format = ?)",
+            (name,),
+        )
+    )
 
 
 def pictures_of_files(database: Database, paths: Iterable[bytes]) -> list[int]:

@@ -1,10 +1,10 @@
-"""Looks at clusters: which of their files are there, which one to keep, what goes, and how far the others are from it.
+"""What is asked of clusters, which of their files are there, and how far these are from the kept one.
 
-In: candidates, which `library` finds from numbers alone. Out: groups of files about which all is decided, and the rows
-of `clusters` made of them; those of `plan` are made in `plan_groups`.
+In: candidates, which `library` finds from numbers alone. Out: the files of each cluster, of which `groups` makes groups
+about which all is decided; and, at the end, the values that are measured for those that somebody reads.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import NamedTuple
@@ -12,10 +12,9 @@ from typing import NamedTuple
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.model import Verdict
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
-from dupwatchd.serve.keep import KeepOrder
-from dupwatchd.serve.plan_policy import Pin, Policy
+from dupwatchd.serve.plan_policy import Policy
 from dupwatchd.serve.results import Cluster, ClusterFile, FoundFile
-from dupwatchd.serve.spare import Decided, Looks, OtherName, decide
+from dupwatchd.serve.spare import OtherName
 
 Pair = tuple[int, int]  # pictures
 
@@ -91,52 +90,6 @@ class LookedAt:
         return -self.cluster["reclaimable_bytes"], self.cluster["id"], self.cluster["files"][0]["path"]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The files of one cluster that are there, and what was decided of them."""
-
-    copies: list[Copy]  # the one to keep first; the next ones as well
-    reasons: list[str]
-    other_names: list[OtherName | None]
-    decided: Decided
-    looks: Looks
-    order: KeepOrder
-
-    @property
-    def id(self) -> str:
-        """The first bytes of the smallest digest of a content."""
-        return min(copy.content_digest for copy in self.copies).hex()[:16]
-
-    def freed_bytes(self, *, with_asked: bool = False) -> int:
-        """What is won, each file counted once; ``with_asked``: as if nobody had to look at it first."""
-        if self.decided.asked and not with_asked:
-            return 0
-        decided = zip(self.copies, self.decided.files, self.other_names, strict=True)
-        return sum(copy.size_bytes for copy, one, other in decided if one.held_by is not None and other is None)
-
-
-def groups_of(candidates: Sequence[ClusterCandidate], question: Question, live_checks: LiveChecks) -> list[list[Group]]:
-    """For each candidate the groups that it is.
-
-    A file that is not there is left out, and joins nothing: there may be several groups, or none. The files joined
-    do not depend on the order in which they were indexed, and neither does anything else here.
-    """
-    return [
-        [
-            _group(files, candidate, question, live_checks)
-            for joined in _parts(candidate, question, live_checks)
-            for files in question.ignored.parts(joined)
-            if _counts(files, question)
-        ]
-        for candidate in candidates
-    ]
-
-
-def as_clusters(groups: Sequence[Group], question: Question) -> list[LookedAt]:
-    """Groups as rows of the answer, not measured yet."""
-    return [LookedAt(_cluster(group, question), [copy.picture_id for copy in group.copies]) for group in groups]
-
-
 def measured(found: Sequence[LookedAt], question: Question, live_checks: LiveChecks) -> list[Cluster]:
     """The clusters as in the JSON of `scan`, paths as bytes, each measured once: many are looked at to show a few."""
     new = [one for one in found if one.pictures]
@@ -155,62 +108,12 @@ def _set_values(row: ClusterFile, value: Measured, question: Question) -> None:
         row["custom"] = value.custom if isfinite(value.custom) else None
 
 
-def _group(files: list[Copy], candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> Group:
-    policy = question.policy
-    looks = Looks(
-        candidate.looks,
-        mirrored=question.mirrored,
-        without_proof=candidate.without_proof,
-        ignored=question.ignored,
-    )
-    nearer = list(looks.nearer())
-    pins = _pins(files, policy)
-    while True:
-        order = KeepOrder(files, nearer, policy.rules, pins)
-        copies = [kept.copy for kept in order.kept]
-        other_names = live_checks.other_names(copies)
-        with_all_names = _of_all_names(copies, other_names, pins)
-        if len(with_all_names) == len(pins):
-            break
-        pins = with_all_names  # which puts other files first
-    decided = decide(copies, other_names, looks, policy, [pins.get(copy.path) for copy in copies])
-    return Group(copies, [kept.reason for kept in order.kept], other_names, decided, looks, order)
-
-
-def _pins(files: list[Copy], policy: Policy) -> dict[bytes, Pin]:
-    """Why files stay whatever else there is, by path."""
-    if not policy.pins:
-        return {}
-    return {copy.path: pin for copy in files if (pin := policy.pin(copy.path)) is not None}
-
-
-def _of_all_names(
-    copies: Sequence[Copy], other_names: Sequence[OtherName | None], pins: Mapping[bytes, Pin]
-) -> dict[bytes, Pin]:
-    """The pins, also for the other names of the files that have one: all names of one file stay together."""
-    if not pins:
-        return {}
-    first = list(range(len(copies)))  # of the names of each file
-    for place, other in enumerate(other_names):
-        if other is not None:
-            first[place] = first[other.place]
-    of_file: dict[int, Pin] = {}
-    for place, copy in enumerate(copies):
-        if copy.path in pins:
-            of_file.setdefault(first[place], pins[copy.path])
-    return {
-        copy.path: pins.get(copy.path, of_file[first[place]])
-        for place, copy in enumerate(copies)
-        if first[place] in of_file
-    }
-
-
 def parts_as_indexed(copies: list[Copy], question: Question) -> list[list[Copy]]:
     """The groups as which the files of a candidate are to be shown, if all of them are there."""
-    return [files for files in question.ignored.parts(copies) if _counts(files, question)]
+    return [files for files in question.ignored.parts(copies) if is_asked_for(files, question)]
 
 
-def _counts(files: list[Copy], question: Question) -> bool:
+def is_asked_for(files: list[Copy], question: Question) -> bool:
     """Are these files a cluster that is asked for?"""
     if len(files) < 2:
         return False
@@ -229,18 +132,23 @@ def _measured(pairs: list[Pair], question: Question, live_checks: LiveChecks) ->
     return [next(values) if a != b else ITSELF for a, b in pairs]
 
 
-def _parts(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
-    """The files that are there, in one part for each set of pictures that is still joined."""
+def parts_of(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
+    """The files that are there, in one part for each set of pictures that is still joined, and is not to be apart.
+
+    A file that is not there is left out, and joins nothing: there may be several parts, or none. The files joined do
+    not depend on the order in which they were indexed.
+    """
     present = [copy for copy in candidate.copies if live_checks.is_there(copy)]
     alive = {copy.picture_id for copy in present}
     if len(alive) == len(candidate.pictures):
-        return [present]
+        return question.ignored.parts(present)
     if question.joining is None:
         joined = _rejoined(alive, candidate.matches(), question, live_checks)
     else:
         # Two pictures belong together only if somebody has looked at them, so nothing is found by measuring.
         joined = iter(_connected(alive, ((look.a, look.b) for look in candidate.looks if question.joins(look))))
-    return [[copy for copy in present if copy.picture_id in part] for part in joined]
+    parts = [[copy for copy in present if copy.picture_id in part] for part in joined]
+    return [files for part in parts for files in question.ignored.parts(part)]
 
 
 def _rejoined(alive: set[int], matches: list[Pair], question: Question, live_checks: LiveChecks) -> Iterator[set[int]]:
@@ -280,32 +188,6 @@ def _connected(pictures: set[int], matches: Iterable[Pair]) -> list[set[int]]:
             large |= small
             part_of.update(dict.fromkeys(small, large))
     return list({id(part): part for part in part_of.values()}.values())
-
-
-def _cluster(group: Group, question: Question) -> Cluster:
-    kept = group.copies[0]
-    rows: list[ClusterFile] = []
-    for place, (copy, other) in enumerate(zip(group.copies, group.other_names, strict=True)):
-        told = group.looks.told(kept, copy)
-        row: ClusterFile = {
-            **found_file(copy, ITSELF, told.verdict),
-            "confirmed": told.confirmed,
-            "same_file_as": None if other is None else group.copies[other.place].path,
-            "damaged": copy.damaged,
-            "may_go": group.decided.files[place].goes,
-            "keep": copy is kept,
-            "reason": group.reasons[place] if other is None else named_reason(other),
-        }
-        if question.measure == "custom":
-            row["custom"] = ITSELF.custom
-        rows.append(row)
-    return {"id": group.id, "reclaimable_bytes": group.freed_bytes(), "files": rows}
-
-
-def named_reason(other: OtherName) -> str:
-    """Why a file that has another name above is there."""
-    what = "the kept file" if other.place == 0 else "a file above"
-    return f"{other.how.value} {what}"
 
 
 def found_file(copy: Copy, measured: Measured, verdict: Verdict | None) -> FoundFile:

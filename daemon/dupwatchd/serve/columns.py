@@ -7,7 +7,7 @@ copies, one content with all its files. These are flat pictures and those of whi
 units mean something within one `Columns` only; all else is named by its id in the database.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from dupwatchd.db import answers
 from dupwatchd.db.connection import Database, Row
 from dupwatchd.model import Verdict
 from dupwatchd.serve.keep import ranks
+from dupwatchd.serve.plan_families import RAW
 
 _LAST = np.iinfo(np.int64).max  # the rank of a file that is none
 _MEASURES = ("mse", "structure", "custom")  # in the order of a row of `answers.matches_in_parts`
@@ -77,6 +78,7 @@ class Columns:
     file_rank: Whole  # (F,) as one to keep, see `keep.ranks`
     not_looked_at: int  # contents that may show what another one shows, but there is no proof of their picture yet
     matches: dict[str, Matches]  # by measure
+    raw_folders: Mapping[bytes, int]  # the ids of folders that hold RAW photos, by path
 
     @property
     def memory_bytes(self) -> int:
@@ -102,7 +104,8 @@ def load_columns(database: Database, roots: Sequence[bytes] | None = None) -> Co
         )
         folders = None if roots is None else np.array(answers.folders_under(database, roots), np.int64)
         files = _read_files(database, pictures, folders)
-    return _arranged(files, apart, known, matched)
+        raw_folders = {path: number for number, path in answers.folders_of_format(database, RAW).items()}
+    return _arranged(files, apart, known, matched, raw_folders)
 
 
 def units_at(columns: Columns, contents: Sequence[tuple[int, int]]) -> list[int]:
@@ -189,7 +192,9 @@ def _distinct(ids: Whole) -> Whole:
     return np.compress(np.diff(ascending, prepend=-1), ascending)
 
 
-def _arranged(files: _Files, apart: _Apart, known: _Known, matched: _Matched) -> Columns:
+def _arranged(
+    files: _Files, apart: _Apart, known: _Known, matched: _Matched, raw_folders: Mapping[bytes, int]
+) -> Columns:
     by_content = np.isin(files.picture, np.concatenate([apart.flat, apart.without_proof]))
     content = np.where(by_content, files.content, -1)
     order = np.lexsort((files.size, files.coded, content, files.picture))  # of equal coded pixels the smallest first
@@ -218,6 +223,7 @@ def _arranged(files: _Files, apart: _Apart, known: _Known, matched: _Matched) ->
         file_rank=files.rank[order],
         not_looked_at=int(without_proof.sum() - len(_distinct(files.picture[first][without_proof]))),
         matches={},
+        raw_folders=raw_folders,
     )
     _add_matches(columns, apart, matched)
     return columns

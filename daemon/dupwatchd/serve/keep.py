@@ -1,8 +1,8 @@
 """The files of a cluster go in, the order in which they would be kept comes out, each with its reason in words.
 
 The first difference decides. Two differences always come first: a damaged file stands behind a sound one, and a file
-with fewer frames or pages behind one with more. After them come the files that somebody chose, then the rules that were
-asked for (see `plan_rules`), then the default order, which ends with the path, so that no two files are equal.
+with fewer frames or pages behind one with more. After them come the files that stay in any case, then the rules that
+were asked for (see `plan_rules`), then the default order, which ends with the path, so that no two files are equal.
 
 A direction, found by looking at two pictures, says which of them is shown to be nearer the original. Directions decide
 among files that are alike in all that somebody asked for, and in having colour. As directions of several pairs may
@@ -11,8 +11,9 @@ to be nearer, and that to another, until none is or a circle closes.
 """
 
 import math
+import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,7 +44,7 @@ _Reasons = tuple[tuple[str, str], ...]  # of each part of a key: why a file is k
 _ALWAYS_FIRST: _Reasons = (
     ("not damaged", "damaged"),
     ("most frames or pages", "fewer frames or pages"),
-    ("to be kept in any case", "not among those to be kept in any case"),
+    ("stays in any case", "behind one that stays in any case"),
 )
 _DEFAULT: _Reasons = (
     ("in colour", "without colour"),
@@ -162,22 +163,6 @@ NEAREST, FURTHER = "nearest to the original", "further from the original"
 BEHIND_ANOTHER = "kept after a file that is further from the original"
 
 
-def keep_order(
-    copies: Sequence[Copy],
-    nearer: Iterable[tuple[int, int]] = (),
-    rules: Sequence[KeepRule] = (),
-    chosen: Collection[bytes] = (),
-) -> list[Kept]:
-    """All files, the one to keep first, each with its reason.
-
-    ``nearer``: pairs of pictures of which the first is shown to be nearer the original than the second. ``rules`` come
-    before the default order. ``chosen``: paths of files that come before others whatever the rules say.
-
-    Any set of pairs gives an order, and the order of the files does not matter; no path may occur twice.
-    """
-    return KeepOrder(copies, nearer, rules, chosen).kept if copies else []
-
-
 def _most_pixels(copies: Sequence[Copy], above: defaultdict[int, set[int]]) -> int:
     """Of a file that is not shown to be enlarged: further from the original than a smaller one."""
     pixels: dict[int, int] = {}  # by picture
@@ -191,6 +176,9 @@ def _most_pixels(copies: Sequence[Copy], above: defaultdict[int, set[int]]) -> i
     return max(own or pixels.values())
 
 
+NONE_AHEAD: Mapping[bytes, int] = {}
+
+
 class KeepOrder:
     """Files in the order in which they would be kept, and what decides between any two of them."""
 
@@ -199,15 +187,22 @@ class KeepOrder:
         copies: Sequence[Copy],
         nearer: Iterable[tuple[int, int]] = (),
         rules: Sequence[KeepRule] = (),
-        chosen: Collection[bytes] = (),
+        ahead: Mapping[bytes, int] = NONE_AHEAD,
     ) -> None:
-        """Arguments as of `keep_order`; at least one file."""
+        """Of at least one file; no path may occur twice.
+
+        ``nearer``: pairs of pictures of which the first is shown to be nearer the original than the second. ``rules``
+        come before the default order. ``ahead``: paths of files that come before others whatever the rules say, those
+        with the smallest number first.
+
+        Any set of pairs gives an order, and the order of the files does not matter.
+        """
         self._above: defaultdict[int, set[int]] = defaultdict(set)  # pictures that are nearer, by picture
         for winner, loser in nearer:
             self._above[loser].add(winner)
         self._copies, self._rules = copies, rules
         self._picture = [copy.picture_id for copy in copies]
-        self._keys = self._made_keys(chosen)
+        self._keys = self._made_keys(ahead)
         self._reasons = (*_ALWAYS_FIRST, *((rule.won, rule.lost) for rule in rules), *_DEFAULT)
         self._above_directions = len(_ALWAYS_FIRST) + len(rules) + _DEFAULT_ABOVE_DIRECTIONS
         order = sorted(range(len(copies)), key=self._keys.__getitem__)
@@ -220,14 +215,14 @@ class KeepOrder:
         reasons = [self._why_kept(kept, rest), *(self._lacks(kept, place) for place in rest)]
         self.kept = [Kept(copies[place], reason) for place, reason in zip([kept, *rest], reasons, strict=True)]
 
-    def _made_keys(self, chosen: Collection[bytes]) -> list[_Key]:
+    def _made_keys(self, ahead: Mapping[bytes, int]) -> list[_Key]:
         most = _most_pixels(self._copies, self._above)
         originals = self._originals() if self._rules else frozenset()
         return [
             (
                 copy.damaged,
                 -copy.frames,
-                copy.path not in chosen,
+                ahead.get(copy.path, sys.maxsize),
                 *(rule.key(copy, copy.path in originals) for rule in self._rules),
                 *_default_key(copy, most),
             )

@@ -3,6 +3,7 @@
 In: a database, once; then questions. Out: pages. What was found for the last few questions is kept.
 """
 
+import os
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,17 +20,16 @@ from dupwatchd.db.connection import Database
 from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import (
     ClusterCandidate,
-    Group,
     LiveChecks,
     LookedAt,
     Pair,
     Question,
-    as_clusters,
-    groups_of,
     measured,
     parts_as_indexed,
 )
 from dupwatchd.serve.columns import Columns, Units, Whole, load_columns, units_at
+from dupwatchd.serve.groups import Group, as_clusters, groups_of
+from dupwatchd.serve.plan_families import NO_FAMILIES, Families, partners, shot_of, spellings
 from dupwatchd.serve.plan_groups import Planned, as_planned
 from dupwatchd.serve.ranking import Candidates, FurtherJoined, Item, RankedClusters, candidates, further_joined
 from dupwatchd.serve.results import Cluster, NotLookedAt, PlannedGroup
@@ -169,7 +169,46 @@ class Library:
     def _groups(
         self, database: Database, question: Question, live_checks: LiveChecks, found: Candidates, some: Whole
     ) -> list[list[Group]]:
-        return groups_of(self._with_files(database, question, found, some), question, live_checks)
+        candidates = self._with_files(database, question, found, some)
+        families = NO_FAMILIES
+        if self._columns.raw_folders and not question.policy.pairs:
+            further, families = self._families(database, question, found, some, candidates)
+            candidates += further
+        return groups_of(candidates, question, live_checks, families)[: len(some)]
+
+    def _families(
+        self,
+        database: Database,
+        question: Question,
+        found: Candidates,
+        some: Whole,
+        candidates: Sequence[ClusterCandidate],
+    ) -> tuple[list[ClusterCandidate], Families]:
+        """What shares a shot with some of the candidates, directly or through others, and the shots of them all."""
+        seen = set(some.tolist())
+        further: list[ClusterCandidate] = []
+        beside: dict[bytes, list[Copy]] = {}
+        new = list(candidates)
+        while new:
+            files = self._shots_of(database, [copy for candidate in new for copy in candidate.copies])
+            beside.update(partner for shot in files for partner in partners(shot))
+            ids = [(copy.picture_id, copy.content_id) for shot in files for copy in shot]
+            clusters = {int(found.joined[unit]) for unit in units_at(self._columns, ids) if unit >= 0} - seen
+            seen |= clusters
+            new = self._with_files(database, question, found, np.array(sorted(clusters), np.int64)) if clusters else []
+            further += new
+        return further, Families(beside)
+
+    def _shots_of(self, database: Database, copies: Sequence[Copy]) -> list[list[Copy]]:
+        """The files of each shot that one of these files may belong to, of folders that hold RAW photos."""
+        shots: dict[tuple[bytes, bytes], set[bytes]] = {}
+        for copy in copies:
+            folder, stem = shot_of(copy.path)
+            if folder in self._columns.raw_folders:
+                name = os.path.splitext(os.path.basename(copy.path))[0]
+                shots.setdefault((folder, stem), set()).update(spellings(name))
+        with self._reading:
+            return [answers.copies_named(database, folder, names) for (folder, _), names in shots.items()]
 
     def further_groups(self, database: Database, question: Question) -> dict[Verdict, int]:
         """How many groups there would be beyond those of the answer, by the verdict that would be asked for as well.

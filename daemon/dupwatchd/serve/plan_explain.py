@@ -5,7 +5,7 @@ In: the group of the file, about which all is decided. Out: lines for a person.
 
 import os
 
-from dupwatchd.serve.clusters import Group
+from dupwatchd.serve.groups import Group
 from dupwatchd.serve.plan_policy import Policy
 
 

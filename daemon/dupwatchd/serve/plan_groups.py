@@ -6,7 +6,7 @@ In: groups of files about which all is decided. Out: those in which something go
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dupwatchd.serve.clusters import Group, named_reason
+from dupwatchd.serve.groups import Group, named_reason
 from dupwatchd.serve.plan_doubts import lacking
 from dupwatchd.serve.results import PlannedFile, PlannedGroup
 

@@ -20,12 +20,17 @@ MAY_BE_ASKED_FOR = (Verdict.CROPPED, Verdict.RETOUCHED, Verdict.RECOLOURED)  # w
 
 
 class Pin(Enum):
-    """Why a file stays whatever else there is; the value is the word that answers use."""
+    """Why a file stays whatever else there is, the strongest reason first; the value is the word that answers use."""
 
-    PROTECTED = "protected"  # it lies in a folder that never loses a file
     REFERENCE = "reference"  # it lies in a folder that others are held against
     CHOSEN = "chosen"  # somebody has named it
+    PROTECTED = "protected"  # it lies in a folder that never loses a file
     FAMILY = "family"  # it belongs to the same shot as a file that stays
+
+    @property
+    def rank(self) -> int:
+        """The smaller of two is the stronger reason."""
+        return list(Pin).index(self)
 
 
 class Doubt(Enum):
@@ -58,10 +63,10 @@ class Policy:
 
     def pin(self, path: bytes) -> Pin | None:
         """Why this file stays, if it does so for what its path says."""
-        if path in self.keep_files:
-            return Pin.CHOSEN
         if any(at_or_below(path, folder) for folder in self.reference):
             return Pin.REFERENCE
+        if path in self.keep_files:
+            return Pin.CHOSEN
         return Pin.PROTECTED if any(at_or_below(path, folder) for folder in self.protect) else None
 
     @property

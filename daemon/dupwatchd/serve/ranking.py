@@ -123,7 +123,7 @@ def _bound(columns: Columns, joined: Units, policy: Policy) -> Whole:
     units = len(joined)
     in_default_order = not policy.rules and not policy.pins
     kept = (
-        _kept_bytes(columns, joined)
+        _kept_bytes(columns, joined, policy)
         if in_default_order
         else _least(columns.file_bytes, joined[columns.file_unit], units)
     )
@@ -135,7 +135,7 @@ def _bound(columns: Columns, joined: Units, policy: Policy) -> Whole:
     return result
 
 
-def _kept_bytes(columns: Columns, joined: Units) -> Whole:
+def _kept_bytes(columns: Columns, joined: Units, policy: Policy) -> Whole:
     """The size of the smallest file that may be the one to keep, (U,) by the unit that names a cluster."""
     cluster = joined[columns.file_unit]  # (F,)
     most_pixels = np.zeros(len(joined), np.int64)
@@ -145,6 +145,8 @@ def _kept_bytes(columns: Columns, joined: Units) -> Whole:
     lowest = _least(rank, cluster, len(joined))[cluster]
     may_be_kept = (rank == lowest) | (smaller & (columns.file_rank <= lowest))
     may_be_kept |= columns.shown_nearer[columns.file_unit]
+    if columns.raw_folders and not policy.pairs:  # a file may stay, and come first, because one of its shot stays
+        may_be_kept |= np.isin(columns.file_folder, list(columns.raw_folders.values()))
     return _least(columns.file_bytes[may_be_kept], cluster[may_be_kept], len(joined))
 
 

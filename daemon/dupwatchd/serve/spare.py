@@ -18,6 +18,7 @@ from dupwatchd.db.answers import Copy, Look
 from dupwatchd.model import Verdict
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.plan_doubts import doubts, of_one_burst
+from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Pin, Policy
 
 
@@ -135,11 +136,13 @@ def decide(
     looks: Looks,
     policy: Policy,
     pins: Sequence[Pin | None],
+    paired: Sequence[bool],
 ) -> Decided:
     """What becomes of each file, the one to keep first; that one never goes.
 
     A file goes if one that stays holds all that it shows: one that is pinned, or comes before it in that order.
-    ``pins``: why files stay in any case; all names of one file have one pin.
+    ``pins``: why files stay in any case; all names of one file have one pin. ``paired``: whether it is a RAW photo with
+    a picture beside it, or such a picture: then it goes for one of its own kind only.
     """
     staying = _Staying(looks, policy)
     for place, (copy, pin) in enumerate(zip(ordered, pins, strict=True)):
@@ -148,7 +151,7 @@ def decide(
     files: list[Decision] = []
     for place, (copy, other, pin) in enumerate(zip(ordered, other_names, pins, strict=True)):
         if other is None:
-            held_by = staying.holder_of(copy) if place and pin is None else None
+            held_by = staying.holder_of(copy, paired=paired[place]) if place and pin is None else None
             if held_by is None and pin is None:
                 staying.add(place, copy, pin)
             told = Told(None, None) if held_by is None else looks.told(ordered[held_by], copy)
@@ -189,17 +192,20 @@ class _Staying:
             self._by_content[copy.content_digest] = place
             self._by_picture[copy.picture_id].append((place, copy))
 
-    def holder_of(self, copy: Copy) -> int | None:
+    def holder_of(self, copy: Copy, *, paired: bool) -> int | None:
         """The first of these files that holds all that this one shows, for certain; one of equal bytes first."""
         equal = self._by_content.get(copy.content_digest)
         if equal is not None:
             return equal
         pictures = (copy.picture_id, *self._near[copy.picture_id])
-        found = (self._first_holder(self._by_picture.get(picture, ()), copy) for picture in pictures)
+        found = (self._first_holder(self._by_picture.get(picture, ()), copy, paired=paired) for picture in pictures)
         return min((place for place in found if place is not None), default=None)
 
-    def _first_holder(self, files: Iterable[tuple[int, Copy]], copy: Copy) -> int | None:
-        return min((place for place, other in files if self._holds(other, copy)), default=None)
+    def _first_holder(self, files: Iterable[tuple[int, Copy]], copy: Copy, *, paired: bool) -> int | None:
+        of_its_kind = (
+            (place, other) for place, other in files if not paired or (other.format == RAW) == (copy.format == RAW)
+        )
+        return min((place for place, other in of_its_kind if self._holds(other, copy)), default=None)
 
     def _holds(self, other: Copy, copy: Copy) -> bool:
         if max(other.frames, copy.frames) > 1:

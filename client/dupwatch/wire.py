@@ -100,6 +100,7 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "threshold": _THRESHOLD,
         "mirrored": _FLAG,
         "also": _ALSO,
+        "details": _FLAG,
         "under": _FOLDER,
         "limit": _LIMIT,
         "offset": _OFFSET,

@@ -72,16 +72,19 @@ def decided(made: Made, question: Question) -> list[PlainGroup]:
     while True:
         found = [_decide(made, part, question, of_family) for part in parts]
         going = {file.path for group in found for file in group.going}
+        pinned = {file.path for group in found for file, pin in zip(group.files, group.pins, strict=True) if pin}
+        grouped = {file.path for group in found for file in group.files}
         split = {
-            file.path
+            file.path: any(other.path in pinned or other.path not in grouped for other in staying)
             for group in found
             for file, holder in zip(group.files, group.holders, strict=True)
             if holder and file.path in going and _shot(file) != _shot(holder)
-            if any(other.path not in going for other in _partners(made, file, question))
+            if (staying := [other for other in _partners(made, file, question) if other.path not in going])
         }
         if not split:
             return [group for group in found if _wanted(group.files, question)]
-        of_family |= split
+        certain = {path for path, is_certain in split.items() if is_certain}
+        of_family |= certain or {min(split)}
 
 
 def _partners(made: Made, file: File, question: Question) -> list[File]:
@@ -91,7 +94,8 @@ def _partners(made: Made, file: File, question: Question) -> list[File]:
     return [
         other
         for other in made.files
-        if other.there and _shot(other) == _shot(file) and _is_raw(made, other) != _is_raw(made, file)
+        if other.there and b"." in other.name and b"." in file.name
+        if _shot(other) == _shot(file) and _is_raw(made, other) != _is_raw(made, file)
     ]
 
 

@@ -105,27 +105,69 @@ def _looks_of(candidate: ClusterCandidate, question: Question) -> Looks:
 
 
 def _settle(drafts: Sequence[_Draft], policy: Policy, live_checks: LiveChecks, families: Families) -> None:
-    """Decide again until no file goes without its family; each turn pins some more, so it ends."""
-    while True:
-        going = {copy.path for draft in drafts for copy in draft.group.going}
-        split = [(draft, _without_family(draft.group, going, live_checks, families)) for draft in drafts]
-        if not any(pins for _, pins in split):
-            return
-        for draft, pins in split:
-            if pins:
-                draft.of_family |= pins
-                draft.group = _group(draft.files, draft.looks, policy, live_checks, families, draft.of_family)
+    """Decide again until no file goes without its family; each turn pins some more, so it ends.
+
+    First those are pinned of whose shot a file stays for certain. If there are none, the other file may as well have
+    been the one to go: then one is pinned, the first by its path, of all groups that are joined by shots.
+    """
+    joined = _joined_by_shots(drafts, families)
+    while split := _split_shots(drafts, live_checks, families):
+        certain = {joined[number] for number, _, is_certain in split if is_certain}
+        seen: set[int] = set()
+        changed: set[int] = set()
+        for number, path, is_certain in sorted(split, key=lambda one: one[1]):
+            if is_certain or not (joined[number] in certain or joined[number] in seen):
+                drafts[number].of_family[path] = Pin.FAMILY
+                changed.add(number)
+                seen.add(joined[number])
+        for number in changed:
+            draft = drafts[number]
+            draft.group = _group(draft.files, draft.looks, policy, live_checks, families, draft.of_family)
 
 
-def _without_family(group: Group, going: set[bytes], live_checks: LiveChecks, families: Families) -> dict[bytes, Pin]:
-    """The files that would go although one of their shot stays, but for those that go for one of the shot itself."""
-    found = {}
-    for copy, one in zip(group.copies, group.decided.files, strict=True):
-        if one.goes and one.held_by is not None:
-            holder = group.copies[one.held_by].path
-            stay = (other for other in families.beside(copy.path) if other.path not in going)
-            if not families.is_one_shot(copy.path, holder) and any(live_checks.is_there(other) for other in stay):
-                found[copy.path] = Pin.FAMILY
+def _joined_by_shots(drafts: Sequence[_Draft], families: Families) -> list[int]:
+    """For each group a number that is equal for those that share shots, directly or through others."""
+    home = {copy.path: number for number, draft in enumerate(drafts) for copy in draft.files}
+    joined = list(range(len(drafts)))
+
+    def first(number: int) -> int:
+        while joined[number] != number:
+            number = joined[number]
+        return number
+
+    for path, number in home.items():
+        for other in families.beside(path):
+            if other.path in home:
+                low, high = sorted((first(number), first(home[other.path])))
+                joined[high] = low
+    return [first(number) for number in range(len(drafts))]
+
+
+def _split_shots(
+    drafts: Sequence[_Draft], live_checks: LiveChecks, families: Families
+) -> list[tuple[int, bytes, bool]]:
+    """The files that go although one of their shot stays, with the number of their group, and whether that is certain.
+
+    But for those that go for one of the shot itself.
+    """
+    going = {copy.path for draft in drafts for copy in draft.group.going}
+    open_still = {
+        copy.path
+        for draft in drafts
+        for copy, one in zip(draft.group.copies, draft.group.decided.files, strict=True)
+        if one.pin is None
+    }
+    found = []
+    for number, draft in enumerate(drafts):
+        for copy, one in zip(draft.group.copies, draft.group.decided.files, strict=True):
+            if not one.goes or one.held_by is None:
+                continue
+            if families.is_one_shot(copy.path, draft.group.copies[one.held_by].path):
+                continue
+            beside = families.beside(copy.path)
+            staying = [other for other in beside if other.path not in going and live_checks.is_there(other)]
+            if staying:
+                found.append((number, copy.path, any(other.path not in open_still for other in staying)))
     return found
 
 
@@ -207,7 +249,7 @@ def _cluster(group: Group, question: Question) -> Cluster:
     for place, (copy, other) in enumerate(zip(group.copies, group.other_names, strict=True)):
         told = group.looks.told(kept, copy)
         row: ClusterFile = {
-            **found_file(copy, ITSELF, told.verdict),
+            **found_file(copy, ITSELF, told.verdict),  # type: ignore[typeddict-item]  # it holds no details
             "confirmed": told.confirmed,
             "same_file_as": None if other is None else group.copies[other.place].path,
             "damaged": copy.damaged,
@@ -217,8 +259,16 @@ def _cluster(group: Group, question: Question) -> Cluster:
         }
         if question.measure == "custom":
             row["custom"] = ITSELF.custom
+        if question.details:
+            _add_details(row, copy)
         rows.append(row)
     return {"id": group.id, "reclaimable_bytes": group.freed_bytes(), "files": rows}
+
+
+def _add_details(row: ClusterFile, copy: Copy) -> None:
+    row["digest"], row["mtime_ns"], row["format"] = copy.content_digest, copy.mtime_ns, copy.format
+    row["camera"], row["captured"], row["has_place"] = copy.camera, copy.captured, bool(copy.has_place)
+    row["rating"], row["frames"], row["quality"] = copy.rating, copy.frames, copy.quality
 
 
 def named_reason(other: OtherName) -> str:

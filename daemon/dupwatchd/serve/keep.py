@@ -11,14 +11,15 @@ to be nearer, and that to another, until none is or a circle closes.
 """
 
 import math
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.db.answers import Copy
-from dupwatchd.serve.plan_rules import KeepRule
+from dupwatchd.serve.plan_rules import KeepRule, time_in_words
 
 PIXEL_STEP = 0.03  # pictures whose numbers of pixels differ by less count as equally large
 SMALL = 0.6  # of the most pixels in the cluster: what is smaller was made smaller, whatever its metadata say
@@ -111,6 +112,27 @@ def _default_key(copy: Copy, most_pixels: int) -> _Key:
         len(copy.path),
         copy.path,
     )
+
+
+def _default_value(part: int, copy: Copy) -> str:
+    """What a file has of a part of the default order, in words."""
+    values = (
+        "in colour" if copy.has_colour else "without colour",
+        f"{copy.camera or 'no camera'}, {copy.captured or 'no capture time'}",
+        "edited" if copy.edited else "not edited",
+        "with the blocks of a JPEG" if copy.jpeg_grid else "without them",
+        copy.format,
+        f"{copy.width} × {copy.height}",
+        f"{copy.format}, {'without' if copy.lossless else 'with'} loss",
+        copy.format,
+        f"{copy.width} × {copy.height}",
+        copy.captured or "no capture time",
+        time_in_words(copy.mtime_ns),
+        f"{copy.size_bytes:,} bytes",
+        f"{len(copy.path)} bytes of path",
+        os.fsdecode(copy.path),
+    )
+    return values[part]
 
 
 def ranks(
@@ -217,18 +239,18 @@ class KeepOrder:
 
     def _made_keys(self, ahead: Mapping[bytes, int]) -> list[_Key]:
         most = _most_pixels(self._copies, self._above)
-        originals = self._originals() if self._rules else frozenset()
         return [
             (
                 copy.damaged,
                 -copy.frames,
                 ahead.get(copy.path, sys.maxsize),
-                *(rule.key(copy, copy.path in originals) for rule in self._rules),
+                *(rule.key(copy, copy.path in self._originals) for rule in self._rules),
                 *_default_key(copy, most),
             )
             for copy in self._copies
         ]
 
+    @cached_property
     def _originals(self) -> frozenset[bytes]:
         """The paths of files that no other one is shown to be nearer the original than, and that were no JPEG before.
 
@@ -266,6 +288,33 @@ class KeepOrder:
 
     def _is_nearer(self, one: int, other: int) -> bool:
         return self._picture[one] in self._above[self._picture[other]]
+
+    def told_apart(self, one: Copy, other: Copy) -> str:
+        """What decides which of two of the files comes first, with what both have of it, in words."""
+        first, second = (
+            next(n for n, copy in enumerate(self._copies) if copy.path == path) for path in (one.path, other.path)
+        )
+        rule = self._first_difference(first, second)
+        if rule >= self._above_directions and self._is_nearer(first, second):
+            return NEAREST
+        if rule >= self._above_directions and self._is_nearer(second, first):
+            return FURTHER
+        if self._keys[first] < self._keys[second] and self.kept[0].copy is self._copies[second]:
+            return BEHIND_ANOTHER
+        if self._keys[second] < self._keys[first] and self.kept[0].copy is self._copies[first]:
+            return "it takes the place of a file that is further from the original"
+        won, lost = self._reasons[rule]
+        words = won if self._keys[first] < self._keys[second] else lost
+        return f"{words} ({self._value(rule, one)}; the other: {self._value(rule, other)})"
+
+    def _value(self, rule: int, copy: Copy) -> str:
+        """What a file has of the part of its key that is told in words of the rule."""
+        by_rule = rule - len(_ALWAYS_FIRST)
+        if 0 <= by_rule < len(self._rules):
+            return self._rules[by_rule].value(copy, copy.path in self._originals)
+        if by_rule < 0:
+            return (copy.damage or "sound", f"{copy.frames} frames", "by choice or folder")[rule]
+        return _default_value(by_rule - len(self._rules), copy)
 
     def _why_kept(self, kept: int, rest: list[int]) -> str:
         """The rule that tells the kept file from the next one."""

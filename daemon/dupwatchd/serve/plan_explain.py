@@ -4,18 +4,95 @@ In: the group of the file, about which all is decided. Out: lines for a person.
 """
 
 import os
+from collections.abc import Iterator
 
+from dupwatchd.model import Verdict
 from dupwatchd.serve.groups import Group
-from dupwatchd.serve.plan_policy import Policy
+from dupwatchd.serve.plan_doubts import lacking
+from dupwatchd.serve.plan_policy import Pin, Policy
+from dupwatchd.serve.spare import SameFile
+
+_COMPARED_MOST = 50  # other files of a group, beyond which only those that matter are named
+
+_PINNED = {
+    Pin.REFERENCE: "it lies in a reference folder, or is another name of a file there",
+    Pin.CHOSEN: "it was chosen, or is another name of a file that was",
+    Pin.PROTECTED: "it lies in a protected folder, or is another name of a file there",
+    Pin.FAMILY: "another file of the same shot stays, and both go together or not at all",
+}
+
+_IS = {
+    SameFile.LINK: "is a hard link of",
+    SameFile.ALIAS: "is another path to",
+    SameFile.MAYBE: "may be the same file as",
+}
 
 
 def explained(group: Group | None, path: bytes, policy: Policy) -> list[str]:
     """The steps that decide about the file ``path``, which is in the group; None: it has no copies."""
-    name = os.fsdecode(path)
     if group is None:
-        return [f"{name}: no copy of it is known, so it stays"]
+        return [f"{os.fsdecode(path)} stays: no copy of it is there"]
     place = next(place for place, copy in enumerate(group.copies) if copy.path == path)
-    steps = [f"group {group.id} of {len(group.copies)} files; rules: {'; '.join(policy.in_words)}"]
+    files, first = f"the group {group.id} of {len(group.copies)} files", os.fsdecode(group.copies[0].path)
+    return [
+        f"{os.fsdecode(path)} is in {files}, of which {first} comes first",
+        "rules in force: " + "; ".join(policy.in_words),
+        *_compared(group, place),
+        *_held(group, place, policy),
+        _outcome(group, place),
+    ]
+
+
+def _compared(group: Group, place: int) -> Iterator[str]:
+    """By which rule each other file comes before it, or behind it, and what both have of that."""
+    others = [other for other in range(len(group.copies)) if other != place]
+    for other in others[:_COMPARED_MOST]:
+        first = group.order.told_apart(group.copies[place], group.copies[other])
+        before = "before" if place < other else "behind"
+        yield f"it comes {before} {os.fsdecode(group.copies[other].path)}: {first}"
+    if len(others) > _COMPARED_MOST:
+        yield f"and {len(others) - _COMPARED_MOST:,} other files"
+
+
+def _held(group: Group, place: int, policy: Policy) -> Iterator[str]:
+    """What each file that stays is to it, and whether it holds all that it shows."""
+    copy, decision = group.copies[place], group.decided.files[place]
+    if decision.pin is not None:
+        yield f"it is {decision.pin.value}: {_PINNED[decision.pin]}"
+        return
+    name = group.other_names[place]
+    if name is not None:
+        yield f"it {_IS[name.how]} {os.fsdecode(group.copies[name.place].path)}"
+        return
+    if policy.reference:
+        yield "it goes only for the sake of a file in a reference folder"
+    staying = [other for other, one in enumerate(group.decided.files) if one.held_by is None and other != place]
+    for other in staying[:_COMPARED_MOST]:
+        if group.other_names[other] is None:
+            holder = group.copies[other]
+            verdict, confirmed = group.looks.told(holder, copy)
+            yield f"to {os.fsdecode(holder.path)}, which stays, it is {_in_words(verdict, confirmed)}"
+
+
+def _in_words(verdict: Verdict | None, confirmed: bool | None) -> str:
+    if verdict is None:
+        return "joined through others only, or nobody has looked at the two yet"
+    if verdict is not Verdict.SAME:
+        return str(verdict.value)
+    if confirmed is None:
+        return "same, but nobody has looked at the photos themselves yet"
+    return "same, confirmed" if confirmed else "same, but a closer look does not confirm it"
+
+
+def _outcome(group: Group, place: int) -> str:
     decision = group.decided.files[place]
-    steps.append(f"{name}: {'goes' if decision.goes else 'stays'}: {group.reasons[place]}")
-    return steps
+    if decision.held_by is None:
+        if not place:
+            return "it stays: it comes first"
+        return "it stays" if decision.pin else "it stays: nothing that stays holds all that it shows, for certain"
+    holder = group.copies[decision.held_by]
+    lacks = ", ".join(lacking(group.copies[place], holder))
+    holds = os.fsdecode(holder.path) + (f", which lacks {lacks}," if lacks else "")
+    if group.decided.asked:
+        return f"it would go because {holds} stays, but a person has to look first: {group.decided.asked}"
+    return f"it goes because {holds} stays"

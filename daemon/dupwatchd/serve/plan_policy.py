@@ -116,7 +116,7 @@ def changed(policy: Policy, given: Mapping[str, Any]) -> Policy:
         keep_rules(given["keep"]) if "keep" in given else policy.rules,
         real_folders(given["protect"]) if "protect" in given else policy.protect,
         real_folders(given["reference"]) if "reference" in given else policy.reference,
-        _real_files(given["keep_files"]) if "keep_files" in given else policy.keep_files,
+        real_files(given["keep_files"]) if "keep_files" in given else policy.keep_files,
         verdicts(given["also"].split(",")) if "also" in given else policy.also,
         doubts(given["ask_when"]) if "ask_when" in given else policy.ask_when,
         given.get("bursts", policy.bursts),
@@ -150,6 +150,6 @@ def real_folders(folders: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(map(os.path.realpath, folders)))
 
 
-def _real_files(paths: Sequence[bytes]) -> frozenset[bytes]:
+def real_files(paths: Sequence[bytes]) -> frozenset[bytes]:
     """As the index names them: a file may itself be reached through a link to its folder."""
     return frozenset(os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)) for path in paths)

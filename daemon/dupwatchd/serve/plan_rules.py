@@ -4,6 +4,7 @@ A plan has an ordered list of them; the first one that separates two files decid
 stated reason. What each rule means stands in `_RULES`; `keep` puts files in order by them.
 """
 
+import datetime as dt
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -148,12 +149,11 @@ def metadata_of(copy: Copy) -> dict[str, str]:
 
 
 def _metadata_value(copy: Copy, _original: bool) -> str:
-    return ", ".join(metadata_of(copy)) or "no metadata"
+    return ", ".join(f"{name} {value}" for name, value in metadata_of(copy).items()) or "no metadata"
 
 
-def _time(mtime_ns: int) -> str:
-    import datetime as dt
-
+def time_in_words(mtime_ns: int) -> str:
+    """A time of change, in UTC."""
     try:
         return dt.datetime.fromtimestamp(mtime_ns // 10**9, dt.UTC).isoformat().replace("+00:00", "Z")
     except (OverflowError, ValueError, OSError):
@@ -194,7 +194,7 @@ _RULES: dict[str, tuple[str, Callable[[str, Sequence[str]], KeepRule | None]]] =
         "modified earliest",
         _measured(
             lambda copy, _: copy.mtime_ns,
-            lambda copy, _: f"modified {_time(copy.mtime_ns)}",
+            lambda copy, _: f"modified {time_in_words(copy.mtime_ns)}",
             earliest=("modified earliest", "modified later"),
         ),
     ),

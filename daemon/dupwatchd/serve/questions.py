@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast
 
 from dupwatch import wire
-from dupwatchd.db import files
+from dupwatchd.db import answers, files
 from dupwatchd.db.connection import Database
 from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
@@ -18,7 +18,7 @@ from dupwatchd.paths import at_or_below
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
 from dupwatchd.serve.library_cache import LibraryCache, Moment
 from dupwatchd.serve.plan_explain import explained
-from dupwatchd.serve.plan_policy import Policy, changed, policy_of
+from dupwatchd.serve.plan_policy import Policy, changed, policy_of, real_files
 from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.remembered import Remembered
 from dupwatchd.serve.request_queue import Handler, OpenRequest, RequestError, Result
@@ -206,8 +206,11 @@ class Questions:
 
     def explain(self, request: OpenRequest) -> Result:
         """Why one file stays or goes, step by step. Raises RequestError, StateError."""
-        path = request.args["path"]
+        [path] = real_files([request.args["path"]])
         question = self._plan_question(request.args)
+        with self._readers.snapshot() as reader:
+            if not answers.pictures_of_files(reader, [path]):
+                raise RequestError("unknown_file", f"{os.fsdecode(path)} is not known, or shows no picture")
         with self._libraries.moment() as moment:
             group = moment.library.group_of(moment.reader, question, self._live_checks(), path)
         return {"steps": explained(group, path, question.policy)}
@@ -307,8 +310,10 @@ class Questions:
         if mirrored and not defaults.mirrored:
             raise RequestError("out_of_range", "mirror images are not compared: set compare.mirrored")
         verdicts = ONE_PICTURE | {Verdict(word) for word in wire.words(args.get("also", ""))}
-        ignored = self._remembered.ignored
-        return Question(measure, float(threshold), mirrored, touching, verdicts, defaults.policy, ignored=ignored)
+        ignored, details = self._remembered.ignored, bool(args.get("details"))
+        return Question(
+            measure, float(threshold), mirrored, touching, verdicts, defaults.policy, ignored=ignored, details=details
+        )
 
     def _plan_question(self, args: dict[str, Any]) -> Question:
         """What a plan is asked for. Raises RequestError for a rule, a folder or a file that is none."""

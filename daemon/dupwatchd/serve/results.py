@@ -32,6 +32,16 @@ class ClusterFile(FoundFile):
     may_go: bool  # a file that stays holds all that it shows, for certain
     keep: bool
     reason: str
+    # only if details are asked for:
+    digest: NotRequired[Path]  # BLAKE3 of the whole file, 32 bytes
+    mtime_ns: NotRequired[int]
+    format: NotRequired[str]
+    camera: NotRequired[str]  # empty: not known
+    captured: NotRequired[str]  # as ISO 8601; empty: not known
+    has_place: NotRequired[bool]
+    rating: NotRequired[int]  # stars; 0: none
+    frames: NotRequired[int]  # or pages
+    quality: NotRequired[int]  # of a JPEG, 1 … 100; 0: not known
 
 
 class FoundCopy(FoundFile):

@@ -1,0 +1,149 @@
+"""What a plan does with RAW photos and the JPEGs beside them, with bursts, and with metadata that would be lost."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import encoded, photo_like
+from tests.index.files import dng
+from tests.system.service import Service, until
+
+Settings = dict[str, Any]
+
+
+def shot(seed: int) -> tuple[bytes, bytes]:
+    """A RAW photo, and the JPEG that a camera writes beside it."""
+    picture = photo_like(seed, 640, 480)
+    return dng(encoded(picture), (640, 480), (640, 480), 1, seed), encoded(picture, quality=95)
+
+
+def tagged(seed: int, taken: str = "", stars: int = 0, camera: str = "Lumen", quality: int = 92) -> bytes:
+    """A JPEG with these metadata."""
+    exif = Image.Exif()
+    if camera:
+        exif[0x010F], exif[0x0110] = camera, "L1"
+    if taken:
+        exif.get_ifd(0x8769)[0x9003] = taken
+    if stars:
+        exif[0x4746] = stars
+    return encoded(photo_like(seed, 800, 600), quality=quality, exif=exif)
+
+
+def put(root: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def going(service: Service, **args: Any) -> set[str]:
+    root = os.fsencode(service.roots[0])
+    groups = service.ask("plan", **args)["groups"]
+    return {os.fsdecode(os.path.relpath(file["path"], root)) for one in groups for file in one["files"] if file["goes"]}
+
+
+def confirmed(service: Service) -> bool:
+    """Has everything that is the same been looked at closely?"""
+    files = [file for one in service.clusters() for file in one["files"]]
+    return bool(files) and all(file["confirmed"] is not None for file in files if file["verdict"] == "same")
+
+
+def test_a_raw_photo_and_the_jpeg_beside_it_are_not_copies_of_each_other(tmp_path: Path) -> None:
+    raw, jpeg = shot(1)
+    put(tmp_path / "photos", {"a/IMG_1.DNG": raw, "a/img_1.jpg": jpeg})
+    with Service(tmp_path / "service", tmp_path / "photos") as service:
+        service.settled()
+        until(lambda: confirmed(service))
+        assert len(service.clusters()) == 1
+        assert going(service) == set()
+        assert going(service, policy={"pairs": True}) == {"a/img_1.jpg"}
+
+
+def test_a_shot_goes_whole_or_not_at_all(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    raw, jpeg = shot(2)
+    alone, beside = shot(3)
+    put(root, {
+        "card/1.dng": raw, "card/1.jpg": jpeg, "backup/old/1.dng": raw, "backup/old/1.jpg": jpeg,
+        "card/2.dng": alone, "card/2.jpg": beside, "sent/2 again.jpg": beside,
+    })  # fmt: skip
+    with Service(tmp_path / "service", root) as service:
+        service.settled()
+        until(lambda: confirmed(service))
+        whole = {"backup/old/1.dng", "backup/old/1.jpg"}
+        assert going(service) == {*whole, "sent/2 again.jpg"}
+        # the JPEG elsewhere is to be kept: then the one beside the RAW photo, which stays, does not go for it
+        assert going(service, policy={"keep": [f"folder {root}/sent"]}) == {*whole, "sent/2 again.jpg"}
+        # one of a shot is protected: the other one stays as well
+        protected = going(service, policy={"keep_files": [os.fsencode(root / "backup/old/1.jpg")]})
+        assert protected == {"card/1.dng", "card/1.jpg", "sent/2 again.jpg"}
+        steps = service.ask("explain", path=os.fsencode(root / "card/2.jpg"))["steps"]
+        assert any("family" in step for step in steps) or "stays" in steps[-1]
+        marked = {file["path"] for one in service.clusters() for file in one["files"] if file["may_go"]}
+        assert {os.fsdecode(os.path.relpath(path, os.fsencode(root))) for path in marked} == going(service)
+
+
+@pytest.mark.parametrize("seconds", [1, 9])
+def test_photos_of_a_burst_are_held_back(tmp_path: Path, seconds: int) -> None:
+    """Nothing moves between two of them, so that only their times tell them apart."""
+    files = {f"{n}.jpg": tagged(4, f"2024:05:01 10:11:{10 + n * seconds}", quality=92 - n) for n in range(2)}
+    put(tmp_path / "photos", files)
+    with Service(tmp_path / "service", tmp_path / "photos") as service:
+        service.settled()
+        until(lambda: confirmed(service) or not service.clusters())
+        assert going(service) == set()
+        assert going(service, policy={"ask_when": []}) == set()
+        if service.clusters():
+            assert len(going(service, policy={"ask_when": [], "bursts": True})) == 1
+
+
+def test_what_would_lose_its_rating_is_asked_about(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    taken = "2024:05:01 10:11:12"
+    put(root, {"best.jpg": tagged(5, taken, quality=95), "rated.jpg": tagged(5, taken, stars=5, quality=80)})
+    best, rated = (root / name for name in ("best.jpg", "rated.jpg"))
+    os.utime(best, (1, 1))
+    with Service(tmp_path / "service", root) as service:
+        service.settled()
+        until(lambda: confirmed(service))
+        [group] = service.ask("plan")["groups"]
+        assert group["asked"] == "best.jpg, which stays, lacks what rated.jpg has: rating"
+        assert [(file["goes"], file["lacks"]) for file in group["files"]] == [(False, []), (False, ["rating"])]
+        assert going(service, policy={"ask_when": []}) == {"rated.jpg"}
+        assert going(service, policy={"keep": ["metadata most"]}) == {"best.jpg"}
+        steps = service.ask("explain", path=os.fsencode(rated))["steps"]
+        assert steps[-1] == (
+            f"it would go because {best}, which lacks rating, stays, but a person has to look first: {group['asked']}"
+        )
+        steps = service.ask("explain", path=os.fsencode(rated), policy={"keep": ["metadata most"]})["steps"]
+        assert steps[-1] == "it stays: it comes first"
+        assert f"it comes before {best}: most metadata (camera Lumen L1" in steps[2]
+        assert "rating 5 stars; the other: camera" in steps[2]
+
+
+def test_clusters_tell_details_if_asked(tmp_path: Path) -> None:
+    data = tagged(6, "2024:05:01 10:11:12", stars=3)
+    put(tmp_path / "photos", {"a.jpg": data, "b.jpg": data})
+    with Service(tmp_path / "service", tmp_path / "photos") as service:
+        service.settled()
+        [cluster] = service.clusters(details=True)
+        told = {"format": "JPEG", "camera": "Lumen L1", "captured": "2024-05-01T10:11:12", "has_place": False}
+        for file in cluster["files"]:
+            assert {**file, **told, "rating": 3, "frames": 1, "quality": 92} == file
+            assert len(file["digest"]) == 32
+        assert "digest" not in service.clusters()[0]["files"][0]
+
+
+def test_a_file_that_is_gone_justifies_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    put(root, {"a/1.jpg": encoded(photo_like(7)), "b/1.jpg": encoded(photo_like(7))})
+    with Service(tmp_path / "service", root) as service:
+        service.settled()
+        assert len(going(service)) == 1
+        service.ask("pause")  # so that the index goes on to know the file
+        shutil.rmtree(root / "a")
+        assert service.ask("plan")["groups"] == []

@@ -24,12 +24,13 @@ from dupwatch.output import (
     write_copies,
 )
 from dupwatchd import __version__
-from dupwatchd.errors import DupwatchError
+from dupwatchd.errors import DupwatchError, UsageError
 
 if TYPE_CHECKING:
     from dupwatchd.settings import Loaded, Settings
 
 _FOLDER = click.Path(path_type=bytes, readable=False)  # `scan` itself says what it cannot list, and does the rest
+_PLAN_FILE = click.Path(path_type=bytes, readable=False)
 _CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
 
 
@@ -68,6 +69,9 @@ def cli() -> None:
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
 @question_flags
 @also_flag
+@click.option(
+    "--plan", type=_PLAN_FILE, metavar="FILE", help="Write a plan for `dupwatch apply`; then --also may go as well."
+)
 @click.option("--confirm", is_flag=True, help="Look closely at all copies, so that more may go; --spare does as well.")
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave alone files and folders of this name; repeatable.")
 @click.option("--suffix", multiple=True, metavar="EXT", help="Take up only files with this suffix; repeatable.")
@@ -82,6 +86,7 @@ def scan_command(
     threshold: float | None,
     mirrored: bool,
     also: tuple[str, ...],
+    plan: bytes | None,
     confirm: bool,
     ignore: tuple[str, ...],
     suffix: tuple[str, ...],
@@ -101,6 +106,7 @@ def scan_command(
       dupwatchd scan ~/Photos --threshold 0.01            only the closest copies
       dupwatchd scan ~/Photos --also cropped,retouched    parts and versions, too
       dupwatchd scan ~/Photos --ignore 'export-*'         leave some folders out
+      dupwatchd scan ~/Photos --plan copies.plan          what could go, for `dupwatch apply`
       dupwatchd scan ~/Photos --print0 --spare | xargs -0r ls -l
     """
     from dupwatch.progress import progress
@@ -115,8 +121,13 @@ def scan_command(
     }
     chosen = _loaded(flags, config).settings
     with progress(sys.stderr) as bars:
-        asked = scan.Asked(frozenset(map(Verdict, also)), limit, confirm=confirm or spare)
+        is_planned = plan is not None
+        asked = scan.Asked(
+            frozenset(map(Verdict, also)), limit, confirm=confirm or spare or is_planned, plan=is_planned
+        )
         document = scan.scan(chosen, folders, bars, asked)
+    if plan is not None:
+        _write_plan(document.pop("plan"), plan)
     write_copies(document, form, spare)
     _report_gaps(document)
     if document["files"] and (form is None or sys.stderr.isatty()):
@@ -292,6 +303,21 @@ def _loaded(flags: dict[str, Any], config: str | None, *, service: bool = False)
     loaded = settings.load_with_origins(_given(flags), sources.find_file(config, service=service))
     gc.enable()
     return loaded
+
+
+def _write_plan(page: dict[str, Any], file: bytes) -> None:
+    """Write the plan of a scan as the client would, and say on stderr what is in it."""
+    from dupwatch.act.plan_file import write_plan
+    from dupwatch.act.planning import make_plan
+    from dupwatch.act_output import plan_summary
+    from dupwatch.terminal import printable
+
+    made = make_plan([page])
+    try:
+        write_plan(made, file)
+    except OSError as error:
+        raise UsageError(f"cannot write {printable(os.fsdecode(file))}: {error.strerror}") from None
+    remark(f"{plan_summary(made)}; `dupwatch apply {printable(os.fsdecode(file))}` carries it out")
 
 
 def _report_gaps(document: dict[str, Any]) -> None:

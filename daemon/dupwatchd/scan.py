@@ -7,6 +7,7 @@ locked all the while: if the service holds it, the service is the one to ask.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
@@ -20,9 +21,18 @@ from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import outermost
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
 from dupwatchd.serve.ignored import IgnoredPairs
-from dupwatchd.serve.plan_policy import policy_of
+from dupwatchd.serve.plan_policy import Policy, missing_folder, policy_of
+from dupwatchd.serve.plan_policy import verdicts as verdicts_that_let_go
 from dupwatchd.serve.remembered import marked
-from dupwatchd.serve.results import Cluster, Completeness, NotLookedAt, also_in_words, in_words, with_not_looked_at
+from dupwatchd.serve.results import (
+    Cluster,
+    Completeness,
+    NotLookedAt,
+    PlannedGroup,
+    also_in_words,
+    in_words,
+    with_not_looked_at,
+)
 from dupwatchd.settings import Settings
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
 from dupwatchd.update.changes import Survey
@@ -38,6 +48,7 @@ class Asked(NamedTuple):
     also: frozenset[Verdict] = frozenset()  # verdicts that join pictures, beside identical and same
     limit: int | None = None  # clusters; None: all
     confirm: bool = False  # look closely at all pairs that seem to be the same, so that it is known what may go
+    plan: bool = False  # also give the groups of a plan; what has one of the verdicts `also` may go as well then
 
 
 _ALL = Asked()
@@ -49,7 +60,7 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked
     If not all clusters are asked for, its sums are still those of all. Raises UsageError, StateError or Interrupted;
     whatever was committed before stays.
     """
-    roots = resolve_roots(folders)
+    roots, policy = resolve_roots(folders), _policy(settings, asked)
     with ExitStack() as stack:
         stack.enter_context(stoppable())
         state = stack.enter_context(_state_for_scan(settings.state))
@@ -78,7 +89,7 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked
             intake().looking.confirm(pairs)
         is_there = presence(survey.offline, just_walked=roots)
         live_checks = LiveChecks(measurer(settings, state, side), is_there, OtherNames())
-        return _answer(database, live_checks, settings, roots, survey, changing, asked)
+        return _answer(database, live_checks, settings, roots, survey, changing, asked, policy)
 
 
 @contextmanager
@@ -119,19 +130,28 @@ def _answer(
     survey: Survey,
     changing: int,
     asked: Asked,
+    policy: Policy,
 ) -> dict[str, Any]:
     compare = settings.compare
     measure = "custom" if compare.is_custom else compare.measure
     verdicts = ONE_PICTURE | asked.also
-    policy, ignored = policy_of(settings.plan), IgnoredPairs.of(remembered.ignored_pairs(database))
+    ignored = IgnoredPairs.of(remembered.ignored_pairs(database))
     question = Question(measure, settings.threshold, compare.mirrored, tuple(roots), verdicts, policy, ignored=ignored)
-    found = _all_clusters(database, question, live_checks)
+    found = _all_clusters(database, question, live_checks, with_plan=asked.plan)
     clusters = found.clusters
+    complete = with_not_looked_at(_completeness(survey, changing), found.not_looked_at)
+    planned = {
+        "groups": found.planned,
+        "rules": policy.in_words,
+        "roots": roots,
+        "verdicts": in_words(ONE_PICTURE | policy.also),
+    }
     return {
+        **({"plan": {**planned, **complete}} if asked.plan else {}),
         "measure": compare.measure,
         "threshold": settings.threshold,
         "verdicts": in_words(verdicts),
-        **with_not_looked_at(_completeness(survey, changing), found.not_looked_at),
+        **complete,
         "total_clusters": len(clusters),
         "also": also_in_words(found.also),
         "reclaimable_bytes": sum(cluster["reclaimable_bytes"] for cluster in clusters),
@@ -160,22 +180,38 @@ class _Found(NamedTuple):
     clusters: list[Cluster]
     also: dict[Verdict, int]  # further groups
     not_looked_at: NotLookedAt
+    planned: list[PlannedGroup]  # if they were asked for
     ignored_groups: int  # not shown, because somebody said that they are no duplicates
 
 
-def _all_clusters(database: Database, question: Question, live_checks: LiveChecks) -> _Found:
+def _policy(settings: Settings, asked: Asked) -> Policy:
+    """What decides which files go; raises UsageError for what cannot be meant."""
+    policy = policy_of(settings.plan)
+    if not asked.plan:
+        return policy
+    missing = missing_folder(policy)
+    if missing is not None:
+        raise UsageError(f"the settings [plan] name a folder that is not there: {os.fsdecode(missing)}")
+    return replace(policy, also=verdicts_that_let_go(verdict.value for verdict in asked.also))
+
+
+def _all_clusters(
+    database: Database, question: Question, live_checks: LiveChecks, *, with_plan: bool = False
+) -> _Found:
     """The clusters of a question; the array library is loaded only if there can be any."""
     if not answers.any_copies(database, question.measure, question.threshold, mirrored=question.mirrored):
         further = [] if question.joining is None else [one for one in Verdict if one not in question.verdicts]
-        return _Found([], dict.fromkeys(further, 0), NotLookedAt(0, 0), 0)
+        return _Found([], dict.fromkeys(further, 0), NotLookedAt(0, 0), [], 0)
     from dupwatchd.serve.library import Library
 
     library = Library.load(database)
     _, clusters = library.page(database, question, live_checks, limit=None)
+    planned = library.plan_page(database, question, live_checks, limit=None)[1] if with_plan else []
     return _Found(
         clusters,
         library.further_groups(database, question),
         library.count_not_looked_at(question),
+        planned,
         library.count_ignored(database, question),
     )
 

@@ -1,5 +1,6 @@
 """Plans of a real service on real files: what goes, what stays, for whose sake, and why."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from dupwatch.errors import RequestFailedError
 from tests.conftest import encoded, photo_like
 from tests.system.service import Service, until
+from tests.system.test_scan import run, scan
 
 Group = dict[str, Any]
 
@@ -122,3 +124,31 @@ def test_a_policy_that_is_none_is_refused_with_what_is_allowed(service: Service)
             plan(service, policy=policy)
         assert refused.value.code == code
         assert words in str(refused.value)
+
+
+def test_a_scan_writes_the_plan_that_a_service_would_give(service: Service, photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "copies.plan"
+    scan("--plan", file, photos, state=tmp_path / "state")
+    written = json.loads(file.read_text())
+    pages = plan(service)
+    assert {file["path"] for group in written["groups"] for file in group["goes"]} == {
+        os.fsdecode(file["path"]) for group in pages for file in group["files"] if file["goes"]
+    }
+    assert written["summary"]["groups"] == 2
+    assert written["complete"]
+
+
+def test_a_plan_of_a_scan_names_what_is_wrong_before_it_reads_anything(photos: Path, tmp_path: Path) -> None:
+    refused = run("scan", "--plan", tmp_path / "plan", "--also", "similar", photos, state=tmp_path / "state")
+    assert refused.returncode == 2
+    assert b"similar pictures are never copies" in refused.stderr
+    config = tmp_path / "dupwatch.toml"
+    config.write_text('[plan]\nprotect = ["/no/such/folder"]\n')
+    missing = run("scan", "--plan", tmp_path / "plan", "--config", config, photos, state=tmp_path / "state")
+    assert missing.returncode == 2
+    assert b"/no/such/folder" in missing.stderr
+    config.write_text('[plan]\nkeep = ["best first"]\n')
+    wrong = run("scan", "--config", config, photos, state=tmp_path / "state")
+    assert wrong.returncode == 2
+    assert b"setting plan.keep: keep rule 'best first': allowed are folder" in wrong.stderr
+    assert not (tmp_path / "plan").exists()

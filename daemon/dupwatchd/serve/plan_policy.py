@@ -76,7 +76,7 @@ class Policy:
 
     @property
     def named_folders(self) -> list[bytes]:
-        """All folders that it names; one that is missing is likely a mistake."""
+        """All folders that it names."""
         return [*self.protect, *self.reference, *(folder for rule in self.rules for folder in rule.folders)]
 
     @property
@@ -143,6 +143,11 @@ def doubts(words: Iterable[str]) -> frozenset[Doubt]:
         if word not in allowed:
             raise UsageError(f"ask_when {word!r}: allowed are {', '.join(allowed)}")
     return frozenset(allowed[word] for word in words)
+
+
+def missing_folder(policy: Policy) -> bytes | None:
+    """A folder that the policy names and that is not there, which is likely a mistake."""
+    return next((folder for folder in policy.named_folders if not os.path.isdir(folder)), None)
 
 
 def real_folders(folders: Sequence[bytes]) -> tuple[bytes, ...]:

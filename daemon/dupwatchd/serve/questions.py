@@ -18,7 +18,7 @@ from dupwatchd.paths import at_or_below
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
 from dupwatchd.serve.library_cache import LibraryCache, Moment
 from dupwatchd.serve.plan_explain import explained
-from dupwatchd.serve.plan_policy import Policy, changed, policy_of, real_files
+from dupwatchd.serve.plan_policy import Policy, changed, missing_folder, policy_of, real_files
 from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.remembered import Remembered
 from dupwatchd.serve.request_queue import Handler, OpenRequest, RequestError, Result
@@ -321,9 +321,9 @@ class Questions:
             policy = changed(self._defaults.policy, args.get("policy", {}))
         except UsageError as error:
             raise RequestError("bad_request", str(error)) from None
-        for folder in policy.named_folders:
-            if not os.path.isdir(folder):
-                raise RequestError("unknown_folder", f"no such folder: {os.fsdecode(folder)}")
+        missing = missing_folder(policy)
+        if missing is not None:
+            raise RequestError("unknown_folder", f"no such folder: {os.fsdecode(missing)}")
         under, holding = args.get("under"), args.get("files")
         question = self._question({}, None if under is None else (under,))
         return replace(

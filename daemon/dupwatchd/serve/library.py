@@ -6,7 +6,7 @@ In: a database, once; then questions. Out: pages. What was found for the last fe
 import os
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Generic, NamedTuple
@@ -25,18 +25,16 @@ from dupwatchd.serve.clusters import (
     Pair,
     Question,
     measured,
-    parts_as_indexed,
 )
 from dupwatchd.serve.columns import Columns, Units, Whole, load_columns, units_at
 from dupwatchd.serve.groups import Group, as_clusters, groups_of
+from dupwatchd.serve.ignored_groups import IgnoredGroups
 from dupwatchd.serve.plan_families import NO_FAMILIES, Families, partners, shot_of, spellings
 from dupwatchd.serve.plan_groups import Planned, as_planned
-from dupwatchd.serve.ranking import Candidates, FurtherJoined, Item, RankedClusters, candidates, further_joined
+from dupwatchd.serve.ranking import Candidates, Item, RankedClusters, candidates, further_joined
 from dupwatchd.serve.results import Cluster, NotLookedAt, PlannedGroup
 
 _QUESTIONS = 4  # whose clusters are kept: 4 bytes a picture, and the clusters that were looked at
-
-_CLUSTERS_AT_ONCE = 4096  # about 15 MB of paths and figures
 
 
 @dataclass(eq=False, slots=True)
@@ -46,19 +44,7 @@ class _Ranked(Generic[Item]):
     lock: threading.Lock = field(default_factory=threading.Lock)
     clusters: RankedClusters[Item] | None = None
     further: dict[Verdict, int] | None = None
-    ignored: "_IgnoredUnits | None" = None
-
-
-class _IgnoredUnits(NamedTuple):
-    """The units of contents whose pair is ignored: a (P,) and b (P,); of one pair there may be several."""
-
-    a: Units
-    b: Units
-
-    def clusters(self, joined: Units) -> Whole:
-        """Those of the clusters, given as that of each unit, that hold both contents of an ignored pair."""
-        clusters: Whole = np.unique(joined[self.a][joined[self.a] == joined[self.b]]).astype(np.int64)
-        return clusters
+    ignored: IgnoredGroups | None = None
 
 
 class _Members(NamedTuple):
@@ -98,6 +84,7 @@ class Library:
         self._inside = None if roots is None else tuple(root.rstrip(b"/") + b"/" for root in roots)
         self._clusters: _Remembered[LookedAt] = _Remembered()
         self._plans: _Remembered[Planned] = _Remembered()
+        self._units_of: dict[bytes, list[int]] = {}  # of contents in ignored pairs, by digest; guarded by the next
         self._reading = threading.Lock()  # a connection is for one thread at a time
 
     @classmethod
@@ -150,7 +137,8 @@ class Library:
         ranked = self._plans.of(question)
         with ranked.lock:
             if ranked.clusters is None:
-                ranked.clusters = RankedClusters(self._candidates(database, question, that_free=True))
+                found = self._candidates(database, question, that_free=True)
+                ranked.clusters = RankedClusters(self._ignored_groups(ranked, database, question).without_hidden(found))
             found = ranked.clusters.candidates
 
             def look_at(some: Whole) -> list[list[Planned]]:
@@ -220,7 +208,7 @@ class Library:
             if ranked.further is None:
                 found = self._clusters_of(ranked, database, question).candidates
                 ranked.further = {
-                    further.verdict: self._count_further(ranked, database, question, found, further)
+                    further.verdict: self._ignored_groups(ranked, database, question).count_further(found, further)
                     for further in further_joined(self._columns, question, found)
                 }
             return ranked.further
@@ -232,8 +220,7 @@ class Library:
         """
         ranked = self._clusters.of(question)
         with ranked.lock:
-            parts = self._clusters_of(ranked, database, question).candidates.parts
-        return sum(not number for number in parts.values())
+            return self._clusters_of(ranked, database, question).candidates.hidden
 
     def count_not_looked_at(self, question: Question) -> NotLookedAt:
         """How many pairs within the threshold may belong together, but nobody has looked at them."""
@@ -249,70 +236,38 @@ class Library:
         """Holding the lock of the question."""
         if ranked.clusters is None:
             found = self._candidates(database, question)
-            parts = self._parts_as_indexed(ranked, database, question, found)
-            ranked.clusters = RankedClusters(replace(found, parts=parts))
+            ranked.clusters = RankedClusters(self._ignored_groups(ranked, database, question).without_hidden(found))
         return ranked.clusters
 
-    def _parts_as_indexed(
-        self, ranked: _Ranked[LookedAt], database: Database, question: Question, found: Candidates
-    ) -> dict[int, int]:
-        """As how many groups each cluster that holds an ignored pair is to be shown, if all its files are there."""
-        clusters = np.intersect1d(self._ignored_units(ranked, database, question).clusters(found.joined), found.cluster)
-        return {
-            cluster: len(parts_as_indexed(copies, question))
-            for some in _batches(clusters)
-            for cluster, copies in self._members(database, found.joined, some).copies.items()
-        }
-
-    def _count_further(
-        self,
-        ranked: _Ranked[LookedAt],
-        database: Database,
-        question: Question,
-        found: Candidates,
-        further: FurtherJoined,
-    ) -> int:
-        """How many groups there would be with one verdict more that are not there now."""
-        ignored = self._ignored_units(ranked, database, question)
-        apart = np.intersect1d(ignored.clusters(further.joined), further.cluster)
-        count = len(further.cluster) - len(apart)
-        for some in _batches(apart):
-            now = np.unique(found.joined[np.isin(further.joined, some)]).astype(np.int64)
-            count += len(
-                self._groups_as_indexed(database, question, further.joined, some)
-                - self._groups_as_indexed(database, question, found.joined, now)
-            )
-        return count
-
-    def _groups_as_indexed(
-        self, database: Database, question: Question, joined: Units, clusters: Whole
-    ) -> set[frozenset[bytes]]:
-        """The paths of each group as which some of the clusters are to be shown, if all their files are there."""
-        return {
-            frozenset(copy.path for copy in files)
-            for copies in self._members(database, joined, clusters).copies.values()
-            for files in parts_as_indexed(copies, question)
-        }
-
-    def _ignored_units(self, ranked: _Ranked[LookedAt], database: Database, question: Question) -> _IgnoredUnits:
+    def _ignored_groups(self, ranked: _Ranked[Item], database: Database, question: Question) -> IgnoredGroups:
         """Holding the lock of the question."""
         if ranked.ignored is None:
             with self._reading:
-                contents = list(remembered.contents_of(database, question.ignored.contents))
-            units = units_at(self._columns, [(picture, content) for _, picture, content in contents])
-            of_digest: defaultdict[bytes, list[int]] = defaultdict(list)
-            for (digest, _, _), unit in zip(contents, units, strict=True):
-                if unit >= 0:
-                    of_digest[digest].append(unit)
-            pairs = [
-                (one, other)
-                for a, b in question.ignored.among(of_digest)
-                for one in of_digest[a]
-                for other in of_digest[b]
-            ]
+                self._locate(database, question.ignored.contents)
+                pairs = [
+                    (one, other)
+                    for a, b in question.ignored.among(self._units_of)
+                    for one in self._units_of[a]
+                    for other in self._units_of[b]
+                ]
             ends = np.array(pairs, np.int32).reshape(-1, 2)
-            ranked.ignored = _IgnoredUnits(ends[:, 0], ends[:, 1])
+            ranked.ignored = IgnoredGroups(
+                ends[:, 0],
+                ends[:, 1],
+                question,
+                lambda joined, clusters: self._members(database, joined, clusters).copies,
+            )
         return ranked.ignored
+
+    def _locate(self, database: Database, digests: Iterable[bytes]) -> None:
+        """Note the units of the contents with these digests; of one there are several if it is read in several ways."""
+        new = [digest for digest in digests if digest not in self._units_of]
+        self._units_of.update((digest, []) for digest in new)
+        contents = list(remembered.contents_of(database, new))
+        units = units_at(self._columns, [(picture, content) for _, picture, content in contents])
+        for (digest, _, _), unit in zip(contents, units, strict=True):
+            if unit >= 0:
+                self._units_of[digest].append(unit)
 
     def _candidates(self, database: Database, question: Question, *, that_free: bool = False) -> Candidates:
         folders = pictures = None
@@ -392,9 +347,3 @@ def _chosen(joined: Units, clusters: Whole) -> NDArray[np.bool_]:
     chosen = np.zeros(len(joined), bool)
     chosen[clusters] = True
     return chosen
-
-
-def _batches(clusters: Whole) -> Iterator[Whole]:
-    """Some of the clusters at a time, which bounds the memory for their paths."""
-    for start in range(0, len(clusters), _CLUSTERS_AT_ONCE):
-        yield clusters[start : start + _CLUSTERS_AT_ONCE]

@@ -69,6 +69,7 @@ class Candidates:
     digest: NDArray[np.uint64]  # (K,) ascending where bounds are equal
     touching: Units | None  # units with a file in the folders asked for; None: all
     parts: Mapping[int, int] = field(default_factory=dict)  # as how many groups to show a cluster, if not as one
+    hidden: int = 0  # clusters that are not among these because all their pairs are ignored
 
 
 def candidates(

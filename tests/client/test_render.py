@@ -440,6 +440,14 @@ def test_what_more_there_would_be_is_said_with_the_flag_that_shows_it() -> None:
     assert "further" not in table(make_document(also={"cropped": 0}))
 
 
+def test_what_is_hidden_is_counted_and_what_is_back_is_marked() -> None:
+    files = [make_file(b"/a", keep=True), make_file(b"/b", returned=True)]
+    lines = table(make_document(files, ignored_groups=1_234)).splitlines()
+    assert lines[-1] == "1,234 groups not shown: not duplicates (dupwatch ignored)"
+    assert [line for line in lines if line.endswith("removed before")]
+    assert "not shown" not in table(make_document(files, ignored_groups=0))
+
+
 def test_what_may_not_go_is_never_spare() -> None:
     document = make_document([make_file(b"/a", keep=True), make_file(b"/b", may_go=False), make_file(b"/c")])
     stream = io.BytesIO()

@@ -3,13 +3,13 @@
 Verified are, one after the other: that the database is sound in itself; that every thumbnail and every proof is the
 one that the database means (by its digest); that descriptors and stored matches follow from the thumbnails. Repair
 never touches a photo and throws nothing away that could not be made again: a database beyond help is set aside under
-another name, and the next scan starts anew.
+another name, and the next scan starts anew; what people said of pictures is taken over if it can be read.
 """
 
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,11 +18,11 @@ from dupwatchd.arrays import Thumbnail
 from dupwatchd.assembly import worker_pool
 from dupwatchd.blocks.store import BlockStore, Stores, thumbnail_digest
 from dupwatchd.compare.measures import descriptors, exact
-from dupwatchd.db import facts, pictures, upkeep
-from dupwatchd.db.connection import FILE_NAME, Database, open_database
+from dupwatchd.db import facts, pictures, remembered, upkeep
+from dupwatchd.db.connection import FILE_NAME, Database, open_database, open_for_reading
 from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
 from dupwatchd.db.proofs import Proofs
-from dupwatchd.errors import DamagedStateError
+from dupwatchd.errors import DamagedStateError, StateError
 from dupwatchd.index.pool import WorkerPool
 from dupwatchd.interruption import stoppable
 from dupwatchd.model import FileId, Job, PictureId, Progress, Stamp
@@ -64,7 +64,7 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
         except DamagedStateError as error:
             findings.faults.append(str(error))
             if repair:
-                findings.mended.append(f"set aside as {set_aside(state)}; the next scan starts anew from the photos")
+                findings.mended.append(start_anew(state))
             return findings
         stack.callback(database.close)
         try:
@@ -84,7 +84,7 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
             findings.faults.append(str(error))
             if repair:
                 database.close()
-                findings.mended.append(f"set aside as {set_aside(state)}; the next scan starts anew from the photos")
+                findings.mended.append(start_anew(state))
     return findings
 
 
@@ -173,6 +173,23 @@ def set_aside(state: str) -> str:
             os.rename(os.path.join(state, name), os.path.join(aside, name))
     os.mkdir(os.path.join(state, "blocks"), 0o700)
     return aside
+
+
+def start_anew(state: str) -> str:
+    """Set a database beyond help aside, and take over what people said of pictures; returns a line about it."""
+    aside = set_aside(state)
+    done = f"set aside as {aside}; the next scan starts anew from the photos"
+    said = "what people said of pictures (not duplicates, decisions)"
+    try:
+        with closing(open_for_reading(aside)) as damaged:
+            tables = remembered.everything(damaged)
+        if not any(tables.values()):
+            return done
+        with closing(open_database(state)) as database:
+            remembered.take_over(database, tables)
+    except StateError:
+        return f"{done}; {said} cannot be read from it"
+    return f"{done}; {said} was taken over"
 
 
 def _wrong_thumbnails(database: Database, blocks: BlockStore, findings: Findings) -> Iterator[PictureId]:

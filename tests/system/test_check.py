@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from dupwatchd.check import Findings, mend_proofs, verify
+from dupwatchd.db import remembered
+from dupwatchd.db.connection import Row, open_database
 from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.model import PictureId
@@ -199,6 +201,29 @@ def test_a_database_beyond_help_is_set_aside_and_rebuilt(photos: Path, state: Pa
     aside = list(state.glob("damaged-*/dupwatch.sqlite"))
     assert [one.read_bytes() for one in aside] == [spoilt]
     assert run("check", state=state).returncode == 0
+
+
+def test_what_people_said_of_pictures_outlives_a_database_beyond_help(photos: Path, state: Path) -> None:
+    said: dict[str, list[Row]] = {
+        "ignored_pair": [(b"a" * 32, b"b" * 32, 1)],
+        "decision": [(b"a" * 32, b"", "keep", 2), (b"b" * 32, b"/b", "go", 3)],
+        "removed_content": [(b"c" * 32, 1, 4)],
+    }
+    database = open_database(str(state))
+    remembered.take_over(database, said)
+    damaged_page = database.value("SELECT rootpage FROM sqlite_master WHERE name = 'picture'") - 1
+    page_bytes = database.value("PRAGMA page_size")
+    database.close()
+    with (state / DATABASE).open("r+b") as file:
+        file.seek(damaged_page * page_bytes)
+        file.write(os.urandom(page_bytes))
+    mended = run("check", "--repair", state=state)
+    assert mended.returncode == 0
+    assert b"was taken over" in mended.stdout
+    assert len(scan(photos, state=state)["clusters"]) == 6
+    database = open_database(str(state))
+    assert remembered.everything(database) == said
+    database.close()
 
 
 @pytest.mark.parametrize("damage", ["a flipped bit", "a row is lost", "the file is lost", "garbage"])

@@ -7,7 +7,7 @@ wherever it lies, now or later. Digests are BLAKE3, 32 bytes; times are seconds 
 Whoever writes calls these functions within a transaction of its own connection; see `connection.open_second_writer`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dupwatchd.db.connection import Database, Row
@@ -221,6 +221,25 @@ def has_returned(database: Database, digest: bytes, file_id: int) -> bool:
         return False
     before = f"SELECT count(*) FROM (SELECT 1 {_OF_DIGEST} AND file.id < ? LIMIT ?)"
     return bool(database.value(before, (digest, file_id, row[0])) >= row[0])
+
+
+# ---- all of it
+
+
+def everything(database: Database) -> dict[str, list[Row]]:
+    """All rows by table, of a database that may be damaged or older than these tables. Raises StateError."""
+    known = {row[0] for row in database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return {table: database.rows(f"SELECT * FROM {table}") for table in _WIDTHS if table in known}
+
+
+def take_over(database: Database, tables: Mapping[str, list[Row]]) -> None:
+    """Store what `everything` has read from another database, in one transaction."""
+    with database.transaction():
+        for table, rows in tables.items():
+            database.many(f"INSERT INTO {table} VALUES ({','.join('?' * _WIDTHS[table])})", rows)
+
+
+_WIDTHS = {"ignored_pair": 3, "decision": 4, "removed_content": 3}  # columns of each table
 
 
 def _chunks(digests: Iterable[bytes]) -> Iterator[list[bytes]]:

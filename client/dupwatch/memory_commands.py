@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FILES_MAX = 1_000  # in one request
 _PAGE_PAIRS = 1_000
+_PATIENCE_SECONDS = 60.0  # 1,000 files are half a million pairs, which the service has on disk before it answers
 _FILE = click.Path(path_type=bytes, readable=False)  # whether it is known is for the service to say
 _json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -51,7 +52,8 @@ def add_memory_commands(group: click.Group, connection_flags: Flags, make_client
         """
         _check_number(files)
         with make_client() as client:
-            result = client.request("ignore", paths=[_full_path(client, file) for file in files])
+            paths = [_full_path(client, file) for file in files]
+            result = client.request("ignore", timeout_seconds=_PATIENCE_SECONDS, paths=paths)
         if as_json:
             _write_json(result)
         else:
@@ -85,7 +87,8 @@ def add_memory_commands(group: click.Group, connection_flags: Flags, make_client
         with make_client() as client:
             if revoke:
                 _check_number(files)
-                _tell_revoked(client.request("unignore", paths=[_full_path(client, one) for one in files]), as_json)
+                paths = [_full_path(client, file) for file in files]
+                _tell_revoked(client.request("unignore", timeout_seconds=_PATIENCE_SECONDS, paths=paths), as_json)
             elif revoke_all:
                 _revoke_all(client, as_json, yes)
             else:
@@ -127,7 +130,7 @@ def _revoke_all(client: "Client", as_json: bool, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise click.UsageError(f"this revokes {counted(count, 'pair')}: say so with --yes")
         click.confirm(f"Revoke {counted(count, 'pair')}?", abort=True, err=True)
-    _tell_revoked(client.request("unignore", all=True), as_json)
+    _tell_revoked(client.request("unignore", timeout_seconds=_PATIENCE_SECONDS, all=True), as_json)
 
 
 def _tell_revoked(result: Mapping[str, Any], as_json: bool) -> None:

@@ -13,7 +13,7 @@ from dupwatchd.arrays import Matches, Thumbnail
 from dupwatchd.blocks.store import picture_digest
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
-from dupwatchd.db import answers, pictures, remembered
+from dupwatchd.db import answers, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.db.proofs import Proofs
@@ -67,9 +67,11 @@ class Finder:
             measured = [ITSELF] * len(copies)
         else:
             near = self._near(reader, thumbnail, question)
-            no_duplicates = remembered.ignored_with(reader, asked.content_digest)
-            known_copies = answers.copies_of(reader, near)
-            copies = [one for one in known_copies if one.content_digest not in no_duplicates and is_there(one)]
+            copies = [
+                copy
+                for copy in answers.copies_of(reader, near)
+                if is_there(copy) and not question.ignored.holds(copy.content_digest, asked.content_digest)
+            ]
             measured = self._measured(thumbnail, copies, question)
         looking = _Looking(asked, decoded, self._proofs(reader, {copy.picture_id for copy in copies}))
         known = pictures.picture_ids(reader, [picture_digest(decoded)]).values()

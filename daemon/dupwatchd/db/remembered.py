@@ -104,12 +104,9 @@ def count_ignored(database: Database) -> int:
     return int(database.value("SELECT count(*) FROM ignored_pair"))
 
 
-def ignored_with(database: Database, digest: bytes) -> set[bytes]:
-    """The contents that are no duplicates of this one."""
-    rows = database.rows(
-        "SELECT b FROM ignored_pair WHERE a = ? UNION ALL SELECT a FROM ignored_pair WHERE b = ?", (digest, digest)
-    )
-    return {row[0] for row in rows}
+def is_ignored(database: Database, one: bytes, other: bytes) -> bool:
+    """Are these two contents no duplicates?"""
+    return database.row("SELECT 1 FROM ignored_pair WHERE a = ? AND b = ?", sorted((one, other))) is not None
 
 
 def add_ignored(database: Database, pairs: Iterable[Pair], now: int) -> None:

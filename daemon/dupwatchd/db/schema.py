@@ -247,7 +247,6 @@ CREATE TABLE ignored_pair (   -- two contents of which somebody said that they a
     PRIMARY KEY (a, b),
     CHECK (a < b)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX ignored_pair_reverse ON ignored_pair(b, a);
 
 CREATE TABLE decision (       -- what somebody wants to become of a content
     digest BLOB NOT NULL,

@@ -23,7 +23,7 @@ from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.request_queue import Handler, OpenRequest, RequestError
 from dupwatchd.serve.results import Cluster, IgnoredResult, MarkedCluster, MarkedFile
 
-IGNORED_MAX = 500_000  # pairs: about 80 MB on disk, and up to 190 MiB in memory if no two have a content in common
+IGNORED_MAX = 500_000  # pairs: about 40 MB on disk, and up to 190 MiB in memory if no two have a content in common
 DECISIONS_MAX = 1_000_000  # about 70 MB on disk, as is the next
 REMOVED_MAX = 1_000_000
 PATHS_SHOWN = 10  # of each content in `ignored`

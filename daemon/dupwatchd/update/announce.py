@@ -50,10 +50,7 @@ def _announce_match(database: Database, publish: Publish, measure: Measure, file
     Files that are known from folders which are no roots any more do not count, nor does a content of which somebody
     said that it is no duplicate of this one.
     """
-    ignored = remembered.ignored_with(database, copy.content_digest)
-    other = answers.another_copy(database, copy, file_id)
-    if other is not None and other.content_digest in ignored:
-        other = None
+    other = _unless_ignored(database, copy, answers.another_copy(database, copy, file_id))
     distance = (0.0, 0.0, 0, False)
     verdict: Verdict | None = None
     if other is not None and other.content_id == copy.content_id:
@@ -61,9 +58,7 @@ def _announce_match(database: Database, publish: Publish, measure: Measure, file
     elif other is not None and not pictures.without_proof(database, [PictureId(copy.picture_id)]):
         verdict = Verdict.SAME
     for picture_id, mirrored in answers.matches_from_nearest(database, copy.picture_id) if other is None else ():
-        other = answers.any_copy_of(database, picture_id)
-        if other is not None and other.content_digest in ignored:
-            other = None
+        other = _unless_ignored(database, copy, answers.any_copy_of(database, picture_id))
         if other is not None:
             distance = measure(picture_id, copy.picture_id, mirrored=mirrored)
             verdict = verdicts.of_match(database, picture_id, copy.picture_id, mirrored=mirrored)
@@ -72,3 +67,9 @@ def _announce_match(database: Database, publish: Publish, measure: Measure, file
         values = dict(zip(("mse", "structure", "turn", "mirrored"), distance, strict=True))
         told = verdict.value if verdict else None
         publish("matched", {"path": copy.path, "other": other.path, "verdict": told, **values})
+
+
+def _unless_ignored(database: Database, copy: Copy, other: Copy | None) -> Copy | None:
+    if other is None or remembered.is_ignored(database, copy.content_digest, other.content_digest):
+        return None
+    return other

@@ -1,4 +1,4 @@
-"""What `tests/system/test_crowds.py` tries once, with more random choices."""
+"""What `tests/system/test_crowds.py` tries once in two steps: in five steps, with more random choices."""
 
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ from tests.index.test_odd_files import tiff
 from tests.system import field_files as make
 from tests.system.field_files import Files
 from tests.system.test_scan import scan
-
-pytestmark = pytest.mark.xdist_group("test_field_cases")  # one worker runs them all: the files are made once
 
 Document = dict[str, Any]
 
@@ -219,7 +218,11 @@ class Cases:
             for name, data in files().items():
                 (self._root / case / name).write_bytes(data)
         self.all = scan(*options, self._root, state=self._state)
-        self.with_versions = scan("--also", "cropped,recoloured", self._root, state=self._state)
+
+    @cached_property
+    def with_versions(self) -> Document:
+        """What a scan says that also joins parts and other colours."""
+        return scan("--also", "cropped,recoloured", self._root, state=self._state)
 
     def groups(self, case: str, document: Document | None = None) -> list[list[dict[str, Any]]]:
         """The files of each group in which a file of the case is, the kept one first."""

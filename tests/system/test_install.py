@@ -19,7 +19,6 @@ import pytest
 from tests.conftest import encoded, photo_like
 from tests.system.booted import SOURCE, CannotBootError, Machine, booted, wait_until
 
-pytestmark = pytest.mark.xdist_group("test_install")  # one worker runs them all: everything is installed once
 UNIT = "dupwatchd.service"
 SYSTEM_PYTHON = "/usr/bin/python3"
 NO_REGISTRY = {

@@ -12,7 +12,6 @@ from tests.system.booted import SOURCE, CannotBootError, Machine, booted, wait_u
 
 UNIT = "dupwatchd.service"
 WATCHDOG_SECONDS = 2
-pytestmark = pytest.mark.xdist_group("test_systemd")  # one worker runs them all: the system is booted once
 PROBE = "/opt/dupwatch/bin/python /opt/source/tests/system/probe.py"
 
 

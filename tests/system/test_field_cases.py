@@ -19,6 +19,8 @@ from tests.system import field_files as make
 from tests.system.field_files import Files
 from tests.system.test_scan import scan
 
+pytestmark = pytest.mark.timeout(180)  # the first test makes the files of all cases and scans them
+
 Document = dict[str, Any]
 
 # ---- different pictures: no two of a case are copies

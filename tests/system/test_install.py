@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import encoded, photo_like
 from tests.system.booted import SOURCE, CannotBootError, Machine, booted, wait_until
 
+pytestmark = pytest.mark.timeout(180)  # pip works for 10 s on an idle machine, and for a minute on a busy one
 UNIT = "dupwatchd.service"
 SYSTEM_PYTHON = "/usr/bin/python3"
 NO_REGISTRY = {
@@ -60,9 +61,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             machine.write(f"{packages}/registry.pth", "/opt/libraries\n")
             machine.run("mkdir", "-p", "/srv/photos", "/opt/clone")
             tracked = subprocess.run(["git", "ls-files", "-z"], cwd=SOURCE, capture_output=True, check=False).stdout
-            for name in filter(None, os.fsdecode(tracked).split("\0")) if tracked else []:
-                if not name.startswith("tests/"):
-                    machine.run("install", "-D", "-m", "644", f"/opt/source/{name}", f"/opt/clone/{name}")
+            names = [name for name in os.fsdecode(tracked).split("\0") if name and not name.startswith("tests/")]
+            machine.write("/opt/names", "\0".join(names))
+            pack = "tar --create --directory=/opt/source --null --files-from=/opt/names --mode=644 --owner=root"
+            machine.run("sh", "-c", f"{pack} | tar --extract --directory=/opt/clone")
             machine.run("rm", "-f", "/usr/bin/kill", "/bin/kill")  # not every system has it
             assert not machine.path("/etc/sysusers.d").exists()
             for line in steps("service"):

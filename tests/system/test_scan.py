@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-m", "dupwatchd"]
 def run(*arguments: object, state: Path, **options: Any) -> "subprocess.CompletedProcess[bytes]":
     environment = {**os.environ, "DUPWATCH_STATE": str(state), "COLUMNS": "200"}
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, timeout=50, env=environment, check=False, **options
+        [*COMMAND, *map(str, arguments)], capture_output=True, env=environment, check=False, **options
     )
 
 

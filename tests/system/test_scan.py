@@ -638,6 +638,7 @@ def read_so_far(state: Path) -> int:
         return 0  # it is only being made
 
 
+@pytest.mark.timeout(120)  # three scans of seconds each, which take a minute on a very busy machine
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, state: Path, number: int) -> None:
     root = tmp_path / "slow"

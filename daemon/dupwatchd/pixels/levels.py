@@ -84,11 +84,12 @@ def box_mean(plane: Plane, side_px: int) -> Plane:
     return cast("Plane", cv2.boxFilter(plane, -1, (side_px, side_px)))
 
 
-def box_deviation(plane: Floats, side_px: int) -> Floats:
-    """The deviation within the box around each pixel."""
+def box_mean_and_deviation(plane: Floats, side_px: int) -> tuple[Floats, Floats]:
+    """The mean of the box around each pixel, and the deviation within it."""
     mean = box_mean(plane, side_px)
     squares = cast("Floats", cv2.sqrBoxFilter(plane, cv2.CV_32F, (side_px, side_px)))
-    return root(squares - mean * mean)
+    squares -= mean * mean
+    return mean, root(squares)
 
 
 def deviation(plane: Plane) -> float:

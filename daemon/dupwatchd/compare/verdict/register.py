@@ -96,18 +96,22 @@ class _Pair(NamedTuple):
     source: Floats
     target: Floats
     inner: tuple[slice, slice]  # of the target: what is looked at
+    wanted: Floats  # the target there: (N,)
+    to_source: Map  # from halves of its sides
+    from_target: Map  # to halves of its sides
 
     @classmethod
     def shrunk(cls, source: Levels, target: Levels, side_px: int) -> "_Pair":
         """To side_px² pixels in area, where they are larger."""
-        small = _shrunk(target, side_px)
+        large, small = _shrunk(source, side_px), _shrunk(target, side_px)
         height, width = small.shape
         top, left = max(1, int(_RIM * height)), max(1, int(_RIM * width))
-        return cls(_shrunk(source, side_px), small, (slice(top, height - top), slice(left, width - left)))
+        inner = slice(top, height - top), slice(left, width - left)
+        return cls(large, small, inner, small[inner].ravel(), _halves(large), inverse(_halves(small)))
 
     def seen(self, map_: Map) -> Floats:
         """The source as the target sees it, where it is looked at: (N,)."""
-        between = joined(_halves(self.source), map_, inverse(_halves(self.target)))
+        between = joined(self.to_source, map_, self.from_target)
         return levels.warped(self.source, between, self.target.shape[1::-1])[self.inner].ravel()
 
     def descend(self, start: Map) -> Map | None:
@@ -115,11 +119,10 @@ class _Pair(NamedTuple):
 
         None if they lead astray.
         """
-        wanted = self.target[self.inner].ravel()
         slopes = _slopes(self.target, self.inner)
         map_ = start
         for _ in range(_ITERATIONS):
-            fit = _fit(self.seen(map_), wanted)
+            fit = _fit(self.seen(map_), self.wanted)
             if fit is None:
                 return None
             residual, weights = fit
@@ -130,7 +133,7 @@ class _Pair(NamedTuple):
             diagonal += 1e-3
             step = cast("Map", np.linalg.solve(normal, (weighted @ residual).astype(np.float64)).reshape(2, 3))
             map_ = joined(map_, inverse(_OUTLINES + step))
-            if not 1 / _MOST_STRETCH < np.linalg.det(map_[:, :2]) < _MOST_STRETCH:
+            if not 1 / _MOST_STRETCH < _stretch(map_) < _MOST_STRETCH:
                 return None
             if self._px(step) < _SETTLED_PX:
                 break
@@ -139,7 +142,7 @@ class _Pair(NamedTuple):
     def misfit(self, map_: Map) -> float:
         """Grey levels that the two differ by on average, and more where they share less."""
         seen = self.seen(map_)
-        fit = _fit(seen, self.target[self.inner].ravel())
+        fit = _fit(seen, self.wanted)
         if fit is None:
             return float("inf")
         known = seen > -1
@@ -168,14 +171,24 @@ def _halves(plane: Levels | Floats) -> Map:
     return np.array([[width / 2, 0, (width - 1) / 2], [0, height / 2, (height - 1) / 2]])
 
 
+def _stretch(map_: Map) -> float:
+    """How much larger an area becomes."""
+    (a, b, _), (c, d, _) = map_.tolist()
+    area: float = a * d - b * c
+    return area
+
+
 def _slopes(target: Floats, inner: tuple[slice, slice]) -> Floats:
     """How luma changes with each number of a step: (6, N)."""
     height, width = target.shape
-    across, down = levels.slopes(target)
-    across, down = across[inner] * np.float32(width / 2), down[inner] * np.float32(height / 2)
     x = np.arange(1 - width, width, 2, dtype=np.float32)[inner[1]] / width
     y = np.arange(1 - height, height, 2, dtype=np.float32)[inner[0], None] / height
-    return np.stack([part.ravel() for part in (across * x, across * y, across, down * x, down * y, down)])
+    parts = np.empty((6, len(y), len(x)), np.float32)
+    for at, slope, side in zip((0, 3), levels.slopes(target), (width, height), strict=True):
+        np.multiply(slope[inner], np.float32(side / 2), out=parts[at + 2])
+        np.multiply(parts[at + 2], x, out=parts[at])
+        np.multiply(parts[at + 2], y, out=parts[at + 1])
+    return parts.reshape(6, -1)
 
 
 def _fit(seen: Floats, wanted: Floats) -> tuple[Floats, Floats] | None:
@@ -184,18 +197,21 @@ def _fit(seen: Floats, wanted: Floats) -> tuple[Floats, Floats] | None:
     None if too little of the source is seen, or nothing in it.
     """
     known = (seen > -1).astype(np.float32)
-    total = float(known.sum())
-    if total < _LEAST_SHARED * known.size:
-        return None
     weights = known
     for _ in range(2):
         total = float(weights.sum())
-        a, b = seen - (weights @ seen) / total, wanted - (weights @ wanted) / total
-        spread = float(weights @ (a * a))
+        if total < _LEAST_SHARED * known.size and weights is known:
+            return None
+        residual, off = seen - (weights @ seen) / total, wanted - (weights @ wanted) / total
+        spread = float(weights @ (residual * residual))
         if spread < 1e-3 * total:
             return None
-        residual = a * np.float32(float(weights @ (a * b)) / spread) - b
+        residual *= np.float32(float(weights @ (residual * off)) / spread)
+        residual -= off
         size = np.abs(residual)
-        scale = max(1.0, 3.0 * float(weights @ np.minimum(size, _MOST_ERROR)) / total)
-        weights = known / (1 + np.square(size * np.float32(1 / scale)))
+        scale = max(1.0, 3.0 * float(weights @ np.minimum(size, _MOST_ERROR, out=off)) / total)
+        size *= np.float32(1 / scale)
+        size *= size
+        size += 1
+        weights = np.divide(known, size, out=size)
     return residual, weights

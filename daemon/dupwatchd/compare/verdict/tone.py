@@ -7,7 +7,7 @@ warmer or turned to grey with other weights is the same photo.
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from dupwatchd.pixels.levels import Floats, Levels
 
 _BIN = 8  # grey levels a bin
 _BINS = 256 // _BIN
-_TONES = np.arange(256)
+_TONES = np.arange(256.0)
 _FEWEST = 6  # samples a bin needs to have a say
 # Where nothing is clipped, tones rise at least so steeply: else a caption could vanish in a curve that is flat there.
 _LEAST_SLOPE = 0.35
@@ -109,17 +109,16 @@ def may_fit_better(found: Tone) -> bool:
 
 
 def _fit_luma(source: Samples, target: Samples) -> LumaTone:
-    x, y = source.luma.astype(np.float32), target.luma.astype(np.float32)
+    y = target.luma.astype(np.float32)
     blues, reds = source.blue.astype(np.float32) - 128, source.red.astype(np.float32) - 128
-    bins = (source.luma // _BIN).astype(np.intp)
-    often = _often(bins)
-    weights = np.ones(len(x), np.float32)
+    binned = _Binned(source.luma)
+    weights = np.ones(len(y), np.float32)
     by_blue = by_red = 0.0
     for number in range(_ROUNDS):
         rest = y - by_blue * blues - by_red * reds
-        curve = _rising(bins, often, x, rest, weights)
+        curve = binned.rising(rest, weights)
         residual = y - curve.take(source.luma)
-        by_blue, by_red = _colour_slopes(bins, blues, reds, residual, weights)
+        by_blue, by_red = _colour_slopes(binned, blues, reds, residual, weights)
         error = np.abs(residual - by_blue * blues - by_red * reds)
         if number < _ROUNDS - 1:
             weights = _weights(error)
@@ -130,11 +129,10 @@ def _fit_channels(source: Samples, target: Samples) -> ChannelTone | None:
     """None if the channels change too differently for one picture: that is another colour."""
     given, wanted = source.channels(), target.channels().astype(np.float32)
     y = target.luma.astype(np.float32)
-    x, bins = given.astype(np.float32), (given // _BIN).astype(np.intp)
-    often = [_often(one) for one in bins]
+    binned = [_Binned(one) for one in given]
     weights = np.ones(len(y), np.float32)
     for number in range(_ROUNDS):
-        curves = [_rising(bins[c], often[c], x[c], wanted[c], weights) for c in range(3)]
+        curves = [one.rising(its, weights) for one, its in zip(binned, wanted, strict=True)]
         error = np.abs(_mixed([curve.take(one) for curve, one in zip(curves, given, strict=True)]) - y)
         if number < _ROUNDS - 1:
             weights = _weights(error)
@@ -152,20 +150,29 @@ def _rgb(luma: Levels | Floats, blue: Floats, red: Floats) -> Levels:
     half = luma + np.float32(0.5)
     green = half - np.float32(0.344) * b - np.float32(0.714) * r
     channels = (half + np.float32(1.402) * r, green, half + np.float32(1.772) * b)
-    return np.stack([np.clip(channel, 0, 255).astype(np.uint8) for channel in channels])
+    rgb = np.empty((3, *green.shape), np.uint8)
+    for channel, values in zip(rgb, channels, strict=True):
+        np.minimum(values, 255, out=values)
+        channel[...] = np.maximum(values, 0, out=values)
+    return rgb
 
 
 def _mixed(channels: list[Floats]) -> Floats:
     """Luma of red, green and blue."""
-    shares = np.float32(0.299), np.float32(0.587), np.float32(0.114)
-    mixed: Floats = np.add.reduce([share * one for share, one in zip(shares, channels, strict=True)], dtype=np.float32)
+    red, green, blue = channels
+    mixed = np.float32(0.299) * red
+    mixed += np.float32(0.587) * green
+    mixed += np.float32(0.114) * blue
     return mixed
 
 
 def _weights(error: Floats) -> Floats:
     """What most places are off by counts in full."""
     scale = max(2.0, 2.5 * _parts(error, 0.5)[0])
-    weights: Floats = 1 / (1 + np.square(error * np.float32(1 / scale)))
+    weights: Floats = error * np.float32(1 / scale)
+    weights *= weights
+    weights += 1
+    np.divide(np.float32(1), weights, out=weights)
     return weights
 
 
@@ -181,37 +188,53 @@ def _rise(curve: Floats, levels: Levels) -> float:
 def _parts(values: NDArray[np.float32] | Levels, *shares: float) -> list[float]:
     """The values that these shares of all are below."""
     places = [int(share * len(values)) for share in shares]
-    ordered = np.partition(values, places)
+    ordered = values.copy()
+    ordered.partition(places)
     return [float(ordered[place]) for place in places]
 
 
-def _often(bins: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which bins have a say: (_BINS,)."""
-    return np.bincount(bins, minlength=_BINS) >= _FEWEST
+class _Binned:
+    """Tones of some places, in bins."""
+
+    def __init__(self, tones: Levels) -> None:
+        self.tones = tones.astype(np.float32)
+        self.bins = (tones // _BIN).astype(np.intp)
+        self._often = np.bincount(self.bins, minlength=_BINS) >= _FEWEST  # which bins have a say
+
+    def sums(self, values: Floats) -> NDArray[np.float64]:
+        """Of the values in each bin: (_BINS,)."""
+        return cast("NDArray[np.float64]", np.bincount(self.bins, values, _BINS))
+
+    def rising(self, y: Floats, weights: Floats) -> Floats:
+        """The curve through the weighted means of the bins that rises, continued straight beyond them: (256,)."""
+        total = self.sums(weights)
+        used = (self._often & (total > 0.1 * _FEWEST)).nonzero()[0]
+        if len(used) < 2:
+            change = float((weights @ (y - self.tones)) / weights.sum())
+            moved: Floats = np.clip(_TONES + change, 0, 255).astype(np.float32)
+            return moved
+        total = total[used]
+        at = self.sums(weights * self.tones)[used] / total
+        to = self.sums(weights * y)[used] / total
+        lean = _LEAST_SLOPE * at
+        if to.min() <= _DARKEST or to.max() >= _BRIGHTEST:
+            free = (to >= _BRIGHTEST) | (to <= _DARKEST)
+            if not free.all():
+                lean = np.where(free, np.interp(np.arange(len(at)), np.flatnonzero(~free), lean[~free]), lean)
+        return _through(at, _pooled(to - lean, total) + lean)
 
 
-def _rising(bins: NDArray[np.intp], often: NDArray[np.bool_], x: Floats, y: Floats, weights: Floats) -> Floats:
-    """The curve through the weighted means of the bins that rises, continued straight beyond them: (256,)."""
-    total = np.bincount(bins, weights, _BINS)
-    used = np.flatnonzero(often & (total > 0.1 * _FEWEST))
-    if len(used) < 2:
-        change = float((weights @ (y - x)) / weights.sum())
-        moved: Floats = np.clip(_TONES + change, 0, 255).astype(np.float32)
-        return moved
-    total = total[used]
-    at = np.bincount(bins, weights * x, _BINS)[used] / total
-    to = np.bincount(bins, weights * y, _BINS)[used] / total
-    free = (to >= _BRIGHTEST) | (to <= _DARKEST)
-    lean = _LEAST_SLOPE * at
-    if free.any() and not free.all():
-        lean = np.where(free, np.interp(np.arange(len(at)), np.flatnonzero(~free), lean[~free]), lean)
-    to = _pooled(to - lean, total) + lean
+def _through(at: NDArray[np.float64], to: NDArray[np.float64]) -> Floats:
+    """The curve through these points, continued straight beyond them and cut off at 0 and 255: (256,)."""
     curve = np.interp(_TONES, at, to)
     few = min(3, len(at) - 1)
     below, above = _TONES[: math.ceil(at[0])], _TONES[math.floor(at[-1]) + 1 :]
-    curve[: len(below)] = to[0] + (below - at[0]) * _slope(at, to, 0, few)
-    curve[256 - len(above) :] = to[-1] + (above - at[-1]) * _slope(at, to, -1 - few, -1)
-    return np.minimum(np.maximum(curve, 0), 255).astype(np.float32)
+    if len(below):
+        curve[: len(below)] = to[0] + (below - at[0]) * _slope(at, to, 0, few)
+    if len(above):
+        curve[256 - len(above) :] = to[-1] + (above - at[-1]) * _slope(at, to, -1 - few, -1)
+    within: Floats = np.minimum(np.maximum(curve, 0), 255).astype(np.float32)
+    return within
 
 
 def _slope(at: NDArray[np.float64], to: NDArray[np.float64], first: int, last: int) -> float:
@@ -221,7 +244,8 @@ def _slope(at: NDArray[np.float64], to: NDArray[np.float64], first: int, last: i
 
 def _pooled(values: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
     """The nearest values that never fall, by pooling neighbours that do."""
-    if (values[1:] >= values[:-1]).all():
+    steps = values[1:] >= values[:-1]
+    if steps.all():
         return values
     pools: list[tuple[float, float, int]] = []
     for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
@@ -236,14 +260,14 @@ def _pooled(values: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _colour_slopes(
-    bins: NDArray[np.intp], blues: Floats, reds: Floats, residual: Floats, weights: Floats
+    binned: _Binned, blues: Floats, reds: Floats, residual: Floats, weights: Floats
 ) -> tuple[float, float]:
     """How far the rest depends on colour among samples of one tone."""
-    total = np.bincount(bins, weights, _BINS) + 1e-6
+    total = binned.sums(weights) + 1e-6
     blues, reds = (
-        row - (np.bincount(bins, weights * row, _BINS) / total).astype(np.float32)[bins] for row in (blues, reds)
+        row - (binned.sums(weights * row) / total).astype(np.float32).take(binned.bins) for row in (blues, reds)
     )
-    little = 4.0 * len(bins)
+    little = 4.0 * len(blues)
     blue_weighted, red_weighted = weights * blues, weights * reds
     blue, both, red = (
         float(blue_weighted @ blues) + little,

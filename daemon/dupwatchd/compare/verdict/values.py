@@ -6,7 +6,7 @@ structure around it, and to the eye. The score is the largest of the smallest of
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,7 @@ _SHAPED = 4  # grey levels of deviation around a place that shows a shape
 _SHAPE_ALIKE = 0.5
 _FEWEST = 30  # places that say something of a picture at large
 _HALF_ANOTHER = 0.6  # of the score of another place: what differs in many places differs less in each
+_AROUND_PX = 11  # side of what is called the surroundings of a place
 _BUSY = 12  # grey levels of deviation around a place that has structure
 
 
@@ -49,6 +50,13 @@ class Differences:
     rise: int  # grey levels, the most that a tone was changed by, of those that occur
     contrast: tuple[int, int]  # tenths of a grey level, the deviation of luma of both
     blur: int  # hundredths of a pixel of deviation that the sharper one was blurred by
+
+
+class _Detail(NamedTuple):
+    """What is around each place of two planes: the means, and the deviations of luma."""
+
+    means: tuple[Floats, Floats]
+    structures: tuple[Floats, Floats]
 
 
 class Lens(NamedTuple):
@@ -77,18 +85,18 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
             seen, wanted = levels.halved(seen), levels.halved(wanted)
         if min(wanted.shape) < _LEAST_SIDE_PX:
             break
-        error, structures = _left_over(seen, wanted, halving)
-        structure = np.maximum(*structures)
+        error, detail = _left_over(seen, wanted, halving)
+        structure = np.maximum(*detail.structures)
         around = levels.spread(structure, lens.ringing_px) if lens.ringing_px and not halving else structure
         unlike = _unlike(error, around, halving, gain)
         score = max(score, float(unlike.max()))
-        if halving <= 1:
-            # what has structure in both: a caption over a calm place is none
-            unrest = _unrest(error, np.minimum(*structures))
+        is_last = halving + 1 == lens.sizes or min(wanted.shape) < 2 * _LEAST_SIDE_PX - 1
+        if halving == 1 or (is_last and not halving):
+            unrest = _unrest(error, detail)
             spread = np.count_nonzero(unlike > _HALF_ANOTHER) / unlike.size
         if score > 1:
             where = (unlike > _HALF_ANOTHER) & (structure > _SHAPED)
-            likeness.append(_likeness(seen, wanted, structures)[where])
+            likeness.append(_likeness(seen, wanted, detail)[where])
     alike = _share_alike(likeness)
     contrast = levels.deviation(source.luma), levels.deviation(target.luma)
     return Differences(
@@ -108,12 +116,16 @@ def _share_alike(likeness: list[Floats]) -> float:
     return np.count_nonzero(every > _SHAPE_ALIKE) / len(every) if len(every) > _FEWEST else 0.0
 
 
-def _likeness(seen: Floats, wanted: Floats, structures: tuple[Floats, Floats]) -> Floats:
+def _likeness(seen: Floats, wanted: Floats, detail: _Detail) -> Floats:
     """How alike the shapes around each place are, whatever their brightness: 1 the same, 0 or less another."""
-    mean = levels.box_mean(seen, 11) * levels.box_mean(wanted, 11)
-    together = levels.box_mean(seen * wanted, 11) - mean
-    strength = structures[0] * structures[0] + structures[1] * structures[1] + np.float32(1)
-    return cast("Floats", (together + together) / strength)
+    together = levels.box_mean(seen * wanted, _AROUND_PX)
+    together -= detail.means[0] * detail.means[1]
+    together += together
+    strength = detail.structures[0] * detail.structures[0]
+    strength += detail.structures[1] * detail.structures[1]
+    strength += np.float32(1)
+    together /= strength
+    return together
 
 
 def _equally_sharp(source: Levels, target: Levels) -> tuple[Levels, Levels, float]:
@@ -122,7 +134,7 @@ def _equally_sharp(source: Levels, target: Levels) -> tuple[Levels, Levels, floa
     Brightness and contrast have no say: tones can only be told of pictures that are equally sharp.
     """
     both = [source, target]
-    means = [_some(levels.box_mean(plane, 11), _TEXTURE_SAMPLES).astype(np.float32) for plane in both]
+    means = [_some(levels.box_mean(plane, _AROUND_PX), _TEXTURE_SAMPLES).astype(np.float32) for plane in both]
     texture = [_some(plane, _TEXTURE_SAMPLES) - mean for plane, mean in zip(both, means, strict=True)]
     strength = [float(np.abs(one).mean()) + _LEAST_DETAIL for one in texture]
     detail = [levels.fine_detail(plane) for plane in both]
@@ -186,17 +198,19 @@ def _samples(luma: Levels, chroma: Levels, step: int) -> tone.Samples:
     return tone.Samples(some.ravel(), blue, red)
 
 
-def _left_over(seen: Floats, wanted: Floats, halving: int) -> tuple[Floats, tuple[Floats, Floats]]:
-    """What differs around each place beyond a small shift, and the deviation of luma around it in both."""
+def _left_over(seen: Floats, wanted: Floats, halving: int) -> tuple[Floats, _Detail]:
+    """What differs around each place beyond a small shift, and what is around it."""
     shift = np.float32(0.5 * _SHIFT_PX[min(halving, 1)])
-    slope = np.maximum(levels.range_around(seen), levels.range_around(wanted))
+    slope, other = levels.range_around(seen), levels.range_around(wanted)
+    np.maximum(slope, other, out=slope)
     rest = levels.difference(seen, wanted)
     slope *= shift
     rest -= slope
     np.maximum(rest, np.float32(0), out=rest)
     rest *= rest
     error = levels.root(levels.box_mean(rest, 5))
-    return error, (levels.box_deviation(seen, 11), levels.box_deviation(wanted, 11))
+    means, structures = zip(*(levels.box_mean_and_deviation(one, _AROUND_PX) for one in (seen, wanted)), strict=True)
+    return error, _Detail(means, structures)
 
 
 def _unlike(error: Floats, structure: Floats, halving: int, gain: float) -> Floats:
@@ -209,20 +223,26 @@ def _unlike(error: Floats, structure: Floats, halving: int, gain: float) -> Floa
     noise = np.float32(min(5.0, max(0.3, _median(flat))))
     share = _median(some[busy] / its[busy]) if np.count_nonzero(busy) > _FEWEST else 0.02
     own = np.float32(min(_BUSY_NOISE[halving], max(0.01, share)))
-    by_noise = np.square(own * structure)
+    by_noise = own * structure
+    by_noise *= by_noise
     by_noise += noise * noise
     np.sqrt(by_noise, out=by_noise)
     by_noise *= np.float32(_NOISE)
     by_structure = structure + np.float32(2)
     by_structure *= np.float32(_STRUCTURE)
-    unlike: Floats = error / np.maximum(by_noise, by_structure, out=by_noise)
-    np.minimum(unlike, error * np.float32(gain / _VISIBLE), out=unlike)
+    np.maximum(by_noise, by_structure, out=by_noise)
+    unlike: Floats = np.divide(error, by_noise, out=by_noise)
+    to_the_eye = np.multiply(error, np.float32(gain / _VISIBLE), out=by_structure)
+    np.minimum(unlike, to_the_eye, out=unlike)
     return unlike
 
 
-def _unrest(error: Floats, structure: Floats) -> float:
-    """The share of its structure that half of what has structure is off by."""
-    some, its = _some(error), _some(structure)
+def _unrest(error: Floats, detail: _Detail) -> float:
+    """The share of its structure that half of what has structure is off by.
+
+    What has structure in both counts: a caption over a calm place is none.
+    """
+    some, its = _some(error), np.minimum(*map(_some, detail.structures))
     busy = its > _BUSY
     return _median(some[busy] / its[busy]) if np.count_nonzero(busy) > _FEWEST else 0.0
 
@@ -234,4 +254,6 @@ def _some(plane: levels.Plane, count: int = _ESTIMATES) -> levels.Plane:
 
 
 def _median(values: Floats) -> float:
-    return float(np.partition(values, len(values) // 2)[len(values) // 2])
+    """Overwrites the values."""
+    values.partition(len(values) // 2)
+    return float(values[len(values) // 2])

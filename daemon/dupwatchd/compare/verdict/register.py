@@ -64,14 +64,15 @@ def register(source: Levels, target: Levels, sides_px: tuple[int, ...]) -> Map:
     It is looked for at several sizes, from coarse to fine, each about so many pixels squared in area.
     """
     finest = _Pair.shrunk(source, target, sides_px[-1])
-    found = finest.descend(_OUTLINES)
+    by_outlines = finest.fit(_OUTLINES)
+    found = finest.descend(_OUTLINES, by_outlines)
     if found is None or finest.moved_px(found) > _NEAR_PX:  # slopes do not reach that far; those of smaller sizes do
         found = _OUTLINES
         for side in sides_px:
             pair = finest if side == sides_px[-1] else _Pair.shrunk(source, target, side)
-            better = pair.descend(found)
+            better = pair.descend(found, pair.fit(found))
             found = found if better is None else better
-    if finest.moved_px(found) < _UNMOVED_PX or finest.misfit(found) > _WORTH * finest.misfit(_OUTLINES):
+    if finest.moved_px(found) < _UNMOVED_PX or _misfit(finest.fit(found)) > _WORTH * _misfit(by_outlines):
         return whole_onto_whole(source, target)
     return joined(_halves(source), found, inverse(_halves(target)))
 
@@ -88,6 +89,14 @@ def corners(size: Size) -> Map:
     """The corners of a plane, around: (4, 3), each (x, y, 1)."""
     right, bottom = size[0] - 0.5, size[1] - 0.5
     return np.array([[-0.5, -0.5, 1], [right, -0.5, 1], [right, bottom, 1], [-0.5, bottom, 1]])
+
+
+class _Fit(NamedTuple):
+    """What two pictures differ by where one map lays them; (N,) each."""
+
+    residual: Floats  # grey levels
+    weights: Floats  # how much each place counts
+    known: Floats  # 1 where the source shows something, 0 elsewhere
 
 
 class _Pair(NamedTuple):
@@ -109,23 +118,23 @@ class _Pair(NamedTuple):
         inner = slice(top, height - top), slice(left, width - left)
         return cls(large, small, inner, small[inner].ravel(), _halves(large), inverse(_halves(small)))
 
-    def seen(self, map_: Map) -> Floats:
-        """The source as the target sees it, where it is looked at: (N,)."""
+    def fit(self, map_: Map) -> _Fit | None:
+        """The source as the target sees it, against the target, where it is looked at; None: too little is seen."""
         between = joined(self.to_source, map_, self.from_target)
-        return levels.warped(self.source, between, self.target.shape[1::-1])[self.inner].ravel()
+        seen = levels.warped(self.source, between, self.target.shape[1::-1])[self.inner].ravel()
+        return _fit(seen, self.wanted)
 
-    def descend(self, start: Map) -> Map | None:
+    def descend(self, start: Map, fit: _Fit | None) -> Map | None:
         """Gauss-Newton steps on the target's slopes, weighted so that what differs in few places pulls little.
 
-        None if they lead astray.
+        ``fit`` is that of the start. None if they lead astray.
         """
         slopes = _slopes(self.target, self.inner)
         map_ = start
-        for _ in range(_ITERATIONS):
-            fit = _fit(self.seen(map_), self.wanted)
+        for left in reversed(range(_ITERATIONS)):
             if fit is None:
                 return None
-            residual, weights = fit
+            residual, weights, _ = fit
             weighted = slopes * weights
             normal = (weighted @ slopes.T).astype(np.float64)
             diagonal = normal.reshape(-1)[::7]
@@ -135,19 +144,10 @@ class _Pair(NamedTuple):
             map_ = joined(map_, inverse(_OUTLINES + step))
             if not 1 / _MOST_STRETCH < _stretch(map_) < _MOST_STRETCH:
                 return None
-            if self._px(step) < _SETTLED_PX:
+            if self._px(step) < _SETTLED_PX or not left:
                 break
+            fit = self.fit(map_)
         return map_
-
-    def misfit(self, map_: Map) -> float:
-        """Grey levels that the two differ by on average, and more where they share less."""
-        seen = self.seen(map_)
-        fit = _fit(seen, self.wanted)
-        if fit is None:
-            return float("inf")
-        known = seen > -1
-        error = float(np.minimum(np.abs(fit[0]), _MOST_ERROR)[known].mean())
-        return error * (2 - np.count_nonzero(known) / known.size)
 
     def moved_px(self, map_: Map) -> float:
         """The most that a corner is moved."""
@@ -156,6 +156,15 @@ class _Pair(NamedTuple):
     def _px(self, change: Map) -> float:
         longer: int = max(self.target.shape)
         return float(np.abs(change).sum(axis=1).max()) * longer / 2
+
+
+def _misfit(fit: _Fit | None) -> float:
+    """Grey levels that the two differ by on average, and more where they share less."""
+    if fit is None:
+        return float("inf")
+    known = fit.known > 0
+    error = float(np.minimum(np.abs(fit.residual), _MOST_ERROR)[known].mean())
+    return error * (2 - np.count_nonzero(known) / known.size)
 
 
 def _shrunk(plane: Levels, side_px: int) -> Floats:
@@ -191,11 +200,8 @@ def _slopes(target: Floats, inner: tuple[slice, slice]) -> Floats:
     return parts.reshape(6, -1)
 
 
-def _fit(seen: Floats, wanted: Floats) -> tuple[Floats, Floats] | None:
-    """What is seen, in the tones of what is wanted, less that, and how much each place counts: (N,) each.
-
-    None if too little of the source is seen, or nothing in it.
-    """
+def _fit(seen: Floats, wanted: Floats) -> _Fit | None:
+    """What is seen (N,), in the tones of what is wanted, against that; None if too little is seen, or nothing in it."""
     known = (seen > -1).astype(np.float32)
     weights = known
     for _ in range(2):
@@ -214,4 +220,4 @@ def _fit(seen: Floats, wanted: Floats) -> tuple[Floats, Floats] | None:
         size *= size
         size += 1
         weights = np.divide(known, size, out=size)
-    return residual, weights
+    return _Fit(residual, weights, known)

@@ -58,6 +58,23 @@ def font(px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(px)
 
 
+def arrow(side: int) -> Rgb:
+    """An icon: a blue arrow on white, pointing to the right."""
+    image = Image.new("RGB", (4 * side, 4 * side), "white")
+    corners = [(0.1, 0.4), (0.55, 0.4), (0.55, 0.2), (0.9, 0.5), (0.55, 0.8), (0.55, 0.6), (0.1, 0.6)]
+    ImageDraw.Draw(image).polygon([(4 * side * x, 4 * side * y) for x, y in corners], fill=(20, 90, 180))
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX))
+
+
+def textured(seed: int, width: int = 481, height: int = 321) -> Rgb:
+    """A photo with a cloth of fine stripes in its middle."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    inside = (x > 0.3 * width) & (x < 0.6 * width) & (y > 0.3 * height) & (y < 0.6 * height)
+    stripes = 80 * np.sin(2 * np.pi * (x + 0.05 * y) / 4.4) * inside
+    striped: Rgb = np.clip(photo(seed, width, height) + stripes[..., None], 0, 255).astype(np.uint8)
+    return striped
+
+
 def grey(picture: Rgb) -> Rgb:
     return np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
 

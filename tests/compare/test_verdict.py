@@ -72,13 +72,36 @@ def test_a_turned_copy_is_the_same_in_that_turn_only(turn: int, mirrored: bool) 
     assert verdict_of(seen(picture, placed, (turn + 90) % 360, mirrored=mirrored)) is Verdict.SIMILAR
 
 
-def test_a_turned_icon_is_another() -> None:
-    icon = np.full((64, 64, 3), 255, np.uint8)
-    for x in range(10, 54):
-        icon[32 - x // 3 : 32 + x // 3, x] = (20, 90, 180)
-    left, right = icon, np.ascontiguousarray(icon[::-1, ::-1])
-    assert verdict_of(seen(left, left)) is Verdict.SAME
-    assert verdict_of(seen(left, right, 180)) is not Verdict.SAME
+@pytest.mark.parametrize("side", [32, 64, 100, 128, 180])
+@pytest.mark.parametrize("turn", [90, 180])
+def test_a_turned_icon_is_another(side: int, turn: int) -> None:
+    icon = altered.arrow(side)
+    other = np.ascontiguousarray(np.rot90(icon, turn // 90))
+    assert verdict_of(seen(icon, altered.jpeg(icon, 90))) is Verdict.SAME
+    assert verdict_of(seen(icon, other, turn)) is Verdict.SIMILAR
+    assert verdict_of(seen(icon, altered.jpeg(other, 85), turn)) is Verdict.SIMILAR
+
+
+@pytest.mark.parametrize("width", [48, 64, 80, 140])
+def test_a_small_photo_that_was_turned_is_the_same(width: int) -> None:
+    small = altered.resized(altered.photo(6), width / 640)
+    turned = altered.jpeg(np.ascontiguousarray(np.rot90(small)), 90)
+    assert verdict_of(seen(small, turned, 90)) is Verdict.SAME
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("share", [0.055, 0.07, 0.09])
+def test_a_faint_and_tiny_copy_is_no_crop(seed: int, share: float) -> None:
+    """Its sides may be found a pixel off."""
+    faint = np.clip((altered.photo(seed).astype(np.float32) - 128) * 0.1 + 150, 0, 255).astype(np.uint8)
+    assert verdict_of(seen(faint, altered.jpeg(altered.resized(faint, share), 40))) is Verdict.SAME
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("share", [0.09, 0.12])
+def test_a_tiny_crop_is_one(seed: int, share: float) -> None:
+    picture = altered.photo(seed)
+    assert verdict_of(seen(picture, altered.resized(altered.cut(picture, 0.04), share))) is Verdict.CROPPED
 
 
 @pytest.mark.parametrize("kind", KINDS)

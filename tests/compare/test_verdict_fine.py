@@ -69,3 +69,36 @@ def test_a_copy_too_blurred_to_read_is_not_confirmed(share: float) -> None:
     page = altered.page("4711", width=600, height=440)
     blurred = altered.resized(altered.resized(page, share), 1 / share)
     assert look_closely(page, blurred, 0, mirrored=False).confirmed is not True
+
+
+@pytest.mark.parametrize("side", [128, 256])
+def test_a_turned_drawing_is_another_up_to_256_px(side: int) -> None:
+    icon = altered.arrow(side)
+    other = np.ascontiguousarray(np.rot90(icon, 2))
+    assert look_closely(icon, altered.jpeg(icon, 90), 0, mirrored=False).confirmed is True
+    closer = look_closely(icon, altered.jpeg(other, 90), 180, mirrored=False)
+    assert (closer.confirmed, closer.verdict) == (False, Verdict.SIMILAR)
+
+
+def test_a_copy_that_seems_to_be_changed_is_confirmed_all_the_same() -> None:
+    picture = altered.textured(1)
+    turned = altered.jpeg(np.ascontiguousarray(np.rot90(picture, 2)), 92)
+    assert look_closely(picture, turned, 180, mirrored=False, suspect=True).confirmed is True
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_seems_to_be_changed_and_is_does_not_become_the_same(kind: str, seed: int) -> None:
+    picture = altered.photo(seed, 800, 600)
+    assert look_closely(picture, CHANGED[kind][0](picture), 0, mirrored=False, suspect=True).verdict is not Verdict.SAME
+
+
+def test_of_a_suspect_pair_more_is_asked_for() -> None:
+    """A small spot, hardly brighter than what is around it."""
+    picture = altered.photo(11, 800, 600)
+    spotted = picture.copy()
+    spotted[300:312, 400:412] = np.clip(spotted[300:312, 400:412].astype(int) + 10, 0, 255)
+    trusted, suspect = (look_closely(picture, spotted, 0, mirrored=False, suspect=one) for one in (False, True))
+    assert trusted.seen == suspect.seen
+    assert (trusted.confirmed, trusted.verdict) == (None, Verdict.SAME)
+    assert suspect.verdict is Verdict.RETOUCHED

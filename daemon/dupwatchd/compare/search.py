@@ -231,23 +231,24 @@ def look_again(first: "Proof", second: "Proof", turn_degrees: int, *, mirrored: 
         return Verdict.SIMILAR, CloserLook.LATER
     seen = verdict.look(first, second, turn_degrees, mirrored=mirrored)
     found = verdict.verdict_of(seen)
-    if found is not Verdict.SAME:
-        return found, CloserLook.LATER
     if frames_agree is None:
-        return found, CloserLook.DONE
-    is_fine = wants_a_closer_look(first) or wants_a_closer_look(second)
-    return found, CloserLook.AT_ONCE if is_fine or verdict.doubtful(seen) else CloserLook.LATER
+        return found, CloserLook.DONE if found is Verdict.SAME else CloserLook.LATER
+    if found is Verdict.SAME:
+        is_fine = wants_a_closer_look(first) or wants_a_closer_look(second)
+        return found, CloserLook.AT_ONCE if is_fine or verdict.doubtful(seen) else CloserLook.LATER
+    return found, CloserLook.AT_ONCE if verdict.nearly_the_same(seen) else CloserLook.LATER
 
 
 def look_closely(
-    first: NDArray[np.uint8], second: NDArray[np.uint8], turn_degrees: int, *, mirrored: bool
+    first: NDArray[np.uint8], second: NDArray[np.uint8], turn_degrees: int, *, mirrored: bool, suspect: bool
 ) -> tuple[Verdict | None, bool | None]:
-    """What two pictures are, by their pixels (H, W, 3), and whether they are the same for certain; None: untold."""
+    """What two pictures are, by their pixels (H, W, 3), and whether they are the same for certain; None: untold.
+
+    ``suspect``: by their proofs they are not the same, so that more is asked for.
+    """
     from dupwatchd.compare.verdict import fine
 
-    closer = fine.look_closely(first, second, turn_degrees, mirrored=mirrored)
-    if closer.confirmed is None:
-        return None, None
+    closer = fine.look_closely(first, second, turn_degrees, mirrored=mirrored, suspect=suspect)
     return closer.verdict, closer.confirmed
 
 

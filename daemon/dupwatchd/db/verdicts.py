@@ -70,16 +70,15 @@ def give(database: Database, verdicts: Iterable[tuple[MatchKey, Verdict, CloserL
 
 
 def give_closer(
-    database: Database, key: MatchKey, verdict: Verdict | None, confirmed: bool | None, nearer: int | None
+    database: Database, key: MatchKey, verdict: Verdict, confirmed: bool | None, nearer: int | None
 ) -> None:
-    """Store what a closer look has shown; without ``verdict`` the one by proofs stays.
+    """Store what a pair is after a closer look.
 
     ``nearer`` the original is: -1 the first, 1 the second, 0: nothing is shown, None: not looked for.
     """
     database.rows(
-        "UPDATE match SET verdict = coalesce(?, verdict), confirmed = ?, closely = ?, nearer = ? "
-        "WHERE a = ? AND b = ? AND mirrored = ?",
-        (verdict and verdict.code, None if confirmed is None else int(confirmed), CloserLook.DONE.value, nearer, *key),
+        "UPDATE match SET verdict = ?, confirmed = ?, closely = ?, nearer = ? WHERE a = ? AND b = ? AND mirrored = ?",
+        (verdict.code, None if confirmed is None else int(confirmed), CloserLook.DONE.value, nearer, *key),
     )
 
 
@@ -101,14 +100,14 @@ def to_confirm(database: Database) -> list[MatchKey]:
     )
 
 
-def is_to_be_confirmed(database: Database, key: MatchKey) -> bool:
-    """Whether a pair is there, may be the same, and has not been looked at closely."""
+def to_be_looked_at_closely(database: Database, key: MatchKey) -> Verdict | None:
+    """The verdict by proofs of a pair that has not been looked at closely; None: it has been, or has no verdict."""
     row = database.row(
-        "SELECT 1 FROM match WHERE a = ? AND b = ? AND mirrored = ? "
+        "SELECT verdict FROM match WHERE a = ? AND b = ? AND mirrored = ? "
         f"AND closely != {CloserLook.DONE.value} AND verdict IS NOT NULL",
         key,
     )
-    return row is not None
+    return None if row is None else list(Verdict)[row[0] - 1]
 
 
 def of_match(database: Database, picture_id: int, other: int, *, mirrored: bool) -> Verdict | None:

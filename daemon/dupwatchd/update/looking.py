@@ -3,6 +3,9 @@
 A verdict follows from the proofs of two pictures alone. Verdicts are stored some hundred at a time, so that whoever is
 interrupted or killed goes on behind the last ones stored. A closer look reads two photos, and tells also which of them
 is nearer the original; what it shows is stored pair by pair. A photo that is away is looked at when it is there again.
+
+A pair that is the same by its proofs may turn out to be something else, or stay uncertain. One that seems to be changed
+by its proofs becomes the same only if the closer look shows hardly any difference; else it stays what it was called.
 """
 
 import time
@@ -195,16 +198,22 @@ class Looking:
         return [int(turn) for turn in turns]
 
     def _look_closely(self, key: MatchKey) -> None:
-        if key in self._in_vain or not verdicts.is_to_be_confirmed(self._database, key):
+        by_proofs = None if key in self._in_vain else verdicts.to_be_looked_at_closely(self._database, key)
+        if by_proofs is None:
             return
         first, second = (self._photo(PictureId(one)) for one in key[:2])
         if first is None or second is None:
             self._in_vain.add(key)
             return
         [turn] = self._turns([key])
-        verdict, confirmed = search.look_closely(first.detail.rgb, second.detail.rgb, turn, mirrored=bool(key[2]))
-        refused = confirmed is False
-        nearer = None if refused else search.nearer_the_original(first.candidate(), second.candidate())
+        suspect = by_proofs is not Verdict.SAME
+        verdict, confirmed = search.look_closely(
+            first.detail.rgb, second.detail.rgb, turn, mirrored=bool(key[2]), suspect=suspect
+        )
+        if verdict is None or (suspect and verdict is not Verdict.SAME):
+            verdict, confirmed = by_proofs, None
+        is_same = verdict is Verdict.SAME
+        nearer = search.nearer_the_original(first.candidate(), second.candidate()) if is_same else None
         verdicts.give_closer(self._database, key, verdict, confirmed, nearer)
 
     def _photo(self, picture_id: PictureId) -> _Photo | None:

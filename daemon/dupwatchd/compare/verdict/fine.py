@@ -9,27 +9,35 @@ from dataclasses import dataclass
 
 from dupwatchd.compare.verdict.laid import Planes
 from dupwatchd.compare.verdict.values import Lens
-from dupwatchd.compare.verdict.verdict import Seen, blank, compare, verdict_of
+from dupwatchd.compare.verdict.verdict import Bounds, Seen, blank, compare, verdict_of
 from dupwatchd.model import Verdict
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Levels, Size
+from dupwatchd.pixels.proof import make_proof, wants_a_closer_look
 
 LONG_SIDE_PX = 1600
 _CHROMA_SIDE_PX = 96  # as in proofs: finer, noise of chroma that was kept coarsely counts
 _LENS = Lens(sides_px=(96, 320), sizes=4, softness_px=0.0, ringing_px=5, samples=12_000)  # blocks of JPEG are 8 px
-# See `verdict.DIFFERENT`. Of 1,100 copies of photos one exceeds it and of 96 of documents five, all at a quarter of the
-# size; of 440 changed photos two do not, and of 96 pairs of different documents none.
-DIFFERENT = 140
+# See `verdict.Bounds`. Of 440 pages with another digit, down to 6 px high, none that is told stays below 140, and of 96
+# copies of pages five exceed it, all at a quarter of the size. Of 1,300 copies of photos two exceed 185, and small
+# retouches begin at 125: between 100 and 185 a photo stays uncertain.
+_BOUNDS = Bounds(photo=185, text=140, small_area_px=256 * 256)
+# A pair whose proofs differ in places has to be better than that: of 370 pairs of copies that seem to be changed by a
+# little all stay below 90, and of 1,300 with a watermark one does. Only where all tones differ copies reach 180 as
+# well; there, those with a watermark begin at 196.
+_BOUNDS_IF_SUSPECT = _BOUNDS._replace(photo=100, text=100)
+_OTHER_TONES = 12  # levels of rise
+_UNCERTAIN_SUSPECT_SCORE = 75
 # Less than that does not make two pictures different, but more than these not certainly the same either: another digit
 # on a date stamp had a score of 114, a black and a dark grey shirt tones apart by 40 levels, a black and a navy car
 # colours that agree by half. Who is not certain may not let a photo go.
-_UNCERTAIN_SCORE = 100
-_UNCERTAIN_RISE = 35
-_UNCERTAIN_STRENGTH, _UNCERTAIN_LIKENESS = 50, 850
+UNCERTAIN_SCORE = 100
+UNCERTAIN_RISE = 35
+UNCERTAIN_STRENGTH, UNCERTAIN_LIKENESS = 50, 850
 _WORTH_HALVING = 8  # shrunk so much, a picture is halved first: 10 instead of 27 ms for 12 megapixels
 _LEAST_SIDE_PX = 100  # of what is compared: less shows faces and numbers too small to tell
 # Text of a page shrunk to a quarter is lost by 0.3 to 0.9 of its strokes, and of 80 photos one in twenty exceeds 0.25.
-_LOST_PER_MILLE = 400
+LOST_PER_MILLE = 400
 _BLURRED = 1.5  # so many deviations of the blur that one of them had to be given count as a pixel
 
 
@@ -37,15 +45,18 @@ _BLURRED = 1.5  # so many deviations of the blur that one of them had to be give
 class Closer:
     """What came of the look."""
 
-    confirmed: bool | None  # None: too small, too blurred, too blank or too alike to tell
-    verdict: Verdict  # what the pair is now, if it is told
+    confirmed: bool | None  # None: nobody can be certain
+    verdict: Verdict | None  # what the pair is now; None: too small, too blurred or too blank to tell
     seen: Seen
 
 
-def look_closely(first_rgb: Levels, second_rgb: Levels, turn_degrees: int, *, mirrored: bool) -> Closer:
+def look_closely(
+    first_rgb: Levels, second_rgb: Levels, turn_degrees: int, *, mirrored: bool, suspect: bool = False
+) -> Closer:
     """Compares two pictures (H, W, 3) uint8 RGB, the second mirrored, if asked, and then turned clockwise.
 
-    As in `look`, the finer one is laid onto the coarser, so that the order of the two does not matter.
+    As in `look`, the finer one is laid onto the coarser, so that the order of the two does not matter. ``suspect``: by
+    their proofs they are not the same, so that more is asked for.
     """
     pictures = first_rgb, second_rgb
     lumas = [levels.resized(luma, _size_to_look_at(luma)) for luma in map(levels.grey, pictures)]
@@ -57,26 +68,32 @@ def look_closely(first_rgb: Levels, second_rgb: Levels, turn_degrees: int, *, mi
     target = Planes(lumas[coarser], _chroma(pictures[coarser], target_size))
     forwards = finer == 1 or mirrored  # mirrored, a turn and its reverse are the same
     source = source.oriented(turn_degrees if forwards else -turn_degrees, mirrored=mirrored)
-    seen = compare(source, target, _LENS, turned=False, fine=False)
-    differs = seen.luma is not None and seen.luma.score > DIFFERENT
+    turned = bool(turn_degrees % 360) or mirrored
+    is_text = any(wants_a_closer_look(make_proof(rgb)) for rgb in pictures)
+    seen = compare(source, target, _LENS, turned=turned, fine=is_text)
+    differs = seen.luma is not None and seen.luma.score > (_BOUNDS.text if is_text else _BOUNDS.photo)
     if not differs and _too_little(seen, lumas[finer], lumas[coarser], size):
-        return Closer(None, Verdict.SAME, seen)
-    verdict = verdict_of(seen, (DIFFERENT, DIFFERENT))
-    if verdict is Verdict.SAME and _uncertain(seen):
+        return Closer(None, None, seen)
+    verdict = verdict_of(seen, _BOUNDS_IF_SUSPECT if suspect and not _in_other_tones(seen) else _BOUNDS)
+    if verdict is Verdict.SAME and _uncertain(seen, suspect=suspect):
         return Closer(None, verdict, seen)
     return Closer(verdict is Verdict.SAME, verdict, seen)
 
 
-def _uncertain(seen: Seen) -> bool:
+def _in_other_tones(seen: Seen) -> bool:
+    return seen.luma is not None and seen.luma.rise >= _OTHER_TONES
+
+
+def _uncertain(seen: Seen, *, suspect: bool) -> bool:
     """Whether something may differ, in a place, in tone or in colour, that is too little to say so."""
     luma, chroma = seen.luma, seen.chroma
     if luma is None or chroma is None:
         return True
-    other_colours = max(chroma.likeness, chroma.centred) < _UNCERTAIN_LIKENESS
+    other_colours = max(chroma.likeness, chroma.centred) < UNCERTAIN_LIKENESS
     return (
-        luma.score > _UNCERTAIN_SCORE
-        or luma.rise > _UNCERTAIN_RISE
-        or (max(chroma.strength) >= _UNCERTAIN_STRENGTH and other_colours)
+        luma.score > (_UNCERTAIN_SUSPECT_SCORE if suspect else UNCERTAIN_SCORE)
+        or luma.rise > UNCERTAIN_RISE
+        or (max(chroma.strength) >= UNCERTAIN_STRENGTH and other_colours)
     )
 
 
@@ -87,7 +104,7 @@ def _too_little(seen: Seen, finer: Levels, coarser: Levels, size: Size) -> bool:
         return True
     sizes = size, coarser.shape[1::-1]
     lost = (levels.lost_strokes(luma, one, blur_px) for luma, one in zip((finer, coarser), sizes, strict=True))
-    return any(share > _LOST_PER_MILLE for share in lost)
+    return any(share > LOST_PER_MILLE for share in lost)
 
 
 def _size_to_look_at(luma: Levels) -> Size:

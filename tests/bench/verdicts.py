@@ -27,7 +27,7 @@ from tests.compare.altered import Rgb
 
 from dupwatchd.compare.measures import exact
 from dupwatchd.compare.verdict.fine import look_closely
-from dupwatchd.compare.verdict.verdict import doubtful, look, verdict_of
+from dupwatchd.compare.verdict.verdict import Seen, doubtful, look, verdict_of
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.proof import Proof, make_proof
 
@@ -42,10 +42,12 @@ class Kind:
 
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     scores: list[int] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)  # by proofs
     doubtful: int = 0
     fine: int = 0  # whose picture holds lines finer than its proof shows
     closely: Counter[bool | None] = field(default_factory=Counter)
     close_scores: list[int] = field(default_factory=list)
+    seen_closely: list[Seen] = field(default_factory=list)
 
 
 @dataclass
@@ -92,12 +94,15 @@ class Bench:
         found = self.kinds[kind]
         found.verdicts[verdict] += 1
         found.scores.append(seen.luma.score if seen.luma else 9999)
+        found.seen.append(seen)
         found.doubtful += doubtful(seen)
         found.fine += seen.fine
         if self._closely:
             started = time.process_time()
-            closer = look_closely(first, second, turn, mirrored=mirrored)
+            suspect = verdict is not Verdict.SAME
+            closer = look_closely(first, second, turn, mirrored=mirrored, suspect=suspect)
             self.costs.closely.append(time.process_time() - started)
+            found.seen_closely.append(closer.seen)
             found.closely[closer.confirmed] += 1
             found.close_scores.append(closer.seen.luma.score if closer.seen.luma else 0)
 

@@ -21,11 +21,11 @@ _LENS = Lens(sides_px=(96, 320), sizes=4, softness_px=0.0, ringing_px=5, samples
 # See `verdict.Bounds`. Of 440 pages with another digit, down to 6 px high, none that is told stays below 140, and of 96
 # copies of pages five exceed it, all at a quarter of the size. Of 1,300 copies of photos two exceed 185, and small
 # retouches begin at 125: between 100 and 185 a photo stays uncertain.
-_BOUNDS = Bounds(photo=185, text=140, small_area_px=256 * 256)
+BOUNDS = Bounds(photo=185, text=140, small_area_px=256 * 256)
 # A pair whose proofs differ in places has to be better than that: of 370 pairs of copies that seem to be changed by a
 # little all stay below 90, and of 1,300 with a watermark one does. Only where all tones differ copies reach 180 as
 # well; there, those with a watermark begin at 196.
-_BOUNDS_IF_SUSPECT = _BOUNDS._replace(photo=100, text=100)
+BOUNDS_IF_SUSPECT = BOUNDS._replace(photo=100, text=100)
 _OTHER_TONES = 12  # levels of rise
 _UNCERTAIN_SUSPECT_SCORE = 75
 # Less than that does not make two pictures different, but more than these not certainly the same either: another digit
@@ -71,10 +71,10 @@ def look_closely(
     turned = bool(turn_degrees % 360) or mirrored
     is_text = any(wants_a_closer_look(make_proof(rgb)) for rgb in pictures)
     seen = compare(source, target, _LENS, turned=turned, fine=is_text)
-    differs = seen.luma is not None and seen.luma.score > (_BOUNDS.text if is_text else _BOUNDS.photo)
+    differs = seen.luma is not None and seen.luma.score > (BOUNDS.text if is_text else BOUNDS.photo)
     if not differs and _too_little(seen, lumas[finer], lumas[coarser], size):
         return Closer(None, None, seen)
-    verdict = verdict_of(seen, _BOUNDS_IF_SUSPECT if suspect and not _in_other_tones(seen) else _BOUNDS)
+    verdict = verdict_of(seen, BOUNDS_IF_SUSPECT if suspect and not _in_other_tones(seen) else BOUNDS)
     if verdict is Verdict.SAME and _uncertain(seen, suspect=suspect):
         return Closer(None, verdict, seen)
     return Closer(verdict is Verdict.SAME, verdict, seen)

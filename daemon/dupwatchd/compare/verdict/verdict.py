@@ -39,6 +39,14 @@ RESTLESS = 45
 WIDESPREAD = 450
 APART = 120
 SAME_SHAPES = 600
+# Colours, see `Colours`: less strength than that is none, a picture without colours of its own is in shades of one, and
+# tones that rise so much, or colours turned by so many degrees, are others. What follows are places of another colour.
+BOTH_GREY, GREY = 30, 15
+OWN_COLOURS, OWN_SHARE = 30, 0.25
+RISE, RISE_IF_PALER = 70, 25
+ANGLE = 22
+LIKENESS = 850
+WORST, STANDS_OUT = 120, 300
 WHOLE = 980  # per mille: a picture that shows less of the other is a crop, or within a frame
 # In a tiny picture the sides found may be a pixel off, which is many per mille. Its whole fits a plain copy as well as
 # what was found (a score higher by at most 4, in 195 of 195), and a crop by 3 % worse (by 18 and more at 70² px).
@@ -177,22 +185,22 @@ def _at_odds(luma: Differences) -> bool:
 def _in_other_colours(luma: Differences, chroma: Colours) -> bool:
     """Whether the colours of one, all in all, are not those of the other, or there are none."""
     weaker, stronger = sorted(chroma.strength)
-    if stronger < 30:
-        return luma.rise > 70  # both are grey
-    if weaker < 15:
+    if stronger < BOTH_GREY:
+        return luma.rise > RISE
+    if weaker < GREY:
         return True
     own = sorted(chroma.own)
-    if own[1] >= 30 and own[0] < 0.25 * own[1]:
+    if own[1] >= OWN_COLOURS and own[0] < OWN_SHARE * own[1]:
         return True  # one is in shades of one colour
-    if luma.rise > 70 or (weaker < stronger / 2 and luma.rise > 25):
+    if luma.rise > RISE or (weaker < stronger / 2 and luma.rise > RISE_IF_PALER):
         return True
     if stronger >= 80 and abs(chroma.angle) > 60:
         return True
-    if abs(chroma.angle) > 22 and abs(chroma.turned) > 22:
+    if abs(chroma.angle) > ANGLE and abs(chroma.turned) > ANGLE:
         return True
-    return stronger >= 120 and max(chroma.likeness, chroma.centred) < 850
+    return stronger >= 120 and max(chroma.likeness, chroma.centred) < LIKENESS
 
 
 def _differs_in_colour(chroma: Colours) -> bool:
     """Whether some place has another colour."""
-    return chroma.worst > 120 and chroma.stands_out > 300
+    return chroma.worst > WORST and chroma.stands_out > STANDS_OUT

@@ -97,9 +97,16 @@ def test_a_faint_and_tiny_copy_is_no_crop(seed: int, share: float) -> None:
     assert verdict_of(seen(faint, altered.jpeg(altered.resized(faint, share), 40))) is Verdict.SAME
 
 
+@pytest.mark.parametrize("share", [0.25, 0.4])
+@pytest.mark.parametrize("text_px", [20, 30, 40])
+def test_a_smaller_copy_of_a_page_with_one_line_is_no_crop(share: float, text_px: int) -> None:
+    page = altered.captioned(np.full((1754, 1240, 3), 255, np.uint8), "this page is left blank", text_px)
+    assert verdict_of(seen(page, altered.resized(page, share))) is Verdict.SAME
+
+
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("share", [0.09, 0.12])
-def test_a_tiny_crop_is_one(seed: int, share: float) -> None:
+@pytest.mark.parametrize("share", [0.09, 0.12, 0.5])
+def test_a_small_crop_is_one(seed: int, share: float) -> None:
     picture = altered.photo(seed)
     assert verdict_of(seen(picture, altered.resized(altered.cut(picture, 0.04), share))) is Verdict.CROPPED
 

@@ -48,10 +48,11 @@ ANGLE = 22
 LIKENESS = 850
 WORST, STANDS_OUT = 120, 300
 WHOLE = 980  # per mille: a picture that shows less of the other is a crop, or within a frame
-# In a tiny picture the sides found may be a pixel off, which is many per mille. Its whole fits a plain copy as well as
-# what was found (a score higher by at most 4, in 195 of 195), and a crop by 3 % worse (by 18 and more at 70² px).
+# Where a part seems to be missing, the sides found may be wrong: on a page with hardly anything on it, or by a pixel of
+# a tiny picture, which is many per mille. There, its whole fits a plain copy as well as what was found (a score higher
+# by at most 4, in 195 of 195), and a crop by 3 % worse (by 18 and more at 70² px).
 _TINY_AREA_PX = 80 * 80
-_AS_WELL = 10
+_AS_WELL, _AS_WELL_TINY = 0, 10
 # Icons, and drawings like them: turned, they are others. So much of their area lies in few grey levels. Of 380 tiny
 # icons all but a few exceed that, and one tiny photo in five; of 300 larger icons all, and one photo in a hundred.
 _DRAWN_TINY, _DRAWN_SMALL = 380, 870
@@ -100,21 +101,22 @@ def look(first: Proof, second: Proof, turn_degrees: int, *, mirrored: bool) -> S
 def compare(source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: bool) -> Seen:
     """Lays the source onto the target and gathers what differs.
 
-    Where something does, it is tried as well with outline on outline: a dark scene may have misled the registration.
-    So it is where a tiny picture seems to lack a rim.
+    Where something does, or a part seems to be missing, it is tried as well with outline on outline: a dark scene or an
+    empty page may have misled the registration.
     """
     outlines = whole_onto_whole(source.luma, target.luma)
     found = register(source.luma, target.luma, lens.sides_px)
     seen = _compare_at(found, source, target, lens, turned=turned, fine=fine)
-    tiny_part = seen.area_px < _TINY_AREA_PX and min(seen.shared) < WHOLE
     differs = seen.luma is None or seen.luma.score > DIFFERENT_TEXT
-    if np.array_equal(found, outlines) or not (differs or tiny_part):
+    part = min(seen.shared) < WHOLE
+    if np.array_equal(found, outlines) or not (differs or part):
         return seen
     other = _compare_at(outlines, source, target, lens, turned=turned, fine=fine)
     if seen.luma is None or other.luma is None:
         return seen if other.luma is None else other
+    as_well = _AS_WELL_TINY if seen.area_px < _TINY_AREA_PX else _AS_WELL
     worse_by = other.luma.score - seen.luma.score
-    return other if worse_by < 0 or (tiny_part and worse_by <= _AS_WELL) else seen
+    return other if worse_by < 0 or (part and worse_by <= as_well) else seen
 
 
 def _compare_at(map_: Map, source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: bool) -> Seen:

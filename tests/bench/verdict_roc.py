@@ -4,7 +4,7 @@
 
 Of each SET with a truth.csv the first N originals are taken, each beside its copies, beside changed copies made here,
 and beside the three others nearest to it; `--drawn N` adds N documents of each kind. All pairs are looked at by their
-proofs and at up to 1,600 px. Writes DIR/verdict_roc.md, a table for each bound, and DIR/verdict_roc.svg.
+proofs and at up to 1,600 px. Writes DIR/verdict_roc.md, a table for each bound, and DIR/verdict_roc.svg, the curves.
 
 A bound is judged by itself, on the kinds that it is there for: what a verdict takes from several bounds together is
 shown by `verdicts` and `evaluate`.
@@ -45,6 +45,7 @@ RECOLOURED = frozenset({"hues turned", "thing recoloured"})
 class Rule:
     """One bound: what is beyond it, on which kinds it must be beyond, and on which not."""
 
+    panel: str  # of the plot
     name: str
     value: Callable[[Seen], float]
     bound: float
@@ -68,12 +69,20 @@ def _own_share(chroma: Colours) -> float:
     return min(chroma.own) / max(chroma.own) if max(chroma.own) >= verdict.OWN_COLOURS else np.nan
 
 
+def _weaker(chroma: Colours) -> float:
+    return min(chroma.strength)
+
+
 def _both_turned(chroma: Colours) -> float:
     return min(abs(chroma.angle), abs(chroma.turned))
 
 
 def _likeness(chroma: Colours) -> float:
     return max(chroma.likeness, chroma.centred)
+
+
+def _shared(seen: Seen) -> float:
+    return min(seen.shared)
 
 
 def _shapes(luma: Differences) -> float:
@@ -83,35 +92,30 @@ def _shapes(luma: Differences) -> float:
 
 _SCORE = _luma(lambda luma: luma.score)
 _RISE = _luma(lambda luma: luma.rise)
+DIFFERS, ELSEWHERE, COLOURED = "Something differs", "Another shot or page", "A part, other tones, other colours"
 RULES = (
-    Rule("score, photos", _SCORE, verdict.DIFFERENT, COPIES, CHANGED),
-    Rule("score, pages", _SCORE, verdict.DIFFERENT_TEXT, PAGE_COPIES, OTHER_PAGES),
-    Rule("score up to which a closer look may help", _SCORE, verdict.NEARLY_THE_SAME, COPIES, CHANGED),
-    Rule("score at 1,600 px, photos", _SCORE, fine.BOUNDS.photo, COPIES, CHANGED, closely=True),
-    Rule("score at 1,600 px, pages", _SCORE, fine.BOUNDS.text, PAGE_COPIES, OTHER_PAGES, closely=True),
-    Rule("score at 1,600 px, certain", _SCORE, fine.UNCERTAIN_SCORE, COPIES, CHANGED, closely=True),
-    Rule("unrest", _luma(lambda luma: luma.unrest), verdict.RESTLESS, CHANGED, OTHERS),
-    Rule("spread", _luma(lambda luma: luma.spread), verdict.WIDESPREAD, CHANGED, OTHERS),
-    Rule("apart", _luma(lambda luma: luma.apart), verdict.APART, CHANGED, OTHERS),
-    Rule("shapes, where something differs", _luma(_shapes), verdict.SAME_SHAPES, OTHERS, RECOLOURED),
-    Rule("shared", lambda seen: min(seen.shared), verdict.WHOLE, COPIES, CUT, above=False),
-    Rule("rise", _RISE, verdict.RISE, COPIES, IN_GREY | RECOLOURED),
-    Rule("rise at 1,600 px, certain", _RISE, fine.UNCERTAIN_RISE, COPIES, IN_GREY | RECOLOURED, closely=True),
-    Rule("strength of the weaker", _chroma(lambda one: min(one.strength)), verdict.GREY, COPIES, IN_GREY, above=False),
-    Rule("own colours", _chroma(_own_share), verdict.OWN_SHARE, COPIES, IN_GREY, above=False),
-    Rule("angle", _chroma(_both_turned), verdict.ANGLE, COPIES, RECOLOURED),
-    Rule("likeness", _chroma(_likeness), verdict.LIKENESS, COPIES, RECOLOURED, above=False),
-    Rule(
-        "likeness at 1,600 px, certain",
-        _chroma(_likeness),
-        fine.UNCERTAIN_LIKENESS,
-        COPIES,
-        RECOLOURED,
-        above=False,
-        closely=True,
-    ),
-    Rule("worst place of colour", _chroma(lambda one: one.worst), verdict.WORST, COPIES, RECOLOURED),
-    Rule("it stands out", _chroma(lambda one: one.stands_out), verdict.STANDS_OUT, COPIES, RECOLOURED),
+    Rule(DIFFERS, "score, photos", _SCORE, verdict.DIFFERENT, COPIES, CHANGED),
+    Rule(DIFFERS, "score, pages", _SCORE, verdict.DIFFERENT_TEXT, PAGE_COPIES, OTHER_PAGES),
+    Rule(DIFFERS, "score up to which a closer look may help", _SCORE, verdict.NEARLY_THE_SAME, COPIES, CHANGED),
+    Rule(DIFFERS, "score at 1,600 px, photos", _SCORE, fine.BOUNDS.photo, COPIES, CHANGED, closely=True),
+    Rule(DIFFERS, "score at 1,600 px, pages", _SCORE, fine.BOUNDS.text, PAGE_COPIES, OTHER_PAGES, closely=True),
+    Rule(DIFFERS, "score at 1,600 px, certain", _SCORE, fine.UNCERTAIN_SCORE, COPIES, CHANGED, closely=True),
+    Rule(ELSEWHERE, "unrest", _luma(lambda luma: luma.unrest), verdict.RESTLESS, CHANGED, OTHERS),
+    Rule(ELSEWHERE, "spread", _luma(lambda luma: luma.spread), verdict.WIDESPREAD, CHANGED, OTHERS),
+    Rule(ELSEWHERE, "apart", _luma(lambda luma: luma.apart), verdict.APART, CHANGED, OTHERS),
+    Rule(ELSEWHERE, "shapes, where something differs", _luma(_shapes), verdict.SAME_SHAPES, OTHERS, RECOLOURED),
+    Rule(COLOURED, "shared", _shared, verdict.WHOLE, COPIES, CUT, above=False),
+    Rule(COLOURED, "rise", _RISE, verdict.RISE, COPIES, IN_GREY | RECOLOURED),
+    Rule(COLOURED, "rise at 1,600 px, certain", _RISE, fine.UNCERTAIN_RISE, COPIES, RECOLOURED, closely=True),
+    Rule(COLOURED, "strength of the weaker", _chroma(_weaker), verdict.GREY, COPIES, IN_GREY, above=False),
+    Rule(COLOURED, "own colours", _chroma(_own_share), verdict.OWN_SHARE, COPIES, IN_GREY, above=False),
+    Rule(COLOURED, "angle", _chroma(_both_turned), verdict.ANGLE, COPIES, RECOLOURED),
+    Rule(COLOURED, "likeness", _chroma(_likeness), verdict.LIKENESS, COPIES, RECOLOURED, above=False),
+    Rule(COLOURED, "worst place of colour", _chroma(lambda one: one.worst), verdict.WORST, COPIES, RECOLOURED),
+    Rule(COLOURED, "it stands out", _chroma(lambda one: one.stands_out), verdict.STANDS_OUT, COPIES, RECOLOURED),
+)
+LINES = tuple(
+    (colour, dashes) for dashes in ("", "6 4") for colour in (plot.BLUE, plot.ORANGE, plot.GREEN, plot.RED, plot.PURPLE)
 )
 
 
@@ -181,19 +185,21 @@ def _listed(kinds: frozenset[str]) -> str:
 
 
 def draw(curves: Sequence[Curve]) -> str:
-    """One panel a bound; the dot is the bound in use."""
+    """The dots are the bounds in use."""
     ticks = [(LEAST_SHARE, "none"), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %")]
     panels = []
-    for curve in curves:
+    for name in dict.fromkeys(curve.rule.panel for curve in curves):
         panel = plot.Panel(
-            curve.rule.name,
-            plot.Axis("wrongly beyond", LEAST_SHARE, 1.0, ticks, log=True),
-            plot.Axis("rightly beyond", 0.0, 1.0, [(part / 5, f"{part / 5:g}") for part in range(6)]),
+            name,
+            plot.Axis("wrongly beyond the bound", LEAST_SHARE, 1.0, ticks, log=True),
+            plot.Axis("rightly beyond the bound", 0.0, 1.0, [(part / 5, f"{part / 5:g}") for part in range(6)]),
         )
-        points = [(max(wrong, LEAST_SHARE), found) for wrong, found in curve.points()]
-        panel.line(points, plot.BLUE, f"{len(curve.within)} and {len(curve.beyond)} pairs")
-        wrong, found = curve.shares(curve.rule.bound)
-        panel.dot(max(wrong, LEAST_SHARE), found, plot.RED)
+        its = [curve for curve in curves if curve.rule.panel == name]
+        for curve, (colour, dashes) in zip(its, LINES, strict=False):
+            points = [(max(wrong, LEAST_SHARE), found) for wrong, found in curve.points()]
+            panel.line(points, colour, curve.rule.name, dashes=dashes)
+            wrong, found = curve.shares(curve.rule.bound)
+            panel.dot(max(wrong, LEAST_SHARE), found, colour)
         panels.append(panel)
     return plot.figure(panels)
 

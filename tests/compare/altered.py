@@ -66,6 +66,15 @@ def arrow(side: int) -> Rgb:
     return np.asarray(image.resize((side, side), Image.Resampling.BOX))
 
 
+def sky(seed: int, level: int = 150, strength: float = 14.0) -> Rgb:
+    """A photo of nothing but clouds, grey and smooth, with the noise of a sensor."""
+    random = np.random.default_rng(seed)
+    clouds = Image.fromarray(random.uniform(-strength, strength, (3, 4)).astype(np.float32))
+    smooth = np.asarray(clouds.resize((400, 300), Image.Resampling.BICUBIC)) + random.normal(0, 1.5, (300, 400))
+    grey: Rgb = np.clip(level + smooth, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
 def textured(seed: int, width: int = 481, height: int = 321) -> Rgb:
     """A photo with a cloth of fine stripes in its middle."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))

@@ -55,6 +55,14 @@ def test_another_picture_is_similar_at_most(seed: int) -> None:
     assert verdict_of(seen(altered.photo(seed), altered.photo(seed + 40))) is Verdict.SIMILAR
 
 
+@pytest.mark.parametrize("level", [120, 150])
+@pytest.mark.parametrize("seed", range(4))
+def test_another_sky_is_similar_at_most(seed: int, level: int) -> None:
+    sky = altered.sky(seed)
+    assert verdict_of(seen(sky, altered.jpeg(sky, 75))) is Verdict.SAME
+    assert verdict_of(seen(sky, altered.sky(seed + 50, level))) is Verdict.SIMILAR
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_picture_shifted_by_a_step_is_not_the_same(seed: int) -> None:
     whole = altered.photo(seed, 720, 480)

@@ -102,3 +102,11 @@ def test_of_a_suspect_pair_more_is_asked_for() -> None:
     assert trusted.seen == suspect.seen
     assert (trusted.confirmed, trusted.verdict) == (None, Verdict.SAME)
     assert suspect.verdict is Verdict.RETOUCHED
+
+
+@pytest.mark.parametrize("suspect", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_another_sky_is_not_confirmed(seed: int, suspect: bool) -> None:
+    sky, other = altered.sky(seed), altered.sky(seed + 50, 120)
+    closer = look_closely(sky, other, 0, mirrored=False, suspect=suspect)
+    assert (closer.confirmed, closer.verdict) == (False, Verdict.SIMILAR)

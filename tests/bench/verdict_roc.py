@@ -91,6 +91,7 @@ def _shapes(luma: Differences) -> float:
 
 
 _SCORE = _luma(lambda luma: luma.score)
+_APART = _luma(lambda luma: luma.apart)
 _RISE = _luma(lambda luma: luma.rise)
 DIFFERS, ELSEWHERE, COLOURED = "Something differs", "Another shot or page", "A part, other tones, other colours"
 RULES = (
@@ -102,7 +103,8 @@ RULES = (
     Rule(DIFFERS, "score at 1,600 px, certain", _SCORE, fine.UNCERTAIN_SCORE, COPIES, CHANGED, closely=True),
     Rule(ELSEWHERE, "unrest", _luma(lambda luma: luma.unrest), verdict.RESTLESS, CHANGED, OTHERS),
     Rule(ELSEWHERE, "spread", _luma(lambda luma: luma.spread), verdict.WIDESPREAD, CHANGED, OTHERS),
-    Rule(ELSEWHERE, "apart", _luma(lambda luma: luma.apart), verdict.APART, CHANGED, OTHERS),
+    Rule(ELSEWHERE, "apart", _APART, verdict.APART, CHANGED, OTHERS),
+    Rule(ELSEWHERE, "apart, of what seems the same", _APART, verdict.ALL_APART, COPIES | PAGE_COPIES, OTHERS),
     Rule(ELSEWHERE, "shapes, where something differs", _luma(_shapes), verdict.SAME_SHAPES, OTHERS, RECOLOURED),
     Rule(COLOURED, "shared", _shared, verdict.WHOLE, COPIES, CUT, above=False),
     Rule(COLOURED, "rise", _RISE, verdict.RISE, COPIES, IN_GREY | RECOLOURED),

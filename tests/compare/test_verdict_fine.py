@@ -33,6 +33,14 @@ def test_one_digit_of_a_page_is_seen(quality: int) -> None:
     assert look_closely(other, altered.jpeg(page, 80), 0, mirrored=False).confirmed is False
 
 
+@pytest.mark.parametrize(("share", "quality"), [(0.75, 60), (0.6, 85), (0.5, 60)])
+@pytest.mark.parametrize("other", ["283 206", "482 206", "483 286"])
+def test_a_darkened_page_with_another_small_digit_is_not_confirmed(share: float, quality: int, other: str) -> None:
+    page, changed = altered.page("483 206", px=13), altered.page(other, px=13)
+    copy = altered.jpeg(altered.resized(altered.brighter(changed, 0.87), share), quality)
+    assert look_closely(page, copy, 0, mirrored=False).confirmed is not True
+
+
 def test_a_turned_copy_is_confirmed_in_both_orders() -> None:
     picture = altered.photo(13, 500, 400)
     turned = altered.jpeg(np.ascontiguousarray(np.rot90(picture)), 92)

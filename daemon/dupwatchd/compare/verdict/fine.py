@@ -18,20 +18,21 @@ from dupwatchd.pixels.proof import make_proof, wants_a_closer_look
 LONG_SIDE_PX = 1600
 _CHROMA_SIDE_PX = 96  # as in proofs: finer, noise of chroma that was kept coarsely counts
 _LENS = Lens(sides_px=(96, 320), sizes=4, softness_px=0.0, ringing_px=5, samples=12_000)  # blocks of JPEG are 8 px
-# See `verdict.Bounds`. Of 440 pages with another digit, down to 6 px high, none that is told stays below 140, and of 96
-# copies of pages five exceed it, all at a quarter of the size. Of 1,300 copies of photos two exceed 185, and small
-# retouches begin at 125: between 100 and 185 a photo stays uncertain.
+# See `verdict.Bounds`. Of 420 pages with another digit none that is told stays below 140, but for digits of 5 px on a
+# darkened page, and of 96 copies of pages five exceed it, all at a quarter of the size. Of 3,200 copies of photos one
+# exceeds 185, and most small retouches lie above 120: between 100 and 185 a photo stays uncertain.
 BOUNDS = Bounds(photo=185, text=140, small_area_px=256 * 256)
-# A pair whose proofs differ in places has to be better than that: of 370 pairs of copies that seem to be changed by a
-# little all stay below 90, and of 1,300 with a watermark one does. Only where all tones differ, and nothing else does
-# but in places, copies reach 180 as well; there, those with a watermark begin at 196.
+# A pair whose proofs differ in places has to be better than that: of 45 pairs of copies that seem to be changed by a
+# little 38 stay below 90, and of 1,220 with a watermark one does. The other seven are brightened: where all tones
+# differ, and nothing else does but in places, copies reach 180, and those with a watermark begin at 196.
 BOUNDS_IF_SUSPECT = BOUNDS._replace(photo=100, text=100)
 _OTHER_TONES = 12  # levels of rise
-_UNCERTAIN_SUSPECT_SCORE = 75
 # Less than that does not make two pictures different, but more than these not certainly the same either: another digit
 # on a date stamp had a score of 114, a black and a dark grey shirt tones apart by 40 levels, a black and a navy car
 # colours that agree by half. Who is not certain may not let a photo go.
 UNCERTAIN_SCORE = 100
+# Of a suspect pair, and of pages in other tones: a watermark had 77, and another digit of 5 px on a darkened page 100.
+_LESS_CERTAIN_SCORE = 75
 UNCERTAIN_RISE = 35
 UNCERTAIN_STRENGTH, UNCERTAIN_LIKENESS = 50, 850
 _WORTH_HALVING = 8  # shrunk so much, a picture is halved first: 10 instead of 27 ms for 12 megapixels
@@ -90,9 +91,10 @@ def _uncertain(seen: Seen, *, suspect: bool) -> bool:
     luma, chroma = seen.luma, seen.chroma
     if luma is None or chroma is None:
         return True
+    toned_page = seen.fine and luma.rise >= _OTHER_TONES
     other_colours = max(chroma.likeness, chroma.centred) < UNCERTAIN_LIKENESS
     return (
-        luma.score > (_UNCERTAIN_SUSPECT_SCORE if suspect else UNCERTAIN_SCORE)
+        luma.score > (_LESS_CERTAIN_SCORE if suspect or toned_page else UNCERTAIN_SCORE)
         or luma.rise > UNCERTAIN_RISE
         or (max(chroma.strength) >= UNCERTAIN_STRENGTH and other_colours)
     )

@@ -32,7 +32,7 @@ DIFFERENT, DIFFERENT_TEXT = 110, 100
 # Between these a look at more pixels decides.
 DOUBTFUL = (60, 250)
 # A copy whose fine texture falls otherwise on the grid, as in a turned one, may exceed those: of 13,000 pairs of copies
-# of photos 46 do, and none of them exceeds 185. Of 1,240 pairs with a watermark 70 stay below.
+# of photos 45 do, and none of them exceeds 185. Of 1,240 pairs with a watermark 70 stay below.
 NEARLY_THE_SAME = 185
 # Where something differs and so much of the rest does not lie still either, it is another shot or another page.
 RESTLESS = 45
@@ -56,8 +56,8 @@ WHOLE = 980  # per mille: a picture that shows less of the other is a crop, or w
 # by at most 4, in 195 of 195), and a crop by 3 % worse (by 18 and more at 70² px).
 _TINY_AREA_PX = 80 * 80
 _AS_WELL, _AS_WELL_TINY = 0, 10
-# Icons, and drawings like them: turned, they are others. So much of their area lies in few grey levels. Of 380 tiny
-# icons all but a few exceed that, and one tiny photo in five; of 300 larger icons all, and one photo in a hundred.
+# Icons, and drawings like them: turned, they are others. So much of their area lies in few grey levels. Of 128 tiny
+# icons all but a few exceed that, and one tiny photo in five; of 240 larger icons 239, and one photo in a hundred.
 _DRAWN_TINY, _DRAWN_SMALL = 380, 870
 _FEW_LEVELS = 8  # steps of two grey levels, the most frequent ones
 _BLANK = 25  # tenths of a grey level of deviation; there is nothing to compare

@@ -8,7 +8,7 @@ from typing import Any
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import Facts, Verdict
 from dupwatchd.serve.clusters import Measured, Question
-from dupwatchd.serve.keep import KeepOrder
+from dupwatchd.serve.keep import KeepOrder, shows_less
 from dupwatchd.serve.plan_policy import Doubt
 from dupwatchd.serve.spare import SameFile
 from tests.serve.made import File, Made, Match, Seen
@@ -288,6 +288,7 @@ def _decide(made: Made, part: list[File], question: Question, of_family: set[byt
                 pin_of[name.path] = min(3, pin_of.get(name.path, 3))
     ordered = _in_order(made, part, question, {path: -(path in policy.keep_files) or n for path, n in pin_of.items()})
     files = [file for file, _ in ordered]
+    by_rules = [file for file, _ in _in_order(made, part, question, {})]
     stays = [file for file in files if file.path in pin_of]
     reasons, holders = [], list[File | None]()
     asked = False
@@ -300,7 +301,16 @@ def _decide(made: Made, part: list[File], question: Question, of_family: set[byt
         elif place and file.path not in pin_of:
             paired = any(_partners(made, name, question) for name in _names(made, part, file))
             may_hold = [one for one in stays if not policy.reference or pin_of.get(one.path) == 0]
-            hold = [other for other in may_hold if _can_replace(made, other, file, question, paired)]
+            hold = [
+                other
+                for other in may_hold
+                if _can_replace(made, other, file, question, paired)
+                if not (
+                    other.path in pin_of
+                    and other.path not in policy.keep_files
+                    and _is_lesser(made, other, file, by_rules)
+                )
+            ]
             equal = [other for other in hold if _told(made, other, file, question)[0] is Verdict.IDENTICAL]
             holder = min(equal or hold, key=files.index, default=None)
             asked |= holder is not None and not equal and _is_doubtful(made, file, holder, question)
@@ -311,6 +321,13 @@ def _decide(made: Made, part: list[File], question: Question, of_family: set[byt
     return PlainGroup(
         files, reasons, holders, [PINS[pin_of[file.path]] if file.path in pin_of else None for file in files], asked
     )
+
+
+def _is_lesser(made: Made, one: File, other: File, by_rules: list[File]) -> bool:
+    """Does a file show less than another one that comes before it by the rules, and is not equal to it?"""
+    if made.contents[one.content].digest == made.contents[other.content].digest:
+        return False
+    return by_rules.index(one) > by_rules.index(other) and bool(shows_less(_copy(made, one), _copy(made, other)))
 
 
 def _names(made: Made, part: list[File], file: File) -> list[File]:

@@ -190,7 +190,12 @@ def _group(
             break
         pins = with_all_names  # which puts other files first
     paired = _paired(copies, other_names, families)
-    decided = decide(copies, other_names, looks, policy, [pins.get(copy.path) for copy in copies], paired)
+    by_rules = list(range(len(copies)))
+    if pins:
+        places = {kept.copy.path: place for place, kept in enumerate(KeepOrder(files, nearer, policy.rules).kept)}
+        by_rules = [places[copy.path] for copy in copies]
+    pinned = [pins.get(copy.path) for copy in copies]
+    decided = decide(copies, other_names, looks, policy, pinned, paired, by_rules)
     return Group(copies, [kept.reason for kept in order.kept], other_names, decided, looks, order)
 
 

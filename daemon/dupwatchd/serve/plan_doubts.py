@@ -5,7 +5,7 @@ In: a file that would go, and the one that stays for it. Out: words for a person
 
 import datetime as dt
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import Verdict
@@ -49,22 +49,39 @@ def of_one_burst(one: Copy, other: Copy) -> bool:
     return abs(apart.total_seconds()) <= BURST_SECONDS
 
 
-def doubts(copy: Copy, holder: Copy, verdict: Verdict | None) -> Iterator[tuple[Doubt, str]]:
-    """What a person may want to look at before a file goes and the other one stays, each with a line that says so."""
+def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collection[Doubt]) -> str | None:
+    """What a person wants to look at before a file goes and the other one stays, in words; None: nothing."""
+    found = next((one for one in Doubt if one in ask_when and _HOLDS[one](copy, holder, verdict)), None)
+    if found is None:
+        return None
     name, other = (os.fsdecode(os.path.basename(one.path)) for one in (copy, holder))
-    if verdict not in (Verdict.IDENTICAL, Verdict.SAME):
-        yield (
-            Doubt.BELOW_SAME,
-            f"{name} is {'another version of' if verdict is None else verdict.value + ' beside'} {other}",
-        )
-    if copy.width * copy.height > holder.width * holder.height:
-        sizes = f"{copy.width} × {copy.height}, {other} {holder.width} × {holder.height}"
-        yield Doubt.ENLARGED, f"{name} has {sizes}: it seems to be enlarged"
-    if taken_apart(copy, holder):
-        yield Doubt.CAPTURE_TIMES, f"{name} was taken {copy.captured}, {other} {holder.captured}"
-    for what, mine, theirs in (("camera", copy.camera, holder.camera), ("rating", copy.rating, holder.rating)):
-        if mine and theirs and mine != theirs:
-            yield Doubt.CONFLICT, f"{name} has the {what} {mine}, {other} {theirs}"
-    lacks = [what for what in lacking(copy, holder) if what != "colour"]
-    if lacks:
-        yield Doubt.LACKS, f"{other}, which stays, lacks what {name} has: {', '.join(lacks)}"
+    match found:
+        case Doubt.BELOW_SAME:
+            return f"{name} is {'another version of' if verdict is None else verdict.value + ' beside'} {other}"
+        case Doubt.ENLARGED:
+            sizes = f"{copy.width} × {copy.height}, {other} {holder.width} × {holder.height}"
+            return f"{name} has {sizes}: it seems to be enlarged"
+        case Doubt.CAPTURE_TIMES:
+            return f"{name} was taken {copy.captured}, {other} {holder.captured}"
+        case Doubt.CONFLICT:
+            what = "camera" if _differ(copy.camera, holder.camera) else "rating"
+            return f"{name} has the {what} {getattr(copy, what)}, {other} {getattr(holder, what)}"
+        case Doubt.LACKS:
+            return f"{other}, which stays, lacks what {name} has: {', '.join(_lacking_metadata(copy, holder))}"
+
+
+def _lacking_metadata(copy: Copy, holder: Copy) -> list[str]:
+    return [what for what in lacking(copy, holder) if what != "colour"]
+
+
+def _differ(mine: object, theirs: object) -> bool:
+    return bool(mine and theirs and mine != theirs)
+
+
+_HOLDS: dict[Doubt, Callable[[Copy, Copy, Verdict | None], bool]] = {
+    Doubt.BELOW_SAME: lambda _copy, _holder, verdict: verdict not in (Verdict.IDENTICAL, Verdict.SAME),
+    Doubt.ENLARGED: lambda copy, holder, _: copy.width * copy.height > holder.width * holder.height,
+    Doubt.CAPTURE_TIMES: lambda copy, holder, _: taken_apart(copy, holder),
+    Doubt.CONFLICT: lambda copy, holder, _: _differ(copy.camera, holder.camera) or _differ(copy.rating, holder.rating),
+    Doubt.LACKS: lambda copy, holder, _: bool(_lacking_metadata(copy, holder)),
+}

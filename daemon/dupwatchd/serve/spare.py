@@ -17,7 +17,8 @@ from typing import NamedTuple
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.model import Verdict
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
-from dupwatchd.serve.plan_doubts import doubts, of_one_burst
+from dupwatchd.serve.keep import shows_less
+from dupwatchd.serve.plan_doubts import doubt, of_one_burst
 from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Pin, Policy
 
@@ -75,7 +76,7 @@ class Looks:
         """What one file is to another one."""
         if one.content_digest == other.content_digest:
             return Told(Verdict.IDENTICAL, confirmed=True)
-        if self._ignored.holds(one.content_digest, other.content_digest):
+        if self._ignored.count and self._ignored.holds(one.content_digest, other.content_digest):
             return Told(None, None)
         if one.picture_id == other.picture_id and one.picture_id in self._without_proof:
             return Told(None, None)
@@ -109,6 +110,9 @@ def _strength(look: Look) -> tuple[int, bool, bool]:
     return look.verdict.code, look.confirmed is not True, look.mirrored
 
 
+_EQUAL, _SAME = Told(Verdict.IDENTICAL, confirmed=True), Told(Verdict.SAME, confirmed=True)
+
+
 class Decision(NamedTuple):
     """What becomes of one file."""
 
@@ -137,25 +141,29 @@ def decide(
     policy: Policy,
     pins: Sequence[Pin | None],
     paired: Sequence[bool],
+    by_rules: Sequence[int],
 ) -> Decided:
     """What becomes of each file, the one to keep first; that one never goes.
 
     A file goes if one that stays holds all that it shows: one that is pinned, or comes before it in that order.
     ``pins``: why files stay in any case; all names of one file have one pin. ``paired``: whether it is a RAW photo with
-    a picture beside it, or such a picture: then it goes for one of its own kind only.
+    a picture beside it, or such a picture: then it goes for one of its own kind only. ``by_rules``: the place that each
+    file would have if none was pinned: no file goes for a lesser one that only a pin puts before it.
     """
-    staying = _Staying(looks, policy)
+    staying = _Staying(looks, policy, by_rules)
     for place, (copy, pin) in enumerate(zip(ordered, pins, strict=True)):
         if pin is not None and other_names[place] is None:
             staying.add(place, copy, pin)
     files: list[Decision] = []
     for place, (copy, other, pin) in enumerate(zip(ordered, other_names, pins, strict=True)):
         if other is None:
-            held_by = staying.holder_of(copy, paired=paired[place]) if place and pin is None else None
-            if held_by is None and pin is None:
+            held_by = staying.holder_of(place, copy, paired=paired[place]) if place and pin is None else None
+            if held_by is not None:
+                files.append(Decision(True, *held_by))
+                continue
+            if pin is None:
                 staying.add(place, copy, pin)
-            told = Told(None, None) if held_by is None else looks.told(ordered[held_by], copy)
-            files.append(Decision(held_by is not None, held_by, told, pin))
+            files.append(Decision(False, pin=pin))
         else:  # the names of one file go together; whether something is one file at all must be certain
             same = files[other.place]
             goes = other.how is SameFile.LINK and same.goes
@@ -168,54 +176,67 @@ def _asked(ordered: Sequence[Copy], files: Sequence[Decision], policy: Policy) -
     """Why a person has to look at a group before anything of it goes."""
     for copy, one in zip(ordered, files, strict=True):
         if one.held_by is not None and one.told.verdict is not Verdict.IDENTICAL:
-            found = doubts(copy, ordered[one.held_by], one.told.verdict)
-            words = next((words for doubt, words in found if doubt in policy.ask_when), None)
+            words = doubt(copy, ordered[one.held_by], one.told.verdict, policy.ask_when)
             if words is not None:
                 return words
     return None
 
 
+class _Holder(NamedTuple):
+    """A file that stays."""
+
+    place: int
+    copy: Copy
+    is_pinned: bool  # without having been chosen
+
+
 class _Staying:
     """The files that stay, so that looking for one that holds what another shows takes no look at each of them."""
 
-    def __init__(self, looks: Looks, policy: Policy) -> None:
-        self._looks, self._policy = looks, policy
+    def __init__(self, looks: Looks, policy: Policy, by_rules: Sequence[int]) -> None:
+        self._looks, self._policy, self._by_rules = looks, policy, by_rules
         self._near = looks.that_let_go(policy.also)
         self._by_content: dict[bytes, int] = {}
-        self._by_picture: defaultdict[int, list[tuple[int, Copy]]] = defaultdict(list)  # one of each content
+        self._by_picture: defaultdict[int, list[_Holder]] = defaultdict(list)  # one of each content
 
     def add(self, place: int, copy: Copy, pin: Pin | None) -> None:
         """A file stays; if there are reference files, only those hold what others show."""
         if self._policy.reference and pin is not Pin.REFERENCE:
             return
         if copy.content_digest not in self._by_content:
+            is_pinned = pin is not None and copy.path not in self._policy.keep_files
             self._by_content[copy.content_digest] = place
-            self._by_picture[copy.picture_id].append((place, copy))
+            self._by_picture[copy.picture_id].append(_Holder(place, copy, is_pinned))
 
-    def holder_of(self, copy: Copy, *, paired: bool) -> int | None:
+    def holder_of(self, place: int, copy: Copy, *, paired: bool) -> tuple[int, Told] | None:
         """The first of these files that holds all that this one shows, for certain; one of equal bytes first."""
         equal = self._by_content.get(copy.content_digest)
         if equal is not None:
-            return equal
-        pictures = (copy.picture_id, *self._near[copy.picture_id])
-        found = (self._first_holder(self._by_picture.get(picture, ()), copy, paired=paired) for picture in pictures)
-        return min((place for place in found if place is not None), default=None)
+            return equal, _EQUAL
+        if copy.frames > 1:
+            return None  # a look sees one frame only
+        best: tuple[int, Told] | None = None
+        for picture in (copy.picture_id, *self._near.get(copy.picture_id, ())):
+            for one in self._by_picture.get(picture, ()):
+                if best is None or one.place < best[0]:
+                    told = self._told_if_held(one, place, copy, paired=paired)
+                    best = best if told is None else (one.place, told)
+        return best
 
-    def _first_holder(self, files: Iterable[tuple[int, Copy]], copy: Copy, *, paired: bool) -> int | None:
-        of_its_kind = (
-            (place, other) for place, other in files if not paired or (other.format == RAW) == (copy.format == RAW)
-        )
-        return min((place for place, other in of_its_kind if self._holds(other, copy)), default=None)
-
-    def _holds(self, other: Copy, copy: Copy) -> bool:
-        if max(other.frames, copy.frames) > 1:
-            return False  # a look sees one frame only
-        if other.damaged and not copy.damaged:
-            return False
-        if not self._policy.bursts and of_one_burst(other, copy):
-            return False
+    def _told_if_held(self, one: _Holder, place: int, copy: Copy, *, paired: bool) -> Told | None:
+        """What a file is to another one that holds all that it shows; None if that does not."""
+        other = one.copy
         told = self._looks.told(other, copy)
-        return told == (Verdict.SAME, True) or (told.verdict in self._policy.also and not _shows_more(copy, other))
+        if told != _SAME and (told.verdict not in self._policy.also or _shows_more(copy, other)):
+            return None
+        if other.frames > 1 or (other.damaged and not copy.damaged):
+            return None
+        if paired and (other.format == RAW) != (copy.format == RAW):
+            return None
+        if not self._policy.bursts and of_one_burst(other, copy):
+            return None
+        is_lesser = one.is_pinned and self._by_rules[one.place] > self._by_rules[place] and shows_less(other, copy)
+        return None if is_lesser else told
 
 
 def _shows_more(copy: Copy, other: Copy) -> bool:

@@ -1,0 +1,133 @@
+"""Keep-rules: what each of them prefers, in words, and what is said of one that is none."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dupwatchd.db.answers import Copy
+from dupwatchd.errors import UsageError
+from dupwatchd.serve.keep import KeepOrder, Kept
+from dupwatchd.serve.plan_doubts import lacking, of_one_burst, taken_apart
+from dupwatchd.serve.plan_rules import keep_rule, keep_rules
+
+PLAIN = Copy(b"/photos/b.jpg", 1000, 2_000, 7, 1, 1, b"1" * 32, 1, 4000, 3000, "JPEG")
+TIME = "2024-05-01T10:11:12"
+
+
+def kept(rules: list[str], *copies: Copy, nearer: tuple[tuple[int, int], ...] = ()) -> Kept:
+    return KeepOrder(copies, nearer, keep_rules(rules)).kept[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "better", "won"),
+    [
+        ("folder /z /photos", {"path": b"/z/q.jpg"}, "in the folder to keep"),
+        ("folder '/my photos'", {"path": b"/my photos/q.jpg"}, "in the folder to keep"),
+        ("name not '*copy*' b.*", {"path": b"/photos/long name.jpg"}, "no name to avoid"),
+        ("name not B.JPG", {"path": b"/photos/long name.jpg"}, "no name to avoid"),
+        ("format raw webp jpeg", {"format": "WEBP"}, "format to keep"),
+        ("metadata most", {"rating": 3, "captured": TIME}, "most metadata"),
+        ("pixels most", {"width": 4001, "mtime_ns": 9_000}, "most pixels"),
+        ("taken earliest", {"captured": TIME, "mtime_ns": 9_000}, "taken earliest"),
+        ("modified earliest", {"mtime_ns": 1, "width": 3900}, "modified earliest"),
+        ("bytes most", {"size_bytes": 2000, "mtime_ns": 9_000}, "most bytes"),
+        ("bytes least", {"size_bytes": 20, "mtime_ns": 9_000}, "fewest bytes"),
+        ("path shortest", {"path": b"/q.jpg", "mtime_ns": 9_000}, "shortest path"),
+    ],
+)
+def test_a_rule_comes_before_the_default_order(rule: str, better: dict[str, Any], won: str) -> None:
+    other = replace(PLAIN, **{"path": b"/photos/other.jpg", "picture_id": 2, **better})
+    assert kept([rule], PLAIN, other) == kept([rule], other, PLAIN) == Kept(other, won)
+
+
+def test_the_first_rule_that_separates_two_files_decides() -> None:
+    small = replace(PLAIN, path=b"/a.jpg", size_bytes=10)
+    assert kept(["format raw", "bytes least", "path shortest"], PLAIN, small) == Kept(small, "fewest bytes")
+    assert kept(["bytes most", "path shortest"], PLAIN, small) == Kept(PLAIN, "most bytes")
+
+
+def test_what_rules_leave_undecided_the_default_order_decides() -> None:
+    later = replace(PLAIN, path=b"/photos/a.jpg", mtime_ns=9_000)
+    assert kept(["format jpeg", "pixels most"], later, PLAIN) == Kept(PLAIN, "modified earliest")
+
+
+def test_an_original_is_one_that_nothing_is_shown_to_be_nearer_than() -> None:
+    enlarged = replace(PLAIN, path=b"/e.jpg", picture_id=2, width=8000, height=6000)
+    rules = ["original", "pixels most"]
+    assert kept(rules, enlarged, PLAIN, nearer=((1, 2),)) == Kept(PLAIN, "original")
+    assert kept(["pixels most", "original"], enlarged, PLAIN, nearer=((1, 2),)).copy == enlarged
+    damaged = replace(PLAIN, damage="cut short")
+    assert kept(rules, enlarged, damaged, nearer=((1, 2),)).copy == enlarged
+
+
+def test_colour_may_be_asked_for_by_name() -> None:
+    grey = replace(PLAIN, path=b"/g.jpg", has_colour=False)
+    assert kept(["colour", "path shortest"], grey, PLAIN) == Kept(PLAIN, "in colour")
+    assert kept(["path shortest", "colour"], grey, PLAIN).copy == grey
+
+
+@given(st.permutations(["bytes least", "path shortest", "format webp", "pixels most", "name not *.jpg"]), st.booleans())
+def test_no_rule_puts_a_damaged_file_or_one_with_fewer_frames_first(rules: list[str], frames: bool) -> None:
+    sound = replace(PLAIN, frames=5 if frames else 1)
+    spoilt = replace(PLAIN, path=b"/x.webp", format="WEBP", size_bytes=1, width=9000, damage=None if frames else "cut")
+    assert kept(rules, spoilt, sound).copy == sound
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("beauty most", "allowed are folder DIR..., name not GLOB..., format FORMAT..., colour, original, "),
+        ("", "allowed are folder"),
+        ("folder", "write folder DIR..., with absolute paths"),
+        ("folder photos", "write folder DIR..., with absolute paths"),
+        ("name *.jpg", "write name not GLOB..."),
+        ("format raw gpeg", "write format FORMAT..., the best one first, of raw heic heif jpeg"),
+        ("metadata least", "write metadata most"),
+        ("bytes", "write bytes most, or bytes least"),
+        ("colour most", "write colour, and nothing behind it"),
+        ("name not 'x", "allowed are folder"),
+    ],
+)
+def test_a_text_that_is_no_rule_is_refused_in_one_line(text: str, allowed: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        keep_rule(text)
+    said = str(refused.value)
+    assert said.startswith(f"keep rule {text!r}: ")
+    assert allowed in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart", "is_burst"),
+    [
+        (TIME, TIME, False, False),
+        (TIME, "", False, False),
+        (TIME, "2024-05-01T10:11:13", True, True),
+        (TIME, "2024-05-01T10:11:12.250", False, False),
+        ("2024-05-01T10:11:12.100", "2024-05-01T10:11:12.250", True, True),
+        (TIME, "2024-05-01T10:12:12", True, False),
+        (TIME, "at noon", True, False),
+    ],
+)
+def test_capture_times_tell_photos_of_a_burst(one: str, other: str, apart: bool, is_burst: bool) -> None:
+    first, second = (replace(PLAIN, camera="Lumen", captured=time) for time in (one, other))
+    assert taken_apart(first, second) == taken_apart(second, first) == apart
+    assert of_one_burst(first, second) == of_one_burst(second, first) == is_burst
+    assert not of_one_burst(replace(first, camera="Other"), second)
+
+
+@pytest.mark.parametrize(
+    ("change", "lacks"),
+    [
+        ({"has_place": True}, ["place"]),
+        ({"rating": 2, "camera": "Lumen"}, ["rating", "camera"]),
+        ({"captured": TIME}, ["captured"]),
+        ({"size_bytes": 9000}, []),
+    ],
+)
+def test_what_the_file_that_stays_lacks_is_named(change: dict[str, Any], lacks: list[str]) -> None:
+    assert lacking(replace(PLAIN, **change), PLAIN) == lacks
+    assert lacking(PLAIN, replace(PLAIN, **change)) == []

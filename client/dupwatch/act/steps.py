@@ -196,8 +196,9 @@ class Steps:
             return
         exchange(going.file.place.folder, going.file.place.name, place.folder, place.name)
         ours = status_at(place)
-        if ours is not None and os.path.samestat(ours, new):
-            os.unlink(place.name, dir_fd=place.folder)
+        if ours is None or not os.path.samestat(ours, new):
+            raise HaltError(f"{why}; a file that was there for a moment lies in {printable(place.path)}")
+        os.unlink(place.name, dir_fd=place.folder)
         raise SkipError(why)
 
     def _take(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:

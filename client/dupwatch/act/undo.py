@@ -197,18 +197,31 @@ def _is_settled(step: Step, held: Place, place: Place, now: os.stat_result) -> b
     status = status_at(held)
     assert status is not None
     if status.st_ino == step.inode:  # the old file, which the link or clone has replaced
+        _exchange_and_remove(place, held, step)
+        return True
+    link = os.lstat(step.kept) if step.kept is not None else None
+    is_copy = now.st_ino != step.inode and link is not None and os.path.samestat(now, link)  # an undo was cut off
+    _remove_made(held, step)
+    return not is_copy
+
+
+def _exchange_and_remove(place: Place, held: Place, step: Step) -> None:
+    """Put a file in its place, and remove the link or clone that was there; raises SkipError if it was another."""
+    exchange(place.folder, place.name, held.folder, held.name)
+    try:
+        _remove_made(held, step)
+    except (OSError, SkipError):
         exchange(place.folder, place.name, held.folder, held.name)
-        if not _has_content(held, step.digest):
-            exchange(place.folder, place.name, held.folder, held.name)
-            raise SkipError(f"another file is in its place; it stays in {printable(held.path)}")
-    elif now.st_ino != step.inode:  # an undo was cut off: one of both is its copy, the other the link
-        link = os.lstat(step.kept) if step.kept is not None else None
-        if link is None or not (os.path.samestat(status, link) or os.path.samestat(now, link)):
-            raise SkipError(f"another file is in its place; what was made lies in {printable(held.path)}")
-        os.unlink(held.name, dir_fd=held.folder)
-        return os.path.samestat(status, link)
+        raise SkipError(f"another file is in its place; it stays in {printable(held.path)}") from None
+
+
+def _remove_made(held: Place, step: Step) -> None:
+    """Remove a link, clone or copy from the quarantine; raises SkipError if it is anything else, and OSError."""
+    status = status_at(held)
+    is_unfinished_clone = step.action == "reflink" and status is not None and status.st_size == 0
+    if not is_unfinished_clone and not _has_content(held, step.digest):
+        raise SkipError(f"another file lies in {printable(held.path)}; it was left there")
     os.unlink(held.name, dir_fd=held.folder)
-    return True
 
 
 def _has_content(place: Place, digest: bytes) -> bool:
@@ -227,8 +240,7 @@ def _make_file_of_its_own(step: Step, run: Run, place: Place, quarantines: Quara
         private = quarantines.made(step.quarantine).place(run.id, step.path)
         try:
             copy(descriptor, private, _traits(step), step.partial_name(run.id))
-            exchange(place.folder, place.name, private.folder, private.name)
-            os.unlink(private.name, dir_fd=private.folder)
+            _exchange_and_remove(place, private, step)
         finally:
             os.close(private.folder)
 

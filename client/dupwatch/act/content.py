@@ -14,7 +14,7 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from dupwatch.act.errors import SkipError
-from dupwatch.act.folders import Place, open_file, place_of
+from dupwatch.act.folders import Place, may_answer_from_memory, open_file, place_of
 from dupwatch.act.traits import Traits, traits_of
 from dupwatch.terminal import printable
 
@@ -153,13 +153,21 @@ class KeptFiles:
             self._known[path] = (now, known[1])
 
 
-def look_again(path: bytes, root: bytes, file: OpenFile) -> str | None:
-    """Return why a file that stays is not what it was a moment ago, found by its path anew; None if it is."""
+class KeptLost(NamedTuple):
+    """What has become of a file that was to stay."""
+
+    because: str
+    is_gone: bool  # then it may be that it and the file that went are one
+
+
+def look_again(path: bytes, root: bytes, file: OpenFile) -> KeptLost | None:
+    """Return what is wrong with a file that stays, found by its path anew; None if it is what it was a moment ago."""
     try:
-        with opened(path, root) as (_, descriptor):
-            status = os.fstat(descriptor)
-            if not file.stamp.is_renamed(stamp_of(status)):
-                return f"{printable(path)} has changed"
+        with opened(path, root) as (place, descriptor):
+            if not file.stamp.is_renamed(stamp_of(os.fstat(descriptor))):
+                return KeptLost(f"{printable(path)} has changed", is_gone=False)
+            if may_answer_from_memory(place.folder) and os.fsdecode(place.name) not in os.listdir(place.folder):
+                return KeptLost(f"{printable(path)} is gone", is_gone=True)
     except SkipError as error:
-        return str(error)
+        return KeptLost(str(error), is_gone=True)
     return None

@@ -8,12 +8,19 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 from dupwatch.act.plan_file import is_below
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+_ANSWERING_FROM_MEMORY = frozenset([
+    b"9p", b"afs", b"aufs", b"beegfs", b"ceph", b"cifs", b"fuse", b"fuseblk", b"glusterfs", b"lustre", b"nfs", b"nfs4",
+    b"overlay", b"smb3", b"virtiofs", b"",
+])  # fmt: skip
 
 
 class Place(NamedTuple):
@@ -102,6 +109,28 @@ def status_at(place: Place) -> os.stat_result | None:
         return os.stat(place.name, dir_fd=place.folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def may_answer_from_memory(folder: int) -> bool:
+    """Return whether a name in an open folder may still be answered after it is gone: from a share, FUSE, an overlay.
+
+    A listing of the folder is asked for anew.
+    """
+    try:
+        return _kind_of_mount(mount_point(folder).mount) in _ANSWERING_FROM_MEMORY
+    except OSError:
+        return True
+
+
+@lru_cache(maxsize=256)
+def _kind_of_mount(number: int) -> bytes:
+    """Return the kind of a mount, without the name of its program; nothing if it is not in the list."""
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            before, _, after = line.partition(b" - ")
+            if int(before.split(b" ", 1)[0]) == number:
+                return after.split(b" ", 1)[0].partition(b".")[0]
+    return b""
 
 
 def mount_point(folder: int) -> MountPoint:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
-from dupwatch.act.content import OpenFile, digest_of, look_again, stamp_of
+from dupwatch.act.content import KeptLost, OpenFile, digest_of, look_again, stamp_of
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.folders import Place, make_below, open_folder, status_at
 from dupwatch.act.journal import Journal, Step
@@ -148,9 +148,9 @@ class Steps:
         """The trash notes where a file came from, so it goes there directly, and the quarantine is not used."""
         trashed = put_into_trash(going.file, going.path)
         self._journal.note(step, "done", quarantine, trashed=trashed)
-        why = self._why_kept_is_lost(going)
-        if why is not None:
-            raise HaltError(f"{why}; `dupwatch undo --last` puts {printable(going.path)} back")
+        lost = _what_is_lost(going)
+        if lost is not None:
+            raise HaltError(f"{lost.because}; `dupwatch undo --last` puts {printable(going.path)} back")
 
     def _share(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
         """Put a link or a clone in the file's place, in one exchange: its content is there at every moment."""
@@ -189,7 +189,8 @@ class Steps:
                 f"{printable(going.path)} was replaced meanwhile; what it was lies in {printable(place.path)}"
             )
         else:
-            why = self._why_kept_is_lost(going)
+            lost = _what_is_lost(going)
+            why = None if lost is None else lost.because
         if why is None:
             os.unlink(place.name, dir_fd=place.folder)
             self._journal.note(step, "done", quarantine)
@@ -206,13 +207,9 @@ class Steps:
         take(going.file.place, place)
         if not is_same_file(place, going.file.stamp, going.file.digest):
             self._put_back(going, step, quarantine, place, "was replaced or changed meanwhile")
-        why = self._why_kept_is_lost(going)
-        if why is not None:
-            self._put_back(going, step, quarantine, place, f"stays, for {why}", halt=True)
-
-    def _why_kept_is_lost(self, going: Going) -> str | None:
-        holder = going.holder
-        return None if holder is None else look_again(holder.path, holder.root, holder.file)
+        lost = _what_is_lost(going)
+        if lost is not None:
+            self._put_back(going, step, quarantine, place, f"stays, for {lost.because}", halt=lost.is_gone)
 
     def _put_back(
         self,
@@ -241,6 +238,11 @@ class Steps:
     def _fail(self, error: OSError, going: Going) -> NoReturn:
         _raise_if_disk_error(error)
         raise SkipError(f"{printable(going.path)} cannot be moved: {error.strerror or error}") from None
+
+
+def _what_is_lost(going: Going) -> KeptLost | None:
+    holder = going.holder
+    return None if holder is None else look_again(holder.path, holder.root, holder.file)
 
 
 def _raise_if_disk_error(error: OSError) -> None:

@@ -1,0 +1,200 @@
+"""The commands as people and scripts use them: what they print, what they ask, and their exit status."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dupwatch.act.plan_file import write_plan
+from dupwatch.act.telling import tell
+from dupwatch.client import Client
+from tests.act.trees import plan_for, seen, write
+
+COMMAND = [sys.executable, "-m", "dupwatch"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def plan(root: Path, tmp_path: Path) -> str:
+    pairs = [
+        (write(root / f"spare/{number}.jpg", b"%d" % number), write(root / f"best/{number}.jpg", b"%d" % number))
+        for number in range(5)
+    ]
+    path = tmp_path / "copies.plan"
+    write_plan(plan_for(root, pairs), os.fsencode(path))
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def _no_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DUPWATCH_ENDPOINT", f"ipc://{tmp_path}/none")
+
+
+def run(*arguments: str, status: int = 0) -> str:
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == status, done
+    return done.stdout if status == 0 else done.stdout + done.stderr
+
+
+def typed(text: str, *arguments: str) -> tuple[int, str]:
+    """Run a command on a terminal and type something; returns the exit status and what was shown."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(COMMAND[0], [*COMMAND, *arguments])
+    os.write(terminal, text.encode())
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode(errors="replace")
+
+
+def test_from_plan_to_apply_to_undo(root: Path, plan: str) -> None:
+    before = seen(root)
+    assert run("apply", plan, "--dry-run") == ""
+    assert seen(root) == before
+    done = json.loads(run("apply", plan, "--yes", "--json"))
+    assert (len(done["done"]), done["bytes"], done["skipped"], done["halted"]) == (5, 5, [], None)
+    listed = json.loads(run("quarantine", "list", "--json"))
+    assert [os.path.basename(file["path"]) for file in listed["files"]] == [f"{number}.jpg" for number in range(5)]
+    assert "5 files in quarantine" in run("quarantine", "list")
+    assert json.loads(run("undo", plan, "--yes", "--json"))["skipped"] == []
+    assert seen(root) == before
+    assert "nothing to undo" in run("undo", "--last", "--yes", status=1)
+
+
+def test_done_in_part_is_status_1(root: Path, plan: str) -> None:
+    (root / "best/3.jpg").unlink()
+    shown = run("apply", plan, "--yes", status=1)
+    assert "may be the last copy" in shown
+    assert "4 files moved into quarantine" in shown
+
+
+def test_nobody_is_asked_where_nobody_is(root: Path, plan: str) -> None:
+    before = seen(root)
+    for command in (["apply", plan], ["undo", "--last"], ["apply", plan, "--action", "delete"]):
+        shown = run(*command, status=1 if command[0] == "undo" else 2)
+        assert "--yes" in shown or "nothing to undo" in shown
+    assert seen(root) == before
+
+
+def test_a_person_is_asked(root: Path, plan: str) -> None:
+    before = seen(root)
+    status, shown = typed("n\n", "apply", plan)
+    assert status == 130 or status == 1, shown
+    assert "Go on?" in shown
+    assert seen(root) == before
+    status, shown = typed("y\n", "apply", plan)
+    assert status == 0, shown
+    assert len(list(root.glob("spare/*"))) == 0
+
+
+def test_deleting_asks_for_the_number_of_files(root: Path, plan: str) -> None:
+    before = seen(root)
+    for wrong in ("y", "yes", "4", "", "55"):
+        status, shown = typed(f"{wrong}\n", "apply", plan, "--action", "delete")
+        assert status != 0
+        assert "Type 5" in shown
+        assert seen(root) == before
+    assert typed("5\n", "apply", plan, "--action", "delete")[0] == 0
+    assert not list(root.glob("spare/*"))
+    assert not (root / ".dupwatch-quarantine").exists()
+
+
+def test_purge_asks_and_leaves_what_is_young(root: Path, plan: str) -> None:
+    run("apply", plan, "--yes")
+    assert json.loads(run("purge", "--older-than", "1h", "--yes", "--json"))["done"] == []
+    assert "nobody is there to ask" in run("purge", "--older-than", "0", status=2)
+    assert "is no age" in run("purge", "--older-than", "soon", "--yes", status=2)
+    assert "5 files deleted" in run("purge", "--older-than", "0", "--yes")
+    assert not (root / ".dupwatch-quarantine").exists()
+
+
+def test_wrong_usage_is_told_in_one_line(root: Path, plan: str, tmp_path: Path) -> None:
+    for arguments in (
+        ["apply", plan, "--action", "move", "--yes"],
+        ["apply", plan, "--to", str(tmp_path), "--yes"],
+        ["apply", plan, "--action", "move", "--to", str(root), "--yes"],
+        ["apply", str(tmp_path / "missing"), "--yes"],
+        ["apply", str(root), "--yes"],
+        ["undo", "--yes"],
+        ["undo", "--last", "--all", "--yes"],
+        ["plan", "--protect", str(tmp_path / "missing")],
+    ):
+        shown = run(*arguments, status=2)
+        assert "Traceback" not in shown
+
+
+def test_without_a_service_a_plan_cannot_be_made(root: Path) -> None:
+    assert "no service" in run("plan", status=3)
+
+
+def test_ctrl_c_ends_between_two_files_and_says_how_to_go_on(root: Path, tmp_path: Path) -> None:
+    pairs = [
+        (write(root / f"spare/{number}.jpg", b"%d" % number), write(root / f"best/{number}.jpg", b"%d" % number))
+        for number in range(400)
+    ]
+    before = seen(root)
+    path = tmp_path / "copies.plan"
+    write_plan(plan_for(root, pairs), os.fsencode(path))
+    apply = subprocess.Popen(
+        [*COMMAND, "apply", str(path), "--yes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (root / ".dupwatch-quarantine").exists() and apply.poll() is None:
+        time.sleep(0.001)
+    apply.send_signal(signal.SIGINT)
+    _, shown = apply.communicate()
+    assert apply.returncode == 130, shown
+    assert "goes on" in shown
+    assert len(list(root.glob("spare/*"))) > 0
+    run("apply", str(path), "--yes", status=1)  # those that went before are told to be gone
+    assert not list(root.glob("spare/*"))
+    run("undo", "--all", "--yes")
+    assert seen(root) == before
+
+
+def test_what_no_service_was_told_is_told_by_the_next_command(state: Path, tmp_path: Path) -> None:
+    from dupwatchd.serve.request_queue import OpenRequest, Result
+    from dupwatchd.serve.server import Server
+
+    def make_client() -> Client:
+        return Client(f"ipc://{tmp_path}/s", timeout_seconds=5)
+
+    note = state / "dupwatch/untold.jsonl"
+    note.parent.mkdir()
+    assert not tell(make_client, "removed", [b"a" * 32])
+    assert not tell(make_client, "restored", [b"b" * 32])
+    assert note.exists()
+    heard: list[tuple[str, list[bytes]]] = []
+    lock = threading.Lock()
+
+    def answer(request: OpenRequest) -> Result:
+        with lock:
+            heard.append((request.do, request.args["digests"]))
+        return {}
+
+    server = Server(f"{tmp_path}/s", {"removed": answer, "restored": answer})
+    server.start()
+    try:
+        told = tell(make_client, "removed", [b"c" * 32])
+    finally:
+        server.stop()
+    assert told
+    assert heard == [("removed", [b"a" * 32]), ("restored", [b"b" * 32]), ("removed", [b"c" * 32])]
+    assert not note.exists()

@@ -1,0 +1,89 @@
+"""What lies in quarantine is listed, and deleted only while the file that stayed for it is there."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from dupwatch.act.apply import Action, apply_plan
+from dupwatch.act.errors import ActError
+from dupwatch.act.journal import known_runs
+from dupwatch.act.purge import Purged, entries, purge
+from dupwatch.act.undo import runs_to_undo, undo
+from tests.act.trees import plan_for, seen, write
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A tree of which three files lie in quarantine; for the last a sidecar, too, that nothing else holds."""
+    folder = tmp_path / "root"
+    pairs = [
+        (write(folder / f"spare/{number}.jpg", b"%d" % number), write(folder / f"best/{number}.jpg", b"%d" % number))
+        for number in range(3)
+    ]
+    write(folder / "spare/2.xmp", b"rating 5")
+    assert apply_plan(plan_for(folder, pairs), Action()).is_complete
+    return folder
+
+
+def purge_all() -> Purged:
+    return purge(list(entries(known_runs())))
+
+
+def test_entries_are_what_lies_there(root: Path) -> None:
+    found = list(entries(known_runs()))
+    assert [os.path.basename(entry.step.path) for entry in found] == [b"0.jpg", b"1.jpg", b"2.jpg", b"2.xmp"]
+    assert [entry.size_bytes for entry in found] == [1, 1, 1, 8]
+    assert all(entry.age_seconds < 60 for entry in found)
+
+
+def test_a_purge_deletes_what_others_hold_and_keeps_the_rest(root: Path) -> None:
+    purged = purge_all()
+    assert [os.path.basename(path) for path, _ in purged.done] == [b"0.jpg", b"1.jpg", b"2.jpg"]
+    assert [os.path.basename(path) for path, _ in purged.skipped] == [b"2.xmp"]
+    assert "no file that stays holds it" in purged.skipped[0][1]
+    undone = undo(runs_to_undo())
+    assert [os.path.basename(path) for path in undone.done] == [b"2.xmp"]
+    assert b".dupwatch-quarantine" not in seen(root)
+    with pytest.raises(ActError, match="nothing to undo"):
+        runs_to_undo()
+
+
+@pytest.mark.parametrize("change", ["gone", "other bytes", "link to it"])
+def test_the_last_copy_is_not_purged(root: Path, change: str) -> None:
+    kept = root / "best/1.jpg"
+    (held,) = root.glob(".dupwatch-quarantine/*/files/spare/1.jpg")
+    if change == "other bytes":
+        kept.write_bytes(b"X")
+    else:
+        kept.unlink()
+    if change == "link to it":
+        os.link(held, kept)
+    purged = purge_all()
+    assert len(purged.done) == 2
+    assert "last copy" in dict(purged.skipped)[os.fsencode(held)]
+    assert held.exists()
+
+
+def test_what_was_put_back_is_not_purged(root: Path) -> None:
+    undo(runs_to_undo())
+    assert not list(entries(known_runs()))
+
+
+def test_a_quarantine_whose_disk_is_gone_is_left_alone(root: Path) -> None:
+    os.rename(root, root.with_name("away"))
+    assert not list(entries(known_runs()))
+    undone = undo(runs_to_undo())
+    assert len(undone.skipped) == 4
+    assert all("offline" in why or "neither there" in why for _, why in undone.skipped)
+    os.rename(root.with_name("away"), root)
+    assert undo(runs_to_undo()).is_complete
+    assert (root / "spare/1.jpg").exists()
+
+
+def test_an_age_counts_from_the_apply(root: Path) -> None:
+    (entry, *_) = entries(known_runs())
+    entry.run.began -= 3600
+    assert 3600 <= entry.age_seconds < 3700
+    assert time.time() - entry.run.began == pytest.approx(entry.age_seconds, abs=5)

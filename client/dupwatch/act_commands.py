@@ -39,7 +39,8 @@ def add_act_commands(group: click.Group, connection_flags: Flags, make_client: M
     _add_plan(group, connection_flags, make_client)
     _add_apply(group, connection_flags, make_client)
     _add_undo(group, connection_flags, make_client)
-    _add_quarantine(group)
+    _add_quarantine(group, connection_flags)
+    _add_purge(group, connection_flags)
 
 
 def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClient) -> None:
@@ -231,15 +232,13 @@ def _add_undo(group: click.Group, connection_flags: Flags, make_client: MakeClie
         sys.exit(0 if undone.is_complete else 1)
 
 
-def _add_quarantine(group: click.Group) -> None:
-    @group.group()
-    def quarantine() -> None:
-        """Show what `apply` has moved into quarantine."""
-
-    @quarantine.command(name="list")
+def _add_quarantine(group: click.Group, connection_flags: Flags) -> None:
+    @group.command()
+    @click.argument("what", type=click.Choice(["list"]), default="list", metavar="list")
     @_json_flag
-    def list_entries(as_json: bool) -> None:
-        """List the files in quarantine that your own applies have moved there.
+    @connection_flags
+    def quarantine(what: str, as_json: bool) -> None:  # noqa: ARG001 - there is nothing else yet
+        """List the files in quarantine that your own applies have moved there, and how many bytes they take.
 
         \b
         Examples:
@@ -257,21 +256,25 @@ def _add_quarantine(group: click.Group) -> None:
         else:
             paged(lambda stream: _write_lines(entry_lines(found, page_on(stream)), stream))
 
+
+def _add_purge(group: click.Group, connection_flags: Flags) -> None:
     @group.command()
     @click.option("--older-than", required=True, metavar="AGE", help="As 30d, 12h, 4w; 0 means all.")
     @_yes_flag
     @_json_flag
+    @connection_flags
     def purge(older_than: str, yes: bool, as_json: bool) -> None:
         """Delete for good what has been in quarantine for long enough. Asks before.
 
         A file is deleted only while the file that stayed for it is there and unchanged: else the one in quarantine
-        may be the last copy. Sidecars that nothing else holds are left there, too.
+        may be the last copy. Sidecars that nothing else holds are left there, too. Journals of that age of which
+        nothing can be undone any more are forgotten.
 
         \b
         Examples:
           dupwatch purge --older-than 30d
         """
-        from dupwatch.act.journal import known_runs
+        from dupwatch.act.journal import forget_closed, known_runs
         from dupwatch.act.purge import entries
         from dupwatch.act.purge import purge as delete
         from dupwatch.act_output import purged_document, purged_lines
@@ -286,8 +289,18 @@ def _add_quarantine(group: click.Group) -> None:
             _ask(yes, str(len(found)))
         with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:
             purged = delete(found, bars, is_stopped)
+        forget_closed(least)
         _show(purged_document(purged), as_json, lambda: purged_lines(purged, page_on(sys.stdout)))
         sys.exit(CTRL_C_STATUS if purged.is_stopped else 0 if purged.is_complete else 1)
+
+
+def quarantine_size() -> dict[str, int]:
+    """Return how many files the caller's own applies have in quarantine, and how many bytes they take."""
+    from dupwatch.act.journal import known_runs
+    from dupwatch.act.purge import size_in_quarantine
+
+    files, size = size_in_quarantine(known_runs())
+    return {"files": files, "bytes": size}
 
 
 def _real_folder(path: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from dupwatch.act_commands import add_act_commands
+from dupwatch.act_commands import add_act_commands, quarantine_size
 from dupwatch.errors import ClientError, NoServiceError, RequestFailedError, WrongUsageError
 from dupwatch.memory_commands import add_memory_commands
 from dupwatch.output import (
@@ -112,7 +112,7 @@ def status(watch: bool, as_json: bool) -> None:
         if watch:
             _watch_status(client, as_json)
         else:
-            _show_status(client.request("status"), as_json)
+            _show_status({**client.request("status"), "quarantine": quarantine_size()}, as_json)
 
 
 @cli.command()

@@ -33,6 +33,10 @@ def status_lines(status: Result, page: Page) -> Iterator[str]:
         room = (page.width or 0) - 11
         style = "quiet" if state == "online" else "trouble"
         yield f"  {page.paint(f'{state:<8}', style)} {page.shorten(page.name(root['path']), room)}"
+    held = status.get("quarantine")
+    if isinstance(held, Mapping) and held["files"]:
+        size = human_bytes(held["bytes"])
+        yield f"  {counted(held['files'], 'file')} in quarantine, {size}: `dupwatch quarantine list`"
     for problem in status.get("problems", ()):
         yield page.paint(f"! {page.name(problem)}", "trouble")
 

@@ -35,8 +35,8 @@ _CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
 
 
 CLIENT_COMMANDS = (  # of dupwatch, for those who mix both up
-    "clusters", "completion", "events", "failed", "find", "ignore", "ignored", "pause", "rescan", "resume", "show",
-    "status", "wait",
+    "apply", "clusters", "completion", "events", "failed", "find", "ignore", "ignored", "pause", "plan", "purge",
+    "quarantine", "rescan", "resume", "show", "status", "undo", "wait",
 )  # fmt: skip
 
 

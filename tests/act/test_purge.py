@@ -8,8 +8,8 @@ import pytest
 
 from dupwatch.act.apply import Action, apply_plan
 from dupwatch.act.errors import ActError
-from dupwatch.act.journal import known_runs
-from dupwatch.act.purge import Purged, entries, purge
+from dupwatch.act.journal import forget_closed, known_runs
+from dupwatch.act.purge import Purged, entries, purge, size_in_quarantine
 from dupwatch.act.undo import runs_to_undo, undo
 from tests.act.trees import plan_for, seen, write
 
@@ -67,8 +67,20 @@ def test_the_last_copy_is_not_purged(root: Path, change: str) -> None:
 
 
 def test_what_was_put_back_is_not_purged(root: Path) -> None:
+    assert size_in_quarantine(known_runs()) == (4, 11)
     undo(runs_to_undo())
     assert not list(entries(known_runs()))
+    assert size_in_quarantine(known_runs()) == (0, 0)
+
+
+def test_journals_are_forgotten_once_nothing_of_them_can_be_undone(root: Path) -> None:
+    forget_closed(0)
+    assert len(known_runs()) == 1
+    undo(runs_to_undo())
+    forget_closed(3600)
+    assert len(known_runs()) == 1
+    forget_closed(0)
+    assert not known_runs()
 
 
 def test_a_quarantine_whose_disk_is_gone_is_left_alone(root: Path) -> None:

@@ -231,6 +231,18 @@ def known_runs() -> list[Run]:
     return [run for run in map(read_run, paths) if run is not None]
 
 
+def forget_closed(age_seconds: float) -> None:
+    """Remove the journals of at least this age of which nothing can be undone; raises ActError if a run is at work."""
+    lock = _locked()
+    try:
+        for run in known_runs():
+            if not run.is_open and time.time() - run.began >= age_seconds:
+                with suppress(OSError):
+                    os.unlink(_path(run.id))
+    finally:
+        os.close(lock)
+
+
 def runs_in(quarantine: bytes) -> list[Run]:
     """Return the runs whose journals lie in a quarantine, the oldest first."""
     try:

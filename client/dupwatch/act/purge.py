@@ -7,6 +7,7 @@ stayed for it is there and unchanged, read whole at that moment: else the one in
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dupwatch.act.content import KeptFiles, opened, unchanged
@@ -62,6 +63,16 @@ def entries(runs: Sequence[Run]) -> Iterator[Entry]:
                     yield Entry(run, step, os.fstat(descriptor).st_size)
             except SkipError:
                 continue
+
+
+def size_in_quarantine(runs: Sequence[Run]) -> tuple[int, int]:
+    """Return how many files are in quarantine and how many bytes they take, without opening them."""
+    sizes = []
+    for run in runs:
+        for step in run.open_steps:
+            with suppress(OSError):
+                sizes.append(os.lstat(step.held).st_size)
+    return len(sizes), sum(sizes)
 
 
 def purge(found: Sequence[Entry], progress: Bars | None = None, stop: Callable[[], bool] = lambda: False) -> Purged:

@@ -2,25 +2,30 @@
 
 In: a plan, an action, and how far to go on. Out: a summary of what was done, what was skipped and why. A file that has
 changed, is gone, or whose copy has changed or is gone stays where it is, with its sidecars; the rest goes on.
+
+Some dozens of pictures are noted in the journal at once (`intents`), then each is read, acted on (`steps`), and noted
+as done.
 """
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from dupwatch.act.content import KeptFiles, OpenFile, unchanged
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.families import FolderNames
-from dupwatch.act.journal import Journal
-from dupwatch.act.plan_file import GoingFile, Plan, PlannedGroup, is_below, plan_digest
+from dupwatch.act.intents import Intents, is_as_intended
+from dupwatch.act.journal import Journal, Step
+from dupwatch.act.plan_file import GoingFile, Plan, PlannedFile, PlannedGroup, is_below, plan_digest
 from dupwatch.act.plan_reading import check_links
 from dupwatch.act.quarantine import Quarantines, tidy_all
-from dupwatch.act.steps import MOVING_ACTIONS, SHARING_ACTIONS, Going, Holder, Steps
+from dupwatch.act.steps import MOVING_ACTIONS, SHARING_ACTIONS, Going, Holder, Steps, raise_if_disk_error
 from dupwatch.errors import WrongUsageError
 from dupwatch.progress import Bars
 from dupwatch.terminal import printable
 
+_FAMILIES_AT_ONCE = 64  # noted in the journal with one sync
 ACTIONS = (*MOVING_ACTIONS, *SHARING_ACTIONS)
 
 
@@ -72,8 +77,9 @@ def apply_plan(
     with Journal.begun(action.kind, plan_digest(plan)) as journal:
         summary.run = journal.run.id
         try:
+            intents = Intents(action.kind, action.to, journal, quarantines)
             steps = Steps(action.kind, action.to, journal, quarantines)
-            _Apply(plan, steps, summary, progress or Bars(), stop).run()
+            _Apply(plan, intents, steps, summary, progress or Bars(), stop).run()
         finally:
             quarantines.close()
             tidy_all(journal.run.quarantines, journal.run.id)
@@ -98,60 +104,115 @@ def check_action(plan: Plan, action: Action) -> None:
             )
 
 
+@dataclass
+class _Family:
+    """A picture that goes, and what goes with it."""
+
+    group: PlannedGroup
+    going: GoingFile
+    along: list[GoingFile]
+    steps: list[Step] = field(default_factory=list)  # of the picture first
+    why_not: str | None = None
+
+
 class _Apply:
     """One apply, from the first group to the last."""
 
-    def __init__(self, plan: Plan, steps: Steps, summary: Summary, progress: Bars, stop: Callable[[], bool]) -> None:
-        self._plan, self._steps, self._summary = plan, steps, summary
-        self._progress, self._stop = progress, stop
+    def __init__(
+        self,
+        plan: Plan,
+        intents: Intents,
+        steps: Steps,
+        summary: Summary,
+        progress: Bars,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._plan, self._intents, self._steps = plan, intents, steps
+        self._summary, self._progress, self._stop = summary, progress, stop
         self._kept_files = KeptFiles()
         self._names: dict[bytes, FolderNames] = {}  # of folders, when they were first needed
 
     def run(self) -> None:
         self._progress.stage("acting", total=len(self._plan.going), unit="files")
+        families = list(self._families())
+        for first in range(0, len(families), _FAMILIES_AT_ONCE):
+            some = families[first : first + _FAMILIES_AT_ONCE]
+            try:
+                self._act_on_some(some)
+            except HaltError as error:
+                self._summary.halted = str(error)
+            if self._summary.halted is not None or self._summary.is_stopped:
+                with suppress(HaltError):  # an undo finds out by itself what was not done
+                    self._steps.give_up([step for family in some for step in family.steps], "the apply ended before")
+                return
+
+    def _act_on_some(self, families: Sequence[_Family]) -> None:
+        for family in families:
+            self._prepare(family)
+        self._steps.intend([step for family in families for step in family.steps])
+        for family in families:
+            if self._stop():
+                self._summary.is_stopped = True
+                return
+            if family.why_not is None:
+                self._act_on(family)
+            else:
+                self._summary.skipped.append((family.going.file.path, family.why_not))
+            self._progress.advance(1 + len(family.along))
+
+    def _families(self) -> Iterator[_Family]:
+        moves_sidecars = self._summary.action in MOVING_ACTIONS  # a link stays where the file was
         for group in self._plan.groups:
             for going in group.goes:
-                if going.goes_with is not None:
-                    continue
-                if self._stop():
-                    self._summary.is_stopped = True
-                    return
-                try:
-                    self._act_on_family(group, going)
-                except HaltError as error:
-                    self._summary.halted = str(error)
-                    return
+                if going.goes_with is None:
+                    along = [one for one in group.goes if moves_sidecars and one.goes_with == going.file.path]
+                    yield _Family(group, going, along)
 
-    def _act_on_family(self, group: PlannedGroup, going: GoingFile) -> None:
+    def _prepare(self, family: _Family) -> None:
+        """Make the steps of a family; if one cannot be made, it has none and a reason."""
+        try:
+            if self._summary.action == "delete":
+                _check_nothing_is_lost(family.along)
+            family.steps = [self._step(family.group, one) for one in (family.going, *family.along)]
+        except SkipError as error:
+            family.why_not = str(error)
+        except OSError as error:
+            raise_if_disk_error(error)
+            family.why_not = f"{printable(family.going.file.path)} cannot be moved: {error.strerror}"
+
+    def _step(self, group: PlannedGroup, going: GoingFile) -> Step:
+        root = self._plan.root_of(going.file.path)
+        held_by = None if going.held_by is None else (going.held_by, _kept_of(group, going).blake3)
+        return self._intents.step(going.file, root, held_by, going.goes_with)
+
+    def _act_on(self, family: _Family) -> None:
         """Act on a picture and what goes with it: all of them are read before the first is moved."""
-        along = [one for one in group.goes if one.goes_with == going.file.path]
-        is_moving = self._summary.action in MOVING_ACTIONS
         try:
             with ExitStack() as stack:
-                if self._summary.action == "delete":
-                    _check_nothing_is_lost(along)
-                members = [self._read(group, one, stack) for one in ([going, *along] if is_moving else [going])]
-                for member in members:
+                going = (family.going, *family.along)
+                members = [
+                    self._read(family.group, one, step, stack) for one, step in zip(going, family.steps, strict=True)
+                ]
+                self._act_on_member(members[0])
+                for member in members[1:]:
                     try:
                         self._check_share(member)
-                        self._steps.act_on(member)
+                        self._act_on_member(member)
                     except SkipError as error:
                         self._summary.skipped.append((member.path, str(error)))
-                        if member.goes_with is None:
-                            raise
-                    else:
-                        self._note_done(member)
+                        self._steps.give_up([member.step], str(error))
         except SkipError as error:
-            if not self._summary.skipped or self._summary.skipped[-1][1] != str(error):
-                self._summary.skipped.append((going.file.path, str(error)))
-        finally:
-            self._progress.advance(1 + len(along))
+            self._summary.skipped.append((family.going.file.path, str(error)))
+            self._steps.give_up(family.steps, str(error))
+
+    def _act_on_member(self, member: Going) -> None:
+        self._steps.act_on(member)
+        self._note_done(member)
 
     def _check_share(self, member: Going) -> None:
         """Raise SkipError if a sidecar or movie belongs to another picture as well, which is still there."""
-        if member.goes_with is None:
-            return
-        folder, picture = os.path.split(member.goes_with)
+        assert member.step.goes_with is not None
+        folder, picture = os.path.split(member.step.goes_with)
         if folder not in self._names:
             self._names[folder] = FolderNames(os.listdir(folder))
         companions = {one.name: one for one in self._names[folder].companions(picture)}
@@ -171,22 +232,21 @@ class _Apply:
         elif self._summary.action == "hardlink" and member.holder is not None:
             self._kept_files.relinked(member.holder.path, member.holder.file)
 
-    def _read(self, group: PlannedGroup, going: GoingFile, stack: ExitStack) -> Going:
+    def _read(self, group: PlannedGroup, going: GoingFile, step: Step, stack: ExitStack) -> Going:
         """Read a file that goes and the one that stays for it; raises SkipError."""
         holder = self._read_holder(group, going, stack)
         planned = going.file
-        root = self._plan.root_of(planned.path)
-        file = stack.enter_context(unchanged(planned.path, root, planned.size_bytes, planned.blake3))
+        file = stack.enter_context(unchanged(planned.path, step.root, planned.size_bytes, planned.blake3))
+        if not is_as_intended(step, file.status):
+            raise SkipError(f"{printable(planned.path)} has just changed")
         if holder is not None and os.path.samestat(holder.file.status, file.status):
             raise SkipError(f"{printable(planned.path)} is the same file as {printable(holder.path)}, not a copy of it")
-        return Going(file, planned.path, root, holder, going.goes_with)
+        return Going(file, step, holder)
 
     def _read_holder(self, group: PlannedGroup, going: GoingFile, stack: ExitStack) -> Holder | None:
         if going.held_by is None:
             return None
-        kept = going.file  # what a sidecar's equal must be
-        if going.goes_with is None:
-            kept = next(file for file in group.stays if file.path == going.held_by)
+        kept = _kept_of(group, going)
         root = self._plan.root_of(going.held_by)
         try:
             opening = self._kept_files.unchanged(going.held_by, root, kept.size_bytes, kept.blake3)
@@ -194,6 +254,13 @@ class _Apply:
         except SkipError as error:
             raise SkipError(f"{printable(going.file.path)} may be the last copy: {error}") from None
         return Holder(file, going.held_by, root)
+
+
+def _kept_of(group: PlannedGroup, going: GoingFile) -> PlannedFile:
+    """Return what the file that stays for another one must be: for a sidecar, its equal."""
+    if going.goes_with is not None:
+        return going.file
+    return next(file for file in group.stays if file.path == going.held_by)
 
 
 def _check_nothing_is_lost(along: list[GoingFile]) -> None:

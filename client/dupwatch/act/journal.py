@@ -2,7 +2,7 @@
 
 In: steps. Out: one file of JSON lines in the caller's state directory and one in each quarantine of the run, so that
 either is enough to undo. A line is written and synced before its step begins; the line that it is done is written at
-once and synced with the next. Killed at any moment, the last step may have happened or not: whoever undoes looks.
+once and synced with what follows. Killed at any moment, steps may have happened or not: whoever undoes looks.
 
 A line that is cut off is one that nobody relied on: it is passed over.
 """
@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -102,7 +102,7 @@ class Journal:
         name = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
         try:
             journal = cls(Run(name, action, plan, time.time()), lock)
-            _write([journal._state_file], _head(journal.run), sync=True)
+            _write([journal._state_file], [_head(journal.run)], sync=True)
             _sync_folder(journal_folder())
         except OSError as error:
             os.close(lock)
@@ -117,18 +117,9 @@ class Journal:
             is_new = not os.path.exists(_path(run.id))
             journal = cls(run, lock)
             if is_new:  # it was read from a quarantine
-                _write([journal._state_file], _head(run), sync=False)
-                for quarantine in run.quarantines:
-                    _write([journal._state_file], {"quarantine": quarantine}, sync=False)
-                for number, step in run.steps.items():
-                    _write([journal._state_file], _line(step), sync=False)
-                    _write(
-                        [journal._state_file],
-                        {"step": number, "state": run.states[number], **run.notes.get(number, {})},
-                        sync=False,
-                    )
+                _write([journal._state_file], list(_lines_of(run)), sync=False)
             run.has_ended = False
-            _write([journal._state_file], {"ended": False}, sync=True)
+            _write([journal._state_file], [{"ended": False}], sync=True)
         except OSError as error:
             os.close(lock)
             raise ActError(f"cannot write the journal in {printable(journal_folder())}: {error.strerror}") from None
@@ -151,11 +142,22 @@ class Journal:
         number, self._next = self._next, self._next + 1
         return number
 
-    def intend(self, step: Step, quarantine: Quarantine) -> None:
-        """Note a step before it is done; it is on disk when this returns. Raises HaltError if that fails."""
-        self.run.steps[step.number] = step
-        self.run.states[step.number] = "begun"
-        self._write(_line(step), quarantine, sync=True)
+    def intend(self, steps: Sequence[Step], quarantines: Mapping[bytes, Quarantine]) -> None:
+        """Note steps before they are done; they are on disk when this returns. Raises HaltError if that fails.
+
+        ``quarantines`` has those of the steps by path.
+        """
+        for step in steps:
+            self.run.steps[step.number] = step
+            self.run.states[step.number] = "begun"
+        lines = list(map(_line, steps))
+        try:
+            for path, quarantine in quarantines.items():
+                own = [line for line, step in zip(lines, steps, strict=True) if step.quarantine == path]
+                _write([self._file_in(quarantine)], own, sync=True)
+            _write([self._state_file], lines, sync=True)
+        except OSError as error:
+            raise HaltError(f"cannot write the journal: {error.strerror}") from None
 
     def note(
         self, step: Step, state: str, quarantine: Quarantine | None = None, sync: bool = False, **more: Any
@@ -170,7 +172,7 @@ class Journal:
         try:
             if quarantine is not None:
                 files.append(self._file_in(quarantine))
-            _write(files, line, sync)
+            _write(files, [line], sync)
         except OSError as error:
             raise HaltError(f"cannot write the journal: {error.strerror}") from None
 
@@ -183,7 +185,7 @@ class Journal:
             descriptor = _opened_for_appending(JOURNAL, folder)
             self._files[quarantine.path] = descriptor
             if os.fstat(descriptor).st_size == 0:
-                _write([descriptor], _head(self.run), sync=True)
+                _write([descriptor], [_head(self.run)], sync=True)
                 os.fsync(folder)
         finally:
             os.close(folder)
@@ -309,6 +311,16 @@ def _head(run: Run) -> dict[str, Any]:
     }
 
 
+def _lines_of(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield what a journal says of a run."""
+    yield _head(run)
+    for quarantine in run.quarantines:
+        yield {"quarantine": quarantine}
+    for number, step in run.steps.items():
+        yield _line(step)
+        yield {"step": number, "state": run.states[number], **run.notes.get(number, {})}
+
+
 _PATHS = ("path", "root", "quarantine", "held", "to", "kept", "goes_with")
 _DIGESTS = ("digest", "kept_digest")
 
@@ -342,8 +354,9 @@ def _opened_for_appending(path: bytes, folder: int | None = None) -> int:
     return descriptor
 
 
-def _write(descriptors: Iterable[int], line: dict[str, Any], sync: bool) -> None:
-    data = json_line(line).encode("ascii") + b"\n"
+def _write(descriptors: Iterable[int], lines: Sequence[dict[str, Any]], sync: bool) -> None:
+    """Append lines to files, all of them or none; raises OSError."""
+    data = b"".join(json_line(line).encode("ascii") + b"\n" for line in lines)
     for descriptor in descriptors:
         before = os.fstat(descriptor).st_size
         if os.write(descriptor, data) != len(data):

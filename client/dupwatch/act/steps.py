@@ -2,12 +2,12 @@
 
 In: a file that was read a moment ago, and the file that stays for it, both open. Out: the step, done and noted; or
 SkipError and the file is where it was; or HaltError and no other file may be acted on. Each step is in the journal
-before it begins, and each can be put back from any moment (`undo`) but a deletion that is complete.
+before it begins (`intents`), and can be put back from any moment (`undo`), but for a deletion that is complete.
 """
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
@@ -38,13 +38,16 @@ class Holder(NamedTuple):
 
 
 class Going(NamedTuple):
-    """A file that goes, and what stays for it."""
+    """A file that goes, which was read a moment ago, and what stays for it."""
 
     file: OpenFile
-    path: bytes
-    root: bytes
+    step: Step
     holder: Holder | None  # None: a sidecar that nothing else holds
-    goes_with: bytes | None
+
+    @property
+    def path(self) -> bytes:
+        """Where it is."""
+        return self.step.path
 
 
 class Steps:
@@ -53,7 +56,7 @@ class Steps:
     def __init__(self, action: str, to: bytes | None, journal: Journal, quarantines: Quarantines) -> None:
         self._action, self._to = action, to
         self._journal, self._quarantines = journal, quarantines
-        self._do: Callable[[Going, Step, Quarantine, Place], None] = {
+        self._do: Callable[[Going, Quarantine, Place], None] = {
             "quarantine": self._keep_in_quarantine,
             "move": self._move,
             "trash": self._trash,
@@ -62,71 +65,43 @@ class Steps:
             "reflink": self._share,
         }[action]
 
+    def intend(self, steps: Sequence[Step]) -> None:
+        """Note what is about to be done; raises HaltError."""
+        paths = dict.fromkeys(step.quarantine for step in steps)
+        self._journal.intend(steps, {path: self._quarantines.opened(path) for path in paths})
+
     def act_on(self, going: Going) -> None:
-        """Act on one file; raises SkipError and HaltError."""
+        """Act on one file as was noted; raises SkipError and HaltError."""
         try:
-            path = self._quarantines.path_for(going.path, going.root)
-            self._journal.use(path)
-            quarantine = self._quarantines.made(path)
-            step = self._step(going, quarantine)
-            self._journal.intend(step, quarantine)
-        except OSError as error:
-            self._fail(error, going)
-        try:
+            quarantine = self._quarantines.opened(going.step.quarantine)
             place = quarantine.place(self._journal.run.id, going.path)
         except OSError as error:
-            self._journal.note(step, "skipped", quarantine, because=error.strerror or str(error))
             self._fail(error, going)
         try:
-            self._do(going, step, quarantine, place)
-        except SkipError as error:
-            if self._journal.run.states[step.number] == "begun":
-                self._journal.note(step, "skipped", quarantine, because=str(error))
-            raise
+            self._do(going, quarantine, place)
         except OSError as error:
-            if status_at(place) is None:
-                self._journal.note(step, "skipped", quarantine, because=error.strerror or str(error))
             self._fail(error, going)
         finally:
             os.close(place.folder)
 
-    def _step(self, going: Going, quarantine: Quarantine) -> Step:
-        traits, stamp, holder = going.file.traits, going.file.stamp, going.holder
-        return Step(
-            number=self._journal.next_number(),
-            action=self._action,
-            path=going.path,
-            root=going.root,
-            quarantine=quarantine.path,
-            held=quarantine.file_path(self._journal.run.id, going.path),
-            to=None if self._to is None else self._to.rstrip(b"/") + going.path,
-            size_bytes=stamp.size_bytes,
-            mtime_ns=stamp.mtime_ns,
-            atime_ns=traits.atime_ns,
-            device=stamp.device,
-            inode=stamp.inode,
-            mode=traits.mode,
-            uid=traits.uid,
-            gid=traits.gid,
-            digest=going.file.digest,
-            kept=None if holder is None else holder.path,
-            kept_digest=None if holder is None else holder.file.digest,
-            goes_with=going.goes_with,
-            xattrs={name: value.hex() for name, value in traits.xattrs.items()},
-        )
+    def give_up(self, steps: Sequence[Step], why: str) -> None:
+        """Note that steps are not done after all, but not of files that lie in quarantine; raises HaltError."""
+        for step in steps:
+            if self._journal.run.states.get(step.number) == "begun" and not os.path.lexists(step.held):
+                self._journal.note(step, "skipped", self._quarantines.opened(step.quarantine), because=why)
 
-    def _keep_in_quarantine(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
-        self._take(going, step, quarantine, place)
-        self._journal.note(step, "done", quarantine)
+    def _keep_in_quarantine(self, going: Going, quarantine: Quarantine, place: Place) -> None:
+        self._take(going, quarantine, place)
+        self._journal.note(going.step, "done", quarantine)
 
-    def _delete(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
-        self._take(going, step, quarantine, place)
+    def _delete(self, going: Going, quarantine: Quarantine, place: Place) -> None:
+        self._take(going, quarantine, place)
         os.unlink(place.name, dir_fd=place.folder)
-        self._journal.note(step, "deleted", quarantine)
+        self._journal.note(going.step, "deleted", quarantine)
 
-    def _move(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
+    def _move(self, going: Going, quarantine: Quarantine, place: Place) -> None:
         assert self._to is not None
-        self._take(going, step, quarantine, place)
+        self._take(going, quarantine, place)
         try:
             top = open_folder(self._to)
             try:
@@ -136,23 +111,23 @@ class Steps:
                 os.close(top)
             try:
                 target = Place(folder, name, self._to.rstrip(b"/") + going.path)
-                put(place, target, going.file.traits, step.partial_name(self._journal.run.id))
+                put(place, target, going.file.traits, going.step.partial_name(self._journal.run.id))
             finally:
                 os.close(folder)
         except OSError as error:
             remove_empty_folders(self._to.rstrip(b"/") + os.path.dirname(going.path), self._to.rstrip(b"/"))
-            self._put_back(going, step, quarantine, place, f"cannot be moved: {error.strerror}", error)
-        self._journal.note(step, "done", quarantine)
+            self._put_back(going, quarantine, place, f"cannot be moved: {error.strerror}", error)
+        self._journal.note(going.step, "done", quarantine)
 
-    def _trash(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:  # noqa: ARG002
+    def _trash(self, going: Going, quarantine: Quarantine, place: Place) -> None:  # noqa: ARG002
         """The trash notes where a file came from, so it goes there directly, and the quarantine is not used."""
         trashed = put_into_trash(going.file, going.path)
-        self._journal.note(step, "done", quarantine, trashed=trashed)
+        self._journal.note(going.step, "done", quarantine, trashed=trashed)
         lost = _what_is_lost(going)
         if lost is not None:
             raise HaltError(f"{lost.because}; `dupwatch undo --last` puts {printable(going.path)} back")
 
-    def _share(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
+    def _share(self, going: Going, quarantine: Quarantine, place: Place) -> None:
         """Put a link or a clone in the file's place, in one exchange: its content is there at every moment."""
         assert going.holder is not None
         kept = going.holder.file
@@ -172,14 +147,12 @@ class Steps:
             with suppress(FileNotFoundError):
                 os.unlink(place.name, dir_fd=place.folder)
             if isinstance(error, OSError):
-                _raise_if_disk_error(error)
+                raise_if_disk_error(error)
                 raise SkipError(f"no {self._action} can be made of {printable(going.path)}: {error.strerror}") from None
             raise
-        self._finish_sharing(going, new, step, quarantine, place)
+        self._finish_sharing(going, new, quarantine, place)
 
-    def _finish_sharing(
-        self, going: Going, new: os.stat_result, step: Step, quarantine: Quarantine, place: Place
-    ) -> None:
+    def _finish_sharing(self, going: Going, new: os.stat_result, quarantine: Quarantine, place: Place) -> None:
         """Check both sides of an exchange, and remove the old file; or exchange back."""
         now = status_at(going.file.place)
         if not is_same_file(place, going.file.stamp, going.file.digest):
@@ -193,7 +166,7 @@ class Steps:
             why = None if lost is None else lost.because
         if why is None:
             os.unlink(place.name, dir_fd=place.folder)
-            self._journal.note(step, "done", quarantine)
+            self._journal.note(going.step, "done", quarantine)
             return
         exchange(going.file.place.folder, going.file.place.name, place.folder, place.name)
         ours = status_at(place)
@@ -202,19 +175,18 @@ class Steps:
         os.unlink(place.name, dir_fd=place.folder)
         raise SkipError(why)
 
-    def _take(self, going: Going, step: Step, quarantine: Quarantine, place: Place) -> None:
+    def _take(self, going: Going, quarantine: Quarantine, place: Place) -> None:
         """Take a file into the quarantine, and make sure that it is this one and that the other one is still there."""
         take(going.file.place, place)
         if not is_same_file(place, going.file.stamp, going.file.digest):
-            self._put_back(going, step, quarantine, place, "was replaced or changed meanwhile")
+            self._put_back(going, quarantine, place, "was replaced or changed meanwhile")
         lost = _what_is_lost(going)
         if lost is not None:
-            self._put_back(going, step, quarantine, place, f"stays, for {lost.because}", halt=lost.is_gone)
+            self._put_back(going, quarantine, place, f"stays, for {lost.because}", halt=lost.is_gone)
 
     def _put_back(
         self,
         going: Going,
-        step: Step,
         quarantine: Quarantine,
         place: Place,
         why: str,
@@ -224,19 +196,19 @@ class Steps:
         """Put back what was taken; raises SkipError, or HaltError if nothing else may be done."""
         name = printable(going.path)
         try:
-            put(place, going.file.place, going.file.traits, step.partial_name(self._journal.run.id))
+            put(place, going.file.place, going.file.traits, going.step.partial_name(self._journal.run.id))
         except OSError as second:
             where = f"it lies in {printable(place.path)}, and `dupwatch undo` puts it back"
             raise HaltError(f"{name} {why}; it could not be put back ({second.strerror}): {where}") from None
-        self._journal.note(step, "skipped", quarantine, because=why)
+        self._journal.note(going.step, "skipped", quarantine, because=why)
         if halt:
             raise HaltError(f"{name} {why}")
         if error is not None:
-            _raise_if_disk_error(error)
+            raise_if_disk_error(error)
         raise SkipError(f"{name} {why}")
 
     def _fail(self, error: OSError, going: Going) -> NoReturn:
-        _raise_if_disk_error(error)
+        raise_if_disk_error(error)
         raise SkipError(f"{printable(going.path)} cannot be moved: {error.strerror or error}") from None
 
 
@@ -245,7 +217,8 @@ def _what_is_lost(going: Going) -> KeptLost | None:
     return None if holder is None else look_again(holder.path, holder.root, holder.file)
 
 
-def _raise_if_disk_error(error: OSError) -> None:
+def raise_if_disk_error(error: OSError) -> None:
+    """Raise HaltError if an error concerns the disk and not one file."""
     if error.errno in _DISK_ERRORS:
         raise HaltError(f"the disk refuses: {error.strerror}") from None
 

@@ -83,6 +83,8 @@ def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClie
           dupwatch plan --keep 'folder /srv/photos' --protect /srv/photos/best --out copies.plan
           dupwatch plan --explain /srv/photos/IMG_1234.jpg
         """
+        if "similar" in also:
+            raise click.UsageError("`similar` pictures are other shots or pages: none ever goes for another")
         policy = {
             "keep": list(keep) or None,
             "protect": [_real_folder(folder) for folder in protect] or None,

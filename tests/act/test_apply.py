@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -374,6 +375,46 @@ def test_stopped_between_two_files_it_goes_on_when_called_again(root: Path) -> N
     assert (len(second.done), len(second.skipped)) == (2, 2)
     undo_all()
     assert all(os.path.lexists(goes) for goes, _ in pairs)
+
+
+def test_a_quarantine_that_goes_away_ends_the_apply(root: Path) -> None:
+    pairs = copies(root, 4)
+    before = seen(root)
+    calls: list[int] = []
+
+    def take_away() -> bool:
+        calls.append(0)
+        if len(calls) == 3:
+            os.rename(root / ".dupwatch-quarantine", root.parent / "away")
+        return False
+
+    summary = apply_plan(plan_for(root, pairs), Action(), stop=take_away)
+    assert "is gone" in str(summary.halted)
+    assert len(summary.done) == 2
+    assert len(undo(runs_to_undo()).skipped) == 2
+    os.rename(root.parent / "away", root / ".dupwatch-quarantine")
+    undo_all()
+    assert seen(root) == before
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="another file system is needed")
+def test_a_move_to_another_file_system_keeps_everything(root: Path) -> None:
+    pairs = copies(root)
+    os.setxattr(pairs[0][0], "user.note", b"mine")
+    before, was = seen(root), os.lstat(pairs[0][0])
+    to = Path(tempfile.mkdtemp(prefix="dw", dir="/dev/shm"))
+    try:
+        assert os.lstat(to).st_dev != was.st_dev
+        assert apply_plan(plan_for(root, pairs), Action("move", os.fsencode(to))).is_complete
+        moved = os.lstat(os.fsencode(to) + pairs[0][0])
+        assert (moved.st_mode, moved.st_mtime_ns, moved.st_uid) == (was.st_mode, was.st_mtime_ns, was.st_uid)
+        assert b".dupwatch-quarantine" not in seen(root)
+        undo_all()
+        assert seen(root) == before
+        assert os.getxattr(pairs[0][0], "user.note") == b"mine"
+        assert not seen(to)
+    finally:
+        shutil.rmtree(to)
 
 
 def test_a_plan_of_nothing_does_nothing(root: Path, state: Path) -> None:

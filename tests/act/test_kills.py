@@ -10,7 +10,9 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace e
 Act = Callable[[], object]
 
 
-def traced(act: Act, log: Path, inject: str | None = None) -> "Counter[str]":
+def traced(act: Act, log: Path, *inject: str) -> "Counter[str]":
     """Do something in a process of its own; returns how often it made each call. ``inject``: what befalls it."""
     child = os.fork()
     if child == 0:
@@ -45,7 +47,7 @@ def traced(act: Act, log: Path, inject: str | None = None) -> "Counter[str]":
         finally:
             os._exit(0)
     os.waitpid(child, os.WUNTRACED)
-    options = [] if inject is None else ["-e", f"inject={inject}"]
+    options = [option for fault in inject for option in ("-e", f"inject={fault}")]
     command = ["strace", "-qq", "-o", str(log), "-e", f"trace={','.join(CHANGING)}", *options, "-p", str(child)]
     with subprocess.Popen(command) as tracer:
         while not re.search(r"TracerPid:\t[1-9]", Path(f"/proc/{child}/status").read_text()):
@@ -62,14 +64,19 @@ class Case:
     def __init__(self, place: Path, action: str) -> None:
         self.root, self.to, self.log = place / "root", place / "to", place / "trace"
         self.root.mkdir()
-        self.to.mkdir()
+        if action == "move elsewhere":
+            self.to = Path(tempfile.mkdtemp(prefix="dw", dir="/dev/shm"))
+            weakref.finalize(self, shutil.rmtree, self.to, ignore_errors=True)
+        else:
+            self.to.mkdir()
         stays = write(self.root / "best/a.jpg", b"picture")
         goes = write(self.root / "spare/a.jpg", b"picture", mode=0o604)
         other = write(self.root / "spare/deep/b.jpg", b"picture", mtime_ns=10**18 + 7)
         write(self.root / "spare/a.xmp", b"rating 5")
         os.setxattr(goes, "user.note", b"mine")
         self.plan = plan_for(self.root, [(goes, stays), (other, stays)])
-        self.action = Action(action, os.fsencode(self.to) if action == "move" else None)
+        kind = action.split()[0]
+        self.action = Action(kind, os.fsencode(self.to) if kind == "move" else None)
         self.before = seen(self.root)
 
     def apply(self) -> None:
@@ -93,7 +100,7 @@ def differences(one: Seen, other: Seen) -> list[bytes]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-@pytest.mark.parametrize("action", ["quarantine", "move", "hardlink", "trash"])
+@pytest.mark.parametrize("action", ["quarantine", "move", "move elsewhere", "hardlink", "trash"])
 @pytest.mark.parametrize("fault", ["signal=SIGKILL", "error=ENOSPC", "error=EIO"])
 def test_an_apply_ended_at_any_call_is_undone(
     tmp_path: Path, action: str, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -112,7 +119,7 @@ def test_an_apply_ended_at_any_call_is_undone(
             case.assert_as_before(f"{call} number {number} of {count}")
 
 
-@pytest.mark.parametrize("action", ["quarantine", "move", "hardlink"])
+@pytest.mark.parametrize("action", ["quarantine", "move", "move elsewhere", "hardlink"])
 def test_an_undo_killed_at_any_call_is_finished_by_the_next(tmp_path: Path, action: str) -> None:
     case = Case(tmp_path, action)
     case.apply()
@@ -125,3 +132,24 @@ def test_an_undo_killed_at_any_call_is_finished_by_the_next(tmp_path: Path, acti
             traced(case.undo, case.log, f"{call}:signal=SIGKILL:when={number}")
             case.undo()
             case.assert_as_before(f"{call} number {number} of {count}")
+
+
+@pytest.mark.parametrize("action", ["quarantine", "move", "move elsewhere"])
+@pytest.mark.parametrize("error", ["EINVAL", "ENOSYS"])
+def test_a_file_system_that_cannot_rename_without_replacing(tmp_path: Path, action: str, error: str) -> None:
+    case = Case(tmp_path, action)
+    traced(case.apply, case.log, f"renameat2:error={error}")
+    assert not os.path.lexists(case.root / "spare/a.jpg")
+    traced(case.undo, case.log, f"renameat2:error={error}")
+    case.undo()  # what could not be tidied away
+    case.assert_as_before(error)
+
+
+def test_a_file_system_that_can_neither_do_that_nor_link(tmp_path: Path) -> None:
+    case = Case(tmp_path, "quarantine")
+    faults = ["renameat2:error=EINVAL", "linkat:error=EPERM", "link:error=EPERM"]
+    traced(case.apply, case.log, *faults)
+    assert not os.path.lexists(case.root / "spare/a.jpg")
+    traced(case.undo, case.log, *faults)
+    case.undo()
+    case.assert_as_before("copied back")

@@ -47,17 +47,26 @@ def put(private: Place, place: Place, traits: Traits, partial_name: bytes) -> No
     """
     if _is_renamed(private, place):
         return
+    descriptor = open_file(private)
+    try:
+        _name_again(private, descriptor, place, traits, partial_name)
+        try:
+            os.unlink(private.name, dir_fd=private.folder)
+        except OSError:
+            remove_copy(place, digest_of(descriptor), partial_name)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _name_again(private: Place, descriptor: int, place: Place, traits: Traits, partial_name: bytes) -> None:
+    """Link a file to a place that is free, or copy it there."""
     try:
         os.link(private.name, place.name, src_dir_fd=private.folder, dst_dir_fd=place.folder, follow_symlinks=False)
     except OSError as error:
         if error.errno not in CANNOT_LINK:
             raise
-        descriptor = open_file(private)
-        try:
-            copy(descriptor, place, traits, partial_name)
-        finally:
-            os.close(descriptor)
-    os.unlink(private.name, dir_fd=private.folder)
+        copy(descriptor, place, traits, partial_name)
 
 
 def _is_renamed(place: Place, new: Place) -> bool:
@@ -89,7 +98,11 @@ def copy(source: int, target: Place, traits: Traits, partial_name: bytes) -> Non
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what is read back comes from the disk
         _check_equal(descriptor, source)
         _name_new_file(partial, target)
-        os.fsync(target.folder)
+        try:
+            os.fsync(target.folder)
+        except OSError:
+            remove_copy(target, digest_of(source), partial_name)
+            raise
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(partial.name, dir_fd=partial.folder)

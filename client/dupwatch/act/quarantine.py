@@ -113,7 +113,7 @@ class Quarantine:
         """Remove the quarantine itself: under another name first, for without marker it must not have this one."""
         top = open_folder(self.top)
         try:
-            rename_without_replacing(top, QUARANTINE_NAME, top, _NAME_ASIDE)
+            _rename_folder(top, QUARANTINE_NAME, _NAME_ASIDE)
             _unlink_if_there(MARKER_NAME, self.descriptor)
             os.rmdir(_NAME_ASIDE, dir_fd=top)
         except OSError:

@@ -74,6 +74,8 @@ class Steps:
         """Act on one file as was noted; raises SkipError and HaltError."""
         try:
             quarantine = self._quarantines.opened(going.step.quarantine)
+            if not quarantine.is_there():  # its disk was taken away, or it was renamed
+                raise HaltError(f"the quarantine {printable(quarantine.path)} is gone")
             place = quarantine.place(self._journal.run.id, going.path)
         except OSError as error:
             self._fail(error, going)

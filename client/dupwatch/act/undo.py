@@ -133,8 +133,8 @@ def _put_back(step: Step, run: Run, quarantines: Quarantines) -> bool:
     if step.to is not None and os.path.lexists(step.to):
         with _at(step.to) as moved:
             if os.path.lexists(step.path):
-                if run.states[step.number] == "begun":
-                    return False  # it is back, and its copy was not removed yet
+                if _is_back(step):
+                    return False  # and what was moved is only not removed yet
                 raise SkipError(f"its place is taken; the file stays in {printable(step.to)}")
             _check_content(moved, step)
             _put_back_from(moved, step, run)
@@ -155,14 +155,23 @@ def _put_back_from(source: Place, step: Step, run: Run) -> None:
             raise SkipError(f"its place is taken; the file stays in {printable(source.path)}") from None
 
 
+def _is_back(step: Step) -> bool:
+    """Return whether at a file's place is what was there."""
+    try:
+        with opened(step.path, step.root) as (_, descriptor):
+            return digest_of(descriptor) == step.digest
+    except SkipError:
+        return False
+
+
 def _remove_what_was_copied(step: Step, run: Run) -> None:
-    """Remove what a move to another file system has left where it was cut off: its copy, if that was complete."""
+    """Remove what a move to another file system, or back from it, has left where it was cut off: the second copy."""
     assert step.to is not None
     with suppress(FileNotFoundError), _at(step.to) as place:
         partial_name = step.partial_name(run.id)
         with suppress(FileNotFoundError):
             os.unlink(partial_name, dir_fd=place.folder)
-        if run.states[step.number] == "begun" and status_at(place) is not None:
+        if status_at(place) is not None and _is_back(step):
             remove_copy(place, step.digest, partial_name)
     remove_empty_folders(os.path.dirname(step.to), step.to[: -len(step.path)])
 

@@ -247,8 +247,8 @@ def _add_quarantine(group: click.Group, connection_flags: Flags) -> None:
           dupwatch quarantine list
           dupwatch quarantine list --json | jq .bytes
         """
-        from dupwatch.act.journal import known_runs
         from dupwatch.act.purge import entries
+        from dupwatch.act.runs import known_runs
         from dupwatch.act_output import entries_document, entry_lines
         from dupwatch.terminal import page_on
 
@@ -276,9 +276,10 @@ def _add_purge(group: click.Group, connection_flags: Flags) -> None:
         Examples:
           dupwatch purge --older-than 30d
         """
-        from dupwatch.act.journal import forget_closed, known_runs
+        from dupwatch.act.journal import forget_closed
         from dupwatch.act.purge import entries
         from dupwatch.act.purge import purge as delete
+        from dupwatch.act.runs import known_runs
         from dupwatch.act_output import purged_document, purged_lines
         from dupwatch.progress import progress
         from dupwatch.terminal import page_on
@@ -298,8 +299,8 @@ def _add_purge(group: click.Group, connection_flags: Flags) -> None:
 
 def quarantine_size() -> dict[str, int]:
     """Return how many files the caller's own applies have in quarantine, and how many bytes they take."""
-    from dupwatch.act.journal import known_runs
     from dupwatch.act.purge import size_in_quarantine
+    from dupwatch.act.runs import known_runs
 
     files, size = size_in_quarantine(known_runs())
     return {"files": files, "bytes": size}

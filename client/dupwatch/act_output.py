@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dupwatch.act.apply import Action, Summary
-from dupwatch.act.journal import Run
 from dupwatch.act.plan_file import GoingFile, Plan
 from dupwatch.act.purge import Entry, Purged
+from dupwatch.act.runs import Run
 from dupwatch.act.undo import Undone
 from dupwatch.terminal import Page, counted, human_bytes
 

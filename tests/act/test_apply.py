@@ -12,8 +12,9 @@ import pytest
 
 from dupwatch.act.apply import Action, Summary, apply_plan
 from dupwatch.act.errors import ActError, PlanError
-from dupwatch.act.journal import Journal, known_runs
+from dupwatch.act.journal import Journal
 from dupwatch.act.plan_file import Plan
+from dupwatch.act.runs import known_runs
 from dupwatch.act.undo import runs_to_undo, undo
 from dupwatch.errors import WrongUsageError
 from tests.act.trees import plan_for, seen, write
@@ -172,6 +173,15 @@ def test_a_plan_that_leads_through_a_link_is_refused_whole(root: Path) -> None:
     with pytest.raises(PlanError, match="symbolic link"):
         apply_plan(plan, Action())
     assert seen(root) == before
+
+
+def test_a_plan_of_what_lies_in_quarantine_is_refused(root: Path) -> None:
+    pairs = copies(root, 1)
+    apply_plan(plan_for(root, pairs), Action())
+    (held,) = root.glob(".dupwatch-quarantine/*/files/spare/0/IMG_0.jpg")
+    again = write(pairs[0][0], b"picture 0")
+    with pytest.raises(PlanError, match="quarantine"):
+        apply_plan(plan_for(root, [(again, os.fsencode(held))]), Action())
 
 
 def test_a_link_that_appears_later_is_not_followed(root: Path, tmp_path: Path) -> None:

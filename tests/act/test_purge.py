@@ -8,8 +8,9 @@ import pytest
 
 from dupwatch.act.apply import Action, apply_plan
 from dupwatch.act.errors import ActError
-from dupwatch.act.journal import forget_closed, known_runs
+from dupwatch.act.journal import forget_closed
 from dupwatch.act.purge import Purged, entries, purge, size_in_quarantine
+from dupwatch.act.runs import known_runs
 from dupwatch.act.undo import runs_to_undo, undo
 from tests.act.trees import plan_for, seen, write
 

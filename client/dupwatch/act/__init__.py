@@ -5,12 +5,17 @@ them is put back. The service never writes below a root: all that changes photos
 the client may import blake3 and send2trash. In reading order:
 
     plan_file    what a plan says, and how it is written; `plan_reading` reads one and believes nothing in it
+    plan_values  the single values of a plan, each checked by itself
     families     sidecars and movies that belong to a picture; `movable` says what could not be moved
     planning     groups of the service and families beside the files → a plan
     folders      opens files by way of open folders, so that no link leads astray; `kernel` has the system calls
-    content      reads files whole and compares them with what the plan says of them
-    quarantine   where files are put, and the lock on it; `journal` notes each step before and after it
-    moving       takes a file away without overwriting anything, and puts one down; `steps` does so for each action
-    apply        carries out a plan; `undo` puts back, `purge` deletes for good
-    telling      tells the service what has gone and what has come back
+    content      reads files whole and compares them with what the plan says of them; `traits` is what they have beside
+    quarantine   where files are put, and the lock on it; `quarantine_place` says where one can be
+    runs         what the journals say; `journal` writes it: each step before and after it is done
+    moving       takes a file away without overwriting anything, and puts one down; `trash` uses the desktop's
+    intents      what is about to be done with files; `steps` does it, for each action
+    apply        carries out a plan
+    undo         puts back: `undo_places` finds where from and where to, `undo_links` parts links again
+    purge        lists what lies in quarantine, and deletes it for good
+    asking       asks the service for a plan; `telling` tells it what has gone and what has come back
 """

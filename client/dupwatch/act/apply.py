@@ -16,10 +16,11 @@ from dupwatch.act.content import KeptFiles, OpenFile, unchanged
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.families import FolderNames
 from dupwatch.act.intents import Intents, is_as_intended
-from dupwatch.act.journal import Journal, Step
+from dupwatch.act.journal import Journal
 from dupwatch.act.plan_file import GoingFile, Plan, PlannedFile, PlannedGroup, is_below, plan_digest
 from dupwatch.act.plan_reading import check_links
 from dupwatch.act.quarantine import Quarantines, tidy_all
+from dupwatch.act.runs import Step
 from dupwatch.act.steps import MOVING_ACTIONS, SHARING_ACTIONS, Going, Holder, Steps, raise_if_disk_error
 from dupwatch.errors import WrongUsageError
 from dupwatch.progress import Bars
@@ -44,7 +45,7 @@ class Summary:
     action: str
     run: str | None = None  # names it for `undo`
     done: list[tuple[bytes, int]] = field(default_factory=list)  # path, bytes
-    digests: list[bytes] = field(default_factory=list)  # of what is gone from its place
+    digests: list[bytes] = field(default_factory=list)  # of pictures that are gone from their places
     skipped: list[tuple[bytes, str]] = field(default_factory=list)  # path, why
     halted: str | None = None  # why it ended before its time
     is_stopped: bool = False  # whether the caller ended it
@@ -227,7 +228,7 @@ class _Apply:
         status = member.file.status
         frees = status.st_nlink == 1
         self._summary.done.append((member.path, status.st_size if frees else 0))
-        if self._summary.action in MOVING_ACTIONS:
+        if self._summary.action in MOVING_ACTIONS and member.step.goes_with is None:
             self._summary.digests.append(member.file.digest)
         elif self._summary.action == "hardlink" and member.holder is not None:
             self._kept_files.relinked(member.holder.path, member.holder.file)

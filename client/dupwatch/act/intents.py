@@ -10,9 +10,10 @@ import os
 
 from dupwatch.act.content import opened, stamp_of
 from dupwatch.act.errors import SkipError
-from dupwatch.act.journal import Journal, Step
+from dupwatch.act.journal import Journal
 from dupwatch.act.plan_file import PlannedFile
 from dupwatch.act.quarantine import Quarantines
+from dupwatch.act.runs import Step
 from dupwatch.act.traits import traits_of
 from dupwatch.terminal import printable
 

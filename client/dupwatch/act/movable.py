@@ -9,7 +9,7 @@ import stat
 from dupwatch.act.errors import SkipError
 from dupwatch.act.folders import Place, open_file, place_of
 from dupwatch.act.kernel import is_unchangeable
-from dupwatch.act.quarantine import quarantine_above
+from dupwatch.act.quarantine_place import quarantine_above
 from dupwatch.terminal import printable
 
 

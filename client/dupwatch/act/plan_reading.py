@@ -5,12 +5,11 @@ with one line that says what is wrong and where. Nothing but the plan itself is 
 files' folders before an apply.
 """
 
-import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from dupwatch.act.errors import PlanError
 from dupwatch.act.families import companion_kind
@@ -25,12 +24,11 @@ from dupwatch.act.plan_file import (
     PlannedGroup,
     is_below,
 )
+from dupwatch.act.plan_values import INTEGER_LEAST, Values, in_words, parsed_json, shown
+from dupwatch.quarantine_name import QUARANTINE_NAME, is_quarantine
 from dupwatch.terminal import printable
 
-Value = TypeVar("Value")
-
 PLAN_BYTES_MAX = 1 << 30
-_INTEGER_MAX = (1 << 64) - 1
 _FILE_KEYS = frozenset(["path", "bytes", "mtime_ns", "device", "inode", "blake3", "reason"])
 _GOING_KEYS = _FILE_KEYS | {"held_by", "verdict", "confirmed", "lacks", "goes_with"}
 _PLAN_KEYS = frozenset([
@@ -45,13 +43,13 @@ def read_plan(path: bytes) -> Plan:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
-        raise PlanError(f"cannot open the plan {printable(path)}: {_words(error)}") from None
+        raise PlanError(f"cannot open the plan {printable(path)}: {in_words(error)}") from None
     try:
         _check_owner(os.fstat(descriptor), path)
         with open(descriptor, "rb", closefd=False) as stream:
             data = stream.read(PLAN_BYTES_MAX + 1)
     except OSError as error:
-        raise PlanError(f"cannot read the plan {printable(path)}: {_words(error)}") from None
+        raise PlanError(f"cannot read the plan {printable(path)}: {in_words(error)}") from None
     finally:
         os.close(descriptor)
     if len(data) > PLAN_BYTES_MAX:
@@ -61,10 +59,7 @@ def read_plan(path: bytes) -> Plan:
 
 def parsed_plan(data: bytes, name: str) -> Plan:
     """Parse and check the bytes of a plan, which errors call ``name``; raises PlanError."""
-    try:
-        document = json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"{name} is no plan: it is not JSON ({_words(error)})") from None
+    document = parsed_json(data, name)
     reader = _Reader(name)
     plan = reader.plan(document)
     _check_sides(plan, reader)
@@ -72,7 +67,7 @@ def parsed_plan(data: bytes, name: str) -> Plan:
 
 
 def check_links(plan: Plan) -> None:
-    """Raise PlanError if a file of the plan, or a folder between it and its root, is a symbolic link."""
+    """Raise PlanError if a file of the plan, or a folder between it and its root, is a link or a quarantine."""
     checked: set[bytes] = set()
     for group in plan.groups:
         paths = [file.path for file in group.stays] + [going.file.path for going in group.goes]
@@ -85,6 +80,8 @@ def check_links(plan: Plan) -> None:
                     raise PlanError(
                         f"{printable(path)} is a symbolic link: a plan names files themselves; nothing was touched"
                     )
+                if os.path.basename(path) == QUARANTINE_NAME and is_quarantine(path):
+                    raise PlanError(f"{printable(path)} is a quarantine: what lies in it neither goes nor stays")
                 if path == root:
                     break
                 path = os.path.dirname(path)
@@ -102,16 +99,13 @@ def _check_owner(status: os.stat_result, path: bytes) -> None:
         raise PlanError(f"the plan {name} can be written by others: check it, then `chmod go-w` it")
 
 
-class _Reader:
-    """Checks the values of a document one by one; ``where`` is the place of a value, for people."""
+class _Reader(Values):
+    """Checks a document from its head to its files."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        super().__init__(name)
         self._roots: tuple[bytes, ...] = ()
         self._verdicts: tuple[str, ...] = ()
-
-    def fail(self, where: str, what: str) -> NoReturn:
-        raise PlanError(f"{self._name}: {where}: {what}; nothing was touched")
 
     def plan(self, document: object) -> Plan:
         if not isinstance(document, dict) or "dupwatch_plan" not in document:
@@ -119,15 +113,15 @@ class _Reader:
         version = document["dupwatch_plan"]
         if type(version) is not int or version != PLAN_VERSION:
             raise PlanError(
-                f"{self._name} is a plan of version {_shown(version)}, this program knows {PLAN_VERSION}: "
+                f"{self._name} is a plan of version {shown(version)}, this program knows {PLAN_VERSION}: "
                 "make it anew with `dupwatch plan`"
             )
-        self._map(document, "the plan", _PLAN_KEYS, _PLAN_KEYS - {"summary", "asked", "held_back", "complete"})
-        made = self._text(document["made"], "made")
+        self.object_at(document, "the plan", _PLAN_KEYS, _PLAN_KEYS - {"summary", "asked", "held_back", "complete"})
+        made = self.text(document["made"], "made")
         if not _MADE.fullmatch(made):
-            self.fail("made", f"{_shown(made)} is no time such as 2026-11-28T05:30:00Z")
-        self._roots = self._each(document["roots"], "roots", self._path)
-        self._verdicts = self._each(document["verdicts"], "verdicts", self._verdict)
+            self.fail("made", f"{shown(made)} is no time such as 2026-11-28T05:30:00Z")
+        self._roots = self.each(document["roots"], "roots", self.path)
+        self._verdicts = self.each(document["verdicts"], "verdicts", self._verdict)
         if type(document.get("complete", True)) is not bool:
             self.fail("complete", "must be true or false")
         if not isinstance(document.get("summary", {}), dict):
@@ -135,24 +129,24 @@ class _Reader:
         return Plan(
             made=made,
             roots=self._roots,
-            rules=self._each(document["rules"], "rules", self._text),
+            rules=self.each(document["rules"], "rules", self.text),
             verdicts=self._verdicts,
-            groups=self._each(document["groups"], "groups", self._group),
-            asked=self._each(document.get("asked", []), "asked", self._asked),
-            held_back=self._each(document.get("held_back", []), "held_back", self._held_back),
-            incomplete_because=self._each(document["incomplete_because"], "incomplete_because", self._text),
+            groups=self.each(document["groups"], "groups", self._group),
+            asked=self.each(document.get("asked", []), "asked", self._asked),
+            held_back=self.each(document.get("held_back", []), "held_back", self._held_back),
+            incomplete_because=self.each(document["incomplete_because"], "incomplete_because", self.text),
         )
 
     def _group(self, value: object, where: str) -> PlannedGroup:
         keys = frozenset(["id", "stays", "goes"])
-        group = self._map(value, where, keys, keys)
-        stays = self._each(group["stays"], f"{where}.stays", self._file)
-        goes = self._each(group["goes"], f"{where}.goes", self._going)
+        group = self.object_at(value, where, keys, keys)
+        stays = self.each(group["stays"], f"{where}.stays", self._file)
+        goes = self.each(group["goes"], f"{where}.goes", self._going)
         if not stays:
             self.fail(where, "no file stays")
         if not goes:
             self.fail(where, "no file goes")
-        made = PlannedGroup(self._text(group["id"], f"{where}.id"), stays, goes)
+        made = PlannedGroup(self.text(group["id"], f"{where}.id"), stays, goes)
         pictures = {going.file.path: going for going in goes if going.goes_with is None}
         staying = {file.path: file for file in stays}
         for number, going in enumerate(goes):
@@ -170,7 +164,7 @@ class _Reader:
         if holder is None:
             self.fail(where, f"`held_by` {printable(going.held_by)} is no file that stays in this group")
         if going.verdict not in self._verdicts:
-            self.fail(where, f"verdict {_shown(going.verdict)} is not among the plan's verdicts")
+            self.fail(where, f"verdict {shown(going.verdict)} is not among the plan's verdicts")
         if going.verdict == "identical" and holder.blake3 != going.file.blake3:
             self.fail(where, "it is called identical to a file of another content")
         if going.verdict == "same" and going.confirmed is not True:
@@ -192,23 +186,23 @@ class _Reader:
 
     def _asked(self, value: object, where: str) -> AskedGroup:
         keys = frozenset(["id", "because", "files"])
-        group = self._map(value, where, keys, keys)
+        group = self.object_at(value, where, keys, keys)
         return AskedGroup(
-            self._text(group["id"], f"{where}.id"),
-            self._text(group["because"], f"{where}.because"),
-            self._each(group["files"], f"{where}.files", self._file),
+            self.text(group["id"], f"{where}.id"),
+            self.text(group["because"], f"{where}.because"),
+            self.each(group["files"], f"{where}.files", self._file),
         )
 
     def _held_back(self, value: object, where: str) -> HeldBack:
         keys = frozenset(["path", "because"])
-        one = self._map(value, where, keys, keys)
-        return HeldBack(self._path(one["path"], f"{where}.path"), self._text(one["because"], f"{where}.because"))
+        one = self.object_at(value, where, keys, keys)
+        return HeldBack(self.path(one["path"], f"{where}.path"), self.text(one["because"], f"{where}.because"))
 
     def _file(self, value: object, where: str) -> PlannedFile:
-        return self._checked_file(self._map(value, where, _FILE_KEYS, _FILE_KEYS - {"reason"}), where)
+        return self._checked_file(self.object_at(value, where, _FILE_KEYS, _FILE_KEYS - {"reason"}), where)
 
     def _going(self, value: object, where: str) -> GoingFile:
-        one = self._map(value, where, _GOING_KEYS, _GOING_KEYS - {"reason", "lacks", "goes_with"})
+        one = self.object_at(value, where, _GOING_KEYS, _GOING_KEYS - {"reason", "lacks", "goes_with"})
         held_by, verdict, confirmed = one["held_by"], one["verdict"], one["confirmed"]
         goes_with = one.get("goes_with")
         if confirmed is not None and type(confirmed) is not bool:
@@ -218,72 +212,32 @@ class _Reader:
             None if held_by is None else self._path_in_root(held_by, f"{where}.held_by"),
             None if verdict is None else self._verdict(verdict, f"{where}.verdict"),
             confirmed,
-            self._each(one.get("lacks", []), f"{where}.lacks", self._text),
+            self.each(one.get("lacks", []), f"{where}.lacks", self.text),
             None if goes_with is None else self._path_in_root(goes_with, f"{where}.goes_with"),
         )
 
     def _checked_file(self, one: Mapping[str, Any], where: str) -> PlannedFile:
-        digest = self._text(one["blake3"], f"{where}.blake3")
+        digest = self.text(one["blake3"], f"{where}.blake3")
         if not re.fullmatch("[0-9a-f]{64}", digest):
             self.fail(f"{where}.blake3", "must be 64 hexadecimal digits in lower case")
         return PlannedFile(
             self._path_in_root(one["path"], f"{where}.path"),
-            self._integer(one["bytes"], f"{where}.bytes"),
-            self._integer(one["mtime_ns"], f"{where}.mtime_ns", least=-_INTEGER_MAX),
-            self._integer(one["device"], f"{where}.device", least=-_INTEGER_MAX),
-            self._integer(one["inode"], f"{where}.inode", least=-_INTEGER_MAX),
+            self.integer(one["bytes"], f"{where}.bytes"),
+            self.integer(one["mtime_ns"], f"{where}.mtime_ns", least=INTEGER_LEAST),
+            self.integer(one["device"], f"{where}.device", least=INTEGER_LEAST),
+            self.integer(one["inode"], f"{where}.inode", least=INTEGER_LEAST),
             bytes.fromhex(digest),
-            self._text(one.get("reason", ""), f"{where}.reason"),
+            self.text(one.get("reason", ""), f"{where}.reason"),
         )
-
-    def _map(self, value: object, where: str, known: frozenset[str], needed: frozenset[str]) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.fail(where, "must be an object")
-        for key in value:
-            if key not in known:
-                self.fail(where, f"has an unknown entry {_shown(key)}")
-        for key in sorted(needed):
-            if key not in value:
-                self.fail(where, f"lacks `{key}`")
-        return value
-
-    def _each(self, value: object, where: str, read: Callable[[object, str], Value]) -> tuple[Value, ...]:
-        if not isinstance(value, list):
-            self.fail(where, "must be a list")
-        return tuple(read(one, f"{where}[{number}]") for number, one in enumerate(value))
-
-    def _text(self, value: object, where: str) -> str:
-        if not isinstance(value, str):
-            self.fail(where, "must be a text")
-        return value
 
     def _verdict(self, value: object, where: str) -> str:
         if value not in VERDICTS:
-            self.fail(where, f"{_shown(value)} is no verdict for which a file may go")
+            self.fail(where, f"{shown(value)} is no verdict for which a file may go")
         assert isinstance(value, str)
         return value
 
-    def _integer(self, value: object, where: str, least: int = 0) -> int:
-        if type(value) is not int or not least <= value <= _INTEGER_MAX:
-            self.fail(where, "must be a whole number" + (", not negative" if least == 0 else ""))
-        return value
-
-    def _path(self, value: object, where: str) -> bytes:
-        text = self._text(value, where)
-        try:
-            path = text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            self.fail(where, "is no path: it holds half a character")
-        if not path.startswith(b"/"):
-            self.fail(where, f"{_shown(text)} is no absolute path")
-        if b"\0" in path:
-            self.fail(where, "is no path: it holds a NUL byte")
-        if path != b"/" and any(part in (b"", b".", b"..") for part in path[1:].split(b"/")):
-            self.fail(where, f"{_shown(text)} holds `..`, `.` or an empty name")
-        return path
-
     def _path_in_root(self, value: object, where: str) -> bytes:
-        path = self._path(value, where)
+        path = self.path(value, where)
         if not any(is_below(path, root) for root in self._roots):
             self.fail(where, f"{printable(path)} lies under none of the plan's roots")
         return path
@@ -308,29 +262,3 @@ def _check_sides(plan: Plan, reader: _Reader) -> None:
                 reader.fail(
                     where, f"{printable(file.path)} is the same file (device, inode) as {printable(other)}, which stays"
                 )
-
-
-def _without_doubles(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the entry {_shown(key)} is there twice")
-        found[key] = value
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return printable(str(error))
-
-
-def _shown(value: object) -> str:
-    text = printable(repr(value))
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from dupwatch.act.content import KeptFiles, opened, unchanged
 from dupwatch.act.errors import HaltError, SkipError
-from dupwatch.act.journal import Journal, Run, Step
+from dupwatch.act.journal import Journal
 from dupwatch.act.quarantine import Quarantines, tidy_all
+from dupwatch.act.runs import Run, Step
 from dupwatch.progress import Bars
 from dupwatch.terminal import printable
 

@@ -16,19 +16,17 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 
+from dupwatch.act.emptying import remove_empty, rmdir_if_empty, unlink_if_there
 from dupwatch.act.errors import SkipError
 from dupwatch.act.folders import (
-    MountPoint,
     Place,
     make_below,
-    mount_point,
-    open_below,
     open_folder,
     parts_below,
 )
 from dupwatch.act.kernel import NOT_OFFERED, rename_without_replacing
-from dupwatch.act.plan_file import is_below
-from dupwatch.quarantine_name import MARKER_NAME, QUARANTINE_NAME, is_quarantine
+from dupwatch.act.quarantine_place import check_quarantine, quarantine_above
+from dupwatch.quarantine_name import MARKER_NAME, QUARANTINE_NAME
 from dupwatch.terminal import printable
 
 _NAME_ASIDE = QUARANTINE_NAME + b".new"  # of one that is being made or removed
@@ -54,7 +52,7 @@ class Quarantine:
         except OSError as error:
             raise SkipError(f"cannot open the quarantine {printable(path)}: {error.strerror}") from None
         try:
-            _check(path, self.descriptor)
+            check_quarantine(path, self.descriptor)
             _lock(path, self.descriptor)
         except BaseException:
             os.close(self.descriptor)
@@ -95,11 +93,11 @@ class Quarantine:
             pass  # it had none yet
         else:
             try:
-                if _remove_empty(folder, FILES):
-                    _unlink_if_there(JOURNAL, folder)
+                if remove_empty(folder, FILES):
+                    unlink_if_there(JOURNAL, folder)
             finally:
                 os.close(folder)
-            _rmdir_if_empty(name, self.descriptor)
+            rmdir_if_empty(name, self.descriptor)
         if os.listdir(self.descriptor) == [os.fsdecode(MARKER_NAME)]:
             self._remove()
 
@@ -114,7 +112,7 @@ class Quarantine:
         top = open_folder(self.top)
         try:
             _rename_folder(top, QUARANTINE_NAME, _NAME_ASIDE)
-            _unlink_if_there(MARKER_NAME, self.descriptor)
+            unlink_if_there(MARKER_NAME, self.descriptor)
             os.rmdir(_NAME_ASIDE, dir_fd=top)
         except OSError:
             pass  # it is empty: left where it is, it does no harm
@@ -191,66 +189,10 @@ def _remove_aside(folder: int) -> None:
         return
     try:
         if os.fstat(aside).st_uid == os.geteuid() and os.listdir(aside) in ([], [os.fsdecode(MARKER_NAME)]):
-            _unlink_if_there(MARKER_NAME, aside)
-            _rmdir_if_empty(_NAME_ASIDE, folder)
+            unlink_if_there(MARKER_NAME, aside)
+            rmdir_if_empty(_NAME_ASIDE, folder)
     finally:
         os.close(aside)
-
-
-def quarantine_paths(root: bytes, paths: Iterable[bytes]) -> list[bytes]:
-    """Return the quarantines that are there in the folders between a root and some files."""
-    folders: set[bytes] = set()
-    for path in paths:
-        while is_below(path, root) and (path := os.path.dirname(path)) not in folders:
-            folders.add(path)
-    found = (os.path.join(folder, QUARANTINE_NAME) for folder in sorted(folders))
-    return [path for path in found if is_quarantine(path)]
-
-
-def quarantine_above(folder: bytes, root: bytes) -> bytes:
-    """Return the path at which the quarantine for the files of a folder is, or would be made.
-
-    It is the highest folder from which files can be renamed and in which the caller may make one. Raises SkipError with
-    the reason if there is none, OSError if the folder cannot be opened.
-    """
-    parts = parts_below(folder, root)
-    inner = open_below(root, parts)
-    try:
-        wanted = mount_point(inner)
-    finally:
-        os.close(inner)
-    refusals = []
-    for depth in range(len(parts) + 1):
-        top = b"/".join([root.rstrip(b"/"), *parts[:depth]]) or b"/"
-        refusal = _why_not_at(top, root, parts[:depth], wanted)
-        if refusal is None:
-            return top.rstrip(b"/") + b"/" + QUARANTINE_NAME
-        refusals.append(refusal)
-    raise SkipError(f"no quarantine can be made for it: {next(filter(None, refusals), 'nothing can be renamed there')}")
-
-
-def _why_not_at(top: bytes, root: bytes, parts: list[bytes], wanted: MountPoint) -> str | None:
-    """Return why no quarantine can be at the top of a tree; None if it can, or is there. Nothing is made."""
-    descriptor = open_below(root, parts)
-    try:
-        if mount_point(descriptor) != wanted:
-            return ""
-        try:
-            there = os.open(QUARANTINE_NAME, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-        except FileNotFoundError:
-            may_make = os.access(".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=True)
-            return None if may_make else f"you may not write to {printable(top)}"
-        except OSError as error:
-            return f"{printable(top)}/{QUARANTINE_NAME.decode()} is in the way: {error.strerror}"
-        try:
-            _check(top.rstrip(b"/") + b"/" + QUARANTINE_NAME, there)
-        except SkipError as error:
-            return str(error)
-        finally:
-            os.close(there)
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def _make(top: bytes) -> None:
@@ -266,8 +208,8 @@ def _make(top: bytes) -> None:
                 _write_new(MARKER_NAME, _MARKER, new)
             _rename_folder(folder, _NAME_ASIDE, QUARANTINE_NAME)
         except BaseException:
-            _unlink_if_there(MARKER_NAME, new)
-            _rmdir_if_empty(_NAME_ASIDE, folder)
+            unlink_if_there(MARKER_NAME, new)
+            rmdir_if_empty(_NAME_ASIDE, folder)
             raise
         finally:
             os.close(new)
@@ -285,20 +227,6 @@ def _rename_folder(folder: int, name: bytes, new_name: bytes) -> None:
         os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=folder)  # of folders it replaces only an empty one
 
 
-def _check(path: bytes, descriptor: int) -> None:
-    """Raise SkipError if an open folder is no quarantine that the caller can rely on."""
-    name, status = printable(path), os.fstat(descriptor)
-    if not is_quarantine(path):
-        raise SkipError(f"{name} is in the way: it is no quarantine, for there is no {MARKER_NAME.decode()} in it")
-    above = os.stat(os.path.dirname(path))
-    if status.st_uid not in (os.geteuid(), above.st_uid):
-        raise SkipError(f"the quarantine {name} belongs to another user (uid {status.st_uid})")
-    if status.st_mode & 0o022 and status.st_mode != above.st_mode:  # without modes, all folders have the same
-        raise SkipError(f"the quarantine {name} can be written by others: `chmod 700` it")
-    if not os.access(".", os.W_OK | os.X_OK | os.R_OK, dir_fd=descriptor, effective_ids=True):
-        raise SkipError(f"you may not write to the quarantine {name}")
-
-
 def _lock(path: bytes, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -308,40 +236,6 @@ def _lock(path: bytes, descriptor: int) -> None:
         raise
     if not os.path.samestat(os.lstat(path), os.fstat(descriptor)):
         raise SkipError(f"another run has just finished in {printable(path)}; try again")
-
-
-def _remove_empty(folder: int, name: bytes) -> bool:
-    """Remove a tree of empty folders as far as it is empty; returns whether nothing is left of it."""
-    try:
-        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    try:
-        with os.scandir(below) as entries:
-            folders = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
-        left = [child for child, is_folder in folders if not (is_folder and _remove_empty(below, child))]
-    finally:
-        os.close(below)
-    return not left and _rmdir_if_empty(name, folder)
-
-
-def _rmdir_if_empty(name: bytes, folder: int) -> bool:
-    try:
-        os.rmdir(name, dir_fd=folder)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _unlink_if_there(name: bytes, folder: int) -> None:
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        pass
 
 
 def _write_new(name: bytes, data: bytes, folder: int) -> None:

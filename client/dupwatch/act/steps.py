@@ -14,10 +14,11 @@ from typing import NamedTuple, NoReturn
 from dupwatch.act.content import KeptLost, OpenFile, digest_of, look_again, stamp_of
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.folders import Place, make_below, open_folder, status_at
-from dupwatch.act.journal import Journal, Step
+from dupwatch.act.journal import Journal
 from dupwatch.act.kernel import exchange, share_blocks
 from dupwatch.act.moving import is_same_file, put, remove_empty_folders, take
 from dupwatch.act.quarantine import Quarantine, Quarantines
+from dupwatch.act.runs import Step
 from dupwatch.act.traits import Traits, give_traits
 from dupwatch.act.trash import put_into_trash
 from dupwatch.terminal import printable

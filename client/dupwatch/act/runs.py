@@ -1,0 +1,207 @@
+"""What the journals say: runs, their steps, and what became of each; and how that is written.
+
+In: journals, as lines of JSON. Out: runs as values. Nothing is written here; see `journal`.
+
+A line that was cut off is passed over: it is one that nobody relied on, for a step begins once its line is on disk.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dupwatch.act.errors import ActError
+from dupwatch.act.quarantine import JOURNAL
+from dupwatch.terminal import printable
+
+JOURNAL_VERSION = 1
+
+_SUFFIX = b".jsonl"
+
+# What a step may have come to. After the last four there is nothing to put back.
+STATES = ("begun", "done", "deleted", "purging", "skipped", "undone", "purged", "lost")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done with one file: where it is, where it is put, and what it was."""
+
+    number: int
+    action: str
+    path: bytes
+    root: bytes
+    quarantine: bytes  # path of the quarantine
+    held: bytes  # path of the file in it
+    to: bytes | None  # where `move` puts it
+    size_bytes: int
+    mtime_ns: int
+    atime_ns: int
+    device: int
+    inode: int
+    mode: int
+    uid: int
+    gid: int
+    digest: bytes  # BLAKE3 of its content
+    kept: bytes | None  # the file that stays for it; None for a sidecar that nothing else holds
+    kept_digest: bytes | None
+    goes_with: bytes | None
+    xattrs: dict[str, str] = field(default_factory=dict)  # hexadecimal values
+
+    def partial_name(self, run: str) -> bytes:
+        """Return what a copy is called until it is complete; no other file has this name."""
+        return f".dupwatch-{run}-{self.number}.part".encode("ascii")
+
+
+@dataclass
+class Run:
+    """What the journal says of one run."""
+
+    id: str
+    action: str
+    plan: str  # digest of the plan, see `plan_file.plan_digest`
+    began: float  # seconds since 1970
+    steps: dict[int, Step] = field(default_factory=dict)
+    states: dict[int, str] = field(default_factory=dict)  # see STATES
+    notes: dict[int, dict[str, Any]] = field(default_factory=dict)  # what else was written of a step
+    quarantines: list[bytes] = field(default_factory=list)  # paths of those that it uses
+    has_ended: bool = False  # else it was cut off, and may have left empty folders
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an undo has something to do."""
+        return bool(self.open_steps) or not self.has_ended
+
+    @property
+    def open_steps(self) -> list[Step]:
+        """The steps that may be put back, the last one first."""
+        return [self.steps[number] for number in sorted(self.steps, reverse=True) if self.states[number] in STATES[:4]]
+
+
+def state_folder() -> bytes:
+    """Return the folder in which this user's state is kept."""
+    base = os.environb.get(b"XDG_STATE_HOME", b"")
+    if not base.startswith(b"/"):
+        base = os.path.expanduser(b"~/.local/state")
+    return os.path.join(base, b"dupwatch")
+
+
+def journal_folder() -> bytes:
+    """Return the folder of this user's journals."""
+    return os.path.join(state_folder(), b"journal")
+
+
+def known_runs() -> list[Run]:
+    """Return the runs of this user's journals, the oldest first; raises ActError if they cannot be read."""
+    try:
+        names = sorted(os.listdir(journal_folder()))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ActError(f"cannot read the journals in {printable(journal_folder())}: {error.strerror}") from None
+    paths = [os.path.join(journal_folder(), name) for name in names if name.endswith(_SUFFIX)]
+    return [run for run in map(read_run, paths) if run is not None]
+
+
+def runs_in(quarantine: bytes) -> list[Run]:
+    """Return the runs whose journals lie in a quarantine, the oldest first."""
+    try:
+        names = sorted(os.listdir(quarantine))
+    except OSError:
+        return []
+    found = [run for run in (read_run(os.path.join(quarantine, name, JOURNAL)) for name in names) if run is not None]
+    for run in found:
+        run.quarantines.append(quarantine)
+    return found
+
+
+def read_run(path: bytes) -> Run | None:
+    """Read a journal; None if it is none, or cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return _parsed_run(stream)
+    except OSError:
+        return None
+
+
+def _parsed_run(lines: Iterable[bytes]) -> Run | None:
+    run: Run | None = None
+    for record in _records(lines):
+        try:
+            if run is None:
+                if record.get("dupwatch_journal") != JOURNAL_VERSION:
+                    return None
+                run = Run(record["run"], record["action"], record["plan"], record["began"])
+            elif "ended" in record:
+                run.has_ended = bool(record["ended"])
+            elif "step" not in record:
+                run.quarantines.append(record["quarantine"].encode("utf-8", "surrogateescape"))
+            elif "path" in record:
+                step = _step(record)
+                run.steps[step.number] = step
+                run.states[step.number] = "begun"
+            elif record["step"] in run.steps:
+                number, state = record.pop("step"), record.pop("state")
+                run.states[number] = state
+                run.notes.setdefault(number, {}).update(record)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue  # cut off, and then written over by nobody: it was never relied on
+    return run
+
+
+def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def head_record(run: Run) -> dict[str, Any]:
+    """Return the first line of a journal."""
+    return {
+        "dupwatch_journal": JOURNAL_VERSION,
+        "run": run.id,
+        "action": run.action,
+        "plan": run.plan,
+        "began": run.began,
+    }
+
+
+def run_records(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield what a journal says of a run."""
+    yield head_record(run)
+    for quarantine in run.quarantines:
+        yield {"quarantine": quarantine}
+    for number, step in run.steps.items():
+        yield step_record(step)
+        yield {"step": number, "state": run.states[number], **run.notes.get(number, {})}
+
+
+_PATHS = ("path", "root", "quarantine", "held", "to", "kept", "goes_with")
+
+_DIGESTS = ("digest", "kept_digest")
+
+
+def step_record(step: Step) -> dict[str, Any]:
+    """Return the line that says that a step is about to be done."""
+    record = {name: getattr(step, name) for name in Step.__dataclass_fields__ if name != "number"}
+    for name in _DIGESTS:
+        record[name] = None if record[name] is None else record[name].hex()
+    return {"step": step.number, **record}
+
+
+def _step(record: dict[str, Any]) -> Step:
+    values = {name: record[name] for name in Step.__dataclass_fields__ if name != "number"}
+    for name in _PATHS:
+        values[name] = None if values[name] is None else values[name].encode("utf-8", "surrogateescape")
+    for name in _DIGESTS:
+        values[name] = None if values[name] is None else bytes.fromhex(values[name])
+    return Step(number=record["step"], **values)
+
+
+def journal_path(run: str) -> bytes:
+    """Return the path of a run's journal in the state directory."""
+    return os.path.join(journal_folder(), run.encode("ascii") + _SUFFIX)

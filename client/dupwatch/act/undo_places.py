@@ -1,0 +1,88 @@
+"""Where a step of the journal put a file, and where it came from: opened so that it can be put back.
+
+In: a step. Out: places in open folders, closed at the end; folders that are gone are made again.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from dupwatch.act.content import digest_of
+from dupwatch.act.errors import SkipError
+from dupwatch.act.folders import Place, open_below, open_file, open_folder, parts_below, place_of, status_at
+from dupwatch.act.runs import Step
+from dupwatch.act.traits import Traits
+from dupwatch.terminal import printable
+
+
+@contextmanager
+def held_place(step: Step) -> Iterator[Place | None]:
+    """Open the file's place in the quarantine; None if nothing is there."""
+    try:
+        folder = place_of(step.held, step.quarantine)
+        place = folder.__enter__()
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield place if status_at(place) is not None else None
+    finally:
+        folder.__exit__(None, None, None)
+
+
+@contextmanager
+def place_at(path: bytes) -> Iterator[Place]:
+    """Open the folder of a path that lies under no root."""
+    folder, name = os.path.split(path)
+    descriptor = open_folder(folder)
+    try:
+        yield Place(descriptor, name, path)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def original_place(step: Step) -> Iterator[Place]:
+    """Open the folder from which a file came, and make again what is missing of it below its root."""
+    *parts, name = parts_below(step.path, step.root)
+    folder = _made_like_parent(step.root, parts)
+    try:
+        yield Place(folder, name, step.path)
+    finally:
+        os.close(folder)
+
+
+def _made_like_parent(root: bytes, parts: list[bytes]) -> int:
+    """Open a folder below a root; those that are missing get mode and owner of the one above them."""
+    try:
+        return open_below(root, parts)
+    except FileNotFoundError:
+        if not parts:
+            raise SkipError(f"its root {printable(root)} is offline") from None
+    above = _made_like_parent(root, parts[:-1])
+    try:
+        status = os.fstat(above)
+        with suppress(FileExistsError):
+            os.mkdir(parts[-1], 0o700, dir_fd=above)
+        made = os.open(parts[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        with suppress(PermissionError):
+            os.fchown(made, status.st_uid, status.st_gid)
+        os.fchmod(made, status.st_mode & 0o7777)
+        return made
+    finally:
+        os.close(above)
+
+
+def traits_of_step(step: Step) -> Traits:
+    """Return what the file had beside its content."""
+    xattrs = {name: bytes.fromhex(value) for name, value in step.xattrs.items()}
+    return Traits(step.mode, step.uid, step.gid, step.atime_ns, step.mtime_ns, xattrs)
+
+
+def has_content(place: Place, digest: bytes) -> bool:
+    """Return whether the file at a place has this content; raises OSError."""
+    descriptor = open_file(place)
+    try:
+        return digest_of(descriptor) == digest
+    finally:
+        os.close(descriptor)

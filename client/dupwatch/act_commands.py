@@ -163,6 +163,7 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
           dupwatch apply copies.plan --action reflink --yes
         """
         from dupwatch.act.apply import Action, apply_plan, check_action
+        from dupwatch.act.plan_file import plan_document
         from dupwatch.act.plan_reading import check_links, read_plan
         from dupwatch.act.telling import tell
         from dupwatch.act_output import action_line, folder_lines, summary_document, summary_lines
@@ -176,6 +177,8 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
         page = page_on(sys.stderr)
         page.write([*folder_lines(read, page), page.paint(action_line(read, chosen, page), "head")])
         if dry_run or not read.groups:
+            if as_json:
+                _write_json({"action": action, **plan_document(read)["summary"]})
             return
         _ask(yes, _word_to_type(action, len(read.going)))
         with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:
@@ -299,6 +302,10 @@ def _add_purge(group: click.Group, connection_flags: Flags) -> None:
 
 def quarantine_size() -> dict[str, int]:
     """Return how many files the caller's own applies have in quarantine, and how many bytes they take."""
+    from dupwatch.act.state_folder import journal_folder
+
+    if not os.path.isdir(journal_folder()):
+        return {"files": 0, "bytes": 0}
     from dupwatch.act.purge import size_in_quarantine
     from dupwatch.act.runs import known_runs
 

@@ -427,6 +427,28 @@ def test_a_move_to_another_file_system_keeps_everything(root: Path) -> None:
         shutil.rmtree(to)
 
 
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="a file system in memory is needed")
+def test_a_trash_that_would_not_persist_is_refused(tmp_path: Path) -> None:
+    root = Path(tempfile.mkdtemp(prefix="dw", dir="/dev/shm"))
+    try:
+        pairs = copies(root, 1)
+        before = seen(root)
+        assert "not persist" in skipped_for(apply_plan(plan_for(root, pairs), Action("trash")))
+        assert seen(root) == before
+    finally:
+        shutil.rmtree(root)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="another file system is needed")
+def test_a_trash_on_another_file_system_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("send2trash.plat_other.HOMETRASH_B", b"/dev/shm/dupwatch-no/Trash")
+    monkeypatch.setenv("HOME", str(root))  # on the file system of the pictures
+    pairs = copies(root, 1)
+    before = seen(root)
+    assert "another file system" in skipped_for(apply_plan(plan_for(root, pairs), Action("trash")))
+    assert seen(root) == before
+
+
 def test_a_plan_of_nothing_does_nothing(root: Path, state: Path) -> None:
     plan = replace(plan_for(root, copies(root, 1)), groups=())
     assert apply_plan(plan, Action()).is_complete

@@ -68,6 +68,7 @@ def typed(text: str, *arguments: str) -> tuple[int, str]:
 def test_from_plan_to_apply_to_undo(root: Path, plan: str) -> None:
     before = seen(root)
     assert run("apply", plan, "--dry-run") == ""
+    assert json.loads(run("apply", plan, "--dry-run", "--json"))["files"] == 5
     assert seen(root) == before
     done = json.loads(run("apply", plan, "--yes", "--json"))
     assert (len(done["done"]), done["bytes"], done["skipped"], done["halted"]) == (5, 5, [], None)

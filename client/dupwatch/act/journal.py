@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from dupwatch.act.errors import ActError, HaltError
 from dupwatch.act.quarantine import JOURNAL, Quarantine
-from dupwatch.act.runs import Run, Step, head_record, journal_folder, journal_path, known_runs, run_records, step_record
+from dupwatch.act.runs import Run, Step, head_record, journal_path, known_runs, run_records, step_record
+from dupwatch.act.state_folder import journal_folder
 from dupwatch.render import json_line
 from dupwatch.terminal import printable
 

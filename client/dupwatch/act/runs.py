@@ -13,6 +13,7 @@ from typing import Any
 
 from dupwatch.act.errors import ActError
 from dupwatch.act.quarantine import JOURNAL
+from dupwatch.act.state_folder import journal_folder
 from dupwatch.terminal import printable
 
 JOURNAL_VERSION = 1
@@ -76,19 +77,6 @@ class Run:
     def open_steps(self) -> list[Step]:
         """The steps that may be put back, the last one first."""
         return [self.steps[number] for number in sorted(self.steps, reverse=True) if self.states[number] in STATES[:4]]
-
-
-def state_folder() -> bytes:
-    """Return the folder in which this user's state is kept."""
-    base = os.environb.get(b"XDG_STATE_HOME", b"")
-    if not base.startswith(b"/"):
-        base = os.path.expanduser(b"~/.local/state")
-    return os.path.join(base, b"dupwatch")
-
-
-def journal_folder() -> bytes:
-    """Return the folder of this user's journals."""
-    return os.path.join(state_folder(), b"journal")
 
 
 def known_runs() -> list[Run]:

@@ -180,6 +180,8 @@ class Steps:
 
     def _take(self, going: Going, quarantine: Quarantine, place: Place) -> None:
         """Take a file into the quarantine, and make sure that it is this one and that the other one is still there."""
+        if stamp_of(os.fstat(going.file.descriptor)) != going.file.stamp:
+            raise SkipError(f"{printable(going.path)} has just changed")
         take(going.file.place, place)
         if not is_same_file(place, going.file.stamp, going.file.digest):
             self._put_back(going, quarantine, place, "was replaced or changed meanwhile")

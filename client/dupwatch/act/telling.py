@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from dupwatch.act.runs import state_folder
+from dupwatch.act.state_folder import state_folder
 from dupwatch.errors import ClientError
 
 if TYPE_CHECKING:

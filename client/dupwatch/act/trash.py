@@ -10,6 +10,8 @@ import urllib.parse
 
 from dupwatch.act.content import OpenFile, digest_of, stamp_of
 from dupwatch.act.errors import SkipError
+from dupwatch.act.folders import MountPoint, mount_point
+from dupwatch.act.kernel import rename_without_replacing
 from dupwatch.terminal import printable
 
 _FLEETING = frozenset(["tmpfs", "ramfs", "rootfs"])
@@ -53,8 +55,6 @@ def find_in_trash(path: bytes) -> bytes | None:
 
 def restore_from_trash(place: bytes, path: bytes) -> None:
     """Move a file from the trash to where it was; raises OSError, FileExistsError if something is there."""
-    from dupwatch.act.kernel import rename_without_replacing
-
     folder, name = os.path.split(place)
     target, new_name = os.path.split(path)
     source_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -87,17 +87,25 @@ def trashed_file_is(place: bytes, digest: bytes) -> bool:
 
 
 def _check_persists(path: bytes) -> None:
+    """Raise SkipError if the trash would be lost with the next start, or the file would have to be copied into it."""
     device = os.lstat(path).st_dev
-    kinds = _kinds_by_device()
-    if kinds.get(device) in _FLEETING:
+    if _kinds_by_device().get(device) in _FLEETING:
         raise SkipError(f"the trash for {printable(path)} would lie in memory and not persist: choose --action move")
     home = os.path.realpath(os.path.expanduser(b"~"))
-    if device == os.lstat(home).st_dev:
+    if device == os.lstat(home).st_dev:  # then the library uses the home's trash
         nearest = _home_trash()
         while not os.path.lexists(nearest):
             nearest = os.path.dirname(nearest)
-        if os.stat(nearest).st_dev != device:
+        if _mount_point_of(nearest) != _mount_point_of(os.path.dirname(path)):
             raise SkipError(f"the trash {printable(_home_trash())} is on another file system than {printable(path)}")
+
+
+def _mount_point_of(folder: bytes) -> MountPoint:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return mount_point(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _kinds_by_device() -> dict[int, str]:

@@ -1,8 +1,11 @@
 """Pictures made from nothing, for all tests."""
 
+import atexit
 import io
 import os
+import shutil
 import signal
+import tempfile
 
 import numpy as np
 import pytest
@@ -13,6 +16,10 @@ Rgb = NDArray[np.uint8]
 
 # Put before a command, this lets it read only what the rights of a file allow, also if root runs the tests.
 WITH_PLAIN_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+# Nothing of whoever runs the tests is read or changed: the programs under test keep their state here.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="dupwatch-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # A shell makes what it starts in the background ignore SIGINT, and that is inherited by the programs under test, which
 # are to be interrupted with it.

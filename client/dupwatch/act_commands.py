@@ -54,6 +54,7 @@ def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClie
     @click.option("--pairs", is_flag=True, help="A RAW file and its JPEG may go for each other.")
     @click.option("--under", type=_PATH, metavar="DIR", help="Only groups with a file under DIR.")
     @click.option("--explain", type=_PATH, metavar="FILE", help="Tell step by step why FILE stays or goes.")
+    @click.option("--now", is_flag=True, help="Do not wait until all that seems the same was looked at closely.")
     @click.option("--out", type=_PATH, metavar="FILE", help="Write the plan to FILE.")
     @_json_flag
     @connection_flags
@@ -67,13 +68,15 @@ def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClie
         pairs: bool,
         under: bytes | None,
         explain: bytes | None,
+        now: bool,
         out: bytes | None,
         as_json: bool,
     ) -> None:
         """Say which files could go, for which others, and why. Nothing is touched.
 
         The plan is a file that `dupwatch apply` carries out. It can be read and edited, and is checked again before
-        anything is moved. A file goes only for one that stays and is the same picture by a close look. Sidecars and
+        anything is moved. A file goes only for one that stays and is the same picture by a close look: the service does
+        that when it has nothing else to do, and the plan waits for it, unless --now. Sidecars and
         the movies of Live Photos go along with their picture, or it stays.
 
         \b
@@ -100,16 +103,21 @@ def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClie
                 steps = client.request("explain", path=os.path.realpath(explain), policy=policy)
             _show(steps, as_json, lambda: [printable(str(step)) for step in steps["steps"]])
             return
-        _write_out(_made_plan(make_client, policy, None if under is None else _real_folder(under)), out, as_json)
+        plan = _made_plan(make_client, policy, None if under is None else _real_folder(under), now=now)
+        _write_out(plan, out, as_json)
 
 
-def _made_plan(make_client: MakeClient, policy: dict[str, Any], under: bytes | None) -> "Plan":
-    from dupwatch.act.asking import plan_pages
+def _made_plan(make_client: MakeClient, policy: dict[str, Any], under: bytes | None, *, now: bool) -> "Plan":
+    from dupwatch.act.asking import plan_pages, wait_for_close_looks
     from dupwatch.act.planning import make_plan
+    from dupwatch.progress import progress
 
     with make_client() as client:
         if not client.shares_paths:
             raise WrongUsageError("the service is on another machine: make the plan there, where the files are")
+        if not now:
+            with progress(sys.stderr) as bars:
+                wait_for_close_looks(client, bars)
         pages = plan_pages(client, {"policy": policy, "under": under})
     return make_plan(pages)
 
@@ -368,6 +376,6 @@ def _write_lines(lines: Any, stream: Any) -> None:
 
 
 def _write_json(document: dict[str, Any]) -> None:
-    from dupwatch.render import write_json
+    from dupwatch.json_text import write_json
 
     write_json(document, sys.stdout)

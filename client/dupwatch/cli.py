@@ -286,8 +286,8 @@ def events(only: tuple[str, ...], as_json: bool) -> None:
       dupwatch events --only matched --only failed
       dupwatch events --json | while read -r line; do echo "$line"; done
     """
+    from dupwatch.json_text import json_line
     from dupwatch.missed_events import Notice
-    from dupwatch.render import json_line
     from dupwatch.show import event_line
     from dupwatch.terminal import page_on
     from dupwatch.wire import TOPICS
@@ -384,7 +384,7 @@ def _show_version(context: click.Context) -> None:
 
 
 def _write_json(document: dict[str, Any]) -> None:
-    from dupwatch.render import write_json
+    from dupwatch.json_text import write_json
 
     write_json(document, sys.stdout)
 
@@ -412,7 +412,7 @@ def _watch_status(client: "Client", as_json: bool) -> None:
 
     A service that goes away is waited for. Raises NoServiceError if none is there at the beginning.
     """
-    from dupwatch.render import json_line
+    from dupwatch.json_text import json_line
     from dupwatch.show import status_lines
     from dupwatch.terminal import page_on
 

@@ -184,6 +184,6 @@ def _name(digest: bytes, paths: Sequence[bytes], page: Page) -> str:
 
 
 def _write_json(document: Mapping[str, Any]) -> None:
-    from dupwatch.render import write_json
+    from dupwatch.json_text import write_json
 
     write_json(document, sys.stdout)

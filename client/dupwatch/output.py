@@ -138,10 +138,10 @@ def completion_command(group: click.Group, program: str) -> click.Command:
 
 def write_copies(document: Mapping[str, Any], form: str | None, spare: bool) -> None:
     """Write the answer of `scan` and `clusters` to stdout in the form asked for."""
-    from dupwatch import render
+    from dupwatch import json_text, render
 
     if form == "json":
-        render.write_json(document, sys.stdout)
+        json_text.write_json(document, sys.stdout)
     elif form == "csv":
         render.write_csv(document, sys.stdout.buffer)
     elif form == "print0":

@@ -12,7 +12,6 @@ shorten the middle of a path, and would need a second way of writing for streams
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
@@ -32,25 +31,6 @@ TROUBLE_ROWS = 20  # a folder of broken files must not push the clusters off the
 WIDTH_BESIDE = 70  # figures take up to 42 cells; with less than 28 left beside them, the path stands above
 WIDTH_IN_WORDS = 100  # a narrower terminal needs the cells for paths: remarks are single words there
 INDENT = 9  # cells before a file's figures: "  spare  "
-
-
-def write_json(document: Document, stream: TextIO) -> None:
-    r"""Write one JSON document in ASCII, a line per entry of a list; stray bytes of paths are ``\udcXX``."""
-    encode = json.JSONEncoder(allow_nan=False, default=_json_text).encode
-    between = "{"
-    for key, value in document.items():
-        stream.write(f"{between}{encode(key)}: ")
-        between = ",\n"
-        if isinstance(value, list):
-            _write_json_list(map(encode, value), stream)
-        else:
-            stream.write(encode(value))
-    stream.write("}\n" if document else "{}\n")
-
-
-def json_line(document: Document) -> str:
-    """Return one JSON document in ASCII, in one line without its end; paths as in `write_json`."""
-    return json.dumps(document, allow_nan=False, default=_json_text)
 
 
 def write_csv(document: Document, stream: BinaryIO) -> None:
@@ -106,20 +86,6 @@ def write_failures(failures: Sequence[Mapping[str, Any]], page: Page) -> None:
     if folder:
         page.write(page.paint(line, "quiet") for line in fold(f"in {page.name(folder)}", page.width))
     _write_troubles("Files not readable", failures, folder, page, rows=len(failures))
-
-
-def _json_text(value: object) -> str:
-    if isinstance(value, bytes):  # UTF-8 whatever the locale: the reader's may be another
-        return value.decode("utf-8", "surrogateescape")
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def _write_json_list(entries: Iterable[str], stream: TextIO) -> None:
-    between = "[\n"
-    for entry in entries:
-        stream.write(between + entry)
-        between = ",\n"
-    stream.write("[]" if between == "[\n" else "\n]")
 
 
 def _csv_record(cluster: Cluster, file: File, columns: Sequence[str]) -> Iterator[object]:

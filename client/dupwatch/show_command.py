@@ -69,7 +69,7 @@ def show_command(
             else:
                 shown = _group(client, os.fsdecode(target), {**question, "also": ",".join(also) or None})
             if as_json:
-                from dupwatch.render import write_json
+                from dupwatch.json_text import write_json
 
                 write_json(shown.document, sys.stdout)
             else:

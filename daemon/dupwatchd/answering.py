@@ -84,6 +84,10 @@ class Answering:
         """Whether an answer given now holds all that there is."""
         return completeness(self._updater, self._root_states(), self.roots)
 
+    def left_to_confirm(self) -> int | None:
+        """How many pairs that seem the same are still to be looked at closely; None while that is not counted."""
+        return self._updater.left_to_confirm
+
     def rescan(self, folders: Sequence[bytes]) -> None:
         """Look through these folders soon."""
         self._updater.rescan(folders)

@@ -36,6 +36,7 @@ def status_document(
         "pictures": counts.get("pictures", 0),
         "matches": counts.get("matches", 0),
         "pending": updater.pending,
+        "to_confirm": updater.left_to_confirm,
         "roots": [
             {
                 "path": root,

@@ -23,8 +23,9 @@ from typing import Any, TextIO
 import pytest
 from rich.cells import cell_len
 
+from dupwatch.json_text import write_json
 from dupwatch.progress import progress
-from dupwatch.render import write_csv, write_json, write_paths0, write_table
+from dupwatch.render import write_csv, write_paths0, write_table
 from dupwatch.terminal import human_bytes, printable
 
 LINK = "hard link of the kept file"

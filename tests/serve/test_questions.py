@@ -33,16 +33,20 @@ class Working:
     is_busy_for_long: bool = False
     roots: Sequence[bytes] = (b"/photos", b"/more")
     incomplete_because: list[str] = field(default_factory=list)
+    to_confirm: int | None = 0
 
     def status(self) -> StatusResult:
         return {
             "state": "idle", "files": 0, "failed": 0, "pending": 0, "pictures": 0, "matches": 0,
-            "roots": [], "problems": [],
+            "to_confirm": self.to_confirm, "roots": [], "problems": [],
         }  # fmt: skip
 
     def completeness(self) -> Completeness:
         because = self.incomplete_because
         return {"complete": not because, "pending": len(because), "incomplete_because": because}
+
+    def left_to_confirm(self) -> int | None:
+        return self.to_confirm
 
     def rescan(self, folders: Sequence[bytes]) -> None: ...
 
@@ -208,3 +212,13 @@ def test_an_answer_says_whether_it_is_complete(asked: Asked) -> None:
     for answer in (asked.clusters(), failed):
         assert (answer["complete"], answer["pending"]) == (False, 1)
         assert answer["incomplete_because"] == ["the scan at the start is not finished"]
+
+
+@pytest.mark.parametrize(("pairs", "words"), [(None, "pairs"), (1, "1 pair"), (1200, "1,200 pairs")])
+def test_a_plan_says_that_pairs_are_still_to_be_looked_at_closely(asked: Asked, pairs: int | None, words: str) -> None:
+    asked.working.to_confirm = pairs
+    answer = asked.questions.plan(OpenRequest([], 1, "plan", {}, Peer(b"")))
+    assert not answer["complete"]
+    assert answer["incomplete_because"][-1].startswith(f"{words} of pictures that seem the same are still to be")
+    asked.working.to_confirm = 0
+    assert asked.questions.plan(OpenRequest([], 1, "plan", {}, Peer(b"")))["complete"]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,3 +154,19 @@ def test_a_plan_of_a_scan_names_what_is_wrong_before_it_reads_anything(photos: P
     assert wrong.returncode == 2
     assert b"setting plan.keep: keep rule 'best first': allowed are folder" in wrong.stderr
     assert not (tmp_path / "plan").exists()
+
+
+def test_a_plan_waits_until_all_that_seems_the_same_was_looked_at_closely(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    for seed in range(12):
+        picture = photo_like(seed, 960, 720)
+        (root / f"{seed}.jpg").write_bytes(encoded(picture))
+        (root / f"{seed} small.jpg").write_bytes(encoded(np.asarray(Image.fromarray(picture).resize((640, 480)))))
+    with Service(tmp_path / "service", root) as running:
+        running.settled()
+        command = [sys.executable, "-m", "dupwatch", "--endpoint", running.endpoint, "plan", "--json"]
+        done = subprocess.run(command, capture_output=True, check=True)
+        made = json.loads(done.stdout)
+        assert running.ask("status")["to_confirm"] == 0
+    assert (made["summary"]["files"], made["complete"], made["incomplete_because"]) == (12, True, [])

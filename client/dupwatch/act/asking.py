@@ -3,13 +3,43 @@
 In: a client and the question. Out: pages for `planning.make_plan`. Errors of the client pass through.
 """
 
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dupwatch.client import Client
+    from dupwatch.progress import Bars
 
 _PAGE_GROUPS = 500
+_ASK_AGAIN_SECONDS = 0.5
+_PATIENCE_SECONDS = 60.0  # without a pair being looked at: the service is not at work, or its files are away
 _ATTEMPTS = 5  # at groups that change while they are read, page by page
+
+
+def wait_for_close_looks(client: "Client", bars: "Bars") -> None:
+    """Wait until the service has looked closely at all pairs that seem the same; until then their files stay.
+
+    It does so when it has nothing else to do. While it is paused, or if it does not get on, nobody waits: the plan
+    says what it lacks.
+    """
+    most, done, left, got_on_at = 0, 0, -1, time.monotonic()
+    while True:
+        status = client.request("status")
+        now_left = status.get("to_confirm", 0)
+        if now_left == 0 or status.get("state") == "paused":
+            return
+        if now_left != left:
+            left, got_on_at = now_left, time.monotonic()
+        if time.monotonic() - got_on_at > _PATIENCE_SECONDS and status.get("state") == "idle":
+            return
+        if now_left is not None:
+            if now_left > most:
+                most = now_left
+                bars.stage("looking closely", most, "pairs")
+                done = 0
+            bars.advance(most - now_left - done)
+            done = most - now_left
+        time.sleep(_ASK_AGAIN_SECONDS)
 
 
 def plan_pages(client: "Client", question: dict[str, Any]) -> list[dict[str, Any]]:

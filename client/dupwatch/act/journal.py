@@ -18,7 +18,7 @@ from dupwatch.act.errors import ActError, HaltError
 from dupwatch.act.quarantine import JOURNAL, Quarantine
 from dupwatch.act.runs import Run, Step, head_record, journal_path, known_runs, run_records, step_record
 from dupwatch.act.state_folder import journal_folder
-from dupwatch.render import json_line
+from dupwatch.json_text import json_line
 from dupwatch.terminal import printable
 
 

@@ -108,7 +108,7 @@ def is_below(path: bytes, folder: bytes) -> bool:
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
-    """Return the plan as the values that its JSON has, paths as bytes (see `dupwatch.render.write_json`)."""
+    """Return the plan as the values that its JSON has, paths as bytes (see `dupwatch.json_text.write_json`)."""
     return {
         "dupwatch_plan": PLAN_VERSION,
         "made": plan.made,
@@ -141,7 +141,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 def plan_text(plan: Plan) -> str:
     """Return the plan as JSON in ASCII, a line per group."""
-    from dupwatch.render import write_json
+    from dupwatch.json_text import write_json
 
     text = io.StringIO()
     write_json(plan_document(plan), text)

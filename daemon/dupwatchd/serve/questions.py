@@ -34,6 +34,7 @@ from dupwatchd.serve.results import (
     StatusResult,
     also_in_words,
     in_words,
+    with_left_to_confirm,
     with_not_looked_at,
 )
 from dupwatchd.serve.uploads import Uploads
@@ -56,6 +57,9 @@ class Working(Protocol):
 
     def completeness(self) -> Completeness:
         """Whether an answer given now holds all that there is."""
+
+    def left_to_confirm(self) -> int | None:
+        """How many pairs that seem the same are still to be looked at closely; None while that is not counted."""
 
     def rescan(self, folders: Sequence[bytes]) -> None:
         """Look through these folders soon."""
@@ -186,9 +190,11 @@ class Questions:
         def page(moment: Moment) -> tuple[int, list[PlannedGroup]]:
             return moment.library.plan_page(moment.reader, question, self._live_checks(), limit, offset)
 
+        left_to_confirm = self._working.left_to_confirm()  # before the page
         (total, found), revision, completeness = self._answered(
             question, page, lambda answer: _are_there(file for one in answer[1] for file in one["files"])
         )
+        completeness = with_left_to_confirm(completeness, left_to_confirm)
         policy = question.policy
         with self._readers.snapshot() as reader:
             counts = {folder: files.count(reader, folder) for folder in (*policy.protect, *policy.reference)}

@@ -230,6 +230,7 @@ class StatusResult(TypedDict):
     pending: int
     pictures: int
     matches: int
+    to_confirm: int | None  # pairs; None: not counted yet
     roots: list[RootResult]
     problems: list[str]
     progress: NotRequired[ProgressResult]
@@ -260,6 +261,15 @@ def with_not_looked_at(known: Completeness, pairs: NotLookedAt) -> Completeness:
     if pairs.left_out:
         because.append(f"{_of_pictures(pairs.left_out)} left out: only the nearest ones of each picture are looked at")
     return {**known, "complete": not because, "incomplete_because": because}
+
+
+def with_left_to_confirm(known: Completeness, pairs: int | None) -> Completeness:
+    """How complete a plan is while so many pairs are still to be looked at closely; None: not counted yet."""
+    if pairs == 0:
+        return known
+    which = "pairs" if pairs is None else f"{pairs:,} {'pair' if pairs == 1 else 'pairs'}"
+    line = f"{which} of pictures that seem the same are still to be looked at closely: until then their files stay"
+    return {**known, "complete": False, "incomplete_because": [*known["incomplete_because"], line]}
 
 
 def _of_pictures(pairs: int) -> str:

@@ -87,6 +87,7 @@ class Looking:
         self._in_vain: set[MatchKey] = set()  # pairs that could not be looked at closely: a file is away
         self._to_confirm: Iterator[MatchKey] = iter(())  # the rest of those found when this was filled last
         self._any_to_confirm = True
+        self.left_to_confirm: int | None = None  # pairs, see `confirm_for`; None: not counted yet
         self._recent: dict[tuple[PictureId, bytes], _Photo] = {}  # by picture and digest of the file, the oldest first
 
     def expect(self, keys: Iterable[MatchKey]) -> None:
@@ -96,7 +97,7 @@ class Looking:
     def expect_any(self) -> None:
         """Any match may be without a verdict, and files that were away may be back."""
         self._all_seen = False
-        self._any_to_confirm = True
+        self._any_to_confirm, self.left_to_confirm = True, None
         self._in_vain.clear()
 
     def look_at_new(self) -> None:
@@ -139,12 +140,13 @@ class Looking:
         until = time.monotonic() + seconds
         for key in self._to_confirm:
             self._look_closely(key)
+            self.left_to_confirm = max((self.left_to_confirm or 0) - 1, 0)
             if time.monotonic() >= until:
                 return True
         self._recent.clear()
         left = [key for key in verdicts.to_confirm(self._database) if key not in self._in_vain]
         self._to_confirm = iter(left)
-        self._any_to_confirm = bool(left)
+        self._any_to_confirm, self.left_to_confirm = bool(left), len(left)
         return self._any_to_confirm
 
     def _look_through(self) -> None:
@@ -175,6 +177,10 @@ class Looking:
         with self._database.transaction():
             verdicts.give(self._database, found)
             self._any_to_confirm = True
+            if self.left_to_confirm is not None:
+                self.left_to_confirm += sum(
+                    verdict is Verdict.SAME and closer is CloserLook.LATER for _, verdict, closer in found
+                )
             pictures.forget_proofs(self._database, lost)  # they are made again from the photos
 
     def _proofs(self, expected: dict[PictureId, bytes]) -> tuple[dict[PictureId, "Proof"], set[PictureId]]:

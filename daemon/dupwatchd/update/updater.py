@@ -159,6 +159,14 @@ class Updater:
         """The work has gone on for a while, with one commit after the other."""
         return self._busy and time.monotonic() - self._busy_since > _LONG_SECONDS
 
+    @property
+    def left_to_confirm(self) -> int | None:
+        """How many pairs that seem the same are still to be looked at closely; None while that is not counted."""
+        opened = self._intake.opened if self._intake else None
+        if opened is None:  # without a picture there is no pair
+            return None if self.counts.get("pictures", 1) else 0
+        return opened.looking.left_to_confirm
+
     def find(self, thumbnail: Any) -> Any:
         """See `Comparing.find`; None while it knows no pictures yet."""
         opened = self._intake.opened if self._intake else None

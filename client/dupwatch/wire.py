@@ -73,16 +73,15 @@ _LIMIT = Argument(int, lowest=1, highest=PAGE_MAX)
 _OFFSET = Argument(int, highest=2**53)
 _SIZE = Argument(int, required=True, highest=FILE_BYTES_MAX)
 _SUFFIX = Argument(str, highest=16, pattern=re.compile(r"\.[A-Za-z0-9]{1,15}"))
-_LIST_MAX = 1024
-_RULES = Argument(list, highest=_LIST_MAX, items=Argument(str, highest=4096))
-_FOLDERS = Argument(list, highest=_LIST_MAX, items=_FOLDER)
+
+_RULES = Argument(list, highest=LIST_MAX, items=Argument(str, highest=4096))
 _POLICY = Argument(
     dict,
     keys={
         "keep": _RULES,
-        "protect": _FOLDERS,
-        "reference": _FOLDERS,
-        "keep_files": _FOLDERS,
+        "protect": _PATHS,
+        "reference": _PATHS,
+        "keep_files": _PATHS,
         "also": _ALSO,
         "ask_when": Argument(list, highest=16, items=Argument(str, highest=64)),
         "bursts": _FLAG,
@@ -108,7 +107,7 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
     "plan": {
         "policy": _POLICY,
         "under": _FOLDER,
-        "files": _FOLDERS,
+        "files": _PATHS,
         "limit": _LIMIT,
         "offset": _OFFSET,
     },

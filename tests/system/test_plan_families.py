@@ -1,10 +1,12 @@
 """What a plan does with RAW photos and the JPEGs beside them, with bursts, and with metadata that would be lost."""
 
+import io
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -147,3 +149,22 @@ def test_a_file_that_is_gone_justifies_nothing(tmp_path: Path) -> None:
         service.ask("pause")  # so that the index goes on to know the file
         shutil.rmtree(root / "a")
         assert service.ask("plan")["groups"] == []
+
+
+def test_a_picture_without_camera_data_is_kept_before_a_jpeg_made_from_it(tmp_path: Path) -> None:
+    """And a PNG that was made from a JPEG goes for that."""
+    root = tmp_path / "photos"
+    drawn, photo = photo_like(8, 640, 480), encoded(photo_like(9, 640, 480), quality=85)
+    decoded = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
+    put(root, {
+        "drawn.png": encoded(drawn, "PNG"),
+        "a drawn.jpg": encoded(drawn, quality=98), "b drawn.jpg": encoded(drawn, quality=80),
+        "photo.jpg": photo, "a photo.png": encoded(decoded, "PNG"), "b photo.tif": encoded(decoded, "TIFF"),
+    })  # fmt: skip
+    for name in ("drawn.png", "photo.jpg"):
+        os.utime(root / name, (2_000_000_000, 2_000_000_000))  # times speak against both
+    with Service(tmp_path / "service", root) as service:
+        service.settled()
+        until(lambda: confirmed(service))
+        kept = {os.path.basename(one["files"][0]["path"]) for one in service.clusters()}
+        assert kept == {b"drawn.png", b"photo.jpg"}

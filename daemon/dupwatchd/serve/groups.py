@@ -28,7 +28,7 @@ from dupwatchd.serve.results import Cluster, ClusterFile
 from dupwatchd.serve.spare import Decided, Looks, OtherName, decide
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Group:
     """The files of one cluster that are there, and what was decided of them."""
 

@@ -51,6 +51,8 @@ def of_one_burst(one: Copy, other: Copy) -> bool:
 
 def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collection[Doubt]) -> str | None:
     """What a person wants to look at before a file goes and the other one stays, in words; None: nothing."""
+    if verdict is Verdict.SAME and _told_of(copy) == _told_of(holder) and Doubt.ENLARGED not in ask_when:
+        return None  # most pairs, in a tenth of the time
     found = next((one for one in Doubt if one in ask_when and _HOLDS[one](copy, holder, verdict)), None)
     if found is None:
         return None
@@ -68,6 +70,10 @@ def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collectio
             return f"{name} has the {what} {getattr(copy, what)}, {other} {getattr(holder, what)}"
         case Doubt.LACKS:
             return f"{other}, which stays, lacks what {name} has: {', '.join(_lacking_metadata(copy, holder))}"
+
+
+def _told_of(copy: Copy) -> tuple[str, str, bool, int]:
+    return copy.camera, copy.captured, copy.has_place, copy.rating
 
 
 def _lacking_metadata(copy: Copy, holder: Copy) -> list[str]:

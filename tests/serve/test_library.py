@@ -249,6 +249,27 @@ def test_plans_and_clusters_of_any_policy_hold_what_looking_at_everything_finds(
     check_promises(made, question, paged)
 
 
+@settings(max_examples=60, deadline=None)
+@given(libraries(), questions, st.randoms(use_true_random=False))
+def test_a_plan_does_not_depend_on_the_order_in_which_files_were_indexed(
+    made: Made, question: Question, one_of: random.Random
+) -> None:
+    policy = any_policy(made, one_of)
+    question = replace(question, policy=policy, ignored=made.ignored, verdicts=question.verdicts | policy.also)
+    plans = []
+    for files in (made.files, one_of.sample(made.files, len(made.files))):
+        other = replace(made, files=files)
+        with tempfile.TemporaryDirectory() as folder, closing(written(other, Path(folder) / "state")) as database:
+            _, planned = Library.load(database).plan_page(database, question, made.live_checks(), None)
+        plans.append(
+            [
+                [(file["path"], file["goes"], file["held_by"], file["reason"]) for file in one["files"]]
+                for one in planned
+            ]
+        )
+    assert plans[0] == plans[1]
+
+
 def check_promises(made: Made, question: Question, plan: list[PlannedGroup]) -> None:
     """What holds of any plan, told from the files alone and not by how it is made."""
     policy, by_path = question.policy, {file.path: file for file in made.files}

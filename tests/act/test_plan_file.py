@@ -91,6 +91,10 @@ EDITS: dict[str, tuple[Edit, str]] = {
         lambda d: first(d).update({key: d["groups"][1]["stays"][0][key] for key in ("device", "inode")}),
         "the same file",
     ),
+    "two contents": (
+        lambda d: d["groups"][1]["stays"].append({**d["groups"][0]["stays"][0], "blake3": "0" * 64}),
+        "two contents",
+    ),
     "same, not confirmed": (lambda d: small(d).update(confirmed=None), "confirmed"),
     "same, refuted": (lambda d: small(d).update(confirmed=False), "confirmed"),
     "identical, other content": (lambda d: small(d).update(verdict="identical"), "another content"),

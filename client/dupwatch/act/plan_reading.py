@@ -243,11 +243,22 @@ class _Reader(Values):
         return path
 
 
+def _check_contents(plan: Plan, reader: _Reader) -> None:
+    """Refuse a file that stays in several groups and is said to have another content in each."""
+    contents: dict[bytes, tuple[int, bytes]] = {}
+    for number, group in enumerate(plan.groups):
+        for file in group.stays:
+            content = (file.size_bytes, file.blake3)
+            if contents.setdefault(file.path, content) != content:
+                reader.fail(f"groups[{number}]", f"{printable(file.path)} is named with two contents")
+
+
 def _check_sides(plan: Plan, reader: _Reader) -> None:
     """Refuse a file that goes and stays, or goes twice, in whatever groups."""
     staying = {file.path for group in plan.groups for file in group.stays}
     staying |= {going.held_by for going in plan.going if going.held_by is not None}
     numbers = {(file.device, file.inode): file.path for group in plan.groups for file in group.stays}
+    _check_contents(plan, reader)
     seen: set[bytes] = set()
     for group_number, group in enumerate(plan.groups):
         for number, going in enumerate(group.goes):

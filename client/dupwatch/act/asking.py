@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _PAGE_GROUPS = 500
 _ASK_AGAIN_SECONDS = 0.5
 _PATIENCE_SECONDS = 60.0  # without a pair being looked at: the service is not at work, or its files are away
+_TIMEOUT_SECONDS = 120.0  # the first page decides on every group
 _ATTEMPTS = 5  # at groups that change while they are read, page by page
 
 
@@ -50,7 +51,9 @@ def plan_pages(client: "Client", question: dict[str, Any]) -> list[dict[str, Any
         pages: list[dict[str, Any]] = []
         offset = 0
         while True:
-            page = client.request("plan", limit=_PAGE_GROUPS, offset=offset, **question)
+            page = client.request(
+                "plan", timeout_seconds=_TIMEOUT_SECONDS, limit=_PAGE_GROUPS, offset=offset, **question
+            )
             if pages and page.get("revision") != pages[0].get("revision"):
                 break
             pages.append(page)

@@ -1,7 +1,7 @@
 """Tells the service which contents an apply removed and an undo brought back, now or as soon as one answers.
 
 In: digests. Out: requests `removed` and `restored`. What could not be told is kept in the caller's state directory and
-told the next time, in order.
+told the next time, in order; of very many, the last ones.
 """
 
 import json
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dupwatch.client import Client
 
 _DIGESTS_AT_ONCE = 10_000
+_REQUESTS_KEPT = 1_000  # where no service ever runs, notes must not pile up
 
 
 def tell(make_client: Callable[[], "Client"], do: str, digests: Sequence[bytes]) -> bool:
@@ -55,6 +56,7 @@ def _noted() -> list[tuple[str, list[bytes]]]:
 
 
 def _note(waiting: Sequence[tuple[str, Sequence[bytes]]]) -> None:
+    waiting = waiting[-_REQUESTS_KEPT:]
     try:
         if not waiting:
             if os.path.lexists(_path()):

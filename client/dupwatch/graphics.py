@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-ANSWER_SECONDS = 1.0  # for a terminal behind a slow line; all that are known answer the last question, so few wait
+ANSWER_SECONDS = 2.0  # for a terminal behind a slow line; all that are known answer the last question, so few wait
 
 _KITTY_QUESTION = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"  # can it show a picture of one pixel?
 _CELL_QUESTION = b"\x1b[16t"  # how many pixels has a cell?

@@ -544,6 +544,7 @@ def test_a_frozen_service_is_given_up_after_the_timeout(endpoint: str) -> None:
     with start_process(endpoint) as process, Client(endpoint, timeout_seconds=0.5) as client:
         assert client.request("status")
         process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)  # the signal takes a while on a busy machine
         with pytest.raises(NoServiceError, match="does not answer within"):
             client.request("status")
         process.send_signal(signal.SIGCONT)

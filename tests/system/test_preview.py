@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -110,7 +111,7 @@ def with_client(service: Service, ask: Callable[[Client], Any]) -> Any:
 
 
 def test_twenty_previews_a_find_and_questions_do_not_wait_for_each_other(service: Service, tmp_path: Path) -> None:
-    slow = written(tmp_path / "slow.png", encoded(photo_like(4, 4000, 3000), "PNG"))
+    slow = written(tmp_path / "slow.png", encoded(np.tile(photo_like(4, 1000, 750), (4, 4, 1)), "PNG"))
     photos = [written(tmp_path / f"{n}.jpg", encoded(photo_like(n, 1200, 900))) for n in range(20)]
 
     def find(client: Client) -> list[Any]:
@@ -165,7 +166,7 @@ def test_previews_go_on_when_decode_processes_are_killed(client: Client, service
 
 def preview_of_a_file_that_kills_its_decoder(client: Client, service: Service, tmp_path: Path) -> dict[str, Any]:
     """Kills whoever decodes it, as long as it is asked for."""
-    slow = written(tmp_path / "slow.png", encoded(photo_like(4, 6000, 4000), "PNG"))
+    slow = written(tmp_path / "slow.png", encoded(np.tile(photo_like(4, 1500, 1000), (3, 3, 1)), "PNG"))
     ended = threading.Event()
 
     def kill_whoever_decodes() -> None:

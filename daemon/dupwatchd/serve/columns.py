@@ -254,8 +254,7 @@ def _add_matches(columns: Columns, apart: _Apart, matched: _Matched) -> None:
     not_flat = np.flatnonzero(~np.isin(columns.picture, apart.flat))
     first_of_picture = not_flat[np.flatnonzero(np.diff(columns.picture[not_flat], prepend=-1))]
     _add(columns, "custom", first_of_picture, matched, matched.values[:, 2])
-    if len(columns.matches["custom"].value):
-        _join_files_of_one_picture(columns, not_flat)
+    _join_files_of_one_picture(columns, not_flat)
 
 
 def _add(

@@ -13,6 +13,7 @@ import click
 
 from dupwatch.act_commands import add_act_commands, quarantine_size
 from dupwatch.errors import ClientError, NoServiceError, RequestFailedError, WrongUsageError
+from dupwatch.look_commands import add_look_commands
 from dupwatch.memory_commands import add_memory_commands
 from dupwatch.output import (
     Command,
@@ -356,6 +357,7 @@ def resume(as_json: bool) -> None:
 
 add_memory_commands(cli, _connection_flags, lambda: _client())
 add_act_commands(cli, _connection_flags, lambda: _client())
+add_look_commands(cli, _connection_flags, lambda: _client())
 cli.add_command(completion_command(cli, "dupwatch"))
 cli.add_command(show_command(_connection_flags, lambda: _client()))
 

@@ -36,7 +36,7 @@ _CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
 
 CLIENT_COMMANDS = (  # of dupwatch, for those who mix both up
     "apply", "clusters", "completion", "events", "failed", "find", "ignore", "ignored", "pause", "plan", "purge",
-    "quarantine", "rescan", "resume", "show", "status", "undo", "wait",
+    "quarantine", "report", "rescan", "resume", "review", "show", "status", "undo", "wait",
 )  # fmt: skip
 
 

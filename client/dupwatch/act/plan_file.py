@@ -15,8 +15,8 @@ from blake3 import blake3
 
 PLAN_VERSION = 1
 
-# What may be the reason that a file goes. `similar` pictures are never copies.
-VERDICTS = ("identical", "same", "cropped", "retouched", "recoloured")
+# What may be the reason that a file goes. `similar` pictures are never copies; `chosen`: a person has looked at both.
+VERDICTS = ("identical", "same", "cropped", "retouched", "recoloured", "chosen")
 
 
 @dataclass(frozen=True, slots=True)

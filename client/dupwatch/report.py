@@ -1,0 +1,158 @@
+"""Writes the groups of copies into one page that opens from disk, without a server and without a network.
+
+In: a client, to ask for groups and previews. Out: an HTML file with all it needs inside: style, program, groups, and
+small previews, one for a group whose files all look alike, else one a file. The browser is told to run and load
+nothing that is not in it, by the digests of what is. Decisions made in it are saved from it as a plan for `dupwatch
+apply`.
+
+The file is written beside its place and moved there when it is whole.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
+from typing import Any, TextIO
+
+from dupwatch.client import Client
+from dupwatch.errors import ClientError
+from dupwatch.review.library import Group, HeldFile, Library
+from dupwatch.review.pictures import NoPictureError, Previews
+
+PREVIEW_PX = 160
+ROWS_IN_PART = 1_000
+PREVIEWS_IN_PART = 500  # what the browser reads at once when a group of it comes into sight
+_ALIKE = frozenset({"identical", "same"})
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z]+\.js)";\n', re.MULTILINE)
+
+
+def write_report(client: Client, path: str, previews: Previews, advance: Callable[[int, int], None]) -> int:
+    """Write the report to ``path`` and return the number of its groups; ``advance`` gets previews done and in all.
+
+    Raises ClientError, also if the file cannot be written.
+    """
+    library = Library(1)
+    library.read(client)
+    if library.error is not None:
+        raise ClientError(library.error)
+    status = client.request("status")
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".dupwatch-")
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                _write(
+                    file, library, [root["path"] for root in status["roots"]], _made(client, library, previews, advance)
+                )
+            os.rename(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise ClientError(f"cannot write {path}: {error.strerror}") from None
+    return len(library.groups)
+
+
+def _made(
+    client: Client, library: Library, previews: Previews, advance: Callable[[int, int], None]
+) -> Iterator[tuple[str, str]]:
+    """Yield the digest and the preview, as base64, of each content that has one."""
+    wanted: dict[bytes, list[HeldFile]] = {}
+    for group in library.groups.values():
+        for file in group.files[:1] if group.kind in _ALIKE else group.files:
+            wanted.setdefault(file.digest, library.files[file.digest])
+    for done, (digest, files) in enumerate(wanted.items()):
+        advance(done, len(wanted))
+        try:
+            picture = previews.picture(client, files, PREVIEW_PX, None)
+        except NoPictureError:
+            continue
+        yield digest.hex(), base64.b64encode(picture.data).decode("ascii")
+
+
+def _write(file: TextIO, library: Library, roots: Sequence[bytes], previews: Iterator[tuple[str, str]]) -> None:
+    style, program = _static("page.css"), bundle("report.js")
+    policy = (
+        f"default-src 'none'; script-src '{_hashed(program)}'; style-src '{_hashed(style)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    file.write(
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy)}">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<title>Copies · dupwatch</title>\n'
+        f"<style>{style}</style>\n</head>\n<body>\n"
+    )
+    groups = list(library.groups.values())
+    for first in range(0, len(groups), ROWS_IN_PART):
+        _write_data(file, "rows", [_row(group) for group in groups[first : first + ROWS_IN_PART]])
+    parts: list[list[str]] = []
+    part: list[str] = []
+    for digest, preview in previews:
+        if not parts or len(parts[-1]) == PREVIEWS_IN_PART:
+            if part:
+                _write_data(file, "previews", part)
+            parts.append([])
+            part = []
+        parts[-1].append(digest)
+        part.append(preview)
+    if part:
+        _write_data(file, "previews", part)
+    head = {
+        "id": secrets.token_hex(8),
+        "roots": [root.decode("utf-8", "surrogateescape") for root in roots],
+        "complete": not library.incomplete_because,
+        "incomplete_because": library.incomplete_because,
+        "previews": parts,
+    }
+    _write_data(file, "report", head)
+    file.write(f'<script type="module">{program}</script>\n</body>\n</html>\n')
+
+
+def _write_data(file: TextIO, name: str, value: Any) -> None:
+    """Write JSON that the program reads; nothing in it can end the element that holds it."""
+    text = json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    kind = f'id="{name}"' if name == "report" else f'class="{name}"'
+    file.write(f'<script type="application/json" {kind}>{text}</script>\n')
+
+
+def _row(group: Group) -> dict[str, Any]:
+    """Return what the page is told of a group, and what a plan has to know of its files."""
+    row: dict[str, Any] = json.loads(group.row)
+    for told, file in zip(row["files"], group.files, strict=True):
+        told["mtime_ns"] = str(file.mtime_ns)  # more than a number of the browser holds
+        try:
+            found = os.lstat(file.path)
+        except OSError:
+            continue  # it went just now; a plan that names it is refused for this file
+        told["device"], told["inode"] = found.st_dev, found.st_ino
+    return row
+
+
+def bundle(entry: str) -> str:
+    """Return a module and all that it imports as one program: modules say where they import from in one form only."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for needed in _IMPORT.findall(_static(name)):
+                visit(needed)
+            order.append(name)
+
+    visit(entry)
+    texts = (_IMPORT.sub("", _static(name)) for name in order)
+    return "\n".join(re.sub(r"^export ", "", text, flags=re.MULTILINE) for text in texts)
+
+
+def _static(name: str) -> str:
+    return resources.files("dupwatch.review").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def _hashed(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

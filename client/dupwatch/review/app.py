@@ -1,0 +1,337 @@
+"""What the page can ask its server for.
+
+In: requests that `guard` has let through. Out: the files of the page, groups, pictures, events; and what changes
+something: decisions. Whatever takes long, or asks the service, runs in a thread.
+"""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from importlib import resources
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from dupwatch.client import Client
+from dupwatch.errors import ClientError
+from dupwatch.review.acting import Acting
+from dupwatch.review.asking import Asking
+from dupwatch.review.decisions import Decision, Decisions, WrongDecisionError, tell_back
+from dupwatch.review.library import Group, HeldFile, Library, text_of
+from dupwatch.review.news import Listening, News
+from dupwatch.review.pictures import SIZES_PX, NoPictureError, Picture, Previews, full_picture
+from dupwatch.review.rules import Proposal, Rule, WrongRuleError, propose
+
+ROWS_AT_ONCE = 1_000
+BODY_BYTES_MAX = 32 << 20  # decisions about 10,000 groups
+PICTURE_THREADS = 4
+STATIC_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+PICTURE_CACHE = "private, max-age=86400, immutable"  # a digest always means the same picture
+
+
+class Review:
+    """One page and what it needs: questions, groups, pictures, decisions, news."""
+
+    def __init__(self, make_client: Callable[[], Client], cache: str, journal: str) -> None:
+        """``cache`` is the folder for previews, ``journal`` the file of decisions; raises OSError."""
+        self.library = Library(1)
+        self.decisions = Decisions(journal)
+        self.previews = Previews(cache)
+        self.news = News()
+        self.questions = Asking(make_client, 1, "question")
+        self.pictures = Asking(make_client, PICTURE_THREADS, "picture")
+        self.listening = Listening(make_client, self.news, self._read_anew)
+        self.acting = Acting(make_client, self.news)
+        self.actions = Asking(make_client, 1, "acting")  # takes long: questions must not wait for it
+        self.proposal: Proposal | None = None  # by a rule, that was shown last
+        self._make_client = make_client
+
+    def start(self) -> None:
+        """Begin to read groups and to listen; called in the loop that serves pages."""
+        self.news.begin()
+        threading.Thread(target=self._read_first, name="first reading", daemon=True).start()
+        self.listening.start()
+
+    def close(self) -> None:
+        """End all threads that ask."""
+        self.listening.stop()
+        self.acting.stop()
+        self.actions.close()
+        self.pictures.close()
+        self.questions.close()
+
+    def tell(self, client: Client) -> str | None:
+        """Tell the service of decisions; returns why it could not be told, which is no loss."""
+        try:
+            self.decisions.tell(client)
+        except ClientError as error:
+            return str(error)
+        return None
+
+    def _read_first(self) -> None:
+        with self._make_client() as client:
+            self.tell(client)
+            self.library.read(client)
+        self.news.tell({"kind": "groups", "revision": self.library.revision})
+
+    def _read_anew(self) -> None:
+        """Read all groups again, and put them in the place of the old ones if anything is different."""
+        fresh = Library(self.library.revision + 1)
+        with self._make_client() as client:
+            self.tell(client)
+            fresh.read(client)
+        if fresh.error is None and fresh.groups != self.library.groups:
+            self.library = fresh
+            self.news.tell({"kind": "groups", "revision": fresh.revision})
+
+
+def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> Starlette:
+    """Return the application; ``change_token`` tells what a request that changes something has to carry."""
+    static = _static_files()
+
+    def start(_request: Request) -> Response:
+        return JSONResponse({"token": change_token(), "endpoint": endpoint})
+
+    def groups(request: Request) -> Response:
+        return _rows(review, _number(request, "revision"), _number(request, "from"))
+
+    async def picture(request: Request) -> Response:
+        files = _files_of(review.library, request.path_params["digest"])
+        px = _number(request, "px")
+        if not files or px not in SIZES_PX:
+            return PlainTextResponse("No group holds such a picture.", 404)
+        frame = _number(request, "frame") if "frame" in request.query_params else None
+        return await _answered(review, lambda client: review.previews.picture(client, files, px, frame))
+
+    async def full(request: Request) -> Response:
+        files = _files_of(review.library, request.path_params["digest"])
+        if not files:
+            return PlainTextResponse("No group holds such a picture.", 404)
+
+        def made(client: Client) -> Picture:
+            return full_picture(files) or review.previews.picture(client, files, SIZES_PX[-1], None)
+
+        return await _answered(review, made)
+
+    async def decide(request: Request) -> Response:
+        told = await _body(request)
+        groups = review.library.groups
+        try:
+            decisions = [_decision(groups, one) for one in told["decisions"]]
+        except WrongDecisionError as error:
+            return JSONResponse({"error": str(error)}, 409)
+        return JSONResponse(
+            {"not_told": await review.questions.ask(lambda client: _decided(review, client, decisions))}
+        )
+
+    async def take_back(_request: Request) -> Response:
+        return JSONResponse({"keys": await review.questions.ask(lambda client: _taken_back(review, client))})
+
+    async def rules(request: Request) -> Response:
+        told = await _body(request)
+        keys = told.get("keys")
+        try:
+            rule = Rule.of(told)
+            proposal = await review.questions.ask(lambda client: propose(client, review.library, rule, keys))
+        except (WrongRuleError, ClientError) as error:
+            return JSONResponse({"error": str(error)}, 409)
+        review.proposal = proposal
+        return JSONResponse(
+            {
+                "groups": len(proposal.decisions),
+                "files": proposal.files,
+                "bytes": proposal.bytes,
+                "unsure": proposal.unsure,
+            }
+        )
+
+    async def accept_rules(_request: Request) -> Response:
+        proposal, review.proposal = review.proposal, None
+        if proposal is None:
+            return JSONResponse({"error": "look at what the rule would decide first"}, 409)
+        groups = review.library.groups
+        decisions = [one for one in proposal.decisions if one.key in groups and one.is_about(groups[one.key])]
+        not_told = await review.questions.ask(lambda client: _decided(review, client, decisions))
+        return JSONResponse({"not_told": not_told, "decided": {one.key: _told(one) for one in decisions}})
+
+    async def plan(_request: Request) -> Response:
+        decided = _decided_groups(review)
+        return await _acted(review, lambda client: review.acting.prepare(client, decided))
+
+    def plan_file(request: Request) -> Response:
+        text = review.acting.text(request.path_params["digest"])
+        if text is None:
+            return PlainTextResponse("Make the plan again.", 404)
+        return PlainTextResponse(text, media_type="application/json")
+
+    async def apply(request: Request) -> Response:
+        told = await _body(request)
+        plan, action = str(told.get("plan")), str(told.get("action"))
+        return await _acted(review, lambda _: review.acting.apply(plan, action))
+
+    async def undo(request: Request) -> Response:
+        run = str((await _body(request)).get("run"))
+        return await _acted(review, lambda _: review.acting.undo(run))
+
+    def stop(_request: Request) -> Response:
+        review.acting.stop()
+        return JSONResponse({})
+
+    async def events(_request: Request) -> Response:
+        return StreamingResponse(_event_stream(review), media_type="text/event-stream")
+
+    def page(_request: Request) -> Response:
+        return static["index.html"]
+
+    def static_file(request: Request) -> Response:
+        return static.get(request.path_params["name"]) or PlainTextResponse("There is no such file.", 404)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        review.start()
+        yield
+        review.close()
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/", page),
+            Route("/static/{name}", static_file),
+            Route("/api/start", start),
+            Route("/api/groups", groups),
+            Route("/api/picture/{digest}", picture),
+            Route("/api/picture/{digest}/full", full),
+            Route("/api/events", events),
+            Route("/api/decide", decide, methods=["POST"]),
+            Route("/api/take-back", take_back, methods=["POST"]),
+            Route("/api/rules", rules, methods=["POST"]),
+            Route("/api/rules/accept", accept_rules, methods=["POST"]),
+            Route("/api/plan", plan, methods=["POST"]),
+            Route("/api/plan/{digest}", plan_file),
+            Route("/api/apply", apply, methods=["POST"]),
+            Route("/api/undo", undo, methods=["POST"]),
+            Route("/api/stop", stop, methods=["POST"]),
+        ],
+    )
+
+
+def _static_files() -> dict[str, Response]:
+    found = {}
+    for file in resources.files("dupwatch.review").joinpath("static").iterdir():
+        kind = STATIC_TYPES.get(os.path.splitext(file.name)[1])
+        if kind is not None:
+            found[file.name] = Response(file.read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
+    return found
+
+
+def _rows(review: Review, revision: int, first: int) -> Response:
+    """Return rows from ``first`` on, of this reading of the index or from the beginning of a newer one."""
+    library = review.library
+    if revision != library.revision:
+        first = 0
+    is_whole = library.is_whole  # asked before the rows: what comes in between is fetched by the next request
+    rows = library.rows[first : first + ROWS_AT_ONCE]
+    decided = review.decisions.decided()
+    keys = [group.key for group in list(library.groups.values())[first : first + len(rows)]]
+    about = {key: _told(decided[key]) for key in keys if key in decided and decided[key].is_about(library.groups[key])}
+    head = {
+        "revision": library.revision,
+        "from": first,
+        "total": len(library.rows),
+        "whole": is_whole and first + len(rows) >= len(library.rows),
+        "error": library.error,
+        "incomplete_because": library.incomplete_because,
+        "decided": about,
+    }
+    text = json.dumps(head).encode("ascii")[:-1] + b', "rows": [' + b",".join(rows) + b"]}"
+    return Response(text, media_type="application/json")
+
+
+def _told(decision: Decision) -> dict[str, list[str]]:
+    return {
+        "stays": [text_of(path) for path in decision.stays],
+        "goes": [text_of(path) for path in decision.goes],
+        "out": [text_of(path) for path in decision.out],
+    }
+
+
+def _decision(groups: Mapping[str, Any], told: Mapping[str, Any]) -> Decision:
+    group = groups.get(told.get("key", ""))
+    if group is None:
+        raise WrongDecisionError("this group is not there any more")
+    return Decision.of(group, told)
+
+
+def _decided(review: Review, client: Client, decisions: list[Decision]) -> str | None:
+    review.decisions.add(decisions)
+    return review.tell(client)
+
+
+def _taken_back(review: Review, client: Client) -> list[str]:
+    taken = review.decisions.take_back()
+    try:
+        tell_back(client, taken)
+    except ClientError:
+        pass  # the service keeps a choice that nobody holds against it: the journal is what counts here
+    if any(one.out for one in taken):
+        review.listening.note()  # groups that were apart are groups again, of which no event tells
+    return [one.key for one in taken]
+
+
+def _decided_groups(review: Review) -> list[tuple[Group, Decision]]:
+    groups = review.library.groups
+    decided = review.decisions.decided().items()
+    return [(groups[key], one) for key, one in decided if key in groups and one.is_about(groups[key])]
+
+
+async def _acted(review: Review, act: Callable[[Client], dict[str, Any]]) -> Response:
+    try:
+        return JSONResponse(await review.actions.ask(act))
+    except ClientError as error:
+        return JSONResponse({"error": str(error)}, 409)
+
+
+def _files_of(library: Library, digest: str) -> list[HeldFile]:
+    try:
+        return list(library.files.get(bytes.fromhex(digest), ()))
+    except ValueError:
+        return []
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "0")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+async def _answered(review: Review, make: Callable[[Client], Picture]) -> Response:
+    try:
+        made = await review.pictures.ask(make)
+    except NoPictureError as error:
+        return PlainTextResponse(str(error), 422)
+    return Response(made.data, media_type=made.type, headers={"cache-control": PICTURE_CACHE})
+
+
+async def _body(request: Request) -> Any:
+    """Return the JSON of a request; raises ValueError for what is none, or too long."""
+    text = b""
+    async for piece in request.stream():
+        text += piece
+        if len(text) > BODY_BYTES_MAX:
+            raise ValueError("the request is too long")
+    return json.loads(text)
+
+
+async def _event_stream(review: Review) -> AsyncIterator[bytes]:
+    yield b": listening\n\n"
+    async for message in review.news.listen():
+        yield b"data: " + json.dumps(message).encode("ascii") + b"\n\n"

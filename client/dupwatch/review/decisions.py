@@ -1,0 +1,222 @@
+"""What a person has decided, on disk at once: a journal that is only ever appended to.
+
+In: decisions about groups, each with all of its files. Out: which groups are decided, and how; what the service was
+not told yet.
+
+The service remembers choices by content. That is not all a person says: of two files with equal bytes one goes, and
+only paths tell which. So the page keeps a journal of its own in `$XDG_STATE_HOME/dupwatch/review`, and tells the
+service what contents can tell. A decision counts for exactly the files it was made for: a group that has gained a
+file is open again. Each line of the journal is one step, which may be many decisions, and is taken back as one.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+from dupwatch.client import Client
+from dupwatch.errors import RequestFailedError
+from dupwatch.review.library import Group, path_of, text_of
+
+REQUEST_PATH_BYTES = 128 * 1024  # of the paths in one request; the protocol takes 256 KiB in all
+REQUEST_PATHS = 1_000
+
+
+class WrongDecisionError(Exception):
+    """A decision that cannot be taken, and why, for a person."""
+
+
+class Decision(NamedTuple):
+    """What becomes of the files of one group: paths with the digests of their contents."""
+
+    key: str
+    stays: dict[bytes, bytes]
+    goes: dict[bytes, bytes]
+    out: frozenset[bytes] = frozenset()  # of those that stay: no copies of the others
+
+    @classmethod
+    def of(cls, group: Group, told: Mapping[str, Any]) -> Self:
+        """Return the decision that the page sent; raises WrongDecisionError."""
+        try:
+            stays, goes, out = ([path_of(path) for path in told.get(name, ())] for name in ("stays", "goes", "out"))
+        except (ValueError, TypeError, AttributeError):
+            raise WrongDecisionError("a decision names files by their paths") from None
+        digests = {file.path: file.digest for file in group.files}
+        if sorted([*stays, *goes]) != sorted(digests) or not set(out) <= set(stays):
+            raise WrongDecisionError("the group has changed: its files are not those that were shown")
+        if goes and not set(stays) - set(out):
+            raise WrongDecisionError("at least one of the copies has to stay")
+        return cls(
+            group.key,
+            {path: digests[path] for path in stays},
+            {path: digests[path] for path in goes},
+            frozenset(out),
+        )
+
+    def is_about(self, group: Group) -> bool:
+        """Return whether it was made for exactly these files."""
+        return {**self.stays, **self.goes} == {file.path: file.digest for file in group.files}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it stands in the journal."""
+        return {
+            "key": self.key,
+            "stays": {text_of(path): digest.hex() for path, digest in self.stays.items()},
+            "goes": {text_of(path): digest.hex() for path, digest in self.goes.items()},
+            "out": sorted(map(text_of, self.out)),
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """Return what `as_json` made."""
+        stays, goes = (
+            {path_of(path): bytes.fromhex(digest) for path, digest in told[name].items()} for name in ("stays", "goes")
+        )
+        return cls(told["key"], stays, goes, frozenset(map(path_of, told["out"])))
+
+
+class Decisions:
+    """The journal, and what follows from it; made for several threads."""
+
+    def __init__(self, path: str) -> None:
+        """Read the journal at ``path``, if there is one; raises OSError."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._steps: dict[int, list[Decision]] = {}  # in their order
+        self._untold: set[int] = set()
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        self._replay()
+
+    def decided(self) -> dict[str, Decision]:
+        """Return the decisions in force by the key of their group."""
+        with self._lock:
+            return {one.key: one for step in self._steps.values() for one in step}
+
+    def add(self, decisions: Sequence[Decision]) -> None:
+        """Take decisions as one step; on return it is on disk."""
+        with self._lock:
+            step = max(time.time_ns(), max(self._steps, default=0) + 1)
+            self._write({"step": step, "decisions": [one.as_json() for one in decisions]})
+            self._steps[step] = list(decisions)
+            self._untold.add(step)
+
+    def take_back(self) -> list[Decision]:
+        """Take back the last step, and return what it was; nothing if there is none."""
+        with self._lock:
+            if not self._steps:
+                return []
+            step = max(self._steps)
+            self._write({"taken_back": step})
+            self._untold.discard(step)
+            return self._steps.pop(step)
+
+    def tell(self, client: Client) -> None:
+        """Tell the service what it was not told yet; raises ClientError, and tells the rest the next time."""
+        with self._lock:
+            untold = [(step, self._steps[step]) for step in sorted(self._untold)]
+        for step, decisions in untold:
+            tell(client, decisions)
+            with self._lock:
+                if step in self._untold:
+                    self._write({"told": step})
+                    self._untold.discard(step)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        with open(self._path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _replay(self) -> None:
+        try:
+            with open(self._path, "rb") as file:
+                lines = file.read().split(b"\n")
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                self._apply(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that was cut by a full disk or a power failure; the others stand for themselves
+
+    def _apply(self, line: Mapping[str, Any]) -> None:
+        if "decisions" in line:
+            self._steps[line["step"]] = [Decision.from_json(told) for told in line["decisions"]]
+            self._untold.add(line["step"])
+        elif "taken_back" in line:
+            self._steps.pop(line["taken_back"], None)
+            self._untold.discard(line["taken_back"])
+        else:
+            self._untold.discard(line["told"])
+
+
+def tell(client: Client, decisions: Sequence[Decision]) -> None:
+    """Tell the service which contents stay and go, and which are no copies of each other; raises ClientError."""
+    keep, go = [], []
+    for one in decisions:
+        kept = set(one.stays.values())
+        keep += list(one.stays)
+        go += [path for path, digest in one.goes.items() if digest not in kept]
+    _decide(client, "keep", keep)
+    _decide(client, "go", go)
+    for one in decisions:
+        for paths in _no_copies(one):
+            _ask(client, "ignore", paths)
+
+
+def tell_back(client: Client, decisions: Sequence[Decision]) -> None:
+    """Tell the service that decisions were taken back; raises ClientError."""
+    _decide(client, "forget", [path for one in decisions for path in (*one.stays, *one.goes)])
+    for one in decisions:
+        for paths in _no_copies(one):
+            _ask(client, "unignore", paths)
+
+
+def _no_copies(decision: Decision) -> Iterator[list[bytes]]:
+    """Yield paths of which each two are no copies of each other, one path for a content."""
+    contents = {digest: path for path, digest in {**decision.stays, **decision.goes}.items()}
+    if len(decision.out) == len(decision.stays) and not decision.goes:
+        yield list(contents.values())[:REQUEST_PATHS]
+        return
+    for path in decision.out:
+        for digest, other in contents.items():
+            if digest != decision.stays[path]:
+                yield [path, other]
+
+
+def _decide(client: Client, choice: str, paths: Sequence[bytes]) -> None:
+    for some in requests_of(paths):
+        try:
+            client.request("decide", None, **{choice: some})
+        except RequestFailedError as error:
+            if error.code != "unknown_file":
+                raise
+            middle = len(some) // 2  # of a file that the index does not know any more nothing is left to be decided
+            if middle:
+                _decide(client, choice, some[:middle])
+                _decide(client, choice, some[middle:])
+
+
+def _ask(client: Client, command: str, paths: Sequence[bytes]) -> None:
+    if len(paths) < 2:
+        return  # equal bytes are never apart
+    try:
+        client.request(command, paths=list(paths))
+    except RequestFailedError as error:
+        if error.code != "unknown_file":
+            raise
+
+
+def requests_of(paths: Sequence[bytes]) -> list[list[bytes]]:
+    """Return paths in parts that fit into one request."""
+    parts: list[list[bytes]] = []
+    size = REQUEST_PATH_BYTES  # so that the first path begins a part
+    for path in paths:
+        size += len(path)
+        if size > REQUEST_PATH_BYTES or len(parts[-1]) == REQUEST_PATHS:
+            parts.append([])
+            size = len(path)
+        parts[-1].append(path)
+    return parts

@@ -1,0 +1,173 @@
+"""The groups of copies as the service told them, in the shape in which the page takes them.
+
+In: pages of `clusters` and of `plan`. Out: a row of JSON text for each group, and for each content the files that
+hold it. Rows are kept as bytes and paths once: 25,000 files are some 20 MB. One thread reads; what it has read does
+not change any more, and a new reading takes the place of the old one as a whole.
+
+A group is of the class of its least sure copy:
+
+- `identical`: all files are equal byte by byte; `same`: all show one picture, for certain.
+- `ask`: one picture, but of some file nobody can be certain; nothing goes unless a person says so.
+- `cropped`, `retouched`, `recoloured`, `similar`: groups that are there only if that verdict is asked for as well.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from dupwatch.client import Client
+from dupwatch.errors import ClientError
+
+PAGE_GROUPS = 500
+LOOSE_CLASSES = ("cropped", "retouched", "recoloured", "similar")
+CLASSES = ("identical", "same", *LOOSE_CLASSES, "ask")
+_ONE_PICTURE = ("identical", "same")
+
+File = Mapping[str, Any]
+Planned = dict[bytes, File]  # what the plan says of a file, by its path
+
+
+class HeldFile(NamedTuple):
+    """A file of a group: where it lies, and how it was when it was indexed."""
+
+    path: bytes
+    digest: bytes
+    bytes: int
+    mtime_ns: int
+
+
+class Group(NamedTuple):
+    """A group of copies, the file that is kept first."""
+
+    key: str
+    kind: str  # its class
+    files: tuple[HeldFile, ...]
+    row: bytes  # what the page is told of it, JSON
+
+
+class Library:
+    """All groups of one reading of the index."""
+
+    def __init__(self, revision: int) -> None:
+        """``revision`` numbers the readings."""
+        self.revision = revision
+        self.groups: dict[str, Group] = {}
+        self.rows: list[bytes] = []
+        self.files: dict[bytes, list[HeldFile]] = {}  # by digest
+        self.is_whole = False
+        self.error: str | None = None  # why the reading ended early
+        self.incomplete_because: list[str] = []
+
+    def add(self, group: Group) -> None:
+        """Take in a group; one of the same files that is there already stays."""
+        if group.key in self.groups:
+            return
+        self.groups[group.key] = group
+        self.rows.append(group.row)
+        for file in group.files:
+            known = self.files.setdefault(file.digest, [])
+            if all(one.path != file.path for one in known):
+                known.append(file)
+
+    def read(self, client: Client) -> None:
+        """Read all groups, the certain ones first; an error of the service ends it and is kept in ``error``."""
+        try:
+            planned, asked = _planned(client)
+            further: dict[str, int] = {}
+            for page in _pages(client, "clusters", "clusters", details=True):
+                further = page.get("also") or {}
+                self.incomplete_because = list(page.get("incomplete_because", ()))
+                for cluster in page["clusters"]:
+                    self.add(_group(cluster, _certain_class(cluster, asked), planned, asked))
+            for kind in LOOSE_CLASSES:
+                if further.get(kind):
+                    for page in _pages(client, "clusters", "clusters", details=True, also=kind):
+                        for cluster in page["clusters"]:
+                            if any(file["verdict"] not in _ONE_PICTURE for file in cluster["files"][1:]):
+                                self.add(_group(cluster, kind, planned, asked))
+        except ClientError as error:
+            self.error = str(error)
+        self.is_whole = True
+
+
+def _pages(client: Client, command: str, listed: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    """Yield the pages of a list; what changes while it is read is read again after the event that says so."""
+    offset = 0
+    while True:
+        page = client.request(command, timeout_seconds=60, limit=PAGE_GROUPS, offset=offset, **arguments)
+        yield page
+        offset += len(page[listed])
+        if not page[listed] or offset >= page[f"total_{listed}"]:
+            return
+
+
+def _planned(client: Client) -> tuple[Planned, dict[str, str]]:
+    """Return what the default plan says of each file, and by group why a person has to look at it."""
+    planned: Planned = {}
+    asked: dict[str, str] = {}
+    for page in _pages(client, "plan", "groups"):
+        for group in page["groups"]:
+            if group["asked"] is not None:
+                asked[group["id"]] = group["asked"]
+            planned |= {
+                file["path"]: {name: file[name] for name in ("goes", "held_by", "reason", "lacks", "pinned")}
+                for file in group["files"]
+            }
+    return planned, asked
+
+
+def _certain_class(cluster: Mapping[str, Any], asked: Mapping[str, str]) -> str:
+    others = cluster["files"][1:]
+    if all(file["verdict"] == "identical" for file in others):
+        return "identical"
+    if cluster["id"] in asked or not any(file["may_go"] for file in others):
+        return "ask"
+    return "same"
+
+
+def _group(cluster: Mapping[str, Any], kind: str, planned: Planned, asked: Mapping[str, str]) -> Group:
+    files = cluster["files"]
+    held = tuple(HeldFile(file["path"], file["digest"], file["bytes"], file["mtime_ns"]) for file in files)
+    key = cluster["id"] if kind not in LOOSE_CLASSES else f"{cluster['id']}-{kind}"
+    row = {
+        "key": key,
+        "kind": kind,
+        "asked": asked.get(cluster["id"]),
+        "frees": cluster["reclaimable_bytes"],
+        "files": [_file_row(file, planned.get(file["path"], {})) for file in files],
+    }
+    return Group(key, kind, held, json.dumps(row, separators=(",", ":")).encode("ascii"))
+
+
+_TOLD = (
+    "bytes", "width", "height", "turn", "mirrored", "verdict", "confirmed", "damaged", "format", "camera", "captured",
+    "has_place", "rating", "frames", "quality", "choice", "returned",
+)  # fmt: skip
+
+
+def _file_row(file: File, plan: File) -> dict[str, Any]:
+    """Return what the page is told of a file; what is nothing, false or zero is left out."""
+    row = {name: file.get(name) for name in _TOLD}
+    row |= {
+        "path": text_of(file["path"]),
+        "digest": file["digest"].hex(),
+        "modified": file["mtime_ns"] // 1_000_000_000,
+        # of a group that a person has to look at it is proposed as well: it is a person who accepts it here
+        "goes": plan["goes"] or plan["held_by"] is not None if plan else file["may_go"],
+        "reason": plan.get("reason") or file["reason"],
+        "lacks": plan.get("lacks"),
+        "pinned": plan.get("pinned"),
+        "held_by": None if plan.get("held_by") is None else text_of(plan["held_by"]),
+        "same_file_as": None if file["same_file_as"] is None else text_of(file["same_file_as"]),
+    }
+    return {name: value for name, value in row.items() if value or (name == "confirmed" and value is False)}
+
+
+def text_of(path: bytes) -> str:
+    """Return a path as text; stray bytes become surrogates, and come back by `path_of`."""
+    return path.decode("utf-8", "surrogateescape")
+
+
+def path_of(text: str) -> bytes:
+    """Return the path that `text_of` made a text of; raises ValueError for what it never made."""
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,101 @@
+"""Decides many groups at once by a rule, as a proposal that a person sees before it counts.
+
+In: which groups, and a rule. Out: a decision for each group in which the rule lets something go, and which groups
+need a look. The rule is a policy of the service's command `plan`, so that a page and `dupwatch plan` decide alike.
+"""
+
+import shlex
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from dupwatch.client import Client
+from dupwatch.review.decisions import Decision
+from dupwatch.review.library import LOOSE_CLASSES, Library, path_of
+from dupwatch.review.planned import MAY_BE_ASKED_FOR
+
+PAGE = 1_000
+KEEP_RULES = ("original", "pixels most", "bytes most", "taken earliest", "modified earliest", "path shortest")
+
+
+class WrongRuleError(Exception):
+    """A rule that cannot be, and why, for a person."""
+
+
+class Rule(NamedTuple):
+    """What decides: groups of these classes, by this policy, letting go files below ``inside`` only."""
+
+    kinds: tuple[str, ...]
+    policy: dict[str, Any]
+    inside: bytes | None
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "Rule":
+        """Return the rule that the page sent; raises WrongRuleError."""
+        kinds = tuple(str(kind) for kind in told.get("kinds", ()))
+        keep, folder, inside, reference = (
+            str(told.get(name) or "") for name in ("keep", "folder", "inside", "reference")
+        )
+        if keep and keep not in KEEP_RULES:
+            raise WrongRuleError(f"there is no rule {keep!r}")
+        for path in (folder, inside, reference):
+            if path and not path.startswith("/"):
+                raise WrongRuleError(f"{path} is no full path of a folder")
+        rules = [f"folder {shlex.quote(folder)}"] if folder else []
+        policy: dict[str, Any] = {"keep": [*rules, keep]} if keep else {"keep": rules} if rules else {}
+        if reference:
+            policy["reference"] = [path_of(reference)]
+        return cls(kinds, policy, path_of(inside) if inside else None)
+
+
+class Proposal(NamedTuple):
+    """What a rule would decide."""
+
+    decisions: list[Decision]
+    files: int  # that go
+    bytes: int
+    unsure: int  # groups that fit, of which something may go only after a look
+
+
+def propose(client: Client, library: Library, rule: Rule, keys: Collection[str] | None) -> Proposal:
+    """Return what a rule would decide of the groups with these keys, None for all; raises ClientError."""
+    groups = [
+        group
+        for group in library.groups.values()
+        if group.kind in rule.kinds and (keys is None or group.key in keys) and group.kind != "similar"
+    ]
+    decisions: list[Decision] = []
+    freed_files = freed_bytes = unsure = 0
+    for kind in ("", *MAY_BE_ASKED_FOR):
+        of_kind = [one for one in groups if one.kind == kind or (not kind and one.kind not in LOOSE_CLASSES)]
+        going = _going(client, rule, kind) if of_kind else set()
+        for group in of_kind:
+            goes = {file.path: file.digest for file in group.files if file.path in going}
+            if not goes:
+                unsure += rule.inside is None or any(_is_below(file.path, rule.inside) for file in group.files)
+                continue
+            stays = {file.path: file.digest for file in group.files if file.path not in goes}
+            decisions.append(Decision(group.key, stays, goes))
+            freed_files += len(goes)
+            freed_bytes += sum(file.bytes for file in group.files if file.path in goes)
+    return Proposal(decisions, freed_files, freed_bytes, unsure)
+
+
+def _going(client: Client, rule: Rule, kind: str) -> set[bytes]:
+    """Return the files that go by a policy."""
+    policy = {**rule.policy, **({"also": kind, "ask_when": []} if kind else {})}
+    going: set[bytes] = set()
+    offset = 0
+    while True:
+        page = client.request("plan", 60, policy=policy, under=rule.inside, limit=PAGE, offset=offset)
+        for group in page["groups"]:
+            paths = {file["path"] for file in group["files"] if file["goes"]}
+            if rule.inside is not None:
+                paths = {path for path in paths if _is_below(path, rule.inside)}
+            going |= paths
+        offset += len(page["groups"])
+        if not page["groups"] or offset >= page["total_groups"]:
+            return going
+
+
+def _is_below(path: bytes, folder: bytes) -> bool:
+    return path.startswith(folder.rstrip(b"/") + b"/")

@@ -1,0 +1,81 @@
+// Asks the server that this page comes from.
+
+const CHUNK_PAUSE_MS = 150; // until rows that were not there yet are asked for again
+
+export class LiveSource {
+  constructor() {
+    this.token = "";
+    this.canAct = true;
+  }
+
+  async start() {
+    const told = await (await fetch("/api/start")).json();
+    this.token = told.token;
+    return told;
+  }
+
+  // Hands on the rows of one reading of the index, as they come.
+  async load(took) {
+    let revision = 0;
+    let from = 0;
+    for (;;) {
+      const page = await (await fetch(`/api/groups?revision=${revision}&from=${from}`)).json();
+      if (page.revision !== revision) {
+        revision = page.revision;
+        from = 0;
+      }
+      await took(page);
+      from = page.from + page.rows.length;
+      if (page.whole) return page;
+      if (!page.rows.length) await new Promise((done) => setTimeout(done, CHUNK_PAUSE_MS));
+    }
+  }
+
+  pictureUrl(file, px) {
+    return `/api/picture/${file.digest}?px=${px}`;
+  }
+
+  // How a picture must be turned to be upright like the kept one: mirrored first, then clockwise by degrees.
+  turnOf(file) {
+    return file;
+  }
+
+  fullUrl(file) {
+    return `/api/picture/${file.digest}/full`;
+  }
+
+  async whyNoPicture(file) {
+    const answer = await fetch(this.pictureUrl(file, 160));
+    return answer.ok ? "" : answer.text();
+  }
+
+  async change(path, body = {}) {
+    const answer = await fetch(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-dupwatch-token": this.token },
+      body: JSON.stringify(body),
+    });
+    if (answer.headers.get("content-type")?.startsWith("application/json")) {
+      const told = await answer.json();
+      if (!answer.ok) throw new Error(told.error);
+      return told;
+    }
+    if (!answer.ok) throw new Error(await answer.text());
+    return answer;
+  }
+
+  decide(decisions) {
+    return this.change("/api/decide", { decisions });
+  }
+
+  takeBack() {
+    return this.change("/api/take-back");
+  }
+
+  listen(heard) {
+    const events = new EventSource("/api/events");
+    events.addEventListener("message", (event) => heard(JSON.parse(event.data)));
+    events.addEventListener("error", () => heard({ kind: "server", away: true }));
+    events.addEventListener("open", () => heard({ kind: "server", away: false }));
+  }
+}

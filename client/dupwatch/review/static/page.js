@@ -1,0 +1,570 @@
+// The page: what is looked at, what is chosen for it, and what each key does.
+
+import { PlanDialog, saveText } from "./acting.js";
+import { openBulk } from "./bulk.js";
+import { openHelp } from "./dialogs.js";
+import { find, h } from "./dom.js";
+import { factRows, verdictText } from "./facts.js";
+import { drawFilters, isFiltered } from "./filters.js";
+import { buildFrame } from "./frame.js";
+import { Groups, goingBytes, NO_FILTER } from "./groups.js";
+import { GroupList } from "./list.js";
+import { announce, Stage } from "./stage.js";
+import { bytesText, countText, formatText, KINDS, nameOf, numberText } from "./words.js";
+
+const STRIP_MAX = 200; // files of one group that are drawn; a group may have thousands
+const TOAST_MS = 6000;
+
+export class Page {
+  constructor(source) {
+    this.source = source;
+    this.groups = new Groups();
+    this.incoming = null;
+    this.filter = { ...NO_FILTER };
+    this.order = "kind";
+    this.shown = [];
+    this.group = null;
+    this.second = 1; // which file stands beside the kept one
+    this.draft = null; // {stays, goes, out}: paths
+    this.isLoaded = false;
+  }
+
+  async begin() {
+    buildFrame(this.source.canAct);
+    this.stage = new Stage(find("stage"), this.source, (text) => {
+      find("stage-note").textContent = text;
+    });
+    this.list = new GroupList(find("list"), {
+      pictureUrl: (file) => this.source.pictureUrl(file, 160),
+      state: (group) => this.groups.decided.has(group.key),
+      choose: (group) => this.open(group, true),
+    });
+    this.listen();
+    await this.source.start();
+    await this.source.load((page) => this.took(page));
+    this.isLoaded = true;
+    this.refresh();
+    if (!this.group) this.openFirst();
+    this.source.listen((message) => this.heard(message));
+  }
+
+  took(page) {
+    if (page.from === 0 && this.groups.all.length) this.groups = new Groups();
+    this.groups.add(page.rows, page.decided);
+    if (page.error) this.say(page.error, true);
+    this.refresh();
+    if (!this.group && this.shown.length) this.openFirst();
+  }
+
+  // What is in the list, by filter and order; called when a person asks for it, never by itself while they look.
+  refresh() {
+    this.shown = this.groups.shown(this.filter, this.order);
+    this.list.show(this.shown, this.groups.common || "");
+    this.drawKinds();
+    this.drawProgress();
+    const frees = this.shown.reduce((sum, group) => sum + group.frees, 0);
+    find("shown").textContent = `${countText(this.shown.length, "group")} · ${bytesText(frees)}`;
+    const nothing = find("nothing");
+    nothing.hidden = this.shown.length > 0;
+    find("list").hidden = !nothing.hidden;
+    nothing.textContent = this.groups.all.length
+      ? "No group fits. Clear the search or the filters."
+      : this.isLoaded
+        ? "There are no copies. All is well."
+        : "Reading groups …";
+  }
+
+  openFirst() {
+    const wanted = this.groups.byKey.get(decodeURIComponent(location.hash.slice(1)));
+    const first = this.shown.find((group) => !this.groups.decided.has(group.key)) || this.shown[0];
+    if (wanted || first) this.open(wanted || first, false);
+  }
+
+  open(group, isAsked = true) {
+    this.group = group;
+    this.second = group.files.length > 1 ? 1 : 0;
+    this.draft = { ...(this.groups.decided.get(group.key) || this.groups.proposal(group)) };
+    history.replaceState(null, "", `#${encodeURIComponent(group.key)}`);
+    this.list.setCurrent(group);
+    this.list.reveal(group);
+    this.stage.show(group.files[0], group.files[this.second]);
+    this.drawGroup();
+    this.prefetch();
+    if (isAsked) document.body.classList.add("in-group");
+  }
+
+  prefetch() {
+    const place = this.shown.indexOf(this.group);
+    for (const next of this.shown.slice(place + 1, place + 3)) this.stage.prefetch([next.files[0], next.files[1]]);
+  }
+
+  walk(steps) {
+    const place = this.shown.indexOf(this.group);
+    const next = this.shown[Math.min(Math.max(place + steps, 0), this.shown.length - 1)];
+    if (next && next !== this.group) this.open(next);
+  }
+
+  // The next one that nobody has decided, from here on.
+  goOn() {
+    const place = this.shown.indexOf(this.group);
+    const next = this.shown.slice(place + 1).find((group) => !this.groups.decided.has(group.key));
+    if (next) this.open(next);
+    else {
+      this.drawGroup();
+      const left = this.shown.filter((group) => !this.groups.decided.has(group.key)).length;
+      this.say(left ? `${countText(left, "group")} above are not decided yet.` : "All groups of this list are decided.");
+    }
+  }
+
+  choose(place) {
+    if (place < 0 || place >= this.group.files.length) return;
+    this.second = place;
+    this.stage.show(this.group.files[0], this.group.files[place], true);
+    this.drawGroup();
+  }
+
+  chooseBy(steps) {
+    const count = this.group.files.length;
+    this.choose((this.second + steps + count) % count);
+  }
+
+  // This one stays; the others go, but for those that were taken out and those that must stay.
+  keepThis(place) {
+    const file = this.group.files[place];
+    if (!file) return;
+    const stays = this.group.files.filter((one) => one === file || one.pinned || this.draft.out.includes(one.path));
+    const paths = stays.map((one) => one.path);
+    const out = this.draft.out.filter((path) => path !== file.path);
+    this.draft = { stays: paths, goes: this.pathsBut(paths), out: out.length === this.group.files.length - 1 ? [] : out };
+    if (place !== 0) this.second = place;
+    this.stage.show(this.group.files[0], this.group.files[this.second], true);
+    this.drawGroup();
+  }
+
+  keepAll() {
+    const paths = this.group.files.map((file) => file.path);
+    this.draft = { stays: paths, goes: [], out: paths };
+    this.drawGroup();
+  }
+
+  takeOut() {
+    const { path } = this.group.files[this.second];
+    const isOut = this.draft.out.includes(path);
+    const out = isOut ? this.draft.out.filter((one) => one !== path) : [...this.draft.out, path];
+    if (out.length >= this.group.files.length - 1) {
+      if (isOut) this.draft = this.groups.proposal(this.group);
+      else this.keepAll();
+      this.drawGroup();
+      return;
+    }
+    const stays = new Set([...this.draft.stays.filter((one) => one !== path), ...out]);
+    if (isOut && this.group.files.some((file) => file.path === path && (file.pinned || file === this.group.files[0]))) stays.add(path);
+    const goes = this.pathsBut([...stays]);
+    // Of the copies that are left one has to stay.
+    if (goes.length && ![...stays].some((one) => !out.includes(one))) stays.add(goes.shift());
+    this.draft = { stays: [...stays], goes, out };
+    this.drawGroup();
+  }
+
+  pathsBut(paths) {
+    const held = new Set(paths);
+    return this.group.files.map((file) => file.path).filter((path) => !held.has(path));
+  }
+
+  async accept() {
+    if (!this.group) return;
+    const { group, draft } = this;
+    this.groups.decide(group.key, draft);
+    this.drawProgress();
+    announce(this.outcomeText());
+    this.goOn();
+    try {
+      const told = await this.source.decide([{ key: group.key, ...draft }]);
+      if (told.not_told) this.say(`Saved here. The service is told later: ${told.not_told}`);
+    } catch (error) {
+      this.groups.undecide(group.key);
+      this.open(group);
+      this.drawProgress();
+      this.say(`Not saved: ${error.message}`, true);
+    }
+  }
+
+  // Decisions that a rule has made.
+  tookDecisions(decided) {
+    const keys = Object.keys(decided);
+    for (const key of keys) this.groups.decide(key, decided[key]);
+    this.say(`${countText(keys.length, "group is", "groups are")} decided. Backspace takes all of it back.`);
+    this.drawProgress();
+    this.list.draw(true);
+    if (this.group && decided[this.group.key]) this.goOn();
+  }
+
+  openPlan() {
+    if (this.source.canAct) this.plan = new PlanDialog(this);
+    else saveText("copies.plan", this.source.planText(this.groups));
+  }
+
+  // The next news is what a person has brought about: it is shown at once.
+  expectNews() {
+    this.isExpecting = true;
+  }
+
+  async takeBack() {
+    try {
+      const { keys } = await this.source.takeBack();
+      for (const key of keys) this.groups.undecide(key);
+      const group = this.groups.byKey.get(keys[0]);
+      if (group) this.open(group);
+      else this.list.draw(true);
+      this.drawProgress();
+      this.say(keys.length ? `Taken back: ${countText(keys.length, "group is", "groups are")} open again.` : "There is nothing to take back.");
+    } catch (error) {
+      this.say(error.message, true);
+    }
+  }
+
+  // Drawing ----------------------------------------------------------------------------------------------------------
+
+  drawProgress() {
+    const { decided, total, files, bytes } = this.groups.progress();
+    const bar = find("progress-bar");
+    bar.max = total || 1;
+    bar.value = decided;
+    find("progress-text").textContent = total
+      ? `${numberText(decided)} of ${numberText(total)} decided${files ? ` · ${countText(files, "file")}, ${bytesText(bytes)} to go` : ""}`
+      : this.isLoaded ? "No copies" : "Reading groups …";
+    find("open-plan").disabled = !decided;
+  }
+
+  drawKinds() {
+    const counts = this.groups.kinds();
+    const chips = [["", { label: "All" }], ...Object.entries(KINDS)].filter(([kind]) => !kind || counts[kind]);
+    find("kinds").replaceChildren(
+      ...chips.map(([kind, { label, help }]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            class: "chip",
+            role: "radio",
+            title: help,
+            "aria-checked": String(this.filter.kind === kind),
+            "data-kind": kind,
+            onclick: () => {
+              this.filter.kind = kind;
+              this.refresh();
+            },
+          },
+          h("span", { text: label }),
+          h("span", { class: "figure", text: numberText(kind ? counts[kind] : this.groups.all.length) }),
+        ),
+      ),
+    );
+  }
+
+  fateOf(file) {
+    if (this.draft.goes.includes(file.path)) return ["goes", "Goes"];
+    if (this.draft.out.includes(file.path)) return ["out", "Not a copy"];
+    return ["stays", file.pinned ? "Protected" : "Stays"];
+  }
+
+  outcomeText() {
+    const { stays, goes, out } = this.draft;
+    if (out.length === this.group.files.length) return "Not copies: all stay, and are not shown together again";
+    const parts = [`${countText(stays.length - out.length, "file")} ${stays.length - out.length === 1 ? "stays" : "stay"}`];
+    if (goes.length) parts.push(`${numberText(goes.length)} ${goes.length === 1 ? "goes" : "go"}, ${bytesText(goingBytes(this.group, this.draft))}`);
+    else parts[0] = `All ${numberText(stays.length - out.length)} stay`;
+    if (out.length) parts.push(`${numberText(out.length)} taken out`);
+    return parts.join(" · ");
+  }
+
+  drawGroup() {
+    const { group } = this;
+    const isDecided = this.groups.decided.has(group.key);
+    const place = this.shown.indexOf(group);
+    find("group").dataset.kind = group.kind;
+    find("group-name").textContent = group.name;
+    find("group-name").title = group.files[0].path;
+    find("group-about").textContent = [
+      KINDS[group.kind].label,
+      countText(group.files.length, "file"),
+      place >= 0 && `${numberText(place + 1)} of ${numberText(this.shown.length)}`,
+      isDecided && "decided",
+    ].filter(Boolean).join(" · ");
+    find("outcome").textContent = this.outcomeText();
+    find("keep-this").querySelector("kbd").textContent = this.second < 9 ? String(this.second + 1) : "";
+    find("take-out").classList.toggle("on", this.draft.out.includes(group.files[this.second].path));
+    find("stage-note").textContent = "";
+    this.drawCaption("a", 0);
+    this.drawCaption("b", this.second);
+    this.drawStrip();
+    this.drawFacts();
+    this.drawModes();
+  }
+
+  drawCaption(side, place) {
+    const file = this.group.files[place];
+    const element = find(`caption-${side}`);
+    const [fate, word] = this.fateOf(file);
+    element.dataset.fate = fate;
+    element.querySelector(".badge").textContent = String(place + 1);
+    element.querySelector(".fate").textContent = word;
+    element.querySelector(".file-name").textContent = nameOf(file.path);
+    element.querySelector(".file-name").title = file.path;
+    element.querySelector(".figures").textContent = `${numberText(file.width)} × ${numberText(file.height)} · ${bytesText(file.bytes)} · ${formatText(file)}`;
+  }
+
+  drawStrip() {
+    const strip = find("strip");
+    const files = this.group.files.slice(0, STRIP_MAX);
+    const isBuilt = strip.dataset.key === this.group.key && strip.childElementCount >= files.length;
+    if (!isBuilt) {
+      strip.dataset.key = this.group.key;
+      strip.replaceChildren(...files.map((file, place) => this.stripButton(file, place)));
+      const more = this.group.files.length - files.length;
+      if (more) strip.append(h("p", { class: "more", text: `and ${numberText(more)} more` }));
+    }
+    files.forEach((file, place) => {
+      const element = strip.children[place];
+      const [fate, word] = this.fateOf(file);
+      element.dataset.fate = fate;
+      element.setAttribute("aria-pressed", String(place === this.second));
+      element.setAttribute("aria-label", `${place + 1}: ${nameOf(file.path)}, ${word}`);
+      element.querySelector(".word").textContent = word;
+      if (place === this.second && !isVisible(element, strip)) element.scrollIntoView({ block: "nearest", inline: "nearest" });
+    });
+  }
+
+  stripButton(file, place) {
+    const image = h("img", { alt: "", loading: "lazy", draggable: "false" });
+    image.src = this.source.pictureUrl(file, 160);
+    const { turn = 0, mirrored } = this.source.turnOf(file);
+    if (turn % 180) image.classList.add("lies"); // its box is as wide as the frame is high
+    image.style.rotate = `${turn}deg`;
+    if (mirrored) image.style.scale = turn % 180 ? "1 -1" : "-1 1";
+    return h(
+      "button",
+      { type: "button", class: "strip-file", title: file.path, onclick: () => this.choose(place), ondblclick: () => this.keepThis(place) },
+      h("span", { class: "frame" }, image, h("span", { class: "badge", text: String(place + 1) })),
+      h("span", { class: "word" }),
+    );
+  }
+
+  drawFacts() {
+    const [first, second] = [this.group.files[0], this.second ? this.group.files[this.second] : null];
+    find("facts-head").replaceChildren(
+      h("th", { scope: "col" }, h("span", { class: "unseen", text: "What" })),
+      h("th", { scope: "col", text: "1" }),
+      ...(second ? [h("th", { scope: "col", text: String(this.second + 1) })] : []),
+    );
+    find("facts").replaceChildren(...factRows(first, second));
+    const lines = [];
+    if (this.group.asked) lines.push(["To be asked", this.group.asked]);
+    lines.push(["1", first.reason || "the best copy"]);
+    if (second) {
+      lines.push([String(this.second + 1), verdictText(this.group, second)]);
+      if (second.reason && second.reason !== first.reason) lines.push(["", second.reason]);
+      if (second.lacks?.length) lines.push(["", `The one that stays would lack: ${second.lacks.join(", ")}.`]);
+      if (second.returned) lines.push(["", "This content was removed before, and has come back."]);
+    }
+    find("why").replaceChildren(...lines.map(([head, text]) => h("p", {}, head && h("span", { class: "badge", text: head }), h("span", { text }))));
+  }
+
+  drawModes() {
+    for (const element of document.querySelectorAll(".modes button")) {
+      element.setAttribute("aria-pressed", String(element.dataset.mode === this.stage.mode));
+    }
+    const { zoom } = this.stage.view;
+    find("zoom").querySelector(".label").textContent = zoom > 1 ? `${zoom.toFixed(1)} ×` : "Fit";
+    find("zoom").setAttribute("aria-pressed", String(zoom > 1));
+    for (const side of ["a", "b"]) {
+      find(`caption-${side}`).classList.toggle("behind", this.stage.mode === "blink" && find("stage").dataset.front !== side);
+    }
+  }
+
+  say(text, isError = false) {
+    const toast = find("toast");
+    toast.textContent = text;
+    toast.classList.toggle("error", isError);
+    toast.hidden = false;
+    clearTimeout(this.toastTimer);
+    this.toastTimer = setTimeout(() => {
+      toast.hidden = true;
+    }, TOAST_MS);
+  }
+
+  // Listening --------------------------------------------------------------------------------------------------------
+
+  async heard(message) {
+    if (message.kind === "groups") await this.readAnew();
+    else if (message.kind === "acting") this.plan?.progress(message);
+    else if (message.kind === "over") this.say("The page's server has ended. Start `dupwatch review` again; nothing is lost.", true);
+    else if (message.kind === "service" && message.away) this.say(`The service is away: ${message.reason}`, true);
+  }
+
+  // Reads the groups as they are now, and offers them; what is looked at does not move.
+  async readAnew() {
+    const fresh = new Groups();
+    await this.source.load((page) => {
+      if (page.from === 0 && fresh.all.length) fresh.all.length = 0;
+      fresh.add(page.rows, page.decided);
+    });
+    const more = fresh.all.filter((group) => !this.groups.byKey.has(group.key)).length;
+    const gone = this.groups.all.filter((group) => !fresh.byKey.has(group.key)).length;
+    if (!more && !gone) return;
+    this.incoming = fresh;
+    if (this.isExpecting) {
+      this.isExpecting = false;
+      this.takeNews();
+      return;
+    }
+    const pill = find("news");
+    pill.hidden = false;
+    pill.textContent = more ? `${countText(more, "new group")} · show` : `${countText(gone, "group is", "groups are")} gone · refresh`;
+  }
+
+  takeNews() {
+    if (!this.incoming) return;
+    for (const [key, decision] of this.groups.decided) if (this.incoming.byKey.has(key)) this.incoming.decide(key, decision);
+    this.groups = this.incoming;
+    this.incoming = null;
+    find("news").hidden = true;
+    const { key } = this.group || {};
+    this.refresh();
+    const group = this.groups.byKey.get(key);
+    if (group) this.open(group, false);
+    else this.openFirst();
+  }
+
+  listen() {
+    const on = (id, event, act) => find(id).addEventListener(event, act);
+    on("search", "input", () => {
+      this.filter.text = find("search").value;
+      this.refresh();
+    });
+    on("order", "change", () => {
+      this.order = find("order").value;
+      this.refresh();
+    });
+    on("open-filters", "click", () => this.toggleFilters());
+    on("open-rules", "click", () => openBulk(this, (decided) => this.tookDecisions(decided)));
+    on("open-plan", "click", () => this.openPlan());
+    on("open-help", "click", () => openHelp());
+    on("news", "click", () => this.takeNews());
+    on("to-list", "click", () => document.body.classList.remove("in-group"));
+    on("previous", "click", () => this.walk(-1));
+    on("next", "click", () => this.walk(1));
+    on("accept", "click", () => this.accept());
+    on("apart", "click", () => this.keepAll());
+    on("take-out", "click", () => this.takeOut());
+    on("keep-this", "click", () => this.keepThis(this.second));
+    on("take-back", "click", () => this.takeBack());
+    on("zoom", "click", () => this.toggleZoom());
+    for (const element of document.querySelectorAll(".modes button")) {
+      element.addEventListener("click", () => (element.dataset.mode === "blink" ? this.blink() : this.setMode(element.dataset.mode)));
+    }
+    find("stage").addEventListener("wheel", () => this.drawModes(), { passive: true });
+    document.addEventListener("keydown", (event) => this.pressed(event));
+    // After a click the keys belong to the group again, and not to the button.
+    document.addEventListener("click", (event) => {
+      if (event.detail > 0 && event.target.closest("main button, header.top button") && !document.querySelector("dialog[open]") && !document.activeElement.matches("input, select")) find("group").focus({ preventScroll: true });
+    });
+  }
+
+  toggleFilters() {
+    const panel = find("filters");
+    panel.hidden = !panel.hidden;
+    find("open-filters").setAttribute("aria-expanded", String(!panel.hidden));
+    if (panel.hidden) return;
+    drawFilters(panel, this.groups, this.filter, () => {
+      find("open-filters").classList.toggle("on", isFiltered(this.filter));
+      this.refresh();
+    });
+    panel.querySelector("input").focus();
+  }
+
+  setMode(mode) {
+    find("stage-note").textContent = "";
+    this.stage.setMode(mode);
+    this.drawModes();
+  }
+
+  blink() {
+    find("stage-note").textContent = "";
+    this.stage.blink();
+    this.drawModes();
+  }
+
+  toggleZoom() {
+    this.stage.toggleZoom();
+    this.drawModes();
+  }
+
+  pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    const isTyping = event.target.matches("input:not([type=range]), select, textarea");
+    if (event.key === "Escape") {
+      if (isTyping) this.leaveField(event.target);
+      else if (this.stage.view.zoom > 1) this.toggleZoom();
+      else if (this.stage.mode !== "side") this.setMode("side");
+      else document.body.classList.remove("in-group");
+      return;
+    }
+    if (isTyping || !this.group) return;
+    if (["Enter", " "].includes(event.key) && event.target.matches("button, a")) return; // reached by Tab: it is meant itself
+    const act = this.actOf(event);
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  leaveField(field) {
+    if (field.id === "search" && field.value) {
+      field.value = "";
+      this.filter.text = "";
+      this.refresh();
+    }
+    find("group").focus({ preventScroll: true });
+  }
+
+  actOf(event) {
+    if (/^[1-9]$/.test(event.key)) return () => this.keepThis(Number(event.key) - 1);
+    const keys = {
+      Enter: () => this.accept(),
+      0: () => this.keepAll(),
+      " ": () => this.blink(),
+      Backspace: () => this.takeBack(),
+      ArrowDown: () => this.walk(1),
+      ArrowUp: () => this.walk(-1),
+      PageDown: () => this.walk(10),
+      PageUp: () => this.walk(-10),
+      ArrowRight: () => this.chooseBy(1),
+      ArrowLeft: () => this.chooseBy(-1),
+      "+": () => this.zoomBy(1),
+      "-": () => this.zoomBy(-1),
+      "/": () => find("search").focus(),
+      "?": () => find("open-help").click(),
+      j: () => this.walk(1),
+      k: () => this.walk(-1),
+      z: () => this.toggleZoom(),
+      c: () => this.setMode("side"),
+      s: () => this.setMode("split"),
+      d: () => this.setMode(this.stage.mode === "difference" ? "side" : "difference"),
+      x: () => this.takeOut(),
+      f: () => find("open-filters").click(),
+      r: () => find("open-rules").click(),
+      p: () => find("open-plan").click(),
+    };
+    return keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  }
+
+  zoomBy(steps) {
+    this.stage.zoomBy(steps);
+    this.drawModes();
+  }
+}
+
+function isVisible(element, area) {
+  const [inner, outer] = [element.getBoundingClientRect(), area.getBoundingClientRect()];
+  return inner.left >= outer.left && inner.right <= outer.right;
+}

@@ -1,0 +1,75 @@
+// Numbers, dates and names as a person reads them.
+
+const NUMBER = new Intl.NumberFormat("en");
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
+
+export const KINDS = {
+  identical: { label: "Identical", help: "equal byte by byte" },
+  same: { label: "Same", help: "one picture, for certain: saved again, resized, turned" },
+  cropped: { label: "Cropped", help: "one shows a part of the other" },
+  retouched: { label: "Retouched", help: "the same but in places: a caption, a watermark" },
+  recoloured: { label: "Recoloured", help: "the same shapes in other colours, or in none" },
+  similar: { label: "Similar", help: "another shot of the same thing; never a copy" },
+  ask: { label: "To be asked", help: "one picture, but nobody can be certain of every file" },
+};
+
+export function countText(count, one, many = `${one}s`) {
+  return `${NUMBER.format(count)} ${count === 1 ? one : many}`;
+}
+
+export function numberText(count) {
+  return NUMBER.format(count);
+}
+
+export function bytesText(count) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  let size = count;
+  while (size >= 999.5 && unit < units.length - 1) {
+    size /= 1000;
+    unit += 1;
+  }
+  return `${size < 9.95 && unit > 0 ? size.toFixed(1) : Math.round(size)} ${units[unit]}`;
+}
+
+export function nameOf(path) {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+export function folderOf(path) {
+  return path.slice(0, path.lastIndexOf("/")) || "/";
+}
+
+// When the camera says that a picture was taken, in seconds as if its clock showed UTC; 0 if it does not say.
+export function takenSeconds(file) {
+  const moment = file.captured ? Date.parse(`${file.captured.slice(0, 19).replace(" ", "T")}Z`) : 0;
+  return Number.isNaN(moment) ? 0 : moment / 1000;
+}
+
+// The last folders of a path below `common`, as many as fit into so many characters.
+export function shortFolder(path, common, room = 30) {
+  const folder = folderOf(path).startsWith(common) ? folderOf(path).slice(common.length) : folderOf(path);
+  if (folder.length <= room) return folder;
+  const parts = folder.split("/");
+  let shown = parts.pop();
+  while (parts.length && shown.length + parts[parts.length - 1].length + 3 <= room) shown = `${parts.pop()}/${shown}`;
+  return `…/${shown}`;
+}
+
+export function dayText(seconds) {
+  return DAY.format(seconds * 1000);
+}
+
+export function momentText(seconds) {
+  return `${DAY.format(seconds * 1000)}, ${TIME.format(seconds * 1000)}`;
+}
+
+export function megapixels(file) {
+  const count = (file.width * file.height) / 1e6;
+  return `${count < 10 ? count.toFixed(1) : Math.round(count)} MP`;
+}
+
+export function formatText(file) {
+  return String(file.format || "").toUpperCase();
+}

@@ -1,0 +1,408 @@
+"""A person at the page: every key, every filter, decisions that last, an apply and its undo, in a real browser."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from tests.review.conftest import (
+    HOSTILE_NAME,
+    NEEDS_BROWSER,
+    Reviewing,
+    names,
+    opened,
+    shown_name,
+    wait_for,
+    wait_until,
+)
+from tests.system.service import Service
+
+pytestmark = NEEDS_BROWSER
+
+Start = Callable[[Service], Reviewing]
+
+
+@pytest.fixture
+def page(shared: Service, start_review: Start, context: BrowserContext) -> Page:
+    return opened(context, start_review(shared).address)
+
+
+def go_to(page: Page, name: str) -> None:
+    page.locator(".row", has=page.locator(f".name:text-is({name!r})")).first.click()
+    wait_until(lambda: shown_name(page) == name)
+
+
+def fates(page: Page) -> list[str]:
+    return [str(one.get_attribute("data-fate")) for one in page.locator(".strip-file").all()]
+
+
+def decided(page: Page) -> int:
+    text = page.locator("#progress-text").inner_text()
+    return int(text.split(" of ")[0]) if " of " in text else 0
+
+
+def photos_of(page: Page) -> str:
+    return str(page.evaluate("document.getElementById('group-name').title")).rsplit("/albums", 1)[0]
+
+
+def test_groups_come_with_the_easy_ones_first(page: Page) -> None:
+    kinds = page.evaluate("[...document.querySelectorAll('.row .kind')].map((kind) => kind.textContent)")
+    order = ["Identical", "Same", "Cropped", "Retouched", "Recoloured", "Similar", "To be asked"]
+    places = [order.index(kind) for kind in kinds]
+    assert places == sorted(places)
+    assert places[0] == 0
+    assert len(set(places)) > 2
+
+
+def test_a_file_name_is_text_and_nothing_else(page: Page) -> None:
+    go_to(page, HOSTILE_NAME)
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#caption-a .file-name").inner_text() == HOSTILE_NAME
+    assert page.locator("#group img[src='x']").count() == 0
+    assert page.evaluate("window.failed") is None
+
+
+def test_keys_walk_through_groups_and_files(page: Page) -> None:
+    listed = names(page)
+    for key, place in (("j", 1), ("ArrowDown", 2), ("k", 1), ("ArrowUp", 0), ("k", 0), ("PageDown", 10), ("PageUp", 0)):
+        page.keyboard.press(key)
+        assert shown_name(page) == listed[min(place, len(listed) - 1)], key
+    go_to(page, "three-7.jpg")
+    second = page.locator("#caption-b .badge")
+    for key, wanted in (("ArrowRight", "3"), ("ArrowRight", "1"), ("ArrowLeft", "3")):
+        page.keyboard.press(key)
+        assert second.inner_text() == wanted
+
+
+def test_keys_choose_what_stays(page: Page) -> None:
+    go_to(page, "three-7.jpg")
+    first = fates(page)
+    assert first[0] == "stays"
+    page.keyboard.press("2")
+    assert fates(page) == ["goes", "stays", "goes"]
+    page.keyboard.press("1")
+    assert fates(page) == ["stays", "goes", "goes"]
+    page.keyboard.press("3")
+    page.keyboard.press("x")  # the third is no copy: another one of the rest has to stay
+    assert fates(page) == ["stays", "goes", "out"]
+    page.keyboard.press("x")
+    assert fates(page)[2] == "goes"
+    page.keyboard.press("0")
+    assert fates(page) == ["out", "out", "out"]
+    assert "Not copies" in page.locator("#outcome").inner_text()
+
+
+def test_keys_show_pictures_in_each_way(page: Page) -> None:
+    stage = page.locator("#stage")
+    for key, mode in (("s", "split"), ("d", "difference"), ("d", "side"), ("c", "side"), (" ", "blink")):
+        page.keyboard.press(key)
+        assert stage.get_attribute("data-mode") == mode
+    assert stage.get_attribute("data-front") == "b"
+    page.keyboard.press(" ")
+    assert stage.get_attribute("data-front") == "a"
+    page.keyboard.press("Escape")
+    assert stage.get_attribute("data-mode") == "side"
+    page.keyboard.press("z")
+    assert page.locator("#zoom").get_attribute("aria-pressed") == "true"
+    transforms = page.evaluate(
+        "[...document.querySelectorAll('.pane img')].map((image) => [image.style.transform, image.style.width])"
+    )
+    assert transforms[0] == transforms[1]  # equal pictures: zoom and place are those of both
+    page.keyboard.press("+")
+    page.keyboard.press("-")
+    page.keyboard.press("z")
+    assert page.locator("#zoom").inner_text() == "Fit"
+
+
+def test_what_is_under_the_pointer_stays_there_while_zooming(page: Page) -> None:
+    box = page.locator(".pane-a").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4
+    place = """([x, y]) => { const image = document.querySelector('.pane-a img').getBoundingClientRect();
+        return [(x - image.left) / image.width, (y - image.top) / image.height]; }"""
+    before = page.evaluate(place, [x, y])
+    page.mouse.move(x, y)
+    for _ in range(4):
+        page.mouse.wheel(0, -240)
+    wait_for(page, "document.querySelector('#zoom').getAttribute('aria-pressed') === 'true'")
+    after = page.evaluate(place, [x, y])
+    assert after == pytest.approx(before, abs=0.01)
+    page.mouse.down()
+    page.mouse.move(x - 60, y - 40, steps=4)
+    page.mouse.up()
+    moved = page.evaluate(place, [x - 60, y - 40])
+    assert moved == pytest.approx(after, abs=0.02)
+
+
+def test_a_turned_copy_is_shown_upright(page: Page) -> None:
+    go_to(page, "three-7.jpg")
+    turned = page.evaluate(
+        "[...document.querySelectorAll('.strip-file')].findIndex((file) => file.title.endsWith('turned.jpg'))"
+    )
+    page.locator(".strip-file").nth(turned).click()
+    wait_for(page, "document.querySelector('.pane-b img')?.naturalHeight > 600")
+    boxes = page.evaluate(
+        """['.pane-a img', '.pane-b img'].map((one) => {
+        const box = document.querySelector(one).getBoundingClientRect(); return [box.width, box.height]; })"""
+    )
+    assert boxes[0] == pytest.approx(boxes[1], abs=2)
+    page.keyboard.press("d")
+    assert (
+        "Differences" in page.locator("#stage-note").inner_text()
+        or "Not a single" in page.locator("#stage-note").inner_text()
+    )
+    worst = int("".join(c for c in page.locator("#stage-note").inner_text().split("largest")[-1] if c.isdigit()) or 0)
+    assert worst < 40  # the same picture, aligned; another one, or the same turned, differs by more
+
+
+def test_only_what_differs_is_listed_and_better_is_marked(page: Page) -> None:
+    go_to(page, "same-4.jpg")
+    rows = {row.locator("th").inner_text(): row for row in page.locator("#facts tr").all()}
+    assert {"Name", "Folder", "Pixels", "Size", "Camera", "Taken"} <= set(rows)
+    assert "Damaged" not in rows
+    assert "Format" not in rows
+    assert rows["Pixels"].locator("td").nth(0).get_attribute("class") == "better"
+    assert rows["Pixels"].locator("td").nth(1).get_attribute("class") == "worse"
+    assert page.locator("#why p").count() >= 2
+
+
+def test_each_filter_leaves_what_it_says(page: Page) -> None:
+    everything = names(page)
+    page.locator("#kinds .chip", has_text="Identical").click()
+    assert 0 < len(names(page)) < len(everything)
+    assert all("identical" in name or "img" in name for name in names(page))
+    page.locator("#kinds .chip", has_text="All").click()
+    page.keyboard.press("/")
+    page.keyboard.type("SAME-5 phone")
+    assert set(names(page)) == {"same-5.jpg"}
+    page.keyboard.press("Escape")
+    assert names(page) == everything
+    page.keyboard.press("f")
+    folder = f"{photos_of(page)}/prints"
+    for control, value, wanted in (
+        ("#filter-folder", folder, {"grey-8.jpg", "crop-10.jpg"}),
+        ("#filter-camera", "Leica Q2", {"same-4.jpg", "same-5.jpg", "same-6.jpg"}),
+        ("#filter-format", "WEBP", {"same-5.jpg"}),
+        ("#filter-year", "2022", {"same-4.jpg", "same-5.jpg", "same-6.jpg"}),
+        ("#filter-bytes", "1000000", set()),
+    ):
+        if control == "#filter-folder":
+            page.fill(control, value)
+        else:
+            page.select_option(control, value)
+        assert set(names(page)) == wanted, control
+        page.get_by_role("button", name="Clear").click()
+    assert names(page) == everything
+    page.select_option("#order", "folder")
+    assert names(page) != everything or len(set(everything)) == 1
+    page.select_option("#order", "bytes")
+    sizes = page.evaluate("[...document.querySelectorAll('.row:not([hidden])')].length")
+    assert sizes == len(everything)
+
+
+def test_undecided_only_leaves_out_what_is_decided_when_it_is_asked_for(page: Page) -> None:
+    first = shown_name(page)
+    page.keyboard.press("Enter")
+    assert first in names(page)  # what is looked at does not move
+    page.keyboard.press("f")
+    page.check("#filter-undecided")
+    assert decided(page) == 1
+    assert first not in names(page)
+
+
+def test_enter_accepts_and_goes_on_and_backspace_takes_back(page: Page) -> None:
+    first, second = names(page)[:2]
+    page.keyboard.press("Enter")
+    assert shown_name(page) == second
+    assert decided(page) == 1
+    page.keyboard.press("Backspace")
+    wait_until(lambda: shown_name(page) == first)
+    assert decided(page) == 0
+
+
+def test_keys_are_shown_by_a_question_mark(page: Page) -> None:
+    page.keyboard.press("?")
+    text = page.get_by_role("dialog").inner_text()
+    assert all(key in text for key in ("Enter", "1 … 9", "0", "Space", "Z", "D", "X", "Backspace", "J", "K"))
+    page.keyboard.press("Escape")
+    assert page.get_by_role("dialog").count() == 0
+
+
+def test_decisions_outlive_a_reload_and_the_page_itself(
+    shared: Service, start_review: Start, context: BrowserContext
+) -> None:
+    review = start_review(shared)
+    page = opened(context, review.address)
+    total = page.locator("#progress-text").inner_text().split(" of ")[1].split(" ")[0]
+    page.keyboard.press("2")
+    for _ in range(3):
+        page.keyboard.press("Enter")
+    page.wait_for_load_state("networkidle") if False else wait_for(
+        page, "document.querySelectorAll('.row.decided').length === 3"
+    )
+    page.reload()
+    wait_for(page, "document.querySelector('#progress-text').textContent.startsWith('3 of')")
+    assert f"3 of {total} decided" in page.locator("#progress-text").inner_text()
+    page.keyboard.press("Home")
+    page.locator(".row").first.click()
+    assert fates(page) == ["goes", "stays"]
+    page.goto("about:blank")
+    review.__exit__()
+    page = opened(context, start_review(shared).address)
+    assert f"3 of {total} decided" in page.locator("#progress-text").inner_text()
+
+
+def test_the_service_may_be_restarted_in_the_middle(
+    service: Service, start_review: Start, context: BrowserContext
+) -> None:
+    page = opened(context, start_review(service).address)
+    page.keyboard.press("Enter")
+    wait_until(lambda: decided(page) == 1)
+    service.stop()
+    page.keyboard.press("Enter")  # it is kept, and told later
+    page.wait_for_selector("#toast:has-text('told later'), #toast:has-text('away')")
+    assert decided(page) == 2
+    service.start()
+    wait_until(service.answers)
+    page.keyboard.press("Enter")
+    wait_until(lambda: decided(page) == 3)
+    service.settled()
+
+    def chosen() -> int:
+        return sum(file.get("choice") == "keep" for one in service.clusters() for file in one["files"])
+
+    wait_until(lambda: chosen() >= 3)
+
+
+def test_new_copies_are_offered_and_nothing_moves(
+    service: Service, start_review: Start, context: BrowserContext, photos: Path
+) -> None:
+    page = opened(context, start_review(service).address)
+    page.keyboard.press("j")
+    before = names(page), shown_name(page)
+    shutil.copy(photos / "albums/2023/alone-11.jpg", photos / "backup/phone/alone-11 copy.jpg")
+    page.wait_for_selector("#news:not([hidden])")
+    assert "1 new group" in page.locator("#news").inner_text()
+    assert (names(page), shown_name(page)) == before
+    page.locator("#news").click()
+    assert shown_name(page) == before[1]
+    assert len(names(page)) == len(before[0]) + 1
+
+
+def test_a_whole_review_is_applied_and_put_back(
+    service: Service, start_review: Start, context: BrowserContext, photos: Path
+) -> None:
+    def there() -> set[str]:
+        return {
+            os.path.relpath(os.path.join(folder, name), photos)
+            for folder, _, files in os.walk(photos)
+            for name in files
+            if ".dupwatch" not in folder
+        }
+
+    before = there()
+    page = opened(context, start_review(service).address)
+    page.keyboard.press("r")
+    page.get_by_role("button", name="Look", exact=True).click()
+    page.wait_for_selector(".result:has-text('groups, ')")
+    page.get_by_role("button", name="Decide").click()
+    page.wait_for_selector("#toast:has-text('decided')")
+    go_to(page, "grey-8.jpg")
+    page.keyboard.press("1")  # a person lets the grey one go
+    page.keyboard.press("Enter")
+    page.keyboard.press("p")
+    page.wait_for_selector(".result:has-text('go:')")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the plan").click()
+    assert download.value.suggested_filename == "copies.plan"
+    page.get_by_role("button", name="Apply", exact=True).click()
+    page.wait_for_selector(".result:has-text('moved')", timeout=20_000)
+    gone = before - there()
+    assert "backup/phone/identical-0 copy.jpg" in gone
+    assert "prints/grey-8 bw.jpg" in gone
+    assert f"backup/phone/copy {HOSTILE_NAME}" in gone
+    assert not any(name.startswith("albums/") for name in gone)
+    page.get_by_role("button", name="Put back").click()
+    page.wait_for_selector(".result:has-text('put back')")
+    assert there() == before
+
+
+def test_one_decision_for_a_pair_of_folders(shared: Service, start_review: Start, context: BrowserContext) -> None:
+    page = opened(context, start_review(shared).address)
+    photos = photos_of(page)
+    page.keyboard.press("r")
+    page.fill("#bulk-inside", f"{photos}/backup/phone")
+    page.fill("#bulk-reference", f"{photos}/albums")
+    page.get_by_role("button", name="Look", exact=True).click()
+    page.wait_for_selector(".result:has-text('group')")
+    page.get_by_role("button", name="Decide").click()
+    page.wait_for_selector("#toast:has-text('decided')")
+    assert decided(page) >= 5
+    for row in range(3):
+        page.locator(".row").nth(row).click()
+        going = page.locator(".strip-file[data-fate=goes]").all()
+        assert going
+        assert all("/backup/phone/" in str(file.get_attribute("title")) for file in going)
+    page.keyboard.press("Backspace")
+    wait_until(lambda: decided(page) == 0)
+
+
+def test_groups_that_are_no_copies_are_not_shown_again(
+    service: Service, start_review: Start, context: BrowserContext
+) -> None:
+    page = opened(context, start_review(service).address)
+    go_to(page, "same-6.jpg")
+    page.keyboard.press("0")
+    page.keyboard.press("Enter")
+    wait_until(lambda: "same-6.jpg" not in service.shown())
+    page.keyboard.press("Backspace")
+    wait_until(lambda: "same-6.jpg" in service.shown())
+
+
+def test_a_page_on_another_port_can_do_nothing(
+    service: Service, start_review: Start, context: BrowserContext, tmp_path: Path
+) -> None:
+    import functools
+    import http.server
+    import threading
+
+    review = start_review(service)
+    opened(context, review.address)
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "index.html").write_text("<!doctype html><title>evil</title>")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "evil"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        evil = context.new_page()
+        evil.goto(f"http://127.0.0.1:{server.server_port}/index.html")
+        answers = evil.evaluate(
+            """async (origin) => {
+            const tried = [];
+            for (const [path, options] of [
+              ['/api/take-back', {method: 'POST', mode: 'no-cors', body: '{}'}],
+              ['/api/start', {}], ['/api/groups', {}],
+              ['/api/decide', {method: 'POST', headers: {'x-dupwatch-token': 'x'}, body: '{}'}],
+            ]) {
+              try {
+                const answer = await fetch(origin + path, {credentials: 'include', ...options});
+                tried.push(answer.type === 'opaque' ? 'opaque' : await answer.text());
+              } catch (error) { tried.push('refused'); }
+            }
+            const image = new Image();
+            tried.push(await new Promise((done) => {
+              image.onload = () => done('shown'); image.onerror = () => done('refused');
+              image.src = origin + '/static/mark.svg';
+            }));
+            const frame = document.createElement('iframe');
+            frame.src = origin + '/';
+            document.body.append(frame);
+            await new Promise((done) => { frame.onload = done; });
+            try { tried.push(frame.contentDocument ? 'framed' : 'refused'); } catch { tried.push('refused'); }
+            return tried; }""",
+            review.origin,
+        )
+        server.shutdown()
+    assert answers == ["refused", "refused", "refused", "refused", "refused", "refused"]

@@ -247,7 +247,7 @@ def test_decisions_outlive_a_reload_and_the_page_itself(
     wait_for(page, "document.querySelector('#progress-text').textContent.startsWith('3 of')")
     assert f"3 of {total} decided" in page.locator("#progress-text").inner_text()
     page.keyboard.press("Home")
-    page.locator(".row").first.click()
+    page.locator("#row-0").click()
     assert fates(page) == ["goes", "stays"]
     page.goto("about:blank")
     review.__exit__()
@@ -342,7 +342,7 @@ def test_one_decision_for_a_pair_of_folders(shared: Service, start_review: Start
     page.wait_for_selector("#toast:has-text('decided')")
     assert decided(page) >= 5
     for row in range(3):
-        page.locator(".row").nth(row).click()
+        page.locator(f"#row-{row}").click()
         going = page.locator(".strip-file[data-fate=goes]").all()
         assert going
         assert all("/backup/phone/" in str(file.get_attribute("title")) for file in going)

@@ -125,7 +125,8 @@ class Decisions:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with open(self._path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+            # What a full disk or a power failure has cut off before must not take this line with it.
+            file.write(b"\n" + json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -139,7 +140,7 @@ class Decisions:
             try:
                 self._apply(json.loads(line))
             except (ValueError, KeyError, TypeError):
-                continue  # a line that was cut by a full disk or a power failure; the others stand for themselves
+                continue  # empty, or cut off; the others stand for themselves
 
     def _apply(self, line: Mapping[str, Any]) -> None:
         if "decisions" in line:

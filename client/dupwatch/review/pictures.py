@@ -108,6 +108,7 @@ class Previews:
     def _keep(self, place: str, data: bytes) -> None:
         """Write a preview as a whole or not at all; a full disk only means that it is made again."""
         try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
             os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(place))
             with open(descriptor, "wb") as file:

@@ -89,6 +89,7 @@ export class GroupList {
       row.place = -1;
       row.group = null;
       row.element.hidden = true;
+      row.element.removeAttribute("id");
     }
     const active = this.current && this.groups.indexOf(this.current);
     if (active >= first && active < last && this.current) this.element.setAttribute("aria-activedescendant", `row-${active}`);

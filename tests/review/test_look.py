@@ -1,0 +1,133 @@
+"""The page can be read, told apart and used by everybody, on every screen, and stands still."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from tests.review.conftest import NEEDS_BROWSER, Reviewing, opened
+from tests.system.service import Service
+
+pytestmark = NEEDS_BROWSER
+
+LOOK = (Path(__file__).parent / "look.js").read_text().strip().rstrip(";")
+SCREENS = {"desk": (1440, 900), "small desk": (1100, 700), "tablet": (820, 1180), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def review(shared: Service, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with Reviewing(shared.endpoint, tmp_path_factory.mktemp("home")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(review: Reviewing, browser: Any) -> Any:
+    context: BrowserContext = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield opened(context, review.address)
+    context.close()
+
+
+def ask(page: Page, question: str) -> Any:
+    """What a function of look.js returns."""
+    return page.evaluate(f"{LOOK}.{question}()")
+
+
+def show_list(page: Page) -> None:
+    """On a phone, go back to the groups."""
+    if page.locator("#to-list").is_visible():
+        page.locator("#to-list").click()
+
+
+def views(page: Page, check: Callable[[str], None]) -> None:
+    """Call ``check`` with the name of each view, once it is on the screen."""
+    check("group")
+    page.keyboard.press("f")
+    check("filters")
+    page.keyboard.press("Escape")
+    page.keyboard.press("f")
+    for key in ("?", "r", "p"):
+        page.keyboard.press(key)
+        if page.locator("dialog").count():
+            check(f"dialog {key}")
+            page.keyboard.press("Escape")
+            page.locator("dialog").wait_for(state="detached")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(page: Page, scheme: Any) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.keyboard.press("Enter")
+    views(page, lambda view: _is_empty(ask(page, "contrast"), view))
+    page.keyboard.press("Backspace")
+
+
+def test_everything_has_a_name_and_a_role(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.evaluate("document.title")
+    views(page, lambda view: _is_empty(ask(page, "nameless"), view))
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_nothing_overlaps_sticks_out_or_is_cut(page: Page, screen: str) -> None:
+    width, height = SCREENS[screen]
+    page.set_viewport_size({"width": width, "height": height})
+    if screen == "phone":
+        show_list(page)
+        _is_empty(ask(page, "crowded"), "list")
+        page.locator("#row-0").click()
+    _is_empty(ask(page, "crowded"), "group")
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_the_layout_never_moves_under_the_pointer(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    seen = [ask(page, "parts")]
+    for key in (
+        "j",
+        "j",
+        "j",
+        "j",
+        "j",
+        "j",
+        "ArrowRight",
+        "2",
+        "0",
+        "x",
+        "s",
+        "d",
+        " ",
+        " ",
+        "c",
+        "z",
+        "z",
+        "Enter",
+        "Backspace",
+    ):
+        page.keyboard.press(key)
+        seen.append(ask(page, "parts"))
+    assert all(before == after for before, after in pairwise(seen))
+
+
+def test_a_finger_moves_and_a_phone_shows_one_thing_at_a_time(review: Reviewing, page: Page, browser: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    show_list(page)
+    assert page.locator("#list").is_visible()
+    assert not page.locator("#stage").is_visible()
+    page.locator("#row-1").click()
+    assert page.locator("#stage").is_visible()
+    assert not page.locator("#list").is_visible()
+    smallest = page.evaluate(
+        "Math.min(...[...document.querySelectorAll('.decide button')].map((one) => one.getBoundingClientRect().height))"
+    )
+    assert smallest >= 44
+    assert page.evaluate("getComputedStyle(document.getElementById('stage')).touchAction") == "none"
+
+
+def _is_empty(found: list[Any], view: str) -> None:
+    assert found == [], view

@@ -1,0 +1,100 @@
+"""One file that shows everything without a server, and whose decisions `apply` takes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext
+
+from tests.review.conftest import HOSTILE_NAME, NEEDS_BROWSER, names, wait_for, wait_until
+from tests.system.service import Service
+
+DUPWATCH = [sys.executable, "-m", "dupwatch"]
+
+
+@pytest.fixture
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def report_of(service: Service, path: Path) -> str:
+    done = subprocess.run(
+        [*DUPWATCH, "report", "--html", path, "--endpoint", service.endpoint],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
+    assert re.fullmatch(rf"dupwatch: \d+ groups are in {re.escape(str(path))}\n", done.stderr)
+    return path.read_text()
+
+
+def test_a_report_loads_nothing_and_is_its_users_alone(shared: Service, tmp_path: Path, own_folders: None) -> None:
+    path = tmp_path / "copies.html"
+    text = report_of(shared, path)
+    assert path.stat().st_mode & 0o077 == 0
+    assert not re.findall(r"""(?:src|href)=["'](?!#)""", text.split("<body>")[0])
+    assert 'http-equiv="Content-Security-Policy" content="default-src &#x27;none&#x27;' in text
+    assert HOSTILE_NAME not in text  # within JSON its first character is written otherwise
+    assert os.listdir(tmp_path / "cache/dupwatch/previews")
+
+
+def test_a_report_that_cannot_be_written_is_told_in_one_line(shared: Service, own_folders: None) -> None:
+    done = subprocess.run(
+        [*DUPWATCH, "report", "--html", "/nowhere/copies.html", "--endpoint", shared.endpoint],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "dupwatch: cannot write /nowhere/copies.html: No such file or directory\n"
+
+
+@NEEDS_BROWSER
+def test_decisions_of_a_report_are_applied_by_the_client(
+    service: Service, photos: Path, tmp_path: Path, context: BrowserContext, own_folders: None
+) -> None:
+    report_of(service, tmp_path / "copies.html")
+    context.set_offline(True)
+    page = context.new_page()
+    failed: list[str] = []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.on("console", lambda message: failed.append(message.text) if message.type == "error" else None)
+    page.goto(f"file://{tmp_path}/copies.html")
+    page.locator(".pane img").nth(1).wait_for()
+    assert len(names(page)) >= 10
+    wait_for(page, "[...document.querySelectorAll('.row:not([hidden]) img')].every((image) => image.naturalWidth > 0)")
+    page.keyboard.press("Enter")
+    page.reload()
+    page.locator(".pane img").nth(1).wait_for()
+    wait_until(lambda: page.locator("#progress-text").inner_text().startswith("1 of"))
+    page.locator("#kinds .chip", has_text="Same").click()
+    page.locator("#row-0").click()
+    page.keyboard.press("Enter")
+    page.locator("#kinds .chip", has_text="Recoloured").click()
+    page.locator("#row-0").click()
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    wait_until(lambda: page.locator("#progress-text").inner_text().startswith("3 of"))
+    with page.expect_download() as download:
+        page.keyboard.press("p")
+    plan = tmp_path / "copies.plan"
+    download.value.save_as(plan)
+    assert failed == []
+
+    planned = json.loads(plan.read_text())
+    going = {file["path"]: file for group in planned["groups"] for file in group["goes"]}
+    assert len(going) == 4
+    assert all(os.stat(path).st_mtime_ns == file["mtime_ns"] for path, file in going.items())
+    plan.chmod(0o600)
+    done = subprocess.run(
+        [*DUPWATCH, "apply", plan, "--yes", "--json", "--endpoint", service.endpoint],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not any(os.path.lexists(path) for path in going)
+    assert (photos / "albums/2023/grey-8.jpg").exists()
+    assert not (photos / "prints/grey-8 bw.jpg").exists()

@@ -1,14 +1,14 @@
 // What differs between two files of a group, in words; what is better is marked.
 
 import { h } from "./dom.js";
-import { bytesText, folderOf, formatText, KINDS, megapixels, momentText, nameOf, numberText, takenSeconds } from "./words.js";
+import { bytesText, formatText, KINDS, megapixels, momentText, nameOf, numberText, relativeFolder, takenSeconds } from "./words.js";
 
 const CERTAIN = { identical: "equal byte by byte", same: "the same picture" };
 
 // Each fact: its name, how a file shows it, and (if one can be better) what is compared; more is better.
 const FACTS = [
   ["Name", (file) => nameOf(file.path)],
-  ["Folder", (file) => folderOf(file.path)],
+  ["Folder", (file, common) => relativeFolder(file.path, common)],
   ["Pixels", (file) => `${numberText(file.width)} × ${numberText(file.height)} · ${megapixels(file)}`, (file) => file.width * file.height],
   ["Size", (file) => bytesText(file.bytes)],
   ["Format", formatText],
@@ -23,10 +23,11 @@ const FACTS = [
 ];
 const ALWAYS = new Set(["Folder"]);
 
-export function factRows(first, second) {
+// `common` is the folder that holds all files; what lies below it is told without it.
+export function factRows(first, second, common) {
   const rows = [];
   for (const [name, told, worth] of FACTS) {
-    const [a, b] = [told(first), second ? told(second) : ""];
+    const [a, b] = [told(first, common), second ? told(second, common) : ""];
     if (second ? a === b && !ALWAYS.has(name) : !a) continue;
     const better = second && worth ? Math.sign(worth(first) - worth(second)) : 0;
     rows.push(
@@ -34,18 +35,18 @@ export function factRows(first, second) {
         "tr",
         {},
         h("th", { scope: "row", text: name }),
-        cell(a, better > 0 ? "better" : better < 0 ? "worse" : ""),
-        second && cell(b, better < 0 ? "better" : better > 0 ? "worse" : ""),
+        cell(a, name === "Folder" ? first.path : "", better > 0 ? "better" : better < 0 ? "worse" : ""),
+        second && cell(b, name === "Folder" ? second.path : "", better < 0 ? "better" : better > 0 ? "worse" : ""),
       ),
     );
   }
   return rows;
 }
 
-function cell(text, mark) {
+function cell(text, title, mark) {
   return h(
     "td",
-    { class: mark },
+    { class: mark, title },
     h("span", { class: text ? "" : "nothing", text: text || "—" }),
     mark === "better" && h("span", { class: "mark", text: "better" }),
   );

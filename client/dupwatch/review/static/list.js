@@ -12,7 +12,7 @@ export class GroupList {
     this.pictureUrl = pictureUrl;
     this.state = state;
     this.groups = [];
-    this.common = ""; // the folder that holds all files: it goes without saying
+    this.common = "/"; // the folder that holds all files: it goes without saying
     this.current = null;
     this.rows = [];
     this.space = h("div", { class: "space" });
@@ -114,7 +114,7 @@ export class GroupList {
       row.picture.src = this.pictureUrl(group.files[0]);
       row.name.textContent = group.name;
       row.name.title = group.name;
-      row.folder.textContent = shortFolder(group.files[0].path, this.common) || "/";
+      row.folder.textContent = shortFolder(group.files[0].path, this.common);
       row.kind.textContent = KINDS[group.kind].label;
       row.count.textContent = countText(group.files.length, "file");
       row.bytes.textContent = group.frees ? bytesText(group.frees) : "";

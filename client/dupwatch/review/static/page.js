@@ -59,7 +59,7 @@ export class Page {
   // What is in the list, by filter and order; called when a person asks for it, never by itself while they look.
   refresh() {
     this.shown = this.groups.shown(this.filter, this.order);
-    this.list.show(this.shown, this.groups.common || "");
+    this.list.show(this.shown, this.groups.common || "/");
     this.drawKinds();
     this.drawProgress();
     const frees = this.shown.reduce((sum, group) => sum + group.frees, 0);
@@ -82,7 +82,7 @@ export class Page {
 
   open(group, isAsked = true) {
     this.group = group;
-    this.second = group.files.length > 1 ? 1 : 0;
+    this.second = secondOf(group);
     this.draft = { ...(this.groups.decided.get(group.key) || this.groups.proposal(group)) };
     history.replaceState(null, "", `#${encodeURIComponent(group.key)}`);
     this.list.setCurrent(group);
@@ -95,7 +95,7 @@ export class Page {
 
   prefetch() {
     const place = this.shown.indexOf(this.group);
-    for (const next of this.shown.slice(place + 1, place + 3)) this.stage.prefetch([next.files[0], next.files[1]]);
+    for (const next of this.shown.slice(place + 1, place + 3)) this.stage.prefetch([next.files[0], next.files[secondOf(next)]]);
   }
 
   walk(steps) {
@@ -357,7 +357,7 @@ export class Page {
       h("th", { scope: "col", text: "1" }),
       ...(second ? [h("th", { scope: "col", text: String(this.second + 1) })] : []),
     );
-    find("facts").replaceChildren(...factRows(first, second));
+    find("facts").replaceChildren(...factRows(first, second, this.groups.common || "/"));
     const lines = [];
     if (this.group.asked) lines.push(["To be asked", this.group.asked]);
     lines.push(["1", first.reason || "the best copy"]);
@@ -562,6 +562,11 @@ export class Page {
     this.stage.zoomBy(steps);
     this.drawModes();
   }
+}
+
+// The file that is shown beside the kept one at first: one that makes the group what it is.
+function secondOf(group) {
+  return Math.max(group.files.findIndex((file) => file.verdict === group.kind), group.files.length > 1 ? 1 : 0);
 }
 
 function isVisible(element, area) {

@@ -1,6 +1,7 @@
 // Shows two pictures of a group: side by side, in turns in one place, split by a slider, or as their difference.
 // Zoom and pan always hold for both; places are told in parts of the upright picture, so that sizes may differ.
 
+import { partOf } from "./align.js";
 import { find, h } from "./dom.js";
 import { Pictures } from "./pictures.js";
 
@@ -20,12 +21,13 @@ export class Stage {
     this.mode = "side";
     this.view = { zoom: 1, x: 0.5, y: 0.5 };
     this.front = 0; // which one is seen while they take turns
-    this.part = 0.5; // where the slider is
+    this.split = 0.5; // where the slider is
+    this.part = null; // where one picture lies in the other, if it is a part of it; see align.js
     this.sides = [this.makeSide(0), this.makeSide(1)];
     this.canvas = h("canvas", { class: "difference", role: "img", "aria-label": "Difference of both pictures" });
     this.slider = h("input", { type: "range", class: "slider", min: 0, max: 1000, value: 500, "aria-label": "Split" });
     this.slider.addEventListener("input", () => {
-      this.part = Number(this.slider.value) / 1000;
+      this.split = Number(this.slider.value) / 1000;
       this.draw();
     });
     this.line = h("div", { class: "split-line", "aria-hidden": "true" }, h("span"));
@@ -44,8 +46,10 @@ export class Stage {
   show(first, second, keepView = false) {
     if (!keepView) this.view = { zoom: 1, x: 0.5, y: 0.5 };
     this.front = 0;
+    this.part = null;
     this.setFile(this.sides[0], first);
     this.setFile(this.sides[1], second);
+    this.align();
     this.draw();
   }
 
@@ -124,7 +128,10 @@ export class Stage {
   async arrive(side, file, picture) {
     await picture.ready;
     if (side.file !== file) return;
-    if (!picture.failed) this.put(side, picture);
+    if (!picture.failed) {
+      this.put(side, picture);
+      this.align();
+    }
     else if (!side.shown) side.note.textContent = await this.source.whyNoPicture(file);
     this.draw();
   }
@@ -135,14 +142,35 @@ export class Stage {
     if (picture && picture.element.parentNode !== side.pane) side.pane.append(picture.element);
   }
 
-  // The size of the upright picture that fits into its pane.
-  fitted(side) {
-    if (!side.shown) return null;
+  // Width and height of the upright picture.
+  uprightSize(side) {
     const { naturalWidth, naturalHeight } = side.shown.element;
-    const lies = liesDown(side.turned);
-    const [width, height] = lies ? [naturalHeight, naturalWidth] : [naturalWidth, naturalHeight];
+    const [width, height] = liesDown(side.turned) ? [naturalHeight, naturalWidth] : [naturalWidth, naturalHeight];
+    return { width, height };
+  }
+
+  // The size of the upright picture that fits into its pane; of a part, that of the picture in which it lies.
+  fitted(side) {
+    const whole = this.part ? this.sides[this.part.outer] : side;
+    if (!whole.shown) return null;
+    const { width, height } = this.uprightSize(whole);
     const scale = Math.min(side.pane.clientWidth / width, side.pane.clientHeight / height);
     return { width: width * scale, height: height * scale };
+  }
+
+  // Where a picture is drawn, if `box` is where the whole is.
+  ownBox(side, box) {
+    if (!this.part || this.part.outer === side.number) return box;
+    const { left, top, width, height } = this.part;
+    return { left: box.left + left * box.width, top: box.top + top * box.height, width: width * box.width, height: height * box.height };
+  }
+
+  // Looks for the place of a part once both pictures are there.
+  align() {
+    const [first, second] = this.sides;
+    if (this.part || !second.file || second.file.verdict !== "cropped" || !first.shown || !second.shown) return;
+    const draw = (number, width, height) => uprightPixels(this.sides[number], { left: 0, top: 0, width, height }, width, height);
+    this.part = partOf(draw, this.sides.map((side) => this.uprightSize(side)));
   }
 
   keepInside() {
@@ -155,15 +183,15 @@ export class Stage {
     this.element.dataset.front = this.front ? "b" : "a";
     for (const side of this.sides) this.place(side);
     const isSplit = this.mode === "split";
-    this.sides[1].pane.style.clipPath = isSplit ? `inset(0 0 0 ${this.part * 100}%)` : "";
-    this.line.style.left = `${this.part * 100}%`;
+    this.sides[1].pane.style.clipPath = isSplit ? `inset(0 0 0 ${this.split * 100}%)` : "";
+    this.line.style.left = `${this.split * 100}%`;
     if (this.mode === "difference") this.drawDifference();
   }
 
   place(side) {
-    const fitted = this.fitted(side);
+    const fitted = side.shown && this.fitted(side);
     if (!fitted) return;
-    const box = this.boxOf(fitted, side.pane.clientWidth, side.pane.clientHeight);
+    const box = this.ownBox(side, this.boxOf(fitted, side.pane.clientWidth, side.pane.clientHeight));
     const lies = liesDown(side.turned);
     const [width, height] = lies ? [box.height, box.width] : [box.width, box.height];
     const { style } = side.shown.element;
@@ -195,8 +223,10 @@ export class Stage {
     const most = greatestDifference(one.data, other.data);
     const gain = Math.min(Math.max(255 / (most || 1), 1), GAIN_MAX);
     for (let i = 0; i < one.data.length; i += 1) {
-      one.data[i] = i % 4 === 3 ? 255 : Math.abs(one.data[i] - other.data[i]) * gain;
+      const areBoth = one.data[i | 3] && other.data[i | 3]; // where only one of them is there is nothing to compare
+      if (i % 4 !== 3) one.data[i] = areBoth ? Math.abs(one.data[i] - other.data[i]) * gain : 0;
     }
+    for (let i = 3; i < one.data.length; i += 4) one.data[i] = 255;
     this.canvas.width = width;
     this.canvas.height = height;
     this.canvas.getContext("2d").putImageData(one, 0, 0);
@@ -207,19 +237,10 @@ export class Stage {
     );
   }
 
+  // Of the picture where it is on the screen; both in the place of the first.
   pixels(side, width, height) {
-    const canvas = new OffscreenCanvas(width, height);
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    const fitted = this.sides[0] === side ? this.fitted(side) : this.fitted(this.sides[0]); // both in the place of the first
-    const box = this.boxOf(fitted, width, height);
-    const lies = liesDown(side.turned);
-    const [across, down] = lies ? [box.height, box.width] : [box.width, box.height];
-    context.imageSmoothingQuality = "high";
-    context.translate(box.left + box.width / 2, box.top + box.height / 2);
-    context.rotate(((side.turned.turn || 0) * Math.PI) / 180);
-    if (side.turned.mirrored) context.scale(-1, 1);
-    context.drawImage(side.shown.element, -across / 2, -down / 2, across, down);
-    return context.getImageData(0, 0, width, height);
+    const whole = this.boxOf(this.fitted(this.sides[0]), width, height);
+    return uprightPixels(side, this.ownBox(side, whole), width, height);
   }
 
   listen() {
@@ -288,11 +309,24 @@ export class Stage {
   }
 }
 
+// The pixels of an area of this size, in which the upright picture fills a box.
+function uprightPixels(side, box, width, height) {
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  const { turn = 0, mirrored } = side.turned;
+  const [across, down] = liesDown(side.turned) ? [box.height, box.width] : [box.width, box.height];
+  context.imageSmoothingQuality = "high";
+  context.translate(box.left + box.width / 2, box.top + box.height / 2);
+  context.rotate((turn * Math.PI) / 180);
+  if (mirrored) context.scale(-1, 1);
+  context.drawImage(side.shown.element, -across / 2, -down / 2, across, down);
+  return context.getImageData(0, 0, width, height);
+}
+
 function greatestDifference(one, other) {
   let most = 0;
   for (let i = 0; i < one.length; i += 1) {
     const difference = Math.abs(one[i] - other[i]);
-    if (difference > most && i % 4 !== 3) most = difference;
+    if (difference > most && i % 4 !== 3 && one[i | 3] === 255 && other[i | 3] === 255) most = difference;
   }
   return most;
 }

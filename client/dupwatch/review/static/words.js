@@ -47,9 +47,15 @@ export function takenSeconds(file) {
   return Number.isNaN(moment) ? 0 : moment / 1000;
 }
 
+// The folder of a path, without the folder `common` (with its slash) above it.
+export function relativeFolder(path, common) {
+  const folder = folderOf(path);
+  return common !== "/" && `${folder}/`.startsWith(common) ? folder.slice(common.length) || "." : folder;
+}
+
 // The last folders of a path below `common`, as many as fit into so many characters.
 export function shortFolder(path, common, room = 30) {
-  const folder = folderOf(path).startsWith(common) ? folderOf(path).slice(common.length) : folderOf(path);
+  const folder = relativeFolder(path, common);
   if (folder.length <= room) return folder;
   const parts = folder.split("/");
   let shown = parts.pop();

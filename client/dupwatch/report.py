@@ -21,7 +21,7 @@ from importlib import resources
 from typing import Any, TextIO
 
 from dupwatch.client import Client
-from dupwatch.errors import ClientError
+from dupwatch.errors import ClientError, WrongUsageError
 from dupwatch.review.library import Group, HeldFile, Library
 from dupwatch.review.pictures import NoPictureError, Previews
 
@@ -37,6 +37,10 @@ def write_report(client: Client, path: str, previews: Previews, advance: Callabl
 
     Raises ClientError, also if the file cannot be written.
     """
+    if not client.shares_paths:
+        raise WrongUsageError(
+            f"the photos of {client.endpoint} lie on another machine: make the report there with `dupwatch report`"
+        )
     library = Library(1)
     library.read(client)
     if library.error is not None:

@@ -196,3 +196,13 @@ def test_a_file_that_is_not_as_it_was_indexed_is_not_shown(
     status, _, text = review.ask(f"/api/picture/{digest}?px=1024", Cookie=cookie, **SAME_ORIGIN)
     assert status == 422
     assert "changed" in text or "cannot be opened" in text
+
+
+@pytest.mark.parametrize("command", [["review", "--no-browser"], ["report", "--html", "copies.html"]])
+def test_photos_on_another_machine_are_looked_at_there(tmp_path: Path, command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dupwatch", *command, "--endpoint", "tcp://192.0.2.1:7420"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "lie on another machine" in done.stderr

@@ -79,20 +79,24 @@ class Review:
         return None
 
     def _read_first(self) -> None:
-        with self._make_client() as client:
-            self.tell(client)
-            self.library.read(client)
+        self._read(self.library)
         self.news.tell({"kind": "groups", "revision": self.library.revision})
 
     def _read_anew(self) -> None:
         """Read all groups again, and put them in the place of the old ones if anything is different."""
         fresh = Library(self.library.revision + 1)
-        with self._make_client() as client:
-            self.tell(client)
-            fresh.read(client)
-        if fresh.error is None and fresh.groups != self.library.groups:
+        self._read(fresh)
+        if fresh.error is None and (fresh.groups != self.library.groups or self.library.error is not None):
             self.library = fresh
             self.news.tell({"kind": "groups", "revision": fresh.revision})
+
+    def _read(self, library: Library) -> None:
+        """Read all groups; if the service cannot tell them now it is asked again a little later."""
+        with self._make_client() as client:
+            self.tell(client)
+            library.read(client)
+        if library.error is not None:
+            self.listening.note()
 
 
 def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> Starlette:

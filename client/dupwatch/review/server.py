@@ -33,10 +33,15 @@ def serve(
 ) -> None:
     """Serve the page until it is ended, or has not been used for so long; ``port`` 0 takes any that is free.
 
-    Raises WrongUsageError if the port is taken, ClientError if there is no service, OSError if decisions cannot be
-    kept.
+    Raises WrongUsageError if the port is taken or the photos are elsewhere, and ClientError if there is no service or
+    decisions cannot be kept.
     """
     with make_client() as client:
+        if not client.shares_paths:
+            raise WrongUsageError(
+                f"the photos of {client.endpoint} lie on another machine: start `dupwatch review --no-browser` there, "
+                "and reach its page through `ssh -L`"
+            )
         client.request("version")  # else the first thing that anybody sees is a page without groups
         endpoint = client.endpoint
     listening = _bound(port)
@@ -62,7 +67,10 @@ def serve(
     tell_address(address)
     if opens_browser:
         webbrowser.open(address)
-    server.run(sockets=[listening])
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass  # that is how a page is ended
 
 
 class _Server(uvicorn.Server):

@@ -18,10 +18,7 @@ from typing import Any, NamedTuple, Self
 
 from dupwatch.client import Client
 from dupwatch.errors import RequestFailedError
-from dupwatch.review.library import Group, path_of, text_of
-
-REQUEST_PATH_BYTES = 128 * 1024  # of the paths in one request; the protocol takes 256 KiB in all
-REQUEST_PATHS = 1_000
+from dupwatch.review.library import REQUEST_PATHS, Group, path_of, requests_of, text_of
 
 
 class WrongDecisionError(Exception):
@@ -208,16 +205,3 @@ def _ask(client: Client, command: str, paths: Sequence[bytes]) -> None:
     except RequestFailedError as error:
         if error.code != "unknown_file":
             raise
-
-
-def requests_of(paths: Sequence[bytes]) -> list[list[bytes]]:
-    """Return paths in parts that fit into one request."""
-    parts: list[list[bytes]] = []
-    size = REQUEST_PATH_BYTES  # so that the first path begins a part
-    for path in paths:
-        size += len(path)
-        if size > REQUEST_PATH_BYTES or len(parts[-1]) == REQUEST_PATHS:
-            parts.append([])
-            size = len(path)
-        parts[-1].append(path)
-    return parts

@@ -12,13 +12,18 @@ A group is of the class of its least sure copy:
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dupwatch.client import Client
 from dupwatch.errors import ClientError
 
-PAGE_GROUPS = 500
+FIRST_GROUPS = 200  # what a person sees at once must not wait for the rest
+PAGE_GROUPS = 2_000  # the service looks at those before a page again: few large pages cost less
+PAGE_MAX = 10_000
+ANSWER_SECONDS = 120.0
+REQUEST_PATH_BYTES = 128 * 1024  # of the paths in one request; the protocol takes 256 KiB in all
+REQUEST_PATHS = 1_000
 LOOSE_CLASSES = ("cropped", "retouched", "recoloured", "similar")
 CLASSES = ("identical", "same", *LOOSE_CLASSES, "ask")
 _ONE_PICTURE = ("identical", "same")
@@ -72,41 +77,50 @@ class Library:
     def read(self, client: Client) -> None:
         """Read all groups, the certain ones first; an error of the service ends it and is kept in ``error``."""
         try:
-            planned, asked = _planned(client)
             further: dict[str, int] = {}
-            for page in _pages(client, "clusters", "clusters", details=True):
+            for page in _pages(client):
                 further = page.get("also") or {}
                 self.incomplete_because = list(page.get("incomplete_because", ()))
+                planned, asked = _planned(client, [cluster["files"][0]["path"] for cluster in page["clusters"]])
                 for cluster in page["clusters"]:
                     self.add(_group(cluster, _certain_class(cluster, asked), planned, asked))
             for kind in LOOSE_CLASSES:
                 if further.get(kind):
-                    for page in _pages(client, "clusters", "clusters", details=True, also=kind):
-                        for cluster in page["clusters"]:
-                            if any(file["verdict"] not in _ONE_PICTURE for file in cluster["files"][1:]):
-                                self.add(_group(cluster, kind, planned, asked))
+                    self._read_loose(client, kind)
         except ClientError as error:
             self.error = str(error)
         self.is_whole = True
 
+    def _read_loose(self, client: Client, kind: str) -> None:
+        for page in _pages(client, also=kind):
+            loose = [
+                cluster
+                for cluster in page["clusters"]
+                if any(file["verdict"] not in _ONE_PICTURE for file in cluster["files"][1:])
+            ]
+            planned, asked = _planned(client, [file["path"] for cluster in loose for file in cluster["files"]])
+            for cluster in loose:
+                self.add(_group(cluster, kind, planned, asked))
 
-def _pages(client: Client, command: str, listed: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-    """Yield the pages of a list; what changes while it is read is read again after the event that says so."""
+
+def _pages(client: Client, **question: Any) -> Iterator[dict[str, Any]]:
+    """Yield the pages of the groups; what changes while they are read is read again after the event that says so."""
     offset = 0
     while True:
-        page = client.request(command, timeout_seconds=60, limit=PAGE_GROUPS, offset=offset, **arguments)
+        limit = PAGE_GROUPS if offset else FIRST_GROUPS
+        page = client.request("clusters", ANSWER_SECONDS, limit=limit, offset=offset, details=True, **question)
         yield page
-        offset += len(page[listed])
-        if not page[listed] or offset >= page[f"total_{listed}"]:
+        offset += len(page["clusters"])
+        if not page["clusters"] or offset >= page["total_clusters"]:
             return
 
 
-def _planned(client: Client) -> tuple[Planned, dict[str, str]]:
-    """Return what the default plan says of each file, and by group why a person has to look at it."""
+def _planned(client: Client, paths: Sequence[bytes]) -> tuple[Planned, dict[str, str]]:
+    """Return what the default plan says of the groups that hold these files: by file, and why a person has to look."""
     planned: Planned = {}
     asked: dict[str, str] = {}
-    for page in _pages(client, "plan", "groups"):
-        for group in page["groups"]:
+    for some in requests_of(paths):
+        for group in client.request("plan", ANSWER_SECONDS, files=some, limit=PAGE_MAX)["groups"]:
             if group["asked"] is not None:
                 asked[group["id"]] = group["asked"]
             planned |= {
@@ -114,6 +128,19 @@ def _planned(client: Client) -> tuple[Planned, dict[str, str]]:
                 for file in group["files"]
             }
     return planned, asked
+
+
+def requests_of(paths: Sequence[bytes]) -> list[list[bytes]]:
+    """Return paths in parts that fit into one request."""
+    parts: list[list[bytes]] = []
+    size = REQUEST_PATH_BYTES  # so that the first path begins a part
+    for path in paths:
+        size += len(path)
+        if size > REQUEST_PATH_BYTES or len(parts[-1]) == REQUEST_PATHS:
+            parts.append([])
+            size = len(path)
+        parts[-1].append(path)
+    return parts
 
 
 def _certain_class(cluster: Mapping[str, Any], asked: Mapping[str, str]) -> str:

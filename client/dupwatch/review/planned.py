@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dupwatch.client import Client
-from dupwatch.review.decisions import Decision, requests_of
-from dupwatch.review.library import LOOSE_CLASSES, Group
+from dupwatch.review.decisions import Decision
+from dupwatch.review.library import LOOSE_CLASSES, Group, requests_of
 
 MAY_BE_ASKED_FOR = ("cropped", "retouched", "recoloured")  # `similar` pictures go by a person's choice only
 CHOSEN = "chosen"

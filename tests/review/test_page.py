@@ -1,6 +1,7 @@
 """A person at the page: every key, every filter, decisions that last, an apply and its undo, in a real browser."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -422,3 +423,21 @@ def test_a_page_on_another_port_can_do_nothing(
         )
         server.shutdown()
     assert answers == ["refused", "refused", "refused", "refused", "refused", "refused"]
+
+
+def test_every_module_of_the_page_is_fetched_at_once(shared: Service, start_review: Start) -> None:
+    """A module that only an import names is asked for when the one that imports it has come."""
+    review = start_review(shared)
+    cookie = review.enter()
+    page = review.ask("/", Cookie=cookie)[2]
+    named, seen = set(re.findall(r'"/static/([a-z]+\.js)"', page)), {"review.js"}
+    while (
+        new := {
+            name
+            for module in seen
+            for name in re.findall(r'from "\./([a-z]+\.js)"', review.ask(f"/static/{module}", Cookie=cookie)[2])
+        }
+        - seen
+    ):
+        seen |= new
+    assert named == seen

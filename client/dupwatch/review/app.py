@@ -27,6 +27,7 @@ from dupwatch.review.news import Listening, News
 from dupwatch.review.pictures import SIZES_PX, NoPictureError, Picture, Previews, full_picture
 from dupwatch.review.rules import Proposal, Rule, WrongRuleError, propose
 
+FIRST_ROWS = 100  # more than fit on a screen
 ROWS_AT_ONCE = 1_000
 BODY_BYTES_MAX = 32 << 20  # decisions about 10,000 groups
 PICTURE_THREADS = 4
@@ -103,10 +104,10 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
     """Return the application; ``change_token`` tells what a request that changes something has to carry."""
     static = _static_files()
 
-    def start(_request: Request) -> Response:
+    async def start(_request: Request) -> Response:
         return JSONResponse({"token": change_token(), "endpoint": endpoint})
 
-    def groups(request: Request) -> Response:
+    async def groups(request: Request) -> Response:
         return _rows(review, _number(request, "revision"), _number(request, "from"))
 
     async def picture(request: Request) -> Response:
@@ -194,10 +195,10 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
     async def events(_request: Request) -> Response:
         return StreamingResponse(_event_stream(review), media_type="text/event-stream")
 
-    def page(_request: Request) -> Response:
+    async def page(_request: Request) -> Response:
         return static["index.html"]
 
-    def static_file(request: Request) -> Response:
+    async def static_file(request: Request) -> Response:
         return static.get(request.path_params["name"]) or PlainTextResponse("There is no such file.", 404)
 
     @contextlib.asynccontextmanager
@@ -244,7 +245,7 @@ def _rows(review: Review, revision: int, first: int) -> Response:
     if revision != library.revision:
         first = 0
     is_whole = library.is_whole  # asked before the rows: what comes in between is fetched by the next request
-    rows = library.rows[first : first + ROWS_AT_ONCE]
+    rows = library.rows[first : first + (ROWS_AT_ONCE if first else FIRST_ROWS)]
     decided = review.decisions.decided()
     keys = [group.key for group in list(library.groups.values())[first : first + len(rows)]]
     about = {key: _told(decided[key]) for key in keys if key in decided and decided[key].is_about(library.groups[key])}

@@ -5,13 +5,18 @@ const CHUNK_PAUSE_MS = 150; // until rows that were not there yet are asked for 
 export class LiveSource {
   constructor() {
     this.token = "";
+    this.started = null;
     this.canAct = true;
   }
 
-  async start() {
-    const told = await (await fetch("/api/start")).json();
-    this.token = told.token;
-    return told;
+  start() {
+    this.started = fetch("/api/start")
+      .then((answer) => answer.json())
+      .then((told) => {
+        this.token = told.token;
+        return told;
+      });
+    return this.started;
   }
 
   // Hands on the rows of one reading of the index, as they come.
@@ -50,6 +55,7 @@ export class LiveSource {
   }
 
   async change(path, body = {}) {
+    await this.started;
     const answer = await fetch(path, {
       method: "POST",
       headers: { "content-type": "application/json", "x-dupwatch-token": this.token },

@@ -40,8 +40,9 @@ export class Page {
       choose: (group) => this.open(group, true),
     });
     this.listen();
-    await this.source.start();
+    const started = this.source.start(); // what it tells is not needed before something is changed
     await this.source.load((page) => this.took(page));
+    await started;
     this.isLoaded = true;
     this.refresh();
     if (!this.group) this.openFirst();

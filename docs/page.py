@@ -131,7 +131,6 @@ def take_all(browser: Browser, address: str) -> None:
     for _ in range(7):
         shown.keyboard.press("Enter")
     open_kind(shown, "Same", 3)
-    shown.keyboard.press("ArrowRight")
     take(shown, "desk-light")
     shown.emulate_media(color_scheme="dark")
     open_kind(shown, "Cropped")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.review.conftest import NEEDS_BROWSER, Reviewing, opened
+from tests.review.conftest import NEEDS_BROWSER, Reviewing, opened, wait_for
 from tests.system.service import Service
 
 pytestmark = NEEDS_BROWSER
@@ -37,7 +37,8 @@ def ask(page: Page, question: str) -> Any:
 
 def show_list(page: Page) -> None:
     """On a phone, go back to the groups."""
-    if page.locator("#to-list").is_visible():
+    wait_for(page, "matchMedia('(max-width: 760px)').matches && document.body.getBoundingClientRect().width < 760")
+    if page.evaluate("document.body.classList.contains('in-group')"):
         page.locator("#to-list").click()
 
 

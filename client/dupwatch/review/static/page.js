@@ -63,6 +63,7 @@ export class Page {
     this.list.show(this.shown, this.groups.common || "/");
     this.drawKinds();
     this.drawProgress();
+    if (this.group) this.drawAbout();
     const frees = this.shown.reduce((sum, group) => sum + group.frees, 0);
     find("shown").textContent = `${countText(this.shown.length, "group")} · ${bytesText(frees)}`;
     const nothing = find("nothing");
@@ -125,8 +126,8 @@ export class Page {
   }
 
   chooseBy(steps) {
-    const count = this.group.files.length;
-    this.choose((this.second + steps + count) % count);
+    const others = this.group.files.length - 1; // the kept one is on the screen already
+    if (others > 0) this.choose(((this.second - 1 + steps + others) % others) + 1);
   }
 
   // This one stays; the others go, but for those that were taken out and those that must stay.
@@ -281,17 +282,10 @@ export class Page {
 
   drawGroup() {
     const { group } = this;
-    const isDecided = this.groups.decided.has(group.key);
-    const place = this.shown.indexOf(group);
     find("group").dataset.kind = group.kind;
     find("group-name").textContent = group.name;
     find("group-name").title = group.files[0].path;
-    find("group-about").textContent = [
-      KINDS[group.kind].label,
-      countText(group.files.length, "file"),
-      place >= 0 && `${numberText(place + 1)} of ${numberText(this.shown.length)}`,
-      isDecided && "decided",
-    ].filter(Boolean).join(" · ");
+    this.drawAbout();
     find("outcome").textContent = this.outcomeText();
     find("keep-this").querySelector("kbd").textContent = this.second < 9 ? String(this.second + 1) : "";
     find("take-out").classList.toggle("on", this.draft.out.includes(group.files[this.second].path));
@@ -301,6 +295,18 @@ export class Page {
     this.drawStrip();
     this.drawFacts();
     this.drawModes();
+  }
+
+  drawAbout() {
+    const { group } = this;
+    const place = this.shown.indexOf(group);
+    const isDecided = this.groups.decided.has(group.key);
+    find("group-about").textContent = [
+      KINDS[group.kind].label,
+      countText(group.files.length, "file"),
+      place >= 0 && `${numberText(place + 1)} of ${numberText(this.shown.length)}`,
+      isDecided && "decided",
+    ].filter(Boolean).join(" · ");
   }
 
   drawCaption(side, place) {

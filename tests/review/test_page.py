@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, Route
 
 from tests.review.conftest import (
     HOSTILE_NAME,
@@ -441,3 +441,26 @@ def test_every_module_of_the_page_is_fetched_at_once(shared: Service, start_revi
     ):
         seen |= new
     assert named == seen
+
+
+def test_a_plan_waits_for_the_last_decision_and_taking_back_takes_that_one(
+    shared: Service, start_review: Start, context: BrowserContext
+) -> None:
+    page = opened(context, start_review(shared).address)
+
+    def slowly(route: Route) -> None:
+        page.wait_for_timeout(700)
+        route.continue_()
+
+    page.route("**/api/decide", slowly)
+    first = shown_name(page)
+    page.keyboard.press("Enter")
+    page.keyboard.press("p")
+    page.wait_for_selector(".result:has-text('1 file of 1 group goes')")
+    page.keyboard.press("Escape")
+    second = shown_name(page)
+    assert second != first
+    page.keyboard.press("Enter")
+    page.keyboard.press("Backspace")
+    wait_until(lambda: shown_name(page) == second)
+    assert decided(page) == 1

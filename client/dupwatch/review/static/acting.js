@@ -31,7 +31,7 @@ export class PlanDialog {
 
   async make() {
     try {
-      const told = await this.page.source.change("/api/plan");
+      const told = await this.page.source.inOrder("/api/plan");
       this.plan = told.plan;
       this.result.textContent = told.files
         ? `${countText(told.files, "file")} of ${countText(told.groups, "group")} ${told.files === 1 ? "goes" : "go"}: ${bytesText(told.bytes)}.`

@@ -35,7 +35,7 @@ export function openBulk(page, done) {
   const result = h("p", { class: "result", role: "status", text: "Look first, then decide: nothing is decided before you say so." });
   const accept = okButton("Decide", async () => {
     try {
-      const told = await page.source.change("/api/rules/accept");
+      const told = await page.source.inOrder("/api/rules/accept");
       dialog.close();
       done(told.decided);
     } catch (error) {

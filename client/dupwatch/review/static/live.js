@@ -6,6 +6,7 @@ export class LiveSource {
   constructor() {
     this.token = "";
     this.started = null;
+    this.saved = Promise.resolve(); // once all decisions so far have been taken, or refused
     this.canAct = true;
   }
 
@@ -71,11 +72,18 @@ export class LiveSource {
   }
 
   decide(decisions) {
-    return this.change("/api/decide", { decisions });
+    return this.inOrder("/api/decide", { decisions });
   }
 
   takeBack() {
-    return this.change("/api/take-back");
+    return this.inOrder("/api/take-back");
+  }
+
+  // Decisions go one after the other: several connections would let a later one overtake, and a plan miss the last one.
+  inOrder(path, body) {
+    const answer = this.saved.then(() => this.change(path, body));
+    this.saved = answer.catch(() => {});
+    return answer;
   }
 
   listen(heard) {

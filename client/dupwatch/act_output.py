@@ -66,6 +66,9 @@ def plan_summary(plan: Plan) -> str:
     """Return in one line what a plan is about."""
     parts = [f"{counted(len(plan.going), 'file')} of {counted(len(plan.groups), 'group')} would go"]
     parts.append(human_bytes(plan.bytes_going))
+    chosen = sum(going.verdict == "chosen" for going in plan.going)
+    if chosen:
+        parts.append(f"{chosen:,} by a person's choice")
     if plan.asked:
         parts.append(f"{counted(len(plan.asked), 'group')} to be looked at")
     if plan.held_back:
@@ -79,7 +82,9 @@ def action_line(plan: Plan, action: Action, page: Page) -> str:
     files = plan.going if action.kind not in ("hardlink", "reflink") else _pictures(plan)
     size = sum(going.file.size_bytes for going in files)
     many = f"{counted(len(files), 'file')} of {counted(len(plan.groups), 'group')}, {human_bytes(size)},"
-    return f"{many} {_WHAT_HAPPENS[action.kind]}{to}"
+    chosen = sum(going.verdict == "chosen" for going in files)
+    unproven = f"; {chosen:,} of them by a person's choice, without proof that they are copies" if chosen else ""
+    return f"{many} {_WHAT_HAPPENS[action.kind]}{to}{unproven}"
 
 
 def summary_lines(summary: Summary, page: Page) -> Iterator[str]:

@@ -80,6 +80,17 @@ def test_from_plan_to_apply_to_undo(root: Path, plan: str) -> None:
     assert "nothing to undo" in run("undo", "--last", "--yes", status=1)
 
 
+def test_what_goes_by_a_persons_choice_alone_is_said_before(root: Path, plan: str) -> None:
+    text = (
+        Path(plan)
+        .read_text()
+        .replace('"verdict": "identical", "confirmed": true', '"verdict": "chosen", "confirmed": null', 2)
+    )
+    Path(plan).write_text(text.replace('"verdicts": [\n"identical",', '"verdicts": [\n"identical",\n"chosen",'))
+    done = subprocess.run([*COMMAND, "apply", plan, "--dry-run"], capture_output=True, text=True, check=True)
+    assert "2 of them by a person's choice, without proof that they are copies" in done.stderr
+
+
 def test_done_in_part_is_status_1(root: Path, plan: str) -> None:
     (root / "best/3.jpg").unlink()
     shown = run("apply", plan, "--yes", status=1)

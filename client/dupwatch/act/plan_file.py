@@ -15,7 +15,8 @@ from blake3 import blake3
 
 PLAN_VERSION = 1
 
-# What may be the reason that a file goes. `similar` pictures are never copies; `chosen`: a person has looked at both.
+# What may be the reason that a file goes. `similar` pictures are never copies. `chosen`: no look has shown what the two
+# are to each other, but a person has looked at both and decided; an apply says before it begins how many these are.
 VERDICTS = ("identical", "same", "cropped", "retouched", "recoloured", "chosen")
 
 

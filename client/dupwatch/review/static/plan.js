@@ -1,6 +1,6 @@
 // Makes a plan for `dupwatch apply` of what was decided in a report.
 
-const PROVEN = new Set(["identical", "same"]);
+const VERSIONS = new Set(["cropped", "retouched", "recoloured"]); // of the kept file
 
 export function makePlan(report, groups, decided) {
   const planned = groups.filter((group) => decided.get(group.key)?.goes.length).map((group) => planGroup(group, decided.get(group.key)));
@@ -29,7 +29,7 @@ function planGroup(group, decision) {
   return {
     id: group.key.split("-")[0],
     stays: stays.map((file) => planFile(file, "stays: chosen by a person")),
-    goes: goes.map((file) => ({ ...planFile(file, "goes: chosen by a person"), ...heldBy(file, stays) })),
+    goes: goes.map((file) => ({ ...planFile(file, "goes: chosen by a person"), ...heldBy(file, stays, group.files[0]) })),
   };
 }
 
@@ -45,10 +45,14 @@ function planFile(file, reason) {
   };
 }
 
-// The file that stays and shows what this one does: one of equal bytes, else the one that the service named, else the first.
-function heldBy(file, stays) {
+// The file that stays and shows what this one does: one of equal bytes, else the one that the service named, else the
+// kept one. What no look has shown, but a person has decided, is `chosen`.
+function heldBy(file, stays, kept) {
   const equal = stays.find((one) => one.digest === file.digest);
-  const holder = equal || stays.find((one) => one.path === file.held_by) || stays[0];
-  const verdict = equal ? "identical" : PROVEN.has(file.verdict) && !file.confirmed ? "similar" : file.verdict || "similar";
-  return { held_by: holder.path, verdict, confirmed: Boolean(equal || file.confirmed), lacks: file.lacks || [] };
+  const named = stays.find((one) => one.path === file.held_by);
+  const holder = equal || named || stays.find((one) => one.path === kept.path) || stays[0];
+  const isVersion = VERSIONS.has(file.verdict) && holder.path === kept.path;
+  const isShown = isVersion || (named && file.verdict === "same" && file.confirmed);
+  const verdict = equal ? "identical" : isShown ? file.verdict : "chosen";
+  return { held_by: holder.path, verdict, confirmed: equal || isShown ? Boolean(equal || file.confirmed) : null, lacks: file.lacks || [] };
 }

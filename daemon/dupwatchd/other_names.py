@@ -6,11 +6,13 @@ paths to one file has lost the photo, so what is not certain is told as such.
 Paths with one device and one inode number are one file. Some file systems show files of others under numbers of their
 own: overlays and some kinds of FUSE, whose layers the mount table names, and shares of other machines, which may be
 mounted twice. There the path on the file system below, or on the other machine, decides. Where even that is not known,
-two files of one name, size, time of change and content, on two mounts, may be one file.
+two files of one name, size, time of change and content, on two mounts, may be one file; and so may two on one mount
+whose paths differ only in upper and lower case or in the Unicode form, for some file systems number files by path.
 """
 
 import os
 import socket
+import unicodedata
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -125,19 +127,30 @@ def _how(one: _Trace, other: _Trace) -> SameFile:
 
 
 def _add_doubts(copies: Sequence[Copy], traces: Sequence[_Trace | None], found: list[OtherName | None]) -> None:
-    """Find what may be one file on two mounts, where at least one of them does not tell."""
+    """Find what may be one file on two mounts, or under two spellings on one, where at least one does not tell."""
     looks_like: dict[Hashable, dict[int, int]] = {}  # the first file that looks so, by mount
+    spelled: dict[Hashable, int] = {}  # the first file that looks so and whose path is spelled so, or otherwise
     for place, (copy, trace) in enumerate(zip(copies, traces, strict=True)):
         if trace is None or trace.mount is None:
             continue
         seconds = copy.mtime_ns // 10**9  # some shares tell no more
-        key = (os.path.basename(copy.path), copy.size_bytes, seconds, copy.content_digest)
+        key = (_folded(os.path.basename(copy.path)), copy.size_bytes, seconds, copy.content_digest)
         on_mount = looks_like.setdefault(key, {})
         for number, other in on_mount.items():
             known = traces[other]
             if found[place] is None and number != trace.mount.number and known is not None and _may_be(trace, known):
                 found[place] = OtherName(other, SameFile.MAYBE)
         on_mount.setdefault(trace.mount.number, place)
+        if not trace.is_certain:
+            same = spelled.setdefault((trace.mount.number, _folded(copy.path), key), place)
+            if same != place and found[place] is None:
+                found[place] = OtherName(same, SameFile.MAYBE)
+
+
+def _folded(path: bytes) -> str:
+    """A path as a file system sees it that ignores case and the Unicode form."""
+    text = unicodedata.normalize("NFD", os.fsdecode(path)).casefold()
+    return unicodedata.normalize("NFD", text)
 
 
 def _may_be(one: _Trace, other: _Trace) -> bool:

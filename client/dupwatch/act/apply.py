@@ -83,6 +83,7 @@ def apply_plan(
             _Apply(plan, intents, steps, summary, progress or Bars(), stop).run()
         finally:
             quarantines.close()
+            journal.leave_quarantines()
             tidy_all(journal.run.quarantines, journal.run.id)
         journal.end()
     return summary

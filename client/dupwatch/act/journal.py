@@ -68,6 +68,12 @@ class Journal:
             self.run.quarantines.append(quarantine)
             self._write({"quarantine": quarantine}, None, sync=True)
 
+    def leave_quarantines(self) -> None:
+        """Close what is open in quarantines: some file systems cannot remove a folder with a file that is open."""
+        for descriptor in self._files.values():
+            _close_synced(descriptor)
+        self._files.clear()
+
     def end(self) -> None:
         """Note that the run was not cut off."""
         self.run.has_ended = True
@@ -130,12 +136,8 @@ class Journal:
 
     def close(self) -> None:
         """Sync and close the files, and give up the lock."""
-        for descriptor in (self._state_file, *self._files.values()):
-            try:
-                os.fsync(descriptor)
-            except OSError:
-                pass  # what was to be certain was synced when it was written
-            os.close(descriptor)
+        self.leave_quarantines()
+        _close_synced(self._state_file)
         os.close(self._lock)
 
     def __enter__(self) -> Self:
@@ -155,6 +157,14 @@ def forget_closed(age_seconds: float) -> None:
                     os.unlink(journal_path(run.id))
     finally:
         os.close(lock)
+
+
+def _close_synced(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # what was to be certain was synced when it was written
+    os.close(descriptor)
 
 
 def _opened_for_appending(path: bytes, folder: int | None = None) -> int:

@@ -59,7 +59,7 @@ class _Planning:
             for group in groups
             if group.get("asked") is not None
         )
-        checked = [self._checked(group) for group in groups if group.get("asked") is None]
+        checked = self._without_second_names([self._checked(group) for group in groups if group.get("asked") is None])
         self._going = {going.file.path for group in checked for going in group.goes}
         kept_whole = [self._without_lost_movies(group) for group in checked]
         self._going = {going.file.path for group in kept_whole for going in group.goes}
@@ -99,6 +99,18 @@ class _Planning:
             else:
                 self._held_back.append(HeldBack(file["path"], why))
         return PlannedGroup(str(group["id"]), tuple(stays.values()), tuple(goes))
+
+    def _without_second_names(self, groups: list[PlannedGroup]) -> list[PlannedGroup]:
+        """Return the groups without those files that stay but are other paths to a file that goes: they go with it."""
+        numbers = {(going.file.device, going.file.inode) for group in groups for going in group.goes}
+        found = []
+        for group in groups:
+            stays = {file.path: file for file in group.stays if (file.device, file.inode) not in numbers}
+            goes = [going for going in group.goes if going.held_by in stays]
+            why = "the file that would stay for it goes by another path"
+            self._held_back += [HeldBack(going.file.path, why) for going in group.goes if going.held_by not in stays]
+            found.append(replace(group, stays=tuple(stays.values()), goes=tuple(goes)))
+        return found
 
     def _why_changed(self, file: Mapping[str, Any]) -> str | None:
         if not any(is_below(file["path"], root) for root in self._roots):

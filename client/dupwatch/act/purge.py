@@ -95,6 +95,7 @@ def purge(found: Sequence[Entry], progress: Bars | None = None, stop: Callable[[
                 return purged
             finally:
                 quarantines.close()
+                journal.leave_quarantines()
                 tidy_all(run.quarantines, run.id)
                 journal.end()
     return purged

@@ -20,7 +20,7 @@ from dupwatch.act.moving import is_same_file, put, remove_empty_folders, take
 from dupwatch.act.quarantine import Quarantine, Quarantines
 from dupwatch.act.runs import Step
 from dupwatch.act.traits import Traits, give_traits
-from dupwatch.act.trash import put_into_trash
+from dupwatch.act.trash import put_into_trash, restore_from_trash
 from dupwatch.terminal import printable
 
 MOVING_ACTIONS = ("quarantine", "move", "trash", "delete")
@@ -128,7 +128,20 @@ class Steps:
         self._journal.note(going.step, "done", quarantine, trashed=trashed)
         lost = _what_is_lost(going)
         if lost is not None:
-            raise HaltError(f"{lost.because}; `dupwatch undo --last` puts {printable(going.path)} back")
+            self._put_back_from_trash(trashed, going, quarantine, f"stays, for {lost.because}", halt=lost.is_gone)
+
+    def _put_back_from_trash(
+        self, trashed: bytes, going: Going, quarantine: Quarantine, why: str, halt: bool
+    ) -> NoReturn:
+        name = printable(going.path)
+        try:
+            restore_from_trash(trashed, going.path)
+        except OSError as error:
+            raise HaltError(
+                f"{name} {why}; it could not be put back ({error.strerror}): `dupwatch undo --last` does so"
+            ) from None
+        self._journal.note(going.step, "skipped", quarantine, because=why)
+        raise (HaltError if halt else SkipError)(f"{name} {why}")
 
     def _share(self, going: Going, quarantine: Quarantine, place: Place) -> None:
         """Put a link or a clone in the file's place, in one exchange: its content is there at every moment."""

@@ -9,17 +9,22 @@ import os
 import urllib.parse
 
 from dupwatch.act.content import OpenFile, digest_of, stamp_of
-from dupwatch.act.errors import SkipError
-from dupwatch.act.folders import MountPoint, mount_point
-from dupwatch.act.kernel import rename_without_replacing
+from dupwatch.act.errors import HaltError, SkipError
+from dupwatch.act.folders import MountPoint, Place, mount_point, open_file, open_folder
+from dupwatch.act.moving import put
+from dupwatch.act.traits import traits_of
 from dupwatch.terminal import printable
 
 _FLEETING = frozenset(["tmpfs", "ramfs", "rootfs"])
 _INFO_SUFFIX = b".trashinfo"
+_PARTIAL_NAME = b".dupwatch-from-trash.part"
 
 
 def put_into_trash(file: OpenFile, path: bytes) -> bytes:
-    """Move an open file to the trash and return its path there; raises SkipError, and the file is where it was."""
+    """Move an open file to the trash and return its path there; raises SkipError, and the file is where it was.
+
+    Raises HaltError if it, or a file that got its name, is in the trash all the same.
+    """
     from send2trash.plat_other import send2trash
 
     _check_persists(path)
@@ -32,7 +37,11 @@ def put_into_trash(file: OpenFile, path: bytes) -> bytes:
         return place
     other = find_in_trash(path)
     if other is not None:  # another file had got its name
-        restore_from_trash(other, path)
+        try:
+            restore_from_trash(other, path)
+        except OSError as error:
+            where = f"what was there for a moment lies in the trash, as {printable(other)}"
+            raise HaltError(f"{printable(path)} was replaced meanwhile; {where} ({error.strerror})") from None
     raise SkipError(f"{printable(path)} was replaced meanwhile")
 
 
@@ -57,11 +66,17 @@ def restore_from_trash(place: bytes, path: bytes) -> None:
     """Move a file from the trash to where it was; raises OSError, FileExistsError if something is there."""
     folder, name = os.path.split(place)
     target, new_name = os.path.split(path)
-    source_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    source_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        target_folder = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+        source = Place(source_folder, name, place)
+        descriptor = open_file(source)
         try:
-            rename_without_replacing(source_folder, name, target_folder, new_name)
+            traits = traits_of(descriptor, os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+        target_folder = open_folder(target)
+        try:
+            put(source, Place(target_folder, new_name, path), traits, _PARTIAL_NAME)
         finally:
             os.close(target_folder)
     finally:
@@ -91,13 +106,21 @@ def _check_persists(path: bytes) -> None:
     device = os.lstat(path).st_dev
     if _kinds_by_device().get(device) in _FLEETING:
         raise SkipError(f"the trash for {printable(path)} would lie in memory and not persist: choose --action move")
-    home = os.path.realpath(os.path.expanduser(b"~"))
-    if device == os.lstat(home).st_dev:  # then the library uses the home's trash
-        nearest = _home_trash()
-        while not os.path.lexists(nearest):
-            nearest = os.path.dirname(nearest)
-        if _mount_point_of(nearest) != _mount_point_of(os.path.dirname(path)):
-            raise SkipError(f"the trash {printable(_home_trash())} is on another file system than {printable(path)}")
+    trash = _top_of_trash(path, device)
+    if _mount_point_of(trash) != _mount_point_of(os.path.dirname(path)):  # then the library would copy it
+        raise SkipError(f"the trash in {printable(trash)} is on another file system than {printable(path)}")
+
+
+def _top_of_trash(path: bytes, device: int) -> bytes:
+    """Return the nearest folder above the trash that the library chooses for a file."""
+    from send2trash.plat_other import find_mount_point
+
+    if device != os.lstat(os.path.realpath(os.path.expanduser(b"~"))).st_dev:
+        return bytes(find_mount_point(path))
+    nearest = _home_trash()
+    while not os.path.lexists(nearest):
+        nearest = os.path.dirname(nearest)
+    return nearest
 
 
 def _mount_point_of(folder: bytes) -> MountPoint:

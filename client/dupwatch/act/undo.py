@@ -91,6 +91,7 @@ def _undo_run(run: Run, journal: Journal, bars: Bars, stop: Callable[[], bool], 
             bars.advance()
     finally:
         quarantines.close()
+        journal.leave_quarantines()
         tidy_all(run.quarantines, run.id)
     journal.end()
     return True

@@ -13,8 +13,11 @@ MARKER_NAME = b"dupwatch-marker"
 
 def is_quarantine(path: bytes) -> bool:
     """Return whether a folder is a quarantine, by its name and its marker."""
-    if os.path.basename(path) != QUARANTINE_NAME:
-        return False
+    return os.path.basename(path) == QUARANTINE_NAME and has_marker(path)
+
+
+def has_marker(path: bytes) -> bool:
+    """Return whether the marker lies in a folder."""
     try:
         return stat.S_ISREG(os.lstat(os.path.join(path, MARKER_NAME)).st_mode)
     except OSError:

@@ -2,8 +2,11 @@
 
 It speaks the kernel's protocol (linux/fuse.h, version 7.31) over /dev/fuse and needs no library, but the right to
 mount. Like many such programs it numbers files by the path at which they were looked up, so that one file has a number
-of its own here, and two numbers under two spellings of its name; and the kernel keeps what it was told for an hour.
-FOLD says which spellings are one name: `none`, `case`, or `unicode` (NFC and NFD).
+of its own here, and two numbers under two spellings of its name.
+
+FOLD says which spellings are one name: `case`, `unicode` (NFC and NFD), or `none`; then the kernel may keep what it is
+told for an hour. With `handles` the program also keeps every file open that it has seen, so that a file is still found
+after it has gone elsewhere; and the kernel keeps what lies in a folder.
 """
 
 import ctypes
@@ -20,8 +23,10 @@ _IN_HEADER: Final = struct.Struct("=IIQQIIII")
 _OUT_HEADER: Final = struct.Struct("=IiQ")
 _FORGETS: Final = (2, 42)  # FORGET and BATCH_FORGET have no reply
 _ROOT: Final = 1
-_KEPT_SECONDS: Final = 3600
+_LONG_SECONDS: Final = 3600
 _RENAME_NOREPLACE: Final = 1
+_KEEP_CACHE: Final = 2
+_CACHE_DIR: Final = 8
 
 
 def _folded(name: bytes, fold: str) -> bytes:
@@ -38,13 +43,15 @@ class Passthrough:
 
     def __init__(self, lower: bytes, fold: str) -> None:
         self._fold = fold
+        self._kept_seconds = 0 if fold in ("case", "unicode") else _LONG_SECONDS
         self._paths = {_ROOT: lower}  # below, as looked up, by number
         self._numbers = {lower: _ROOT}
+        self._handles: dict[int, int] = {}
         self._handlers: dict[int, Callable[[int, bytes], bytes]] = {
             1: self._lookup, 3: self._getattr, 4: self._setattr, 9: self._mkdir, 10: self._unlink, 11: self._rmdir,
             12: self._rename, 13: self._link, 14: self._open, 15: self._read, 16: self._write, 17: self._statfs,
             18: self._release, 20: self._fsync, 26: self._init, 27: self._opendir, 28: self._readdir,
-            29: self._opendir, 30: self._opendir, 35: self._create, 45: self._rename2,
+            29: self._nothing, 30: self._nothing, 35: self._create, 45: self._rename2,
         }  # fmt: skip
 
     def serve(self, device: int) -> None:
@@ -59,10 +66,9 @@ class Passthrough:
             if opcode in _FORGETS:
                 continue
             error, content = 0, b""
+            handler = self._handlers.get(opcode, self._not_offered)
             try:
-                content = self._handlers[opcode](node, request[_IN_HEADER.size :])
-            except KeyError:
-                error = -errno.ENOSYS
+                content = handler(node, request[_IN_HEADER.size :])
             except OSError as failure:
                 error = -(failure.errno or errno.EIO)
             try:
@@ -74,7 +80,7 @@ class Passthrough:
         """The path below for a name in a folder, spelled as it is there if it is there."""
         folder = self._real(self._paths[node])
         path = os.path.join(folder, name)
-        if self._fold == "none" or os.path.lexists(path):
+        if self._fold in ("none", "handles") or os.path.lexists(path):
             return path
         wanted = _folded(name, self._fold)
         return next(
@@ -95,6 +101,8 @@ class Passthrough:
         return found
 
     def _at(self, node: int) -> bytes:
+        if node in self._handles:
+            return b"/proc/self/fd/%d" % self._handles[node]
         return self._real(self._paths[node])
 
     def _attributes(self, number: int, status: os.stat_result) -> bytes:
@@ -109,13 +117,17 @@ class Passthrough:
         path = os.path.join(self._paths[node], name)
         number = self._numbers.setdefault(path, max(self._paths) + 1)
         self._paths[number] = path
-        return struct.pack("=QQQQII", number, 0, _KEPT_SECONDS, _KEPT_SECONDS, 0, 0) + self._attributes(number, status)
+        if self._fold == "handles" and number not in self._handles:
+            self._handles[number] = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return struct.pack("=QQQQII", number, 0, self._kept_seconds, self._kept_seconds, 0, 0) + self._attributes(
+            number, status
+        )
 
     def _lookup(self, node: int, body: bytes) -> bytes:
         return self._entry(node, body.rstrip(b"\0"))
 
     def _getattr(self, node: int, _: bytes) -> bytes:
-        return struct.pack("=QII", _KEPT_SECONDS, 0, 0) + self._attributes(node, os.lstat(self._at(node)))
+        return struct.pack("=QII", self._kept_seconds, 0, 0) + self._attributes(node, os.stat(self._at(node)))
 
     def _setattr(self, node: int, body: bytes) -> bytes:
         valid, _, _, size, _, atime, mtime, _, atime_ns, mtime_ns, _, mode, _, uid, gid = struct.unpack_from(
@@ -173,7 +185,7 @@ class Passthrough:
         was, now = os.path.join(self._paths[node], old), os.path.join(self._paths[new_node], new)
         for number, path in list(self._paths.items()):  # a number goes along with its name
             if path == was or path.startswith(was + b"/"):
-                del self._numbers[path]
+                self._numbers.pop(path, None)
                 self._paths[number] = now + path[len(was) :]
                 self._numbers[self._paths[number]] = number
         return b""
@@ -213,7 +225,13 @@ class Passthrough:
         return b""
 
     def _opendir(self, _: int, __: bytes) -> bytes:
-        return struct.pack("=QII", 0, 0, 0)
+        return struct.pack("=QII", 0, _CACHE_DIR | _KEEP_CACHE if self._fold == "handles" else 0, 0)
+
+    def _not_offered(self, _: int, __: bytes) -> bytes:
+        raise OSError(errno.ENOSYS, "")
+
+    def _nothing(self, _: int, __: bytes) -> bytes:
+        return b""
 
     def _readdir(self, node: int, body: bytes) -> bytes:
         _, offset, size = struct.unpack_from("=QQI", body)

@@ -283,6 +283,7 @@ def edited(world: World, goes: bytes, stays: bytes) -> Plan:
 def plan_for_two(world: World, goes: bytes, stays: bytes) -> Plan:
     decoy = os.fsencode(world.one / "two.jpg"), os.fsencode(world.one / "spare/two with a longer name.jpg")
     plan = plan_for(world.one, [decoy])
+    assert plan.groups, plan.held_back
     text = plan_text(replace(plan, roots=tuple(map(os.fsencode, world.roots))))
     data = json.loads(text)
     for file, path in zip(data["groups"][0]["goes"] + data["groups"][0]["stays"], (goes, stays), strict=True):

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from dupwatch.act.content import KeptFiles, OpenFile, unchanged
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.families import FolderNames
+from dupwatch.act.folders import forget_mounts
 from dupwatch.act.intents import Intents, is_as_intended
 from dupwatch.act.journal import Journal
-from dupwatch.act.plan_file import GoingFile, Plan, PlannedFile, PlannedGroup, is_below, plan_digest
+from dupwatch.act.plan_file import GoingFile, Plan, PlannedFile, PlannedGroup, plan_digest
 from dupwatch.act.plan_reading import check_links
 from dupwatch.act.quarantine import Quarantines, tidy_all
 from dupwatch.act.runs import Step
-from dupwatch.act.steps import MOVING_ACTIONS, SHARING_ACTIONS, Going, Holder, Steps, raise_if_disk_error
+from dupwatch.act.steps import MOVING_ACTIONS, SHARING_ACTIONS, Going, Holder, Steps
 from dupwatch.errors import WrongUsageError
 from dupwatch.progress import Bars
 from dupwatch.terminal import printable
@@ -69,6 +70,7 @@ def apply_plan(
     Raises PlanError for a plan that leads through links, WrongUsageError for an action that cannot be, and ActError if
     no journal can be written or another run is at work: then nothing has been touched.
     """
+    forget_mounts()
     check_action(plan, action)
     check_links(plan)
     summary = Summary(action.kind)
@@ -99,11 +101,28 @@ def check_action(plan: Plan, action: Action) -> None:
         return
     if not os.path.isdir(action.to) or not action.to.startswith(b"/"):
         raise WrongUsageError(f"{printable(action.to)} is no folder; make it first")
-    for root in plan.roots:
-        if action.to == root or is_below(action.to, root):
-            raise WrongUsageError(
-                f"{printable(action.to)} lies under {printable(root)}: the files would be found there again"
-            )
+    root = _root_above(action.to, plan.roots)
+    if root is not None:
+        raise WrongUsageError(
+            f"{printable(action.to)} lies under {printable(root)}: the files would be found there again"
+        )
+
+
+def _root_above(folder: bytes, roots: Sequence[bytes]) -> bytes | None:
+    """Return the root in which a folder lies, also by way of links and of mounts of the whole root."""
+    numbers = {}
+    for root in roots:
+        with suppress(OSError):
+            status = os.stat(root)
+            numbers[status.st_dev, status.st_ino] = root
+    folder = os.path.realpath(folder)
+    while True:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in numbers:
+            return numbers[status.st_dev, status.st_ino]
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)
 
 
 @dataclass
@@ -133,6 +152,12 @@ class _Apply:
         self._summary, self._progress, self._stop = summary, progress, stop
         self._kept_files = KeptFiles()
         self._names: dict[bytes, FolderNames] = {}  # of folders, when they were first needed
+        self._holders: dict[bytes, dict[bytes, PlannedFile]] = {}  # by content and path: for which others go
+        for group in plan.groups:
+            for going in group.goes:
+                if going.held_by is not None:
+                    kept = _kept_of(group, going)
+                    self._holders.setdefault(kept.blake3, {})[going.held_by] = kept
 
     def run(self) -> None:
         self._progress.stage("acting", total=len(self._plan.going), unit="files")
@@ -179,7 +204,6 @@ class _Apply:
         except SkipError as error:
             family.why_not = str(error)
         except OSError as error:
-            raise_if_disk_error(error)
             family.why_not = f"{printable(family.going.file.path)} cannot be moved: {error.strerror}"
 
     def _step(self, group: PlannedGroup, going: GoingFile) -> Step:
@@ -243,19 +267,37 @@ class _Apply:
             raise SkipError(f"{printable(planned.path)} has just changed")
         if holder is not None and os.path.samestat(holder.file.status, file.status):
             raise SkipError(f"{printable(planned.path)} is the same file as {printable(holder.path)}, not a copy of it")
-        return Going(file, step, holder)
+        return Going(file, step, holder, self._read_others(going, holder, file, stack))
+
+    def _read_others(
+        self, going: GoingFile, holder: Holder | None, file: OpenFile, stack: ExitStack
+    ) -> tuple[Holder, ...]:
+        """Read what stays for others with the content of a file that goes for another content, or for none.
+
+        The file could be one of them by another path.
+        """
+        if holder is not None and holder.file.digest == file.digest:
+            return ()
+        found = []
+        for path, kept in self._holders.get(file.digest, {}).items():
+            other = self._opened_holder(going, path, kept, stack)
+            if os.path.samestat(other.file.status, file.status):
+                raise SkipError(f"{printable(going.file.path)} is the same file as {printable(path)}, which stays")
+            found.append(other)
+        return tuple(found)
 
     def _read_holder(self, group: PlannedGroup, going: GoingFile, stack: ExitStack) -> Holder | None:
         if going.held_by is None:
             return None
-        kept = _kept_of(group, going)
-        root = self._plan.root_of(going.held_by)
+        return self._opened_holder(going, going.held_by, _kept_of(group, going), stack)
+
+    def _opened_holder(self, going: GoingFile, path: bytes, kept: PlannedFile, stack: ExitStack) -> Holder:
+        root = self._plan.root_of(path)
         try:
-            opening = self._kept_files.unchanged(going.held_by, root, kept.size_bytes, kept.blake3)
-            file: OpenFile = stack.enter_context(opening)
+            opening = self._kept_files.unchanged(path, root, kept.size_bytes, kept.blake3)
+            return Holder(stack.enter_context(opening), path, root)
         except SkipError as error:
             raise SkipError(f"{printable(going.file.path)} may be the last copy: {error}") from None
-        return Holder(file, going.held_by, root)
 
 
 def _kept_of(group: PlannedGroup, going: GoingFile) -> PlannedFile:

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from dupwatch.act.errors import SkipError
 from dupwatch.act.folders import Place, may_answer_from_memory, open_file, place_of
+from dupwatch.act.kernel import asked_ctime_ns
 from dupwatch.act.traits import Traits, traits_of
 from dupwatch.terminal import printable
 
@@ -160,14 +161,22 @@ class KeptLost(NamedTuple):
     is_gone: bool  # then it may be that it and the file that went are one
 
 
-def look_again(path: bytes, root: bytes, file: OpenFile) -> KeptLost | None:
-    """Return what is wrong with a file that stays, found by its path anew; None if it is what it was a moment ago."""
+def look_again(path: bytes, root: bytes, file: OpenFile, linked: bool = False) -> KeptLost | None:
+    """Return what is wrong with a file that stays, found by its path anew; None if it is what it was a moment ago.
+
+    What renames another file leaves the time of its own change alone: if that has changed too, both may be one file.
+    ``linked``: whether it was given another name meanwhile.
+    """
     try:
         with opened(path, root) as (place, descriptor):
             if not file.stamp.is_renamed(stamp_of(os.fstat(descriptor))):
                 return KeptLost(f"{printable(path)} has changed", is_gone=False)
+            if not linked and asked_ctime_ns(descriptor) != file.stamp.ctime_ns:
+                return KeptLost(f"{printable(path)} has just changed, or is the same file", is_gone=False)
             if may_answer_from_memory(place.folder) and os.fsdecode(place.name) not in os.listdir(place.folder):
                 return KeptLost(f"{printable(path)} is gone", is_gone=True)
     except SkipError as error:
         return KeptLost(str(error), is_gone=True)
+    except OSError as error:
+        return KeptLost(f"cannot look at {printable(path)}: {error.strerror}", is_gone=True)
     return None

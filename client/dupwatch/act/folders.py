@@ -5,6 +5,7 @@ it. What is not there, or is a link, is an OSError of the kernel (ELOOP, ENOTDIR
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,20 +118,37 @@ def may_answer_from_memory(folder: int) -> bool:
     A listing of the folder is asked for anew.
     """
     try:
-        return _kind_of_mount(mount_point(folder).mount) in _ANSWERING_FROM_MEMORY
+        return _mount_of(mount_point(folder)).kind in _ANSWERING_FROM_MEMORY
     except OSError:
         return True
 
 
+def mounted_at(folder: int) -> bytes:
+    """Return the path at which the file system of an open folder is mounted; raises OSError."""
+    return _mount_of(mount_point(folder)).path
+
+
+def forget_mounts() -> None:
+    """Forget what was mounted where: numbers of mounts and devices are used again."""
+    _mount_of.cache_clear()
+
+
+class _Mount(NamedTuple):
+    path: bytes
+    kind: bytes  # without the name of its program
+
+
 @lru_cache(maxsize=256)
-def _kind_of_mount(number: int) -> bytes:
-    """Return the kind of a mount, without the name of its program; nothing if it is not in the list."""
+def _mount_of(point: MountPoint) -> _Mount:
+    """Return what is mounted there; nothing if it is not in the list."""
     with open("/proc/self/mountinfo", "rb") as lines:
         for line in lines:
             before, _, after = line.partition(b" - ")
-            if int(before.split(b" ", 1)[0]) == number:
-                return after.split(b" ", 1)[0].partition(b".")[0]
-    return b""
+            fields = before.split(b" ")
+            if int(fields[0]) == point.mount:
+                path = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), fields[4])
+                return _Mount(path, after.split(b" ", 1)[0].partition(b".")[0])
+    return _Mount(b"", b"")
 
 
 def mount_point(folder: int) -> MountPoint:

@@ -10,12 +10,15 @@ import os
 
 from dupwatch.act.content import opened, stamp_of
 from dupwatch.act.errors import SkipError
+from dupwatch.act.folders import mounted_at
 from dupwatch.act.journal import Journal
 from dupwatch.act.plan_file import PlannedFile
-from dupwatch.act.quarantine import Quarantines
+from dupwatch.act.quarantine import Quarantines, quarantined_path
 from dupwatch.act.runs import Step
 from dupwatch.act.traits import traits_of
 from dupwatch.terminal import printable
+
+_PATH_BYTES_MAX = 4096  # of Linux, with the byte that ends it
 
 
 class Intents:
@@ -30,27 +33,32 @@ class Intents:
 
         The quarantine that it needs is made. Raises SkipError, HaltError and OSError.
         """
-        with opened(file.path, root) as (_, descriptor):
-            status = os.fstat(descriptor)
+        with opened(file.path, root) as (place, descriptor):
+            status, disk = os.fstat(descriptor), mounted_at(place.folder)
             traits = traits_of(descriptor, status)
         if status.st_size != file.size_bytes:
             raise SkipError(f"{printable(file.path)} has changed: it has another size")
         path = self._quarantines.path_for(file.path, root)
+        to = None if self._to is None else self._to.rstrip(b"/") + file.path
+        held = quarantined_path(path, self._journal.run.id, file.path)
+        if max(len(held), len(to or b"")) >= _PATH_BYTES_MAX:
+            raise SkipError(f"{printable(file.path)} cannot be moved: its new path would be too long")
         self._journal.use(path)
-        quarantine = self._quarantines.made(path)
+        self._quarantines.made(path)
         return Step(
             number=self._journal.next_number(),
             action=self._action,
             path=file.path,
             root=root,
             quarantine=path,
-            held=quarantine.file_path(self._journal.run.id, file.path),
-            to=None if self._to is None else self._to.rstrip(b"/") + file.path,
+            held=held,
+            to=to,
             size_bytes=status.st_size,
             mtime_ns=status.st_mtime_ns,
             atime_ns=traits.atime_ns,
             device=status.st_dev,
             inode=status.st_ino,
+            mounted_at=disk,
             mode=traits.mode,
             uid=traits.uid,
             gid=traits.gid,

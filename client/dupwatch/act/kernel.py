@@ -8,6 +8,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import struct
 
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
@@ -18,6 +19,10 @@ _IMMUTABLE_OR_APPEND_ONLY = 0x10 | 0x20
 # What a file system answers that does not know the flags of renameat2, or cannot link.
 NOT_OFFERED = frozenset([errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY])
 CANNOT_LINK = NOT_OFFERED | {errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EACCES}
+
+_AT_EMPTY_PATH, _AT_STATX_FORCE_SYNC = 0x1000, 0x2000
+_STATX_CTIME = 0x80
+_STATX_CTIME_OFFSET = 96
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -35,6 +40,23 @@ def exchange(one_folder: int, one_name: bytes, other_folder: int, other_name: by
 def share_blocks(source: int, target: int) -> None:
     """Make an empty open file a clone of another one, sharing its blocks; raises OSError."""
     fcntl.ioctl(target, _FICLONE, source)
+
+
+def asked_ctime_ns(descriptor: int) -> int:
+    """Return when an open file was last changed or renamed, asking the file system and not its memory; raises OSError.
+
+    Shares and FUSE answer from memory otherwise.
+    """
+    status = ctypes.create_string_buffer(256)
+    try:
+        call = _libc.statx
+    except AttributeError:  # a C library older than 2018
+        return os.fstat(descriptor).st_ctime_ns
+    if call(descriptor, b"", _AT_EMPTY_PATH | _AT_STATX_FORCE_SYNC, _STATX_CTIME, status) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    seconds, nanoseconds = struct.unpack_from("=qI", status, _STATX_CTIME_OFFSET)
+    return int(seconds * 10**9 + nanoseconds)
 
 
 def is_unchangeable(descriptor: int) -> bool:

@@ -25,7 +25,7 @@ from dupwatch.act.plan_file import (
     is_below,
 )
 from dupwatch.act.plan_values import INTEGER_LEAST, Values, in_words, parsed_json, shown
-from dupwatch.quarantine_name import QUARANTINE_NAME, is_quarantine
+from dupwatch.quarantine_name import QUARANTINE_NAME, has_marker
 from dupwatch.terminal import printable
 
 PLAN_BYTES_MAX = 1 << 30
@@ -80,7 +80,7 @@ def check_links(plan: Plan) -> None:
                     raise PlanError(
                         f"{printable(path)} is a symbolic link: a plan names files themselves; nothing was touched"
                     )
-                if os.path.basename(path) == QUARANTINE_NAME and is_quarantine(path):
+                if os.path.basename(path).lower() == QUARANTINE_NAME and has_marker(path):  # NTFS ignores case
                     raise PlanError(f"{printable(path)} is a quarantine: what lies in it neither goes nor stays")
                 if path == root:
                     break

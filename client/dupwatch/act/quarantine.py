@@ -41,6 +41,11 @@ folder for pictures.
 """
 
 
+def quarantined_path(quarantine: bytes, run: str, path: bytes) -> bytes:
+    """Return where a file below the top of a quarantine has its place in it."""
+    return b"/".join([quarantine, run.encode("ascii"), FILES, *parts_below(path, os.path.dirname(quarantine))])
+
+
 class Quarantine:
     """A quarantine that is open and locked."""
 
@@ -63,15 +68,11 @@ class Quarantine:
         """The folder whose files it takes."""
         return os.path.dirname(self.path)
 
-    def file_path(self, run: str, path: bytes) -> bytes:
-        """Return where a file below the top has its place."""
-        return b"/".join([self.path, run.encode("ascii"), FILES, *parts_below(path, self.top)])
-
     def place(self, run: str, path: bytes) -> Place:
         """Make the folders for a file and open the last of them, which the caller closes; raises OSError."""
         *parts, name = parts_below(path, self.top)
         folder = make_below(self.descriptor, [run.encode("ascii"), FILES, *parts])
-        return Place(folder, name, self.file_path(run, path))
+        return Place(folder, name, quarantined_path(self.path, run, path))
 
     def run_folder(self, run: str) -> int:
         """Open the folder of a run, which the caller closes, and make it if need be; raises OSError."""

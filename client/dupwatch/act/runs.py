@@ -40,6 +40,7 @@ class Step:
     atime_ns: int
     device: int
     inode: int
+    mounted_at: bytes  # where the file system is mounted that it lies on
     mode: int
     uid: int
     gid: int
@@ -168,7 +169,7 @@ def run_records(run: Run) -> Iterator[dict[str, Any]]:
         yield {"step": number, "state": run.states[number], **run.notes.get(number, {})}
 
 
-_PATHS = ("path", "root", "quarantine", "held", "to", "kept", "goes_with")
+_PATHS = ("path", "root", "quarantine", "held", "to", "mounted_at", "kept", "goes_with")
 
 _DIGESTS = ("digest", "kept_digest")
 

@@ -20,7 +20,7 @@ from dupwatch.act.moving import is_same_file, put, remove_empty_folders, take
 from dupwatch.act.quarantine import Quarantine, Quarantines
 from dupwatch.act.runs import Step
 from dupwatch.act.traits import Traits, give_traits
-from dupwatch.act.trash import put_into_trash, restore_from_trash
+from dupwatch.act.trash import check_trash, put_into_trash
 from dupwatch.terminal import printable
 
 MOVING_ACTIONS = ("quarantine", "move", "trash", "delete")
@@ -44,6 +44,7 @@ class Going(NamedTuple):
     file: OpenFile
     step: Step
     holder: Holder | None  # None: a sidecar that nothing else holds
+    others: tuple[Holder, ...]  # what stays for others with the content of this one
 
     @property
     def path(self) -> bytes:
@@ -57,6 +58,8 @@ class Steps:
     def __init__(self, action: str, to: bytes | None, journal: Journal, quarantines: Quarantines) -> None:
         self._action, self._to = action, to
         self._journal, self._quarantines = journal, quarantines
+        self._to_status = None if to is None else os.stat(to)
+        self._cut_off: set[int] = set()  # numbers of steps that were ended in the middle
         self._do: Callable[[Going, Quarantine, Place], None] = {
             "quarantine": self._keep_in_quarantine,
             "move": self._move,
@@ -80,18 +83,38 @@ class Steps:
             place = quarantine.place(self._journal.run.id, going.path)
         except OSError as error:
             self._fail(error, going)
+        self._cut_off.add(going.step.number)
         try:
             self._do(going, quarantine, place)
+        except SkipError:
+            self._cut_off.discard(going.step.number)
+            raise
         except OSError as error:
+            raise_if_disk_error(error)
+            self._cut_off.discard(going.step.number)
             self._fail(error, going)
         finally:
             os.close(place.folder)
+        self._cut_off.discard(going.step.number)
 
     def give_up(self, steps: Sequence[Step], why: str) -> None:
-        """Note that steps are not done after all, but not of files that lie in quarantine; raises HaltError."""
+        """Note that steps are not done after all, but not of files that may lie elsewhere; raises HaltError."""
         for step in steps:
-            if self._journal.run.states.get(step.number) == "begun" and not os.path.lexists(step.held):
+            if (
+                self._journal.run.states.get(step.number) == "begun"
+                and step.number not in self._cut_off
+                and self._is_surely_not_held(step)
+            ):
                 self._journal.note(step, "skipped", self._quarantines.opened(step.quarantine), because=why)
+
+    def _is_surely_not_held(self, step: Step) -> bool:
+        try:
+            os.lstat(step.held)
+        except FileNotFoundError:
+            return self._quarantines.opened(step.quarantine).is_there()
+        except OSError:
+            pass
+        return False
 
     def _keep_in_quarantine(self, going: Going, quarantine: Quarantine, place: Place) -> None:
         self._take(going, quarantine, place)
@@ -106,7 +129,7 @@ class Steps:
         assert self._to is not None
         self._take(going, quarantine, place)
         try:
-            top = open_folder(self._to)
+            top = self._opened_target()
             try:
                 *parts, name = going.path[1:].split(b"/")
                 folder = make_below(top, parts)
@@ -122,26 +145,26 @@ class Steps:
             self._put_back(going, quarantine, place, f"cannot be moved: {error.strerror}", error)
         self._journal.note(going.step, "done", quarantine)
 
-    def _trash(self, going: Going, quarantine: Quarantine, place: Place) -> None:  # noqa: ARG002
-        """The trash notes where a file came from, so it goes there directly, and the quarantine is not used."""
-        trashed = put_into_trash(going.file, going.path)
-        self._journal.note(going.step, "done", quarantine, trashed=trashed)
-        lost = _what_is_lost(going)
-        if lost is not None:
-            self._put_back_from_trash(trashed, going, quarantine, f"stays, for {lost.because}", halt=lost.is_gone)
+    def _opened_target(self) -> int:
+        """Open the folder to move to; raises OSError (ENODEV if it is another one: its disk was taken away)."""
+        assert self._to is not None
+        assert self._to_status is not None
+        top = open_folder(self._to)
+        if not os.path.samestat(os.fstat(top), self._to_status):
+            os.close(top)
+            raise OSError(errno.ENODEV, f"the disk at {printable(self._to)} is gone")
+        return top
 
-    def _put_back_from_trash(
-        self, trashed: bytes, going: Going, quarantine: Quarantine, why: str, halt: bool
-    ) -> NoReturn:
-        name = printable(going.path)
+    def _trash(self, going: Going, quarantine: Quarantine, place: Place) -> None:
+        """The file is taken into the quarantine first: the library moves whatever has its name at that moment."""
+        check_trash(going.path)
+        self._take(going, quarantine, place)
         try:
-            restore_from_trash(trashed, going.path)
+            trashed = put_into_trash(place.path, going.path)
         except OSError as error:
-            raise HaltError(
-                f"{name} {why}; it could not be put back ({error.strerror}): `dupwatch undo --last` does so"
-            ) from None
-        self._journal.note(going.step, "skipped", quarantine, because=why)
-        raise (HaltError if halt else SkipError)(f"{name} {why}")
+            why = f"cannot be put into the trash: {error.strerror or error}"
+            self._put_back(going, quarantine, place, why, error)
+        self._journal.note(going.step, "done", quarantine, trashed=trashed)
 
     def _share(self, going: Going, quarantine: Quarantine, place: Place) -> None:
         """Put a link or a clone in the file's place, in one exchange: its content is there at every moment."""
@@ -178,7 +201,7 @@ class Steps:
                 f"{printable(going.path)} was replaced meanwhile; what it was lies in {printable(place.path)}"
             )
         else:
-            lost = _what_is_lost(going)
+            lost = _what_is_lost(going, linked=self._action == "hardlink")
             why = None if lost is None else lost.because
         if why is None:
             os.unlink(place.name, dir_fd=place.folder)
@@ -230,9 +253,12 @@ class Steps:
         raise SkipError(f"{printable(going.path)} cannot be moved: {error.strerror or error}") from None
 
 
-def _what_is_lost(going: Going) -> KeptLost | None:
-    holder = going.holder
-    return None if holder is None else look_again(holder.path, holder.root, holder.file)
+def _what_is_lost(going: Going, linked: bool = False) -> KeptLost | None:
+    for one in going.others if going.holder is None else (going.holder, *going.others):
+        lost = look_again(one.path, one.root, one.file, linked)
+        if lost is not None:
+            return lost
+    return None
 
 
 def raise_if_disk_error(error: OSError) -> None:

@@ -1,15 +1,16 @@
 """Puts a file into the desktop's trash, and finds it there again.
 
-In: a file that was read a moment ago. Out: its path in the trash, from which any file manager, or `undo`, puts it back.
-The trash is refused where it would be lost with the next start of the machine, and where the file would have to be
-copied; nothing is ever deleted instead.
+In: a file that was read and taken into quarantine a moment ago. Out: its path in the trash, from which `undo`, or any
+file manager, puts it back. The trash is refused where it would be lost with the next start of the machine, and where
+the file would have to be copied; nothing is ever deleted instead.
 """
 
+import errno
 import os
 import urllib.parse
 
-from dupwatch.act.content import OpenFile, digest_of, stamp_of
-from dupwatch.act.errors import HaltError, SkipError
+from dupwatch.act.content import digest_of
+from dupwatch.act.errors import SkipError
 from dupwatch.act.folders import MountPoint, Place, mount_point, open_file, open_folder
 from dupwatch.act.moving import put
 from dupwatch.act.traits import traits_of
@@ -20,29 +21,48 @@ _INFO_SUFFIX = b".trashinfo"
 _PARTIAL_NAME = b".dupwatch-from-trash.part"
 
 
-def put_into_trash(file: OpenFile, path: bytes) -> bytes:
-    """Move an open file to the trash and return its path there; raises SkipError, and the file is where it was.
+def put_into_trash(held: bytes, path: bytes) -> bytes:
+    """Move a file that lies in quarantine to the trash, and return its path there; raises OSError.
 
-    Raises HaltError if it, or a file that got its name, is in the trash all the same.
+    The trash notes ``path``, from which it was taken into the quarantine.
     """
     from send2trash.plat_other import send2trash
 
-    _check_persists(path)
+    send2trash(held)
+    trashed = find_in_trash(held)
+    if trashed is None:
+        raise FileNotFoundError(errno.ENOENT, "it is not found there again")
     try:
-        send2trash(path)
-    except OSError as error:
-        raise SkipError(f"{printable(path)} cannot be put into the trash: {error.strerror or error}") from None
-    place = os.readlink(b"/proc/self/fd/%d" % file.descriptor)
-    if file.stamp.is_renamed(stamp_of(os.fstat(file.descriptor))) and _is_in_trash(place):
-        return place
-    other = find_in_trash(path)
-    if other is not None:  # another file had got its name
-        try:
-            restore_from_trash(other, path)
-        except OSError as error:
-            where = f"what was there for a moment lies in the trash, as {printable(other)}"
-            raise HaltError(f"{printable(path)} was replaced meanwhile; {where} ({error.strerror})") from None
-    raise SkipError(f"{printable(path)} was replaced meanwhile")
+        _note_original(trashed, path)
+    except OSError:
+        restore_from_trash(trashed, held)
+        raise
+    return trashed
+
+
+def _note_original(trashed: bytes, path: bytes) -> None:
+    """Change the note on where a file in the trash came from."""
+    info = _info_of(trashed)
+    trash = os.path.dirname(os.path.dirname(trashed))
+    named = path if trash == _home_trash() else os.path.relpath(path, _top_of(trash))
+    with open(info, "rb") as stream:
+        lines = [line for line in stream if not line.startswith(b"Path=")]
+    lines.insert(1, b"Path=" + urllib.parse.quote(named).encode("ascii") + b"\n")
+    new = info.removesuffix(_INFO_SUFFIX) + b".new"
+    with open(new, "wb") as stream:
+        stream.writelines(lines)
+    os.replace(new, info)
+
+
+def _info_of(trashed: bytes) -> bytes:
+    folder, name = os.path.split(trashed)
+    return os.path.join(os.path.dirname(folder), b"info", name + _INFO_SUFFIX)
+
+
+def _top_of(trash: bytes) -> bytes:
+    """Return the folder to which the notes of a trash are relative."""
+    top = os.path.dirname(trash)
+    return os.path.dirname(top) if os.path.basename(top) == b".Trash" else top
 
 
 def find_in_trash(path: bytes) -> bytes | None:
@@ -82,7 +102,7 @@ def restore_from_trash(place: bytes, path: bytes) -> None:
     finally:
         os.close(source_folder)
     try:
-        os.unlink(os.path.join(os.path.dirname(folder), b"info", name + _INFO_SUFFIX))
+        os.unlink(_info_of(place))
     except OSError:
         pass  # a trash shows an entry without a file as broken; nothing is lost
 
@@ -101,7 +121,7 @@ def trashed_file_is(place: bytes, digest: bytes) -> bool:
         os.close(descriptor)
 
 
-def _check_persists(path: bytes) -> None:
+def check_trash(path: bytes) -> None:
     """Raise SkipError if the trash would be lost with the next start, or the file would have to be copied into it."""
     device = os.lstat(path).st_dev
     if _kinds_by_device().get(device) in _FLEETING:
@@ -156,10 +176,6 @@ def _trashes(path: bytes) -> list[bytes]:
     return [_home_trash(), os.path.join(top, b".Trash", user), os.path.join(top, b".Trash-" + user)]
 
 
-def _is_in_trash(place: bytes) -> bool:
-    return os.path.basename(os.path.dirname(place)) == b"files" and os.path.lexists(place)
-
-
 def _original(info: bytes, trash: bytes) -> bytes | None:
     """Return the path that a note in the trash names."""
     try:
@@ -167,9 +183,7 @@ def _original(info: bytes, trash: bytes) -> bytes | None:
             for line in lines:
                 if line.startswith(b"Path="):
                     named = urllib.parse.unquote_to_bytes(line[len(b"Path=") :].rstrip(b"\n"))
-                    top = os.path.dirname(trash)
-                    top = os.path.dirname(top) if os.path.basename(top) == b".Trash" else top
-                    return os.path.normpath(os.path.join(top, named))
+                    return os.path.normpath(os.path.join(_top_of(trash), named))
     except OSError:
         pass
     return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from dupwatch.act.content import digest_of, opened
 from dupwatch.act.errors import ActError, HaltError, SkipError
-from dupwatch.act.folders import Place, status_at
+from dupwatch.act.folders import Place, forget_mounts, status_at
 from dupwatch.act.journal import Journal
 from dupwatch.act.moving import put, remove_copy, remove_empty_folders
 from dupwatch.act.plan_file import Plan, plan_digest
@@ -66,6 +66,7 @@ def runs_to_undo(plan: Plan | None = None, every: bool = False) -> list[Run]:
 def undo(runs: Sequence[Run], progress: Bars | None = None, stop: Callable[[], bool] = lambda: False) -> Undone:
     """Put back everything that these runs have moved; raises ActError if another run is at work."""
     undone = Undone()
+    forget_mounts()
     bars = progress or Bars()
     bars.stage("putting back", total=sum(len(run.open_steps) for run in runs), unit="files")
     for run in runs:
@@ -126,14 +127,14 @@ def _undo_step(step: Step, run: Run, journal: Journal, quarantines: Quarantines,
 
 def _put_back(step: Step, run: Run, quarantines: Quarantines) -> bool:
     """Bring one file back to where it was; returns whether it was away. Raises SkipError and OSError."""
-    if step.action == "trash":
-        return _put_back_from_trash(step, run)
     with held_place(step) as held:
         if step.action in ("hardlink", "reflink"):
             return part_again(step, run, held, quarantines)
         if held is not None:  # whatever it is, it was taken from there
             _put_back_from(held, step, run)
             return True
+    if step.action == "trash":
+        return _put_back_from_trash(step, run)
     if step.to is not None and os.path.lexists(step.to):
         with place_at(step.to) as moved:
             if os.path.lexists(step.path):
@@ -197,8 +198,15 @@ def _put_back_from_trash(step: Step, run: Run) -> bool:
         if noted is None:
             return False
         raise SkipError("its place is taken; the file stays in the trash")
-    trashed = noted.encode("utf-8", "surrogateescape") if isinstance(noted, str) else find_in_trash(step.path)
+    if isinstance(noted, str):
+        trashed: bytes | None = noted.encode("utf-8", "surrogateescape")
+    else:
+        trashed = find_in_trash(step.path) or find_in_trash(step.held)  # cut off before the trash noted its place
     if trashed is None or not trashed_file_is(trashed, step.digest):
         raise SkipError("it is no longer in the trash")
-    restore_from_trash(trashed, step.path)
+    try:
+        with original_place(step):
+            restore_from_trash(trashed, step.path)
+    except FileExistsError:
+        raise SkipError("its place is taken; the file stays in the trash") from None
     return True

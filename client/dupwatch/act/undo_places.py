@@ -9,7 +9,16 @@ from contextlib import contextmanager, suppress
 
 from dupwatch.act.content import digest_of
 from dupwatch.act.errors import SkipError
-from dupwatch.act.folders import Place, open_below, open_file, open_folder, parts_below, place_of, status_at
+from dupwatch.act.folders import (
+    Place,
+    mounted_at,
+    open_below,
+    open_file,
+    open_folder,
+    parts_below,
+    place_of,
+    status_at,
+)
 from dupwatch.act.runs import Step
 from dupwatch.act.traits import Traits
 from dupwatch.terminal import printable
@@ -45,22 +54,30 @@ def place_at(path: bytes) -> Iterator[Place]:
 def original_place(step: Step) -> Iterator[Place]:
     """Open the folder from which a file came, and make again what is missing of it below its root."""
     *parts, name = parts_below(step.path, step.root)
-    folder = _made_like_parent(step.root, parts)
+    folder = _made_like_parent(step, parts)
     try:
+        _check_disk(folder, step)
         yield Place(folder, name, step.path)
     finally:
         os.close(folder)
 
 
-def _made_like_parent(root: bytes, parts: list[bytes]) -> int:
+def _check_disk(folder: int, step: Step) -> None:
+    """Raise SkipError if an open folder is one in which the disk of a file was mounted, and no longer is."""
+    if mounted_at(folder) != step.mounted_at and not os.listdir(folder):
+        raise SkipError(f"its disk is offline: nothing is mounted at {printable(step.mounted_at)}")
+
+
+def _made_like_parent(step: Step, parts: list[bytes]) -> int:
     """Open a folder below a root; those that are missing get mode and owner of the one above them."""
     try:
-        return open_below(root, parts)
+        return open_below(step.root, parts)
     except FileNotFoundError:
         if not parts:
-            raise SkipError(f"its root {printable(root)} is offline") from None
-    above = _made_like_parent(root, parts[:-1])
+            raise SkipError(f"its root {printable(step.root)} is offline") from None
+    above = _made_like_parent(step, parts[:-1])
     try:
+        _check_disk(above, step)
         status = os.fstat(above)
         with suppress(FileExistsError):
             os.mkdir(parts[-1], 0o700, dir_fd=above)

@@ -38,9 +38,9 @@ def main() -> None:
                 write_copy(library.path(0), new)
                 time.sleep(_CALM_SECONDS)
                 _wait(service)
-                before = _cpu_seconds(service.pid)
+                before = processes.cpu_seconds(service.pid)
                 time.sleep(arguments.seconds)
-                spent = _cpu_seconds(service.pid) - before
+                spent = processes.cpu_seconds(service.pid) - before
                 tree = processes.tree(service.pid)
                 memory_mib = processes.tree_pss_kib(service.pid) / 1024
             os.unlink(new)
@@ -53,15 +53,6 @@ def main() -> None:
 def _wait(service: Running) -> None:
     with Client(service.endpoint, timeout_seconds=70) as client:
         client.request("wait", timeout=60)
-
-
-def _cpu_seconds(root: int) -> float:
-    """User and system time of a process tree so far, children that have ended included."""
-    ticks = 0
-    for pid in processes.tree(root):
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            ticks += sum(map(int, file.read().rpartition(b")")[2].split()[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _arguments() -> argparse.Namespace:

@@ -48,6 +48,11 @@ class Library:
         return path
 
 
+def is_generated(labelled: LabelledSet) -> bool:
+    """Was it made by altering photos? Else it was found in the wild."""
+    return any(label.kind == "exact" for label in labelled.labels.values())
+
+
 def made_library(labelled: LabelledSet, folder: str) -> Library:
     """A copy of a set, with families and bursts made of its originals, and documents."""
     library = Library(folder)
@@ -56,8 +61,8 @@ def made_library(labelled: LabelledSet, folder: str) -> Library:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         shutil.copy2(label.path, path)
         library.labels[path] = Label(path, label.group, label.role, label.kind, label.near_group)
-    if not any(label.kind == "exact" for label in labelled.labels.values()):
-        return library  # found in the wild: it is what it is
+    if not is_generated(labelled):
+        return library  # it is what it is
     rng = random.Random(labelled.name)
     sources = [label for label in library.labels.values() if label.role == "original" and _is_plain_jpeg(label.path)]
     rng.shuffle(sources)

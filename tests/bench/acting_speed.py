@@ -34,9 +34,9 @@ _PER_FOLDER = 500
 _SIDE_PX = 160
 
 _HASH = """
-import json, sys
+import sys
 from blake3 import blake3
-for path in json.load(open(sys.argv[1])):
+for path in open(sys.argv[1]).read().split("\\0"):
     with open(path, "rb") as file:
         blake3(file.read()).digest()
 """
@@ -58,10 +58,10 @@ def main() -> None:
     report = Report("Plan, apply and undo, against hashing and mv")
     report.say(f"{processes.cores()} cores; CPU seconds are those of the command and of the service together")
     rows = []
-    with tempfile.TemporaryDirectory(prefix="dw", dir=arguments.keep) as scratch:
+    with tempfile.TemporaryDirectory(prefix="dw") as scratch:
         for groups in sorted(arguments.groups):
-            rows.append(_measured_row(groups, arguments, os.path.realpath(scratch)))
-            shutil.rmtree(os.path.join(scratch, f"{groups}-groups"), ignore_errors=True)
+            place = os.path.realpath(arguments.keep or scratch)
+            rows.append(_measured_row(groups, arguments, os.path.join(place, f"{groups}-groups")))
     report.table(
         [
             "groups", "files", "go", "hash s", "mv s", "plan s", "apply s", "undo s", "(plan + apply)/(hash + mv)",
@@ -72,9 +72,8 @@ def main() -> None:
     report.write(arguments.out)
 
 
-def _measured_row(groups: int, arguments: argparse.Namespace, scratch: str) -> list[str]:
-    library = _made_library(scratch, groups, arguments.dupwatchd)
-    own = os.path.dirname(library.state)
+def _measured_row(groups: int, arguments: argparse.Namespace, own: str) -> list[str]:
+    library = _made_library(own, groups, arguments.dupwatchd)
     plan = os.path.join(own, "copies.plan")
     dupwatch = os.path.join(os.path.dirname(arguments.dupwatchd), "dupwatch")
     os.environ["XDG_STATE_HOME"] = os.path.join(own, "home")
@@ -88,7 +87,7 @@ def _measured_row(groups: int, arguments: argparse.Namespace, scratch: str) -> l
         document = json.load(file)
     goes = [one["path"] for group in document["groups"] for one in group["goes"]]
     stays = {one["held_by"] for group in document["groups"] for one in group["goes"]}
-    hashed, moved = _floor(own, goes, [*goes, *stays])
+    hashed, moved = _floor(goes, [*goes, *stays])
     floor_s, floor_cpu_s = hashed.wall_s + moved.wall_s, hashed.cpu_s + moved.cpu_s
     cpu = [one.cpu_s + one.service_cpu_s for one in (planned, applied, undone)]
     return [
@@ -104,25 +103,28 @@ def _measured_row(groups: int, arguments: argparse.Namespace, scratch: str) -> l
     ]
 
 
-def _made_library(scratch: str, groups: int, dupwatchd: str) -> Library:
-    """Pictures with copies, scanned."""
-    folder = os.path.join(scratch, f"{groups}-groups", "photos")
-    originals, files = os.path.join(folder, "a"), groups
-    make_files(originals, range(groups), _PER_FOLDER, _SIDE_PX)
-    for number in range(groups):
-        original = path_of(originals, number, _PER_FOLDER)
-        for place in ("b", "c")[: 1 + number % 3 // 2]:
-            copy = os.path.join(folder, place, f"{number // _PER_FOLDER:04d}", f"{place}{number:07d}.jpg")
-            os.makedirs(os.path.dirname(copy), exist_ok=True)
-            files += 1
-            if (number + (place == "c")) % 2:
-                shutil.copyfile(original, copy)
-            else:
-                write_copy(original, copy, quality=85)
-    state = os.path.join(os.path.dirname(folder), "state")
-    command = processes.scan_command(dupwatchd, state, [folder], "--confirm", "--limit", "1")
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return Library(folder, state, files, _PER_FOLDER)
+def _made_library(own: str, groups: int, dupwatchd: str) -> Library:
+    """Pictures with copies, scanned; those that are there already are taken as they are."""
+    folder, state = os.path.join(own, "photos"), os.path.join(own, "state")
+    if not os.path.exists(state):
+        make_files(os.path.join(folder, "a"), range(groups), _PER_FOLDER, _SIDE_PX)
+        for number in range(groups):
+            _make_copies(folder, number)
+        command = processes.scan_command(dupwatchd, state, [folder], "--confirm", "--limit", "1")
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return Library(folder, state, sum(len(names) for _, _, names in os.walk(folder)), _PER_FOLDER)
+
+
+def _make_copies(folder: str, number: int) -> None:
+    """One copy of a picture, or two of every third."""
+    original = path_of(os.path.join(folder, "a"), number, _PER_FOLDER)
+    for place in ("b", "c")[: 1 + number % 3 // 2]:
+        copy = os.path.join(folder, place, f"{number // _PER_FOLDER:04d}", f"{place}{number:07d}.jpg")
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        if (number + (place == "c")) % 2:
+            shutil.copyfile(original, copy)
+        else:
+            write_copy(original, copy, quality=85)
 
 
 def _measured(command: list[str], service: Running | None = None) -> Cost:
@@ -148,17 +150,23 @@ def _wait_until_idle(service: Running) -> None:
             pass
 
 
-def _floor(own: str, goes: list[str], read: list[str]) -> tuple[Cost, Cost]:
-    """What hashing these files once, and moving those that go, takes by itself."""
-    names, moved = os.path.join(own, "names.json"), os.path.join(own, "moved")
-    with open(names, "w", encoding="utf-8") as file:
-        json.dump(read, file)
-    os.mkdir(moved)
-    hashed = _measured([sys.executable, "-c", _HASH, names])
-    zeros = os.path.join(own, "names")
-    with open(zeros, "w", encoding="utf-8") as file:
-        file.write("\0".join(goes))
-    return hashed, _measured(["xargs", "-0", "-a", zeros, "mv", "-t", moved])
+def _floor(goes: list[str], read: list[str]) -> tuple[Cost, Cost]:
+    """What hashing these files once, and moving those that go, takes by itself; then they are moved back."""
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.commonpath(read))) as own:
+        hashed = _measured([sys.executable, "-c", _HASH, _written(own, "read", read)])
+        moved = os.path.join(own, "moved")
+        os.mkdir(moved)
+        moving = _measured(["xargs", "-0", "-a", _written(own, "goes", goes), "mv", "-t", moved])
+        for path in goes:
+            os.rename(os.path.join(moved, os.path.basename(path)), path)
+    return hashed, moving
+
+
+def _written(folder: str, name: str, paths: list[str]) -> str:
+    path = os.path.join(folder, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\0".join(paths))
+    return path
 
 
 def _arguments() -> argparse.Namespace:

@@ -23,7 +23,9 @@ from tests.bench.arguments import add_count, make_parser
 from tests.bench.report import Report
 
 HERE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DRIVEN_FROM_OUTSIDE = ("crowds", "evaluate", "idle", "latency", "rescan", "scan_speed", "under_load")
+DRIVEN_FROM_OUTSIDE = (
+    "acting", "acting_speed", "crowds", "evaluate", "idle", "latency", "rescan", "scan_speed", "under_load"
+)  # fmt: skip
 SIDES = ("before", "after")
 
 Place = tuple[int, str, int, str]  # which table, the name of the row, which column, its heading

@@ -62,7 +62,8 @@ def stamp_of(status: os.stat_result) -> Stamp:
 def digest_of(descriptor: int) -> bytes:
     """Return the BLAKE3 of an open file from its beginning to its end, 32 bytes; raises OSError."""
     hasher = blake3()
-    buffer = memoryview(bytearray(_READ_BYTES))
+    # No larger than the file, and one byte: else making it takes longer than reading a small file.
+    buffer = memoryview(bytearray(min(_READ_BYTES, os.fstat(descriptor).st_size + 1)))
     offset = 0
     while count := os.preadv(descriptor, [buffer], offset):
         hasher.update(buffer[:count])

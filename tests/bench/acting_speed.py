@@ -82,7 +82,6 @@ def _measured_row(groups: int, arguments: argparse.Namespace, own: str) -> list[
         applied = _measured([dupwatch, "apply", plan, "--yes", "--endpoint", service.endpoint], service)
         _wait_until_idle(service)
         undone = _measured([dupwatch, "undo", "--last", "--yes", "--endpoint", service.endpoint], service)
-        _wait_until_idle(service)
     with open(plan, encoding="utf-8") as file:
         document = json.load(file)
     goes = [one["path"] for group in document["groups"] for one in group["goes"]]

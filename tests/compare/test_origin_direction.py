@@ -99,6 +99,17 @@ def test_a_brightened_copy_is_never_taken_for_the_original(quality: int) -> None
     assert nearer(candidate(original), candidate(saved(brighter, quality=92))) is not Direction.SECOND
 
 
+@pytest.mark.parametrize(
+    ("seed", "quality", "gain", "again"), [(0, 92, 1.5, 90), (1, 75, 1.3, 75), (1, 92, 1.5, 90), (2, 92, 1.5, 90)]
+)
+def test_a_copy_of_more_contrast_is_not_taken_for_the_original(
+    seed: int, quality: int, gain: float, again: int
+) -> None:
+    original = saved(scene(seed), quality=quality)
+    harder = opened(original).point([max(0, min(255, round(128 + (v - 128) * gain))) for v in range(256)] * 3)
+    assert nearer(candidate(original), candidate(saved(harder, quality=again))) is not Direction.SECOND
+
+
 @pytest.mark.parametrize("kind", ["jpeg 60", "webp", "grey", "enlarged png"])
 def test_a_lossless_original_is_nearer_than_its_copies(kind: str) -> None:
     picture = scene(3)

@@ -110,8 +110,10 @@ def _jpeg_before_jpeg(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit) -> bool:
         return a.coarseness > COARSER * b.coarseness
     first = to_b.rounded or to_a.carried
     second = to_a.rounded or to_b.carried
-    clearly = CLEARLY_TONED if to_b.toned or to_a.toned else CLEARLY
-    return first and (not second or to_b.badness < to_a.badness - clearly)
+    if to_b.toned or to_a.toned:  # with a curve that was guessed, that the reverse fits less is not enough
+        clearly = to_b.badness < to_a.badness - CLEARLY_TONED
+        return first and (clearly or (to_a.carried and not second))
+    return first and (not second or to_b.badness < to_a.badness - CLEARLY)
 
 
 def _jpeg_before_lossless(a: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:

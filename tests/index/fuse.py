@@ -34,6 +34,8 @@ class ShortReadingFiles:
         self._most_bytes = most_bytes
         self._missing_bytes = missing_bytes  # so many bytes less can be read than the size says
         self.reads = 0
+        self._holds = False
+        self._held: list[int] = []
 
     def __enter__(self) -> Self:
         self._device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
@@ -51,6 +53,16 @@ class ShortReadingFiles:
         self._thread.join()
         os.close(self._device)
 
+    def hold(self) -> None:
+        """Answer no read any more: whoever reads cannot even be killed, as with a disk that hangs."""
+        self._holds = True
+
+    def let_go(self) -> None:
+        """Answer again, beginning with an error for all that was asked meanwhile."""
+        self._holds = False
+        while self._held:
+            os.write(self._device, _OUT_HEADER.pack(_OUT_HEADER.size, -errno.EIO, self._held.pop()))
+
     def _serve(self) -> None:
         while True:
             try:
@@ -61,6 +73,9 @@ class ShortReadingFiles:
                 return  # it was unmounted
             _, opcode, unique, node, *_ = _IN_HEADER.unpack_from(request)
             if opcode in _FORGETS:
+                continue
+            if opcode == _READ and self._holds:
+                self._held.append(unique)
                 continue
             reply = self._reply(opcode, node, request[_IN_HEADER.size :])
             error, content = (-reply, b"") if isinstance(reply, int) else (0, reply)

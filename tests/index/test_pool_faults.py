@@ -7,18 +7,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dupwatchd.errors import DupwatchError
+from dupwatchd.index import pool as pool_module
 from dupwatchd.index import worker_connection
 from dupwatchd.index.chunks import CHUNK_FILES
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
 from dupwatchd.model import Job, ReadStatus
 from tests.conftest import encoded, photo_like
 from tests.index.files import Claims, apng_crasher, index, jobs, png_of_zeros
+from tests.index.fuse import ShortReadingFiles, can_mount_fuse
 
 
 def is_alive(pid: int) -> bool:
@@ -110,6 +113,7 @@ def test_copies_stay_known_although_their_worker_dies(tmp_path: Path) -> None:
     [
         (signal.SIGSEGV, "the decoder crashed (SIGSEGV)"),
         (signal.SIGKILL, "the decoder was killed (SIGKILL)"),
+        (signal.SIGRTMIN + 6, "the decoder crashed (SIGRTMIN+6)"),
         (signal.SIGSTOP, "decoding took longer than 0.7 s"),
     ],
 )
@@ -263,6 +267,69 @@ def test_workers_hear_no_signals_that_are_meant_for_the_service(tmp_path: Path) 
                 os.kill(pid, number)
         assert len(index(pool, paths)) == 30
         assert [worker.pid for worker in pool._workers] == before
+
+
+def children_of(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(number) for number in file.read().split()]
+
+
+def test_workers_that_die_at_birth_for_a_while_stop_indexing_only_for_that_while(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 20)
+    with WorkerPool(1, 16, DecodeLimits()) as pool:
+        index(pool, paths[:1])
+        assert pool._fork_server is not None
+        server = pool._fork_server._process.pid
+        stop = threading.Event()
+
+        def kill_newborns() -> None:
+            while not stop.is_set():
+                for pid in children_of(server):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_newborns)
+        killer.start()
+        try:
+            with pytest.raises(DupwatchError, match="die as soon as they start"):
+                index(pool, paths)
+        finally:
+            stop.set()
+            killer.join()
+        assert {o.status for o in index(pool, paths).values()} == {ReadStatus.DECODED}
+
+
+@pytest.mark.skipif(not can_mount_fuse(), reason="no right to mount a FUSE file system")
+def test_workers_that_cannot_be_killed_count_no_longer_once_their_disk_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "MAX_STUCK_WORKERS", 2)
+    contents = {b"%d.jpg" % seed: encoded(photo_like(seed, 60, 60)) for seed in range(3)}
+    paths = [tmp_path / os.fsdecode(name) for name in contents]
+    with (
+        ShortReadingFiles(tmp_path, contents, 1 << 20) as disk,
+        WorkerPool(1, 16, DecodeLimits(decode_seconds=0.3)) as pool,
+    ):
+        disk.hold()
+        try:
+            for _ in range(2):
+                with pytest.raises(DupwatchError, match="2 processes hang in reading"):
+                    index(pool, paths)
+        finally:
+            disk.let_go()
+        wait_until(lambda: pool._count_stuck_workers() == 0)
+        assert {o.status for o in index(pool, paths).values()} == {ReadStatus.DECODED}
+
+
+def test_an_idle_worker_that_was_killed_leaves_no_zombie(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 20)
+    with WorkerPool(2, 16, DecodeLimits()) as pool:
+        index(pool, paths)
+        killed = [worker.pid for worker in pool._workers]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in killed))
+        assert {o.status for o in index(pool, paths).values()} == {ReadStatus.DECODED}
 
 
 def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:

@@ -9,7 +9,11 @@ The pool holds one end of a socket, the fork server the other. The first message
 after that is one byte and a process id, and its reply one signed 8-byte number:
 
     "s" + a file descriptor   fork a worker that talks over the descriptor → its process id, or -errno
-    "e" + process id          kill it if it lives, and reap it → its wait status, or -n if n workers will not die now
+    "e" + process id          kill it if it lives → its wait status, or -n if n killed workers have not died yet
+    "c" + 0                   → how many killed workers have not died yet
+
+Workers that have died are reaped at once, also those that nobody asks about: whoever kills an idle worker, such as the
+kernel when memory is short, would else leave a zombie.
 
 When the pool's end closes, for whatever reason, the fork server exits, and its workers die with it
 (PR_SET_PDEATHSIG).
@@ -34,7 +38,7 @@ REPLY_SECONDS = 60.0  # the first reply comes after the imports, on a machine th
 
 _REQUEST = struct.Struct("!cq")
 _REPLY = struct.Struct("!q")
-_SPAWN, _END = b"s", b"e"
+_SPAWN, _END, _COUNT_STUCK = b"s", b"e", b"c"
 _SETTINGS_BYTES = 64 * 1024
 
 _START = (
@@ -89,6 +93,14 @@ class ForkServer:
             raise ForkServerLost from error
         return self._reply()
 
+    def stuck_workers(self) -> int:
+        """How many workers that were killed have not died yet. Raises ForkServerLost."""
+        try:
+            self._socket.send(_REQUEST.pack(_COUNT_STUCK, 0))
+        except OSError as error:
+            raise ForkServerLost from error
+        return self._reply()
+
     def close(self) -> None:
         """End the fork server and all its workers; may be called twice."""
         self._socket.close()
@@ -133,8 +145,7 @@ def main(descriptor: int) -> NoReturn:
     os.dup2(null, 2)  # decoders write to stderr; from here on nobody needs it. Errors of the imports above were shown
     gc.collect()
     gc.freeze()
-    children: set[int] = set()
-    stuck: set[int] = set()
+    children = _Children()
     with socket.socket(fileno=descriptor) as control:
         thumbnail_px, limits = _settings_from_json(control.recv(_SETTINGS_BYTES))
         while True:
@@ -143,11 +154,11 @@ def main(descriptor: int) -> NoReturn:
                 os._exit(0)
             kind, pid = _REQUEST.unpack(request)
             if kind == _END:
-                stuck = {other for other in stuck if not os.waitpid(other, os.WNOHANG)[0]}
-                status = _end(pid, children)
-                if status is None:
-                    stuck.add(pid)
-                reply = -len(stuck) if status is None else status
+                status = children.end(pid)
+                reply = -len(children.stuck) if status is None else status
+            elif kind == _COUNT_STUCK:
+                children.reap()
+                reply = len(children.stuck)
             else:
                 parent = os.getpid()
                 try:
@@ -155,29 +166,63 @@ def main(descriptor: int) -> NoReturn:
                 except OSError as error:
                     reply = -(error.errno or 1)
                 if reply == 0:
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     control.close()
                     worker.run(socket.socket(fileno=descriptors[0]), parent, thumbnail_px, limits)
                 os.close(descriptors[0])
-                children.add(reply)
+                if reply > 0:
+                    children.living.add(reply)
             control.send(_REPLY.pack(reply))
 
 
-def _end(pid: int, children: set[int]) -> int | None:
-    """Kill and reap a child: its wait status, or None if it will not die for now."""
-    if pid not in children:  # forked by an earlier fork server; it died together with that
-        return signal.SIGKILL
-    children.discard(pid)
-    os.kill(pid, signal.SIGKILL)  # if it has died by itself, its wait status stays as it is
-    deadline = time.monotonic() + REAP_SECONDS
-    pause_seconds = 0.0005
-    while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return status
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(pause_seconds)
-        pause_seconds = min(0.02, pause_seconds * 2)
+class _Children:
+    """The workers, by process id; reaped whenever one has died."""
+
+    def __init__(self) -> None:
+        self.living: set[int] = set()
+        self.stuck: set[int] = set()  # killed, but not dead yet
+        self._statuses: dict[int, int] = {}  # of those that died by themselves, until the pool asks
+        signal.signal(signal.SIGCHLD, lambda *_: self.reap())
+
+    def reap(self) -> None:
+        """Take note of all that have died."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if pid in self.stuck:
+                self.stuck.discard(pid)
+            else:
+                self._statuses[pid] = status
+
+    def end(self, pid: int) -> int | None:
+        """Kill a worker unless it is dead already: its wait status, or None if it will not die for now."""
+        # Nothing is reaped behind our back: its number could belong to another process before we kill.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        try:
+            return self._end(pid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+    def _end(self, pid: int) -> int | None:
+        self.reap()
+        if pid not in self.living:  # forked by an earlier fork server; it died together with that
+            return signal.SIGKILL
+        self.living.discard(pid)
+        deadline = time.monotonic() + REAP_SECONDS
+        pause_seconds = 0.0005
+        while pid not in self._statuses:
+            os.kill(pid, signal.SIGKILL)  # if it dies by itself at this moment, its wait status stays as it is
+            if time.monotonic() > deadline:
+                self.stuck.add(pid)
+                return None
+            time.sleep(pause_seconds)
+            pause_seconds = min(0.02, pause_seconds * 2)
+            self.reap()
+        return self._statuses.pop(pid)
 
 
 def _settings_to_json(thumbnail_px: int, limits: DecodeLimits) -> bytes:

@@ -300,9 +300,10 @@ class WorkerPool:
     def _start_worker(self) -> WorkerConnection:
         """Raises DupwatchError if it cannot be done."""
         if self._failed_starts >= MAX_FAILED_STARTS:
+            self._failed_starts = 0  # so that whoever comes later tries again: memory may have been short for a moment
             raise DupwatchError("the processes that decode pictures die as soon as they start")
-        if self._stuck_workers >= MAX_STUCK_WORKERS:
-            raise DupwatchError(f"{self._stuck_workers} processes hang in reading: a disk or share does not answer")
+        if self._stuck_workers >= MAX_STUCK_WORKERS and (stuck := self._count_stuck_workers()) >= MAX_STUCK_WORKERS:
+            raise DupwatchError(f"{stuck} processes hang in reading: a disk or share does not answer")
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -315,6 +316,17 @@ class WorkerPool:
         self._selector.register(ours, selectors.EVENT_READ, worker)
         self._workers.append(worker)
         return worker
+
+    def _count_stuck_workers(self) -> int:
+        """How many still cannot die: those whose disk has answered meanwhile are gone."""
+        self._stuck_workers = 0
+        if self._fork_server is not None:
+            try:
+                self._stuck_workers = self._fork_server.stuck_workers()
+            except ForkServerLost:
+                self._fork_server.close()
+                self._fork_server = None
+        return self._stuck_workers
 
     def _spawn(self, connection: socket.socket) -> int:
         """The process id of a new worker; a dead fork server is replaced once. Raises ForkServerLost, OSError."""

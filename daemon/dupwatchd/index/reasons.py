@@ -84,7 +84,17 @@ def why_died(wait_status: int, decoding: bool, memory_mb: int) -> str:
         return f"the {'decoder' if decoding else 'reader'} gave up (status {os.WEXITSTATUS(wait_status)})"
     number = os.WTERMSIG(wait_status)
     verb = "was killed" if number == signal.SIGKILL else "crashed"
-    return f"the {'decoder' if decoding else 'reader'} {verb} ({signal.Signals(number).name})"
+    return f"the {'decoder' if decoding else 'reader'} {verb} ({_signal_name(number)})"
+
+
+def _signal_name(number: int) -> str:
+    """A name for any signal: those for real-time use, SIGRTMIN to SIGRTMAX, have none of their own in Python."""
+    if signal.SIGRTMIN < number < signal.SIGRTMAX:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def why_too_slow(decoding: bool, seconds: float) -> str:

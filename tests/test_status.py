@@ -11,6 +11,7 @@ from dupwatch.terminal import printable
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.db.files import record_folder
 from dupwatchd.model import Limits
+from dupwatchd.problems import Fault, Problems
 from dupwatchd.status import left_out_lines, status_document
 from dupwatchd.update.changes import Survey
 from dupwatchd.update.updater import Updater, Work
@@ -34,11 +35,14 @@ def test_each_problem_names_its_root_and_can_be_sent(database: Database) -> None
     work = Work(ROOTS, rules, Limits(25, 0.04, False), 0.5, 3600)
     updater = Updater(database, work, Hints(0.1, 1, 10), lambda *_: None, lambda: True)
     updater.survey = Survey(unreadable=[(b"/photos/bad", "Permission denied")])
+    problems = Problems()
+    problems.note(Fault.INDEXING, "no space left")
     line = "looked through every 60 s: fuse does not tell what others change"
-    document = status_document(updater, {root: RootState(True, "polled", line, 1) for root in ROOTS}, ROOTS)
+    document = status_document(updater, {root: RootState(True, "polled", line, 1) for root in ROOTS}, ROOTS, problems)
     sent = wire.decode_reply([wire.encode_result(1, document)])
     assert sent.result is not None
-    of_odd, of_photos, of_folder = sent.result["problems"]
+    of_disk, of_odd, of_photos, of_folder = sent.result["problems"]
+    assert of_disk == "no space left"
     assert of_odd.startswith("/caf")
     assert of_photos == f"/photos: {line}"
     assert of_folder == "/photos/bad: Permission denied"

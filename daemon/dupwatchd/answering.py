@@ -8,21 +8,26 @@ service has to run and to look after. Everything here reads the index, and nothi
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 
 from dupwatchd import __version__
+from dupwatchd.db import pictures
 from dupwatchd.db.connection import open_for_reading, open_second_writer
+from dupwatchd.errors import DamagedBlocksError, DamagedStateError
 from dupwatchd.find import Finder
 from dupwatchd.live_checks import measurer, presence
 from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import at_or_below
 from dupwatchd.previews import Previews
+from dupwatchd.problems import Fault, Problems
 from dupwatchd.serve.binding import default_endpoint
 from dupwatchd.serve.clusters import LiveChecks
 from dupwatchd.serve.library_cache import LibraryCache
 from dupwatchd.serve.questions import QuestionDefaults, Questions
 from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.remembered import Remembered
+from dupwatchd.serve.request_queue import Handler, OpenRequest, RequestError, Result
 from dupwatchd.serve.results import Completeness, StatusResult
 from dupwatchd.serve.server import Server
 from dupwatchd.serve.uploads import Uploads
@@ -46,6 +51,7 @@ class Answering:
         updater: Updater,
         roots: Sequence[bytes],
         root_states: Callable[[], Mapping[bytes, RootState]],
+        problems: Problems,
         stack: ExitStack,
     ) -> None:
         """``root_states`` tells how each root is watched now; ``stack`` closes what is opened here.
@@ -55,6 +61,7 @@ class Answering:
         self._settings, self._state, self._thumbnail_px = settings, state, thumbnail_px
         self._updater = updater
         self._root_states = root_states
+        self._problems = problems
         self._readers = Readers(lambda: open_for_reading(state))
         stack.callback(self._readers.close)
         self.take_up_roots(roots)
@@ -78,11 +85,11 @@ class Answering:
 
     def status(self) -> StatusResult:
         """The result of the command `status`."""
-        return status_document(self._updater, self._root_states(), self.roots, self._left_out)
+        return status_document(self._updater, self._root_states(), self.roots, self._problems, self._left_out)
 
     def completeness(self) -> Completeness:
         """Whether an answer given now holds all that there is."""
-        return completeness(self._updater, self._root_states(), self.roots)
+        return completeness(self._updater, self._root_states(), self.roots, self._problems)
 
     def left_to_confirm(self) -> int | None:
         """How many pairs that seem the same are still to be looked at closely; None while that is not counted."""
@@ -109,7 +116,29 @@ class Answering:
 
     def _live_checks(self) -> LiveChecks:
         is_there = presence(self._offline(), inside=self.roots)
-        return LiveChecks(measurer(self._settings, self._state, self._thumbnail_px), is_there, OtherNames())
+        measure = measurer(self._settings, self._state, self._thumbnail_px, self._thumbnail_digests)
+        return LiveChecks(measure, is_there, OtherNames())
+
+    def _thumbnail_digests(self, picture_ids: Sequence[int]) -> list[bytes]:
+        with self._readers.snapshot() as reader:
+            return pictures.thumbnail_digests(reader, picture_ids)
+
+    def _telling_of_damage(self, handler: Handler) -> Handler:
+        """A handler that notes it if it meets damage in the index, and says so to whoever asked."""
+
+        def handle(request: OpenRequest) -> "Result | Future[Result]":
+            try:
+                return handler(request)
+            except DamagedBlocksError as error:
+                self._updater.doubt_blocks()
+                raise RequestError(
+                    "busy", "damaged thumbnails are being made again from the photos; ask again"
+                ) from error
+            except DamagedStateError as error:
+                self._problems.note(Fault.DATABASE, str(error))
+                raise RequestError("internal", str(error)) from error
+
+        return handle
 
     def _new_server(self, finder: Finder, stack: ExitStack) -> Server:
         settings = self._settings
@@ -132,7 +161,10 @@ class Answering:
         stack.callback(previews.close)
         return Server(
             settings.endpoint or default_endpoint(),
-            {**questions.handlers(), "preview": previews.preview},
+            {
+                command: self._telling_of_damage(handler)
+                for command, handler in {**questions.handlers(), "preview": previews.preview}.items()
+            },
             threads=settings.serve.threads,
             connection_closed=uploads.drop,
             group=settings.socket_group,

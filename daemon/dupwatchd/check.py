@@ -16,7 +16,7 @@ import numpy as np
 
 from dupwatchd.arrays import Thumbnail
 from dupwatchd.assembly import worker_pool
-from dupwatchd.blocks.store import BlockStore, Stores, thumbnail_digest
+from dupwatchd.blocks.store import BlockStore, Stores, as_digests, thumbnail_digest
 from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.db import facts, pictures, remembered, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, open_database, open_for_reading
@@ -28,6 +28,7 @@ from dupwatchd.interruption import stoppable
 from dupwatchd.model import FileId, Job, PictureId, Progress, Stamp
 from dupwatchd.settings import Settings
 from dupwatchd.state import act_as_owner, locked_state, require_index, stores_of
+from dupwatchd.update.mending import wrong_thumbnails
 
 _AT_ONCE = 1024
 
@@ -117,6 +118,7 @@ def mend(
     Pictures whose photos no longer give the same thumbnail are removed; their files are read anew by the next scan.
     """
     upkeep.rebuild_indexes(database)
+    blocks.extend(pictures.count_slots(database))
     remade, lost = 0, []
     for picture_id in bad:
         digest = upkeep.picture_digest(database, picture_id)
@@ -130,7 +132,8 @@ def mend(
     if remade:
         findings.mended.append(f"{remade} thumbnails were made again from their photos")
     with database.transaction():
-        upkeep.forget_pictures(database, lost)
+        upkeep.forget_contents(database, lost)
+        pictures.remove(database, lost)
         if lost:
             findings.mended.append(f"{len(lost)} pictures will be read again by the next scan")
         orphans = upkeep.drop_dangling(database)
@@ -195,13 +198,7 @@ def start_anew(state: str) -> str:
 def _wrong_thumbnails(database: Database, blocks: BlockStore, findings: Findings) -> Iterator[PictureId]:
     for rows in upkeep.pictures_in_parts(database, _AT_ONCE):
         findings.pictures += len(rows)
-        for picture_id, digest in rows:
-            try:
-                sound = thumbnail_digest(blocks.read([picture_id])[0]) == digest
-            except DamagedStateError:
-                sound = False
-            if not sound:
-                yield picture_id
+        yield from wrong_thumbnails(blocks, rows)
 
 
 def _lost_proofs(database: Database, proofs: Proofs, findings: Findings) -> list[PictureId]:
@@ -226,10 +223,8 @@ def _wrong_descriptors(database: Database, stores: Stores, bad: set[PictureId]) 
     for start in range(0, len(searched), _AT_ONCE):
         ids = searched[start : start + _AT_ONCE]
         expected = descriptors.describe(stores.thumbnails.read(ids))
-        try:
-            wrong += int(np.count_nonzero(~descriptors.alike(stores.descriptors.read(ids), expected)))
-        except DamagedStateError:
-            wrong += len(ids)
+        found, sound = stores.descriptors.read(ids, as_digests(pictures.thumbnail_digests(database, ids)))
+        wrong += int(np.count_nonzero(~(sound & descriptors.alike(found, expected))))
     return wrong
 
 

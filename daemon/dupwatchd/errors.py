@@ -37,5 +37,9 @@ class DamagedStateError(StateError):
     """The database or the blocks are damaged: ``dupwatchd check --repair`` is the cure."""
 
 
+class DamagedBlocksError(DamagedStateError):
+    """Thumbnails are missing or damaged. They can be made again from the photos; the database is not in question."""
+
+
 class Interrupted(DupwatchError):  # noqa: N818 - it is not an error, it is the user's wish
     """The user or the system asked for a stop; all committed work is kept."""

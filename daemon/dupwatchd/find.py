@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import asdict
 
 from dupwatchd.arrays import Matches, Thumbnail
-from dupwatchd.blocks.store import picture_digest
+from dupwatchd.blocks.store import CheckedThumbnails, as_digests, picture_digest
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
 from dupwatchd.db import answers, pictures
@@ -26,7 +26,7 @@ from dupwatchd.serve.request_queue import OpenRequest, RequestError
 from dupwatchd.serve.results import FoundCopy
 from dupwatchd.serve.spare import Told
 from dupwatchd.settings import Settings
-from dupwatchd.state import stores_of
+from dupwatchd.state import thumbnails_of
 
 _ASKED = -1  # stands for the picture that was sent, among the ids of those that are known
 
@@ -72,7 +72,7 @@ class Finder:
                 for copy in answers.copies_of(reader, near)
                 if is_there(copy) and not question.ignored.holds(copy.content_digest, asked.content_digest)
             ]
-            measured = self._measured(thumbnail, copies, question)
+            measured = self._measured(reader, thumbnail, copies, question)
         looking = _Looking(asked, decoded, self._proofs(reader, {copy.picture_id for copy in copies}))
         known = pictures.picture_ids(reader, [picture_digest(decoded)]).values()
         rows = [
@@ -113,9 +113,14 @@ class Finder:
         # one end of each match is the picture asked for, whose id is smaller than all that are known
         return sorted({int(max(a, b)) for a, b in zip(found.a[near], found.b[near], strict=True)})
 
-    def _measured(self, thumbnail: Thumbnail, copies: list[Copy], question: Question) -> list[Measured]:
+    def _measured(
+        self, reader: Database, thumbnail: Thumbnail, copies: list[Copy], question: Question
+    ) -> list[Measured]:
         """How far each of the copies is from the picture asked for."""
-        read = stores_of(self._state, self._thumbnail_px).thumbnails.read
+        read = CheckedThumbnails(
+            thumbnails_of(self._state, self._thumbnail_px),
+            lambda ids: as_digests(pictures.thumbnail_digests(reader, ids)),
+        ).read
         values = exact.measure_best(
             lambda ids: thumbnail[None].repeat(len(ids), axis=0) if ids and ids[0] == _ASKED else read(ids),
             [(_ASKED, copy.picture_id) for copy in copies],

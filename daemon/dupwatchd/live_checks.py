@@ -11,7 +11,7 @@ from dupwatchd.settings import Settings
 from dupwatchd.state import thumbnails_of
 
 if TYPE_CHECKING:
-    from dupwatchd.blocks.store import BlockStore
+    from dupwatchd.blocks.store import CheckedThumbnails
     from dupwatchd.compare.search import CustomMeasure
 
 
@@ -44,12 +44,19 @@ def _prefixes(folders: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(folder.rstrip(b"/") + b"/" for folder in folders)
 
 
-def measurer(settings: Settings, state: str, side: int) -> Callable[[list[Pair], str, bool], list[Measured]]:
-    """A function that measures pairs of pictures on their thumbnails; for one thread at a time."""
+def measurer(
+    settings: Settings, state: str, side: int, digests_of: Callable[[Sequence[int]], list[bytes]]
+) -> Callable[[list[Pair], str, bool], list[Measured]]:
+    """A function that measures pairs of pictures on their thumbnails; for one thread at a time.
+
+    ``digests_of`` gives the digests of thumbnails that the database has; one that differs raises DamagedBlocksError.
+    """
 
     @cache
-    def blocks() -> "BlockStore":
-        return thumbnails_of(state, side)
+    def blocks() -> "CheckedThumbnails":
+        from dupwatchd.blocks.store import CheckedThumbnails, as_digests
+
+        return CheckedThumbnails(thumbnails_of(state, side), lambda ids: as_digests(digests_of(ids)))
 
     @cache
     def custom() -> "CustomMeasure":

@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
-from dupwatchd.db import answers, facts, files, remembered
+from dupwatchd.db import answers, facts, files, pictures, remembered
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.errors import StateError, StateInUseError, UsageError
 from dupwatchd.interruption import stoppable
@@ -88,7 +89,9 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked
         if asked.confirm and (pairs := answers.pairs_to_confirm(database, roots)):
             intake().looking.confirm(pairs)
         is_there = presence(survey.offline, just_walked=roots)
-        live_checks = LiveChecks(measurer(settings, state, side), is_there, OtherNames())
+        live_checks = LiveChecks(
+            measurer(settings, state, side, partial(pictures.thumbnail_digests, database)), is_there, OtherNames()
+        )
         return _answer(database, live_checks, settings, roots, survey, changing, asked, policy)
 
 

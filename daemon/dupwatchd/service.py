@@ -28,6 +28,7 @@ from dupwatchd.db.connection import open_database
 from dupwatchd.errors import DupwatchError, StateError, UsageError
 from dupwatchd.paths import outermost
 from dupwatchd.priority import stand_back
+from dupwatchd.problems import Fault, Problems
 from dupwatchd.run_log import ShowStatus
 from dupwatchd.settings import Loaded, Settings, reload
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
@@ -75,10 +76,20 @@ class Service:
         retry_after_upgrade(self._database, settings)
         self._hints = self._new_hints()
         self._roots: Sequence[bytes] = _resolved(settings.roots)
-        self._updater = Updater(self._database, self._work(), self._hints, self._publish, self._may_work)
+        self._problems = Problems()
+        self._updater = Updater(
+            self._database, self._work(), self._hints, self._publish, self._may_work, self._problems
+        )
         self._watcher = self._new_watcher()
         self._answering = Answering(
-            settings, self._state, self._side, self._updater, self._roots, lambda: self._watcher.states(), stack
+            settings,
+            self._state,
+            self._side,
+            self._updater,
+            self._roots,
+            lambda: self._watcher.states(),
+            self._problems,
+            stack,
         )
         self._server = self._answering.server
 
@@ -154,6 +165,7 @@ class Service:
             if now >= next_check:
                 next_check = now + _CHECK_SECONDS
                 self._watcher.check()
+                self._check_state_folder()
             self._answering.libraries.drop_stale()
             well = (
                 updater.is_alive()
@@ -168,6 +180,17 @@ class Service:
                 last_line = line
                 systemd.status(line)
 
+    def _check_state_folder(self) -> None:
+        """Note it if the database is not the one any more that was opened: what is stored now would be lost."""
+        if self._database.is_in_place():
+            self._problems.clear(Fault.STATE_FOLDER)
+        else:
+            self._problems.note(
+                Fault.STATE_FOLDER,
+                f"{self._database.path} was removed or replaced while the service runs: "
+                "put it back, or restart the service to index the photos anew",
+            )
+
     def _tell(self) -> None:
         """Say how far the work is, and once that the scan at the start is over."""
         if self._show_status is not None:
@@ -180,7 +203,8 @@ class Service:
 
     def _status_line(self) -> str:
         counts = self._updater.counts
-        return f"{self._updater.state}; {counted(counts.get('files', 0), 'file')}, {self._updater.pending:,} pending"
+        line = f"{self._updater.state}; {counted(counts.get('files', 0), 'file')}, {self._updater.pending:,} pending"
+        return "; ".join((line, *self._problems.lines()))
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:

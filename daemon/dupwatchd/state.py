@@ -145,11 +145,11 @@ def thumbnails_of(state: str, side: int) -> "BlockStore":
 
 def stores_of(state: str, side: int) -> "Stores":
     """All that is kept beside the database of a state directory."""
-    from dupwatchd.blocks.store import Stores, descriptor_store
+    from dupwatchd.blocks.store import DescriptorStore, Stores
     from dupwatchd.compare.measures.descriptors import NUMBERS
     from dupwatchd.db.proofs import Proofs
 
-    descriptors = descriptor_store(os.path.join(state, "blocks"), NUMBERS)
+    descriptors = DescriptorStore(os.path.join(state, "blocks"), NUMBERS)
     return Stores(thumbnails_of(state, side), descriptors, Proofs(state))
 
 

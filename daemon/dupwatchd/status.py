@@ -9,16 +9,21 @@ from dupwatch.terminal import counted, printable
 from dupwatchd.db import files
 from dupwatchd.db.connection import Database
 from dupwatchd.paths import at_or_below, outermost
+from dupwatchd.problems import Problems
 from dupwatchd.serve.results import Completeness, ProgressResult, StatusResult
 from dupwatchd.update.updater import Updater
 from dupwatchd.watch.watcher import RootState
 
 _LINES_MAX = 20  # of one kind
-_NOT_AT_WORK = ("idle", "paused", "stopping")
+_NOT_AT_WORK = ("idle", "paused", "failing", "stopping")
 
 
 def status_document(
-    updater: Updater, states: Mapping[bytes, RootState], roots: Sequence[bytes], left_out: Sequence[str] = ()
+    updater: Updater,
+    states: Mapping[bytes, RootState],
+    roots: Sequence[bytes],
+    problems: Problems,
+    left_out: Sequence[str] = (),
 ) -> StatusResult:
     """The result of `status`, paths as bytes; any thread may call. ``left_out``: see `left_out_lines`."""
     counts = updater.counts
@@ -46,18 +51,21 @@ def status_document(
             for root in roots
             if root in states
         ],
-        "problems": [*polled, *unlisted, *left_out],
+        "problems": [*problems.lines(), *polled, *unlisted, *left_out],
     }
     if updater.state not in _NOT_AT_WORK:
         result["progress"] = _progress(updater)
     return result
 
 
-def completeness(updater: Updater, states: Mapping[bytes, RootState], roots: Sequence[bytes]) -> Completeness:
+def completeness(
+    updater: Updater, states: Mapping[bytes, RootState], roots: Sequence[bytes], problems: Problems
+) -> Completeness:
     """Whether an answer given now holds all that lies under the roots, and if not, why; any thread may call."""
     pending = updater.pending
     away = {root for root in roots if root in states and not states[root].online} | {*updater.survey.offline}
-    because = [f"{os.fsdecode(folder)} is offline" for folder in sorted(away)[:_LINES_MAX]]
+    because = problems.lines()
+    because += [f"{os.fsdecode(folder)} is offline" for folder in sorted(away)[:_LINES_MAX]]
     unlisted = [(path, error) for path, error in updater.survey.unreadable if path not in away]
     because += [f"{os.fsdecode(path)} cannot be listed: {error}" for path, error in unlisted[:_LINES_MAX]]
     if not updater.started.is_set():

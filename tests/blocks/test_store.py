@@ -1,3 +1,4 @@
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +9,14 @@ import pytest
 
 from dupwatchd.arrays import Thumbnails
 from dupwatchd.blocks import store
-from dupwatchd.blocks.store import thumbnail_digest, thumbnail_store
-from dupwatchd.errors import DamagedStateError
+from dupwatchd.blocks.store import (
+    CheckedThumbnails,
+    DescriptorStore,
+    as_digests,
+    thumbnail_digest,
+    thumbnail_store,
+)
+from dupwatchd.errors import DamagedBlocksError
 
 
 def some(count: int, seed: int = 0, side: int = 16) -> Thumbnails:
@@ -20,6 +27,7 @@ def test_what_was_written_is_read_back_in_any_order_across_blocks(tmp_path: Path
     blocks = thumbnail_store(str(tmp_path), 16)
     slots = [0, 5, store.SLOTS_PER_BLOCK - 1, store.SLOTS_PER_BLOCK, 3 * store.SLOTS_PER_BLOCK + 7]
     thumbnails = some(len(slots))
+    blocks.extend(slots[-1] + 1)
     blocks.write(slots, thumbnails)
     blocks.sync()
     order = [3, 0, 4, 2, 1, 0]
@@ -31,19 +39,19 @@ def test_a_slot_can_be_written_again_and_its_neighbours_stay(tmp_path: Path) -> 
     blocks = thumbnail_store(str(tmp_path), 16)
     blocks.write([0, 1, 2], some(3))
     assert (blocks.read([1]) == some(3)[1]).all()
-    blocks.write([1, 9], some(2, seed=1))
-    assert (blocks.read([0, 1, 2, 9]) == np.stack([some(3)[0], *some(2, 1)[:1], some(3)[2], some(2, 1)[1]])).all()
+    blocks.write([3, 1], some(2, seed=1)[::-1])
+    assert (blocks.read([0, 1, 2, 3]) == np.stack([some(3)[0], *some(2, 1)[:1], some(3)[2], some(2, 1)[1]])).all()
 
 
 def test_a_missing_or_short_block_says_what_to_do(tmp_path: Path) -> None:
     blocks = thumbnail_store(str(tmp_path), 16)
     blocks.write([0, 1], some(2))
-    with pytest.raises(DamagedStateError, match="too short; run `dupwatchd check --repair`"):
+    with pytest.raises(DamagedBlocksError, match="too short; run `dupwatchd check --repair`"):
         blocks.read([2])
-    with pytest.raises(DamagedStateError, match=r"is missing.*check --repair"):
+    with pytest.raises(DamagedBlocksError, match=r"is missing.*check --repair"):
         blocks.read([store.SLOTS_PER_BLOCK])
     (tmp_path / "000000.thumbnails").write_bytes(b"")
-    with pytest.raises(DamagedStateError, match="check --repair"):
+    with pytest.raises(DamagedBlocksError, match="check --repair"):
         thumbnail_store(str(tmp_path), 16).read([0])
 
 
@@ -63,7 +71,6 @@ def test_what_is_written_can_be_read_at_once_while_other_threads_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "SLOTS_PER_BLOCK", 8)
-    monkeypatch.setattr(store, "_MAPS", 2)  # so that readers drop each other's maps
     blocks = thumbnail_store(str(tmp_path), 16)
     thumbnails = some(600)
     blocks.write([0], thumbnails[:1])
@@ -92,25 +99,68 @@ def test_what_is_written_can_be_read_at_once_while_other_threads_read(
         reader.result()
 
 
-def test_a_block_that_grows_while_it_is_being_mapped_is_not_taken_for_too_short(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("left_bytes", [0, 767, 768 * 2 + 100])
+def test_a_block_cut_while_it_is_in_use_is_told_and_never_grows_over_the_gap(tmp_path: Path, left_bytes: int) -> None:
     blocks = thumbnail_store(str(tmp_path), 16)
-    thumbnails = some(2)
-    blocks.write([0], thumbnails[:1])
-    mapping, written = threading.Event(), threading.Event()
-    mapped = np.memmap
+    blocks.write([0, 1, 2, 3], some(4))
+    assert (blocks.read([3]) == some(4)[3]).all()
+    os.truncate(tmp_path / "000000.thumbnails", left_bytes)
+    assert blocks.is_cut_short(4)
+    for act in (lambda: blocks.read([3]), lambda: blocks.write([4], some(1)), lambda: blocks.write([6, 5], some(2))):
+        with pytest.raises(DamagedBlocksError, match="check --repair"):
+            act()
+    assert (tmp_path / "000000.thumbnails").stat().st_size == left_bytes
 
-    def map_slowly(*arguments: object, **options: object) -> object:
-        mapping.set()
-        written.wait(0.3)  # with the lock the writer has to wait for us
-        return mapped(*arguments, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(np, "memmap", map_slowly)
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(blocks.read, [0])
-        assert mapping.wait(10)
-        blocks.write([1], thumbnails[1:])
-        written.set()
-        assert (reading.result() == thumbnails[:1]).all()
-    assert (blocks.read([0, 1]) == thumbnails).all()
+def test_a_lost_block_is_told_before_and_while_it_is_read(tmp_path: Path) -> None:
+    blocks = thumbnail_store(str(tmp_path), 16)
+    blocks.write([0, store.SLOTS_PER_BLOCK], some(2))
+    assert not blocks.is_cut_short(1)
+    (tmp_path / "000000.thumbnails").unlink()
+    assert blocks.is_cut_short(1)
+    blocks.extend(store.SLOTS_PER_BLOCK + 1)
+    blocks.sync()
+    assert not blocks.is_cut_short(store.SLOTS_PER_BLOCK + 1)
+    assert not blocks.read([0, 17, store.SLOTS_PER_BLOCK - 1]).any()
+    assert (blocks.read([store.SLOTS_PER_BLOCK]) == some(2)[1]).all()
+    (tmp_path / "000001.thumbnails").unlink()
+    (tmp_path / "000001.thumbnails").mkdir()
+    with pytest.raises(DamagedBlocksError, match="is a folder"):
+        blocks.read([store.SLOTS_PER_BLOCK])
+
+
+def test_a_thumbnail_that_differs_in_one_bit_is_not_given_out(tmp_path: Path) -> None:
+    blocks, thumbnails = thumbnail_store(str(tmp_path), 16), some(5)
+    blocks.write(range(5), thumbnails)
+    digests = as_digests(map(thumbnail_digest, thumbnails))
+    checked = CheckedThumbnails(blocks, lambda slots: digests[list(slots)])
+    assert (checked.read([4, 0, 4]) == thumbnails[[4, 0, 4]]).all()
+    with (tmp_path / "000000.thumbnails").open("r+b") as file:
+        file.seek(2 * 768 + 70)
+        file.write(bytes([thumbnails.reshape(5, -1)[2, 70] ^ 1]))
+    assert (checked.read([1, 3]) == thumbnails[[1, 3]]).all()
+    with pytest.raises(DamagedBlocksError, match="picture 2 is damaged"):
+        checked.read([1, 2, 3])
+
+
+def test_descriptors_tell_which_of_them_are_damaged_lost_or_of_another_picture(tmp_path: Path) -> None:
+    descriptors = DescriptorStore(str(tmp_path), 32)
+    values = np.random.default_rng(0).normal(size=(9, 32)).astype(np.float32)
+    digests = np.arange(9, dtype=np.uint64) + 77
+    descriptors.write(range(6), values[:6], digests[:6])
+    descriptors.write([8], values[8:], digests[8:])
+    path = tmp_path / "000000.descriptors"
+    data = bytearray(path.read_bytes())
+    data[3 * 33 * 4 + 5] ^= 64  # of the fourth
+    data[5 * 33 * 4 - 1] ^= 1  # the checksum of the fifth
+    path.write_bytes(data)
+    digests[1] += 1  # the slot has been given to another picture
+    found, sound = descriptors.read(range(9), digests)
+    assert sound.tolist() == [True, False, True, False, False, True, False, False, True]
+    assert (found[sound] == values[sound]).all()
+    os.truncate(path, 2 * 33 * 4 + 50)
+    assert descriptors.read(range(9), digests)[1].tolist() == [True, *[False] * 8]
+    path.unlink()
+    assert not descriptors.read([0, 5000], digests[:2])[1].any()
+    descriptors.write([5], values[5:6], digests[5:6])
+    assert descriptors.read(range(9), digests)[1].tolist() == [False] * 5 + [True] + [False] * 3

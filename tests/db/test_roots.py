@@ -101,7 +101,9 @@ class Storm:
             files.retry_unreadable(self.database, b"/a")
 
     def mend(self) -> None:
-        upkeep.forget_pictures(self.database, [PictureId(row[0]) for row in self.some("picture", 1)])
+        lost = [PictureId(row[0]) for row in self.some("picture", 1)]
+        upkeep.forget_contents(self.database, lost)
+        pictures.remove(self.database, lost)
         upkeep.drop_dangling(self.database)
 
     def some(self, table: str, most: int = 3) -> list[tuple[int]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dupwatchd.blocks.store import Stores, descriptor_store, thumbnail_store
+from dupwatchd.blocks.store import DescriptorStore, Stores, thumbnail_store
 from dupwatchd.compare.dense.device import open_device
 from dupwatchd.compare.measures.descriptors import NUMBERS
 from dupwatchd.compare.measures.exact import ReadThumbnails
@@ -130,7 +130,7 @@ def intake_on_demand(
     announce: Callable[[CommittedBatch], None] = lambda _: None,
 ) -> IntakeOnDemand:
     blocks = str(state / "blocks")
-    stores = Stores(thumbnail_store(blocks, _SIDE), descriptor_store(blocks, NUMBERS), Proofs(str(state)))
+    stores = Stores(thumbnail_store(blocks, _SIDE), DescriptorStore(blocks, NUMBERS), Proofs(str(state)))
 
     def open_search(limits: Limits, read_thumbnails: ReadThumbnails) -> Search:
         return Search(limits, read_thumbnails, None, open_device("cpu"), on_device=False)

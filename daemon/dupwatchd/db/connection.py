@@ -24,6 +24,7 @@ class Database:
         self._connection = connection
         self.path = path
         self._cure = cure or _CURE  # what to do if it is damaged
+        self._identity = _identity(path)
 
     def rows(self, sql: str, bindings: Any = None) -> list[Row]:
         """All rows of a query, or of a statement without any."""
@@ -76,6 +77,10 @@ class Database:
         """Close the connection; calling it again does nothing."""
         with self._errors():
             self._connection.close()
+
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to the file that was opened; any thread may call."""
+        return _identity(self.path) == self._identity
 
     def damaged(self, what: str) -> DamagedStateError:
         """The error to raise for what cannot be true of a sound database."""
@@ -184,6 +189,14 @@ def open_second_writer(state: str) -> Database:
         raise StateError(f"cannot open {path}: {error}") from error
     _set_up(database)
     return database
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _prepare(database: Database) -> None:

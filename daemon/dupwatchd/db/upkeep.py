@@ -88,8 +88,8 @@ def paths_of_picture(database: Database, picture_id: PictureId) -> list[bytes]:
     ]
 
 
-def forget_pictures(database: Database, picture_ids: Iterable[PictureId]) -> None:
-    """Remove pictures whose thumbnails are lost; their files become pending. Within the caller's transaction."""
+def forget_contents(database: Database, picture_ids: Iterable[PictureId]) -> None:
+    """Forget the contents that show these pictures; their files become pending. Within the caller's transaction."""
     lost = list(picture_ids)
     showing = "SELECT id FROM content WHERE picture_id = ?"
     for sql in (
@@ -97,7 +97,6 @@ def forget_pictures(database: Database, picture_ids: Iterable[PictureId]) -> Non
         "DELETE FROM content WHERE picture_id = ?",
     ):
         database.many(sql, [(picture_id,) for picture_id in lost])
-    pictures.remove(database, lost)
 
 
 def drop_dangling(database: Database) -> int:

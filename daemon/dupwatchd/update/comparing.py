@@ -3,15 +3,18 @@
 The thread that updates the index changes the search; `find` may be called from any thread.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatch.terminal import counted
 from dupwatchd.arrays import Matches, Thumbnail
-from dupwatchd.blocks.store import Stores
+from dupwatchd.blocks.store import CheckedThumbnails, Digests, Stores, as_digests
 from dupwatchd.compare.forest.gathering import Gathering, StoredRow
 from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.compare.measures.exact import ReadThumbnails
@@ -19,14 +22,16 @@ from dupwatchd.compare.search import Search, load_verdicts
 from dupwatchd.db import facts, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import MatchRow
-from dupwatchd.errors import DamagedStateError
+from dupwatchd.errors import DamagedBlocksError
 from dupwatchd.model import Limits, PictureId, Progress
 from dupwatchd.update.looking import Looking
 from dupwatchd.update.placing import Placed
 
+_log = logging.getLogger("dupwatchd")
 _COMPARE_AT_ONCE = 8192
 _READ_AT_ONCE = 65_536  # descriptors: 8 MB
 
+T = TypeVar("T")
 OpenSearch = Callable[[Limits, ReadThumbnails], Search]
 
 
@@ -53,6 +58,9 @@ class Comparing:
         self._threads = threads
         self._lock = threading.RLock()  # held while the search is used or changed
         self._search: Search | None = None
+        # By picture, of its thumbnail: `find` checks what it reads on any thread, without asking the database.
+        self._digests: Digests = np.empty(0, np.uint64)
+        self._thumbnails = CheckedThumbnails(stores.thumbnails, lambda ids: self._digests[np.asarray(ids, np.int64)])
         # By picture: how far its nearest matches reach, so that a new one in a crowd loads few of the stored ones.
         self._reach = np.empty(0)
         self._new_prefixes: dict[int, int] = {}  # of pictures that are not in the database yet
@@ -68,7 +76,7 @@ class Comparing:
         """
         load_verdicts()
         search = self._ready_search()
-        last = self._stores.thumbnails.read(pictures.searchable(self._database)[-1:])
+        last = self._thumbnails.read(pictures.searchable(self._database)[-1:])
         if len(last):
             with self._lock:
                 Matches.joined(search.match([PictureId(-1)], last, descriptors.describe(last)))
@@ -83,15 +91,15 @@ class Comparing:
 
         It must not be flat.
         """
-        if self._search is None:
-            return Matches.none()
         described = descriptors.describe(thumbnail[None])
         with self._lock:
+            if self._search is None:
+                return Matches.none()
             return Matches.joined(self._search.match([PictureId(-1)], thumbnail[None], described))
 
     def measure(self, a: int, b: int, *, mirrored: bool) -> tuple[float, float, int, bool]:
         """How far two pictures are apart: mse, structure, turn and mirroring as `exact.measure_best` gives them."""
-        [found] = exact.measure_best(self._stores.thumbnails.read, [(a, b)], "structure", mirrored=mirrored)
+        [found] = exact.measure_best(self._thumbnails.read, [(a, b)], "structure", mirrored=mirrored)
         return found
 
     def gathered(self, placed: Placed) -> Gathering:
@@ -129,6 +137,7 @@ class Comparing:
         """Make new pictures known to the search, after their transaction."""
         self._new_prefixes = {}
         with self._lock:
+            self._note_digests(placed.searchable_ids, placed.digests[placed.searchable])
             self._ready_search().add(placed.searchable_ids, placed.described[placed.searchable])
 
     def forget(self, gone: Sequence[PictureId]) -> None:
@@ -137,6 +146,12 @@ class Comparing:
         if self._search is not None:
             with self._lock:
                 self._search.remove(gone)
+
+    def start_anew(self) -> None:
+        """Load what is known again before the next search."""
+        with self._lock:
+            self._search = None
+            self._reach = np.empty(0)
 
     def rejoin(self) -> None:
         """Search again for pictures whose links to others went through a picture that is gone."""
@@ -179,30 +194,42 @@ class Comparing:
         if self._search is not None:
             return self._search
         limits = self.limits
+        if self._stores.thumbnails.is_cut_short(pictures.count_slots(self._database)):
+            raise DamagedBlocksError("thumbnails are missing from the blocks; run `dupwatchd check --repair`")
         known = pictures.searchable(self._database)
-        if facts.read(self._database).get("descriptors") != descriptors.VERSION:
-            self._describe_anew(known)
-        try:
-            search = self._search_of(known, limits)
-        except DamagedStateError:  # descriptors are lost; they can be made again from the thumbnails
-            self._describe_anew(known)
-            search = self._search_of(known, limits)
+        for ids in _parts(known, _READ_AT_ONCE):
+            self._note_digests(ids, as_digests(pictures.thumbnail_digests(self._database, ids)))
+        search = self._search_of(known, limits)
         if facts.compared_within(self._database) != limits:
             self._compare_anew(search, known, limits)
         self._search = search
         return search
 
     def _search_of(self, known: list[PictureId], limits: Limits) -> Search:
-        search = self._open_search(limits, self._stores.thumbnails.read)
+        is_current = facts.read(self._database).get("descriptors") == descriptors.VERSION
+        lost_count = 0
+        search = self._open_search(limits, self._thumbnails.read)
         for ids in _parts(known, _READ_AT_ONCE):
-            search.add(ids, self._stores.descriptors.read(ids))
+            digests = self._digests[np.array(ids, np.int64)]
+            described, sound = self._stores.descriptors.read(ids, digests)
+            lost_count += int(np.count_nonzero(~sound))
+            for rows in _parts(np.flatnonzero(~(sound & is_current)).tolist(), _COMPARE_AT_ONCE):
+                lost = [ids[row] for row in rows]
+                described[rows] = descriptors.describe(self._thumbnails.read(lost))
+                self._stores.descriptors.write(lost, described[rows], digests[rows])
+            search.add(ids, described)
+        self._stores.descriptors.sync()
+        if not is_current:
+            facts.write(self._database, {"descriptors": descriptors.VERSION})
+        elif lost_count:
+            _log.warning("%s in the blocks were damaged and were made again", counted(lost_count, "descriptor"))
         return search
 
-    def _describe_anew(self, known: list[PictureId]) -> None:
-        for ids in _parts(known, _COMPARE_AT_ONCE):
-            self._stores.descriptors.write(ids, descriptors.describe(self._stores.thumbnails.read(ids)))
-        self._stores.descriptors.sync()
-        facts.write(self._database, {"descriptors": descriptors.VERSION})
+    def _note_digests(self, ids: Sequence[PictureId], digests: Digests) -> None:
+        needed = max(ids, default=-1) + 1
+        if needed > len(self._digests):
+            self._digests = np.resize(self._digests, max(needed, 5 * len(self._digests) // 4))
+        self._digests[np.array(ids, np.int64)] = digests
 
     def _compare_anew(self, search: Search, known: list[PictureId], limits: Limits) -> None:
         if known:
@@ -231,6 +258,6 @@ class _Stored:
         return pictures.matches_beside(self._database, picture_ids)
 
 
-def _parts(ids: list[PictureId], size: int) -> Iterator[list[PictureId]]:
+def _parts(ids: list[T], size: int) -> Iterator[list[T]]:
     for start in range(0, len(ids), size):
         yield ids[start : start + size]

@@ -19,6 +19,7 @@ from dupwatchd.model import FileId, Job, Limits, Outcome, PictureId, Progress, R
 from dupwatchd.suffixes import way_of_reading
 from dupwatchd.update.comparing import Comparing, OpenSearch
 from dupwatchd.update.looking import Looking
+from dupwatchd.update.mending import forget_lost_thumbnails
 from dupwatchd.update.placing import place
 from dupwatchd.update.renew import Renewal
 
@@ -93,6 +94,16 @@ class Intake:
     def improve(self, roots: Sequence[bytes], seconds: float) -> bool:
         """Do a little of what may wait; returns whether there is more. The roots are in force and online."""
         return self.renewal.renew_some(roots) or self.looking.confirm_for(seconds)
+
+    def mend_thumbnails(self) -> int:
+        """Forget the pictures whose thumbnails are lost, so that their photos are read again; returns how many.
+
+        Raises StateError if the blocks cannot be read or written at all.
+        """
+        self.comparing.start_anew()  # what was read of the blocks may be wrong
+        lost = forget_lost_thumbnails(self._database, self.stores.thumbnails, self.comparing.limits, self._progress)
+        self.stores.proofs.remove(lost)
+        return len(lost)
 
     def forget(self, gone: Sequence[PictureId]) -> None:
         """Forget pictures that have been removed from the database."""

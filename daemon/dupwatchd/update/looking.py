@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.blocks.store import Stores
+from dupwatchd.blocks.store import CheckedThumbnails, Stores, as_digests
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
 from dupwatchd.compare.origin.candidate import Candidate
@@ -79,6 +79,9 @@ class Looking:
     ) -> None:
         self._database = database
         self._stores = stores
+        self._thumbnails = CheckedThumbnails(
+            stores.thumbnails, lambda ids: as_digests(pictures.thumbnail_digests(database, ids))
+        )
         self._read_detail = read_detail
         self._progress = progress
         self._threads = threads
@@ -199,7 +202,7 @@ class Looking:
         for mirrored in (0, 1):
             places = [place for place, key in enumerate(keys) if key[2] == mirrored]
             if places:
-                first, second = (self._stores.thumbnails.read([keys[place][end] for place in places]) for end in (0, 1))
+                first, second = (self._thumbnails.read([keys[place][end] for place in places]) for end in (0, 1))
                 turns[places] = exact.measure_pairs(first, second, mirrored=bool(mirrored)).structure_turn
         return [int(turn) for turn in turns]
 

@@ -5,6 +5,7 @@
     tidy     contents and pictures that no file shows any more are forgotten: a moved file has kept its picture
     rejoin   what was joined only through a picture that is gone is searched again
     looking  matches that have no verdict are looked at again
+    mend     if thumbnails turn out to be lost, all are checked, and their photos are read again
     renew    pictures without a proof are decoded again; the service does that when there is nothing else to do
 
 If the program is killed at any point, the next run finds the files of unfinished batches pending and ends in
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from dupwatchd.db import facts, pictures, renewing, verdicts
 from dupwatchd.db.connection import Database
 from dupwatchd.db.roots import counts_by_root, put_in_force
+from dupwatchd.errors import DamagedBlocksError
 from dupwatchd.model import Limits, Progress
 from dupwatchd.update.changes import Survey
 from dupwatchd.update.survey import survey
@@ -56,7 +58,11 @@ def bring_up_to_date(
     """Make the index agree with what is under the roots; returns the survey and how many files are still changing."""
     put_in_force(database, roots)
     found = survey(database, roots, rules, progress)
-    changing = catch_up(database, found.online_of(roots), limits, intake)
+    try:
+        changing = catch_up(database, found.online_of(roots), limits, intake)
+    except DamagedBlocksError:
+        intake().mend_thumbnails()
+        changing = catch_up(database, found.online_of(roots), limits, intake)
     if renewing.count_without_proof(database):
         intake().renewal.renew_all(found.online_of(roots))
     return found, changing

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.arrays import Thumbnails
-from dupwatchd.blocks.store import Stores, picture_digest, thumbnail_digest
+from dupwatchd.blocks.store import Digests, Stores, as_digests, picture_digest, thumbnail_digest
 from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.compare.measures.descriptors import Descriptors
 from dupwatchd.db import pictures
@@ -34,6 +34,7 @@ class Placed:
     fresh: list[NewPicture]  # those that are to be added
     thumbnails: Thumbnails  # (N, S, S, 3) of the fresh ones
     described: Descriptors  # (N, 32)
+    digests: Digests  # (N,) of their thumbnails
     proved: dict[PictureId, bytes]  # known pictures that had no proof and have one now, with its digest
 
     @property
@@ -60,11 +61,11 @@ def place(database: Database, stores: Stores, decoded: list[Decoded]) -> Placed:
     proofs = _lost_proofs(database, ids, of_digest)
     proved = {picture_id: proof_digest(proof) for picture_id, proof in proofs.items()}
     fresh = {digest: one for digest, one in of_digest.items() if digest not in ids}
-    made, thumbnails, described = _written(database, stores, fresh)
+    made, thumbnails, described, checked = _written(database, stores, fresh)
     proofs |= {picture.picture_id: fresh[picture.digest].proof for picture in made if picture.proof_digest}
     stores.proofs.write(proofs)
     ids.update((picture.digest, picture.picture_id) for picture in made)
-    return Placed([ids[digest] for digest in digests], made, thumbnails, described, proved)
+    return Placed([ids[digest] for digest in digests], made, thumbnails, described, checked, proved)
 
 
 def is_flat(decoded: Decoded) -> bool:
@@ -105,25 +106,27 @@ def _lost_proofs(
 
 def _written(
     database: Database, stores: Stores, fresh: dict[bytes, Decoded]
-) -> tuple[list[NewPicture], Thumbnails, Descriptors]:
+) -> tuple[list[NewPicture], Thumbnails, Descriptors, Digests]:
     if not fresh:
         nothing = stores.thumbnails.read([])
-        return [], nothing, descriptors.describe(nothing)
+        return [], nothing, descriptors.describe(nothing), as_digests([])
     slots = pictures.next_slots(database, len(fresh))
     thumbnails = np.stack([one.thumbnail for one in fresh.values()])
     described = descriptors.describe(thumbnails)
     flat = _are_flat(list(fresh.values()), thumbnails)
-    for store, values in ((stores.thumbnails, thumbnails), (stores.descriptors, described)):
-        store.write(slots, values)
-        store.sync()
+    checked = [thumbnail_digest(thumbnail) for thumbnail in thumbnails]
+    stores.thumbnails.write(slots, thumbnails)
+    stores.descriptors.write(slots, described, as_digests(checked))
+    stores.thumbnails.sync()
+    stores.descriptors.sync()
     made = [
         NewPicture(
             slot,
             digest,
             without_detail,
-            thumbnail_digest(one.thumbnail),
+            of_thumbnail,
             proof_digest(one.proof) if one.proof else None,
         )
-        for slot, (digest, one), without_detail in zip(slots, fresh.items(), flat, strict=True)
+        for slot, (digest, one), of_thumbnail, without_detail in zip(slots, fresh.items(), checked, flat, strict=True)
     ]
-    return made, thumbnails, described
+    return made, thumbnails, described, as_digests(checked)

@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dupwatch.terminal import counted
 from dupwatchd.db import pictures, roots
 from dupwatchd.db.connection import Database
 from dupwatchd.db.roots import FileCounts
-from dupwatchd.errors import DupwatchError, Interrupted
+from dupwatchd.errors import DamagedBlocksError, DupwatchError, Interrupted
 from dupwatchd.model import Limits
+from dupwatchd.problems import Fault, Problems
 from dupwatchd.update.announce import Publish, announce
 from dupwatchd.update.changes import Survey
 from dupwatchd.update.intake import CommittedBatch
@@ -32,7 +34,8 @@ _STATES = {"idle": "idle", "starting": "starting", "looking for photos": "scanni
 _LONG_SECONDS = 2.0  # work that takes longer is for many photos, not for the one that somebody has just saved
 _TOGETHER_SECONDS = 0.05  # later than due: so both halves of a move are looked at together, and told as a move
 _IMPROVE_SECONDS = 0.5  # at a time, when there is nothing else to do: a new photo waits no longer
-_AFTER_ERROR_SECONDS = 30.0  # until what failed is tried again
+_FIRST_RETRY_SECONDS = 5.0  # until what failed is tried again; each time twice as long
+_LAST_RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Updater:
         hints: Hints,
         publish: Publish,
         may_work: Callable[[], bool],
+        problems: Problems | None = None,
     ) -> None:
         self.progress = Progress(self.attend)
         self.last_sign = time.monotonic()  # of life, for the watchdog
@@ -98,6 +102,9 @@ class Updater:
         self._asked: set[bytes] = set()  # roots, or folders below them, to be looked through
         self._asking = threading.Lock()  # around `_asked`
         self._are_roots_in_force = False  # does the database know the roots of `_work`?
+        self._problems = problems or Problems()
+        self._retry_seconds = _FIRST_RETRY_SECONDS
+        self._are_blocks_in_doubt = False  # thumbnails were not what they should be
         self._unfinished = True  # something pending may be in the database
         self._busy = True
         self._busy_since = time.monotonic()
@@ -131,6 +138,14 @@ class Updater:
             self._asked.update(folders)
         self._wake()
 
+    def doubt_blocks(self) -> None:
+        """A thumbnail is not what it should be: check all of them soon, and read the photos of those lost again."""
+        self._are_blocks_in_doubt = True
+        self._problems.note(
+            Fault.THUMBNAILS, "thumbnails in the state directory are damaged; they are made again from the photos"
+        )
+        self._wake()
+
     @property
     def state(self) -> str:
         """In one word."""
@@ -138,6 +153,8 @@ class Updater:
             return "stopping"
         if not self._may_go_on():
             return "paused"
+        if self._problems.has(Fault.INDEXING):
+            return "failing"
         if not self._busy:
             return "idle"
         return _STATES.get(self.progress.stage_name, "indexing")
@@ -151,7 +168,13 @@ class Updater:
     def is_quiet(self) -> bool:
         """Nothing is in work and nothing is pending, not even for a pause."""
         # `_next` is looked at first: the thread puts the new roots into `_asked` before it lets go of it
-        waiting = self._next is not None or self._unfinished or self._asked or self._hints.pending()
+        waiting = (
+            self._next is not None
+            or self._unfinished
+            or self._are_blocks_in_doubt
+            or self._asked
+            or self._hints.pending()
+        )
         return self.started.is_set() and not self._busy and not waiting
 
     @property
@@ -189,6 +212,8 @@ class Updater:
             try:
                 if not self._are_roots_in_force:
                     self._put_roots_in_force()
+                if self._are_blocks_in_doubt:
+                    self._mend_thumbnails()
                 if intake.opened is None and pictures.exist(self._database):
                     # whoever asks `find` shall not wait for photos to be read
                     intake().comparing.compare_anew_if_needed()
@@ -198,14 +223,27 @@ class Updater:
                 self._turn()
             except Interrupted:
                 self._unfinished = True
+            except DamagedBlocksError:
+                self._unfinished = True
+                self.doubt_blocks()
             except DupwatchError as error:
                 self._unfinished = True
-                _log.error("%s; trying again in %d s", error, _AFTER_ERROR_SECONDS)
-                self._sleep(_AFTER_ERROR_SECONDS)
+                self._problems.note(Fault.INDEXING, f"changes are not taken in: {error}")
+                self._sleep(self._retry_seconds)
+                self._retry_seconds = min(_LAST_RETRY_SECONDS, 2 * self._retry_seconds)
 
     def _put_roots_in_force(self) -> None:
         roots.put_in_force(self._database, self._work.roots)
         self._are_roots_in_force = True
+        self._changed()
+
+    def _mend_thumbnails(self) -> None:
+        assert self._intake is not None
+        self._unfinished = True
+        lost_count = self._intake().mend_thumbnails()
+        self._are_blocks_in_doubt = False
+        if lost_count:
+            _log.warning("%s lost: reading the photos again", counted(lost_count, "thumbnail"))
         self._changed()
 
     def attend(self) -> None:
@@ -237,6 +275,10 @@ class Updater:
                 self._look(due, to_survey, asked - to_survey)
             if self._unfinished:
                 self._catch_up()
+            self._problems.clear(Fault.INDEXING)
+            self._retry_seconds = _FIRST_RETRY_SECONDS
+            if not self._are_blocks_in_doubt:
+                self._problems.clear(Fault.THUMBNAILS)
         except BaseException:
             # Nothing seen is forgotten: what was looked at already is looked at again.
             self.rescan([*(asked | to_survey)])

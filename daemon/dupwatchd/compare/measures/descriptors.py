@@ -24,7 +24,7 @@ from dupwatchd.compare.measures import exact
 
 Descriptors = NDArray[np.float32]  # (N, 32): 16 numbers for `structure`, then 16 for `mse`
 
-VERSION = 1  # of what the numbers mean: stored descriptors of another version are made anew
+VERSION = 2  # of what the numbers mean and how they are stored: stored descriptors of another version are made anew
 _NUMBERS = 16  # in a sketch; the last one is the length of the vector of all other coefficients
 NUMBERS = 2 * _NUMBERS
 _COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])  # orthonormal rows

@@ -1,0 +1,115 @@
+"""Damage to the state directory of a service, running or stopped: answers stay true, or it says what is wrong."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dupwatch.errors import RequestFailedError
+from tests.conftest import encoded, photo_like
+from tests.system.service import Service, as_scanned, scanned, until
+from tests.system.test_scan import names, scan
+
+T = TypeVar("T")
+PHOTOS = 8
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(PHOTOS):
+        (folder / f"{seed}.jpg").write_bytes(encoded(photo_like(seed, 160, 120)))
+    return folder
+
+
+def copy_of(root: Path, seed: int, number: int) -> None:
+    smaller = Image.fromarray(photo_like(seed, 160, 120)).resize((120 - number, 90 - number))
+    (root / f"copy {number} of {seed}.jpg").write_bytes(encoded(np.asarray(smaller), quality=80))
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def cut_in_the_middle(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2 - 7)
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def fill_with_zeros(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+def flip_a_bit_of_each(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    for start in range(0, len(data), len(data) // PHOTOS):
+        data[start + 50] ^= 4
+    path.write_bytes(data)
+
+
+def tell_or_answer(ask: Callable[[], T]) -> T | None:
+    """The answer, or None if the service says that it cannot answer before thumbnails are mended."""
+    try:
+        return ask()
+    except RequestFailedError as error:
+        if "made again from the photos" not in str(error):
+            raise
+        return None
+
+
+@pytest.mark.parametrize("kind", ["thumbnails", "descriptors"])
+@pytest.mark.parametrize("damage", [cut, cut_in_the_middle, lose, fill_with_zeros, flip_a_bit_of_each])
+def test_a_scan_finds_new_copies_of_all_photos_though_their_blocks_are_damaged(
+    tmp_path: Path, root: Path, kind: str, damage: Callable[[Path], None]
+) -> None:
+    scan(root, state=tmp_path / "state")
+    damage(tmp_path / "state" / "blocks" / f"000000.{kind}")
+    for seed in range(PHOTOS):
+        copy_of(root, seed, 1)
+    found = scan(root, state=tmp_path / "state")
+    assert names(found) == names(scan(root, state=tmp_path / "fresh"))
+    assert len(found["clusters"]) == PHOTOS
+
+
+@pytest.mark.parametrize("kind", ["thumbnails", "descriptors"])
+def test_a_service_finds_copies_of_photos_whose_blocks_were_cut_while_it_was_stopped(
+    tmp_path: Path, root: Path, kind: str
+) -> None:
+    with Service(tmp_path / "s", root) as service:
+        service.settled()
+    cut(service.state / "blocks" / f"000000.{kind}")
+    with service:
+        service.settled()
+        copy_of(root, 3, 1)
+        until(lambda: service.shown() == {"3.jpg", "copy 1 of 3.jpg"})
+        service.settled()
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "fresh", root)
+        assert service.ask("status")["problems"] == []
+    assert "damaged" in service.lines() or "lost" in service.lines()
+
+
+@pytest.mark.parametrize("damage", [cut, lose, flip_a_bit_of_each])
+def test_a_service_whose_thumbnails_are_damaged_under_its_hands_goes_on_and_mends_them(
+    tmp_path: Path, root: Path, damage: Callable[[Path], None]
+) -> None:
+    copy_of(root, 1, 1)
+    with Service(tmp_path / "s", root) as service:
+        service.settled()
+        damage(service.state / "blocks" / "000000.thumbnails")
+        tell_or_answer(service.clusters)
+        tell_or_answer(lambda: service.find(root / "5.jpg"))
+        for seed in range(4):
+            copy_of(root, seed, 2)
+        until(lambda: len(tell_or_answer(service.shown) or ()) == 9)
+        service.settled()
+        assert as_scanned(service.clusters()) == scanned(tmp_path / "fresh", root)
+        assert service.ask("status")["problems"] == []

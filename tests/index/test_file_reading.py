@@ -8,7 +8,6 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dupwatchd.index import file_reading
 from dupwatchd.index.file_reading import PIECE_BYTES, read_file, read_to_end
 from dupwatchd.index.messages import NotRead, ReadFile
 from dupwatchd.model import ReadStatus
@@ -62,8 +61,16 @@ def test_a_fuse_file_system_that_reads_short_gives_the_whole_file(tmp_path: Path
 
 
 @pytest.mark.skipif(not can_mount_fuse(), reason="needs the right to mount a FUSE file system")
-def test_a_fuse_file_that_ends_before_its_size_has_changed(tmp_path: Path) -> None:
+def test_a_file_that_always_ends_before_its_size_is_unreadable(tmp_path: Path) -> None:
     with ShortReadingFiles(tmp_path, {b"a.bin": b"x" * 9000}, most_bytes=4001, missing_bytes=10):
         result, read = read_file(os.fsencode(tmp_path / "a.bin"), 100, nothing)
-    assert (result, read) == (NotRead(ReadStatus.CHANGED, None), b"")
-    assert file_reading.READ_ATTEMPTS > 1
+    assert isinstance(result, NotRead)
+    assert (result.status, read) == (ReadStatus.UNREADABLE, b"")
+    assert result.error == "it holds other than the 9000 bytes that the file system says"
+
+
+def test_a_file_of_proc_whose_size_is_said_to_be_zero_is_unreadable() -> None:
+    result, read = read_file(b"/proc/version", 100, nothing)
+    assert isinstance(result, NotRead)
+    assert (result.status, read) == (ReadStatus.UNREADABLE, b"")
+    assert result.error == "it holds other than the 0 bytes that the file system says"

@@ -1,6 +1,7 @@
 """Damage to the state directory of a service, running or stopped: answers stay true, or it says what is wrong."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -113,3 +114,22 @@ def test_a_service_whose_thumbnails_are_damaged_under_its_hands_goes_on_and_mend
         service.settled()
         assert as_scanned(service.clusters()) == scanned(tmp_path / "fresh", root)
         assert service.ask("status")["problems"] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_photo_with_a_file_of_proc_mounted_over_it_is_failed_and_nobody_waits_for_it(
+    tmp_path: Path, root: Path
+) -> None:
+    over = root / "liar.jpg"
+    over.write_bytes(b"")
+    if subprocess.run(["mount", "--bind", "/proc/cpuinfo", over], check=False, capture_output=True).returncode:
+        pytest.skip("no right to mount")
+    try:
+        with Service(tmp_path / "s", root) as service:
+            service.settled()
+            [failed] = service.ask("failed")["failed"]
+            assert failed["path"] == os.fsencode(over)
+            assert failed["error"] == "it holds other than the 0 bytes that the file system says"
+            assert service.ask("status")["pending"] == 0
+    finally:
+        subprocess.run(["umount", over], check=True)

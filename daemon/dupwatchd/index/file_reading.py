@@ -22,11 +22,13 @@ _Version = tuple[int, int, int, int, int]
 def read_file(path: bytes, max_file_mb: int, after_piece: Callable[[], None]) -> tuple[ReadFile | NotRead, bytes]:
     """A file's stamp and digest together with its bytes, or why it was not read and no bytes.
 
-    A file that changes while it is read is read again, three times at most. Raises MemoryError.
+    A file that changes while it is read is read again, three times at most. One that stays as it is but never has the
+    size that the file system says, such as a file of /proc mounted there, is unreadable. Raises MemoryError.
     """
     try:
-        for _ in range(READ_ATTEMPTS):
-            if (read := _read_once(path, max_file_mb, after_piece)) is not None:
+        for attempt in range(READ_ATTEMPTS):
+            is_last = attempt == READ_ATTEMPTS - 1
+            if (read := _read_once(path, max_file_mb, after_piece, is_last=is_last)) is not None:
                 return read
         return NotRead(ReadStatus.CHANGED, None), b""
     except OSError as error:
@@ -53,9 +55,12 @@ def read_to_end(read: Callable[[int], bytes], expected_bytes: int, after_piece: 
 
 
 def _read_once(
-    path: bytes, max_file_mb: int, after_piece: Callable[[], None]
+    path: bytes, max_file_mb: int, after_piece: Callable[[], None], *, is_last: bool
 ) -> tuple[ReadFile | NotRead, bytes] | None:
-    """As `read_file`, but None if the file changed. Raises OSError, MemoryError."""
+    """As `read_file`, but None if the file changed, or, unless it ``is_last``, had another size than it should.
+
+    Raises OSError, MemoryError.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         before = os.fstat(descriptor)
@@ -68,8 +73,11 @@ def _read_once(
     finally:
         os.close(descriptor)
     # A link count of zero: another file was renamed over this one, and no name leads to these bytes any more.
-    if len(content) != before.st_size or _version(before) != _version(after) or not after.st_nlink:
+    if _version(before) != _version(after) or not after.st_nlink:
         return None
+    if len(content) != before.st_size:
+        wrong_size = f"it holds other than the {before.st_size} bytes that the file system says"
+        return (NotRead(ReadStatus.UNREADABLE, wrong_size, _stamp(after)), b"") if is_last else None
     return ReadFile(_stamp(after), blake3(content).digest()), content
 
 

@@ -169,4 +169,5 @@ class Answering:
             connection_closed=uploads.drop,
             group=settings.socket_group,
             keys=settings.serve.curve_keys,
+            problems=self._problems,
         )

@@ -27,9 +27,11 @@ from hypothesis import strategies as st
 
 from dupwatch import wire
 from dupwatch.client import Client
+from dupwatch.endpoints import events_endpoint
 from dupwatch.errors import NoServiceError, NotAllowedError, RequestFailedError, VersionError
 from dupwatch.missed_events import Notice
 from dupwatchd.errors import UsageError
+from dupwatchd.problems import Problems
 from dupwatchd.serve import server as server_module
 from dupwatchd.serve.request_queue import (
     OPEN_PER_CONNECTION_MAX,
@@ -842,3 +844,54 @@ def test_subscribing_without_end_harms_nobody(server: Server, client: Client) ->
 
 def test_a_peer_is_not_taken_for_a_local_process_over_tcp() -> None:
     assert Peer(b"x").uid is None
+
+
+def replace_with_dead_socket(path: Path) -> None:
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, replace_with_dead_socket])
+@pytest.mark.parametrize("endpoint_of", [str, events_endpoint])
+def test_a_socket_file_that_is_removed_or_replaced_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+    server: Server,
+    endpoint_of: Callable[[str], str],
+    spoil: Callable[[Path], None],
+) -> None:
+    monkeypatch.setattr(server_module, "FILES_CHECK_SECONDS", 0.1)
+    file = Path(endpoint_of(server.endpoint).removeprefix("ipc://"))
+    with Client(server.endpoint) as old:
+        old.request("version")
+        before = file.stat().st_ino
+        spoil(file)
+        until(lambda: file.exists() and file.stat().st_ino != before and can_connect(file))
+        old.request("version")  # whoever is connected stays so
+        with Client(server.endpoint) as new:
+            new.request("version")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o660
+
+
+def can_connect(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
+
+
+def test_a_socket_file_in_whose_place_another_service_listens_is_left_alone_and_told(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, folder: Path, service: SmallService
+) -> None:
+    monkeypatch.setattr(server_module, "FILES_CHECK_SECONDS", 0.1)
+    problems = Problems()
+    with serving(endpoint, service.handlers(), problems=problems):
+        (folder / "query.sock").unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(folder / "query.sock"))
+            other.listen()
+            until(lambda: bool(problems.lines()))
+            [line] = problems.lines()
+            assert "another service listens at" in line
+            assert can_connect(folder / "query.sock")
+        until(lambda: not problems.lines())
+        with Client(endpoint) as client:
+            client.request("version")

@@ -27,6 +27,14 @@ class SocketFile:
     path: str
     inode: int
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether clients that come now find this file."""
+        try:
+            return os.lstat(self.path).st_ino == self.inode
+        except OSError:
+            return False
+
     def remove(self) -> None:
         """Remove the file if it is still ours."""
         try:
@@ -61,6 +69,18 @@ def bind(zmq_socket: "zmq.Socket[bytes]", endpoint: str, group: str | None) -> S
             file.remove()
             raise
     return file
+
+
+def make_room_again(zmq_socket: "zmq.Socket[bytes]", endpoint: str, group: str | None) -> None:
+    """Stop listening at a socket file that is not in place any more, so that `bind` can be called a moment later.
+
+    Connections that are open stay. libzmq removes whatever has the name of the file a moment after this call, so
+    nothing may be there that is somebody else's: then UsageError is raised and nothing is done.
+    """
+    path = socket_path(endpoint)
+    assert path is not None
+    _make_room(path, group)
+    zmq_socket.unbind(endpoint)
 
 
 def _make_room(path: str, group: str | None) -> None:

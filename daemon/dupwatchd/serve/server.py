@@ -27,7 +27,8 @@ from dupwatch import wire
 from dupwatch.endpoints import checked, events_endpoint, socket_path
 from dupwatch.errors import WrongUsageError
 from dupwatchd.errors import UsageError
-from dupwatchd.serve.binding import SocketFile, bind, demand_keys
+from dupwatchd.problems import Fault, Problems
+from dupwatchd.serve.binding import SocketFile, bind, demand_keys, make_room_again
 from dupwatchd.serve.connections import Connections
 from dupwatchd.serve.request_queue import (
     OPEN_PER_CONNECTION_MAX,
@@ -45,6 +46,8 @@ REPLIES_MAX = OPEN_PER_CONNECTION_MAX  # a client that reads gets all it may hav
 EVENTS_MAX = 20_000
 LISTENER_MAX = 10_000
 TICK_SECONDS = 5.0
+FILES_CHECK_SECONDS = 5.0
+UNBIND_SECONDS = 0.5  # until libzmq has removed the file of a socket that it was told to unbind; it takes milliseconds
 TURN_MS = 1000  # the loop turns at least as often, for the watchdog
 BURST_MAX = 64  # requests taken in one turn: replies and events get theirs in between
 HANDSHAKE_MS = 5_000
@@ -72,6 +75,7 @@ class Server:
         connection_closed: Callable[[Peer], None] = lambda _peer: None,
         group: str | None = None,
         keys: str | None = None,
+        problems: Problems | None = None,
     ) -> None:
         try:
             self.endpoint = checked(endpoint)
@@ -79,11 +83,14 @@ class Server:
             raise UsageError(str(error)) from error
         self._group = group
         self._keys = keys
+        self._problems = problems or Problems()
         self._request_queue = RequestQueue(handlers, threads, self._finish)
         self._connection_closed = connection_closed
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._authenticator: ThreadAuthenticator | None = None
-        self._files: list[SocketFile] = []
+        self._files: list[SocketFile | None] = []  # of the socket for requests and of that for events; None: TCP
+        self._check_files_at = 0.0
+        self._to_bind: list[int] = []  # of these two, those that listen nowhere at the moment
         self._thread = threading.Thread(target=self._run, name="serve", daemon=True)
         self._waking = threading.Lock()
         self._wake_fd = -1  # before start and after stop
@@ -106,9 +113,9 @@ class Server:
             sockets = [self._requests, self._listeners]
             self._connections = Connections(self._requests, self._listeners)
             self._authenticator = demand_keys(self._context, sockets, self.endpoint, self._keys)
-            for zmq_socket, endpoint in zip(sockets, (self.endpoint, events_endpoint(self.endpoint)), strict=True):
-                file = bind(zmq_socket, endpoint, self._group)
-                self._files += [file] if file else []
+            self._bound = list(zip(sockets, (self.endpoint, events_endpoint(self.endpoint)), strict=True))
+            for zmq_socket, endpoint in self._bound:
+                self._files.append(bind(zmq_socket, endpoint, self._group))
         except BaseException:
             self._close()
             raise
@@ -120,7 +127,7 @@ class Server:
         """Answer what is open with `stopping`, and close; takes less than a second."""
         if not self._thread.ident or self._stopping:
             return
-        for file in self._files:
+        for file in filter(None, self._files):
             file.remove()  # whoever comes now is told at once that nobody serves
         self._request_queue.close()
         self._stopping = True
@@ -159,7 +166,7 @@ class Server:
         return made
 
     def _close(self) -> None:
-        for file in self._files:
+        for file in filter(None, self._files):
             file.remove()
         if self._authenticator is not None:
             self._authenticator.stop()
@@ -198,6 +205,29 @@ class Server:
         self._send_replies()
         self._take_subscriptions()
         self._send_events()
+        self._keep_files_in_place()
+
+    def _keep_files_in_place(self) -> None:
+        """Listen again where the file of a socket was removed or replaced: nobody new could reach the service."""
+        now = time.monotonic()
+        if now < self._check_files_at or self._stopping:
+            return
+        self._check_files_at = now + FILES_CHECK_SECONDS
+        try:
+            for place in self._to_bind[:]:
+                self._files[place] = bind(*self._bound[place], self._group)
+                self._to_bind.remove(place)
+                log.warning("listening again at %s, whose file was removed", self._bound[place][1])
+            for place, file in enumerate(self._files):
+                if file is not None and not file.is_in_place and place not in self._to_bind:
+                    make_room_again(*self._bound[place], self._group)
+                    self._to_bind.append(place)
+                    self._check_files_at = now + UNBIND_SECONDS
+        except UsageError as error:
+            self._problems.note(Fault.SOCKETS, f"new clients cannot reach the service: {error}")
+        else:
+            if not self._to_bind:
+                self._problems.clear(Fault.SOCKETS)
 
     def _take_leave(self) -> None:
         """Forget the clients that have gone, and all that they asked for."""

@@ -451,7 +451,7 @@ def _advice(client: "Client", document: Mapping[str, Any]) -> str:
     except ClientError:
         return STATUS_ADVICE  # what has been answered is shown all the same
     state = status.get("state")
-    is_at_work = state != "paused" and (state != "idle" or status.get("pending"))
+    is_at_work = state not in ("paused", "failing") and (state != "idle" or status.get("pending"))
     return WAIT_ADVICE if is_at_work else STATUS_ADVICE
 
 

@@ -4,6 +4,7 @@ watch     events of the file system become hints (watch.watcher)
 updater   looks where hints point, takes in what changed; once the threads run, it alone writes to the database
           (update.updater)
 serve     the sockets, and the threads that answer from what was committed (serve.server, serve.request_queue)
+verifying looks now and then whether the database is sound
 waiting   tells clients that wait when the index is up to date (serve.waiting)
 main      signals, the service manager; says that all is well only while the others turn
 """
@@ -35,6 +36,7 @@ from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_
 from dupwatchd.update.intake import Intake
 from dupwatchd.update.pipeline import IntakeOnDemand
 from dupwatchd.update.updater import Updater, Work
+from dupwatchd.verifier import Verifier
 from dupwatchd.watch.hints import Hints
 from dupwatchd.watch.watcher import Watcher
 
@@ -45,6 +47,7 @@ _CHECK_SECONDS = 10.0
 _STUCK_UPDATER_SECONDS = 120.0  # the longest piece of work between two signs of life, on a slow disk
 _STUCK_SERVER_SECONDS = 15.0
 _STOP_SECONDS = 4.0
+_VERIFY_SECONDS = 24 * 3600.0  # between two looks at the whole database
 _ALSO_SAID = {"failed": (": ", "error"), "matched": (" = ", "other"), "moved": (" from ", "from")}  # of an event
 
 
@@ -80,6 +83,7 @@ class Service:
         self._updater = Updater(
             self._database, self._work(), self._hints, self._publish, self._may_work, self._problems
         )
+        self._verifier = Verifier(self._state, self._updater.started, self._problems, _VERIFY_SECONDS)
         self._watcher = self._new_watcher()
         self._answering = Answering(
             settings,
@@ -97,11 +101,13 @@ class Service:
         """Serve until SIGTERM or SIGINT; raises DupwatchError if the service ends for another reason."""
         thread = threading.Thread(target=self._update, name="updater")
         waiting = threading.Thread(target=self._answering.waiting.run, name="waiting", daemon=True)
+        verifying = threading.Thread(target=self._verifier.run, name="verifying", daemon=True)
         try:
             self._server.start()
             waiting.start()
             self._watcher.start()
             thread.start()
+            verifying.start()
             _log.info("serving %s", self._server.endpoint)
             _log.info("watching %s", ", ".join(map(os.fsdecode, self._roots)))
             systemd.ready(self._status_line())
@@ -110,6 +116,7 @@ class Service:
             systemd.stopping("stopping")
             self._updater.stop()
             self._watcher.stop()
+            self._verifier.stop()
             self._answering.waiting.close()
             self._server.stop()
             if thread.ident:

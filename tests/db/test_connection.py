@@ -1,3 +1,5 @@
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -5,7 +7,7 @@ import pytest
 
 from dupwatchd.db import schema
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
-from dupwatchd.errors import DamagedStateError, StateError, UsageError
+from dupwatchd.errors import DamagedStateError, StateError
 
 
 @pytest.fixture
@@ -73,9 +75,10 @@ def test_an_empty_file_beside_blocks_is_not_taken_for_a_new_database(state: Path
         open_database(str(state))
 
 
-def test_a_folder_in_its_place_is_a_usage_error(state: Path) -> None:
-    (state / FILE_NAME).mkdir()
-    with pytest.raises((UsageError, StateError)):
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_whatever_lies_in_its_place_is_refused_with_the_cure(state: Path, make: Callable[[Path], None]) -> None:
+    make(state / FILE_NAME)
+    with pytest.raises(DamagedStateError, match=r"is no file.*check --repair"):
         open_database(str(state))
 
 

@@ -1,11 +1,16 @@
 """Damage to the state directory of a service, running or stopped: answers stay true, or it says what is wrong."""
 
+import contextlib
 import os
+import signal
+import socket
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import apsw
 import numpy as np
 import pytest
 from PIL import Image
@@ -133,3 +138,124 @@ def test_a_photo_with_a_file_of_proc_mounted_over_it_is_failed_and_nobody_waits_
             assert service.ask("status")["pending"] == 0
     finally:
         subprocess.run(["umount", over], check=True)
+
+
+# ---- what keeps answers from being true is told: by `status`, to the service manager, and in every answer
+
+
+def is_told(service: Service, line: str) -> bool:
+    """Do `status` and an answer say so?"""
+    if not any(line in problem for problem in service.ask("status")["problems"]):
+        return False
+    answer = service.ask("failed")
+    return not answer["complete"] and any(line in reason for reason in answer["incomplete_because"])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no right to mount")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_a_full_disk_is_told_until_there_is_room(tmp_path: Path, root: Path, small_disk: Path) -> None:
+    with Service(tmp_path / "s", root, DUPWATCH_STATE=str(small_disk / "state")) as service:
+        service.settled()
+        with (small_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+        for seed in range(20, 40):
+            (root / f"{seed}.jpg").write_bytes(encoded(photo_like(seed, 160, 120)))
+        until(lambda: is_told(service, "no space left"))
+        assert service.ask("status")["state"] == "failing"
+        (small_disk / "filler").unlink()
+        service.settled()
+        status = service.ask("status")
+        assert (status["problems"], status["files"], status["state"]) == ([], PHOTOS + 20, "idle")
+    assert service.lines().count("no longer so: changes are not taken in: no space left") == 1
+
+
+def test_decoders_that_cannot_start_are_told_until_they_can(tmp_path: Path, root: Path) -> None:
+    with Service(tmp_path / "s", root, DUPWATCH_INDEX__WORKERS="1") as service:
+        service.settled()
+        [server] = children_of(service.process.pid)
+        stop = threading.Event()
+
+        def kill_newborns() -> None:
+            while not stop.is_set():
+                for pid in children_of(server):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_newborns)
+        killer.start()
+        try:
+            for seed in range(20, 40):
+                (root / f"{seed}.jpg").write_bytes(encoded(photo_like(seed, 160, 120)))
+            until(lambda: is_told(service, "die as soon as they start"))
+            assert service.ask("status")["state"] == "failing"
+        finally:
+            stop.set()
+            killer.join()
+        service.settled()
+        status = service.ask("status")
+        assert (status["problems"], status["files"]) == ([], PHOTOS + 20)
+
+
+def children_of(pid: int) -> list[int]:
+    return [
+        int(child)
+        for tasks in Path(f"/proc/{pid}/task").iterdir()
+        for child in (tasks / "children").read_text().split()
+    ]
+
+
+def test_a_state_directory_that_was_removed_is_told_to_everybody(tmp_path: Path, root: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        with Service(tmp_path / "s", root, NOTIFY_SOCKET=str(tmp_path / "notify")) as service:
+            service.settled()
+            service.state.rename(tmp_path / "moved")
+            line = "was removed or replaced while the service runs"
+            until(lambda: is_told(service, line))
+            while line not in manager.recv(65536).decode():
+                pass
+            (tmp_path / "moved").rename(service.state)
+            until(lambda: not service.ask("status")["problems"])
+
+
+def root_page(database: Path, name: str) -> int:
+    connection = apsw.Connection(str(database))
+    found = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchall()
+    connection.close()
+    return int(str(found[0][0]))
+
+
+def flip_the_end_of_an_index(database: Path) -> None:
+    """As a bit that a disk has lost: SQLite itself does not notice it as long as nobody looks for that row."""
+    page = root_page(database, "sqlite_autoindex_content_1")
+    data = bytearray(database.read_bytes())
+    data[page * 4096 - 10] ^= 1
+    database.write_bytes(data)
+
+
+def spoil_all_matches(database: Path) -> None:
+    with database.open("r+b") as file:
+        file.seek((root_page(database, "match") - 1) * 4096)
+        file.write(os.urandom(4096))
+
+
+@pytest.mark.parametrize("damage", [flip_the_end_of_an_index, spoil_all_matches])
+def test_a_database_that_is_damaged_is_told(tmp_path: Path, root: Path, damage: Callable[[Path], None]) -> None:
+    copy_of(root, 1, 1)
+    with Service(tmp_path / "s", root) as service:
+        service.settled()
+    damage(service.state / "dupwatch.sqlite")
+    with service:
+        until(lambda: is_told(service, "dupwatch.sqlite is damaged"))
+        assert "check --repair" in service.ask("status")["problems"][0]

@@ -27,7 +27,7 @@ def wait_for_close_looks(client: "Client", bars: "Bars") -> None:
     while True:
         status = client.request("status")
         now_left = status.get("to_confirm", 0)
-        if now_left == 0 or status.get("state") == "paused":
+        if now_left == 0 or status.get("state") in ("paused", "failing"):
             return
         if now_left != left:
             left, got_on_at = now_left, time.monotonic()

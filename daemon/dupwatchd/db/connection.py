@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from dupwatchd.db import schema
-from dupwatchd.errors import DamagedStateError, StateError, StateLockedError, UsageError
+from dupwatchd.errors import DamagedStateError, Interrupted, StateError, StateLockedError, UsageError
 
 FILE_NAME = "dupwatch.sqlite"
 BUSY_TIMEOUT_MS = 5_000  # a reader may hold up a checkpoint for a moment; the lock file keeps second writers out
@@ -73,6 +73,10 @@ class Database:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
+    def interrupt(self) -> None:
+        """Let the statement that another thread runs at the moment raise Interrupted."""
+        self._connection.interrupt()
+
     def close(self) -> None:
         """Close the connection; calling it again does nothing."""
         with self._errors():
@@ -96,6 +100,8 @@ class Database:
             raise StateError(
                 f"no space left for {self.path}: what was committed is safe; make room and run again"
             ) from error
+        except apsw.InterruptError as error:
+            raise Interrupted("interrupted") from error
         except apsw.BusyError as error:
             raise StateLockedError(f"{self.path} is locked by another program; close it and run again") from error
         except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
@@ -117,7 +123,9 @@ def open_database(state: str) -> Database:
     if it is no database of ours. The caller holds the lock of the state directory.
     """
     path = os.path.join(state, FILE_NAME)
-    fresh = not os.path.exists(path)
+    fresh = not os.path.lexists(path)
+    if not fresh and not os.path.isfile(path):
+        raise DamagedStateError(f"{path} is no file but something else of that name; {_CURE}")
     if not fresh and os.path.getsize(path) == 0 and os.listdir(os.path.join(state, "blocks")):
         # SQLite takes an empty file for a new database, and all that was known would be gone without a word.
         raise DamagedStateError(f"{path} is empty though pictures are stored beside it; {_CURE}")

@@ -22,7 +22,7 @@ from dupwatchd.db import facts, pictures, remembered, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, open_database, open_for_reading
 from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
 from dupwatchd.db.proofs import Proofs
-from dupwatchd.errors import DamagedStateError, StateError
+from dupwatchd.errors import DamagedBlocksError, DamagedStateError, StateError
 from dupwatchd.index.pool import WorkerPool
 from dupwatchd.interruption import stoppable
 from dupwatchd.model import FileId, Job, PictureId, Progress, Stamp
@@ -81,6 +81,9 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
                 after = Findings()
                 verify(database, stores, proofs, after)
                 findings.left = after.faults
+        except DamagedBlocksError as error:  # the database is not in question
+            findings.faults.append(str(error))
+            findings.left = findings.faults
         except (DamagedStateError, ValueError) as error:
             findings.faults.append(str(error))
             if repair:

@@ -14,6 +14,9 @@ FILE_NAME = "dupwatch.sqlite"
 BUSY_TIMEOUT_MS = 5_000  # a reader may hold up a checkpoint for a moment; the lock file keeps second writers out
 JOURNAL_LIMIT_BYTES = 64 << 20  # what a long reader let the WAL grow to is given back at the next checkpoint
 
+_WAL_HEADER_BYTES = 32  # see "WAL File Format" in SQLite's documentation
+_WAL_FRAME_HEADER_BYTES = 24
+
 Row = tuple[Any, ...]
 
 
@@ -122,11 +125,11 @@ def open_database(state: str) -> Database:
     Raises UsageError if it cannot be written, StateError if it was made by a newer version, DamagedStateError
     if it is no database of ours. The caller holds the lock of the state directory.
     """
-    path = os.path.join(state, FILE_NAME)
+    path, blocks = os.path.join(state, FILE_NAME), os.path.join(state, "blocks")
     fresh = not os.path.lexists(path)
     if not fresh and not os.path.isfile(path):
         raise DamagedStateError(f"{path} is no file but something else of that name; {_CURE}")
-    if not fresh and os.path.getsize(path) == 0 and os.listdir(os.path.join(state, "blocks")):
+    if not fresh and os.path.getsize(path) == 0 and not _first_page_restored(path) and os.listdir(blocks):
         # SQLite takes an empty file for a new database, and all that was known would be gone without a word.
         raise DamagedStateError(f"{path} is empty though pictures are stored beside it; {_CURE}")
     try:
@@ -197,6 +200,28 @@ def open_second_writer(state: str) -> Database:
         raise StateError(f"cannot open {path}: {error}") from error
     _set_up(database)
     return database
+
+
+def _first_page_restored(path: str) -> bool:
+    """Whether an empty database could be given its first page back from its write-ahead log.
+
+    After a power cut the log may hold all that was committed while the file itself is empty, if the disk did not keep
+    the order in which it was told to write. SQLite would then delete the log; with a first page it reads it, and
+    decides by its checksums what of it is valid.
+    """
+    try:
+        with open(f"{path}-wal", "rb") as log, open(path, "r+b") as database:
+            page_bytes = int.from_bytes(log.read(_WAL_HEADER_BYTES)[8:12])
+            while len(frame := log.read(_WAL_FRAME_HEADER_BYTES)) == _WAL_FRAME_HEADER_BYTES and page_bytes:
+                page = log.read(page_bytes)
+                if int.from_bytes(frame[:4]) == 1 and len(page) == page_bytes:
+                    database.write(page)
+                    database.flush()
+                    os.fsync(database.fileno())
+                    return True
+    except OSError:
+        pass  # without a log there is nothing to be restored; what else is wrong, SQLite tells
+    return False
 
 
 def _identity(path: str) -> tuple[int, int] | None:

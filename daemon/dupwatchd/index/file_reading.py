@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from dupwatchd.index.messages import NotRead, ReadFile
 from dupwatchd.model import ReadStatus, Stamp, within_int64
+from dupwatchd.opening import open_without_links
 from dupwatchd.suffixes import claims_to_be_a_picture
 
 READ_ATTEMPTS = 3
@@ -61,7 +62,7 @@ def _read_once(
 
     Raises OSError, MemoryError.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = open_without_links(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):

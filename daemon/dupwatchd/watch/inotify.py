@@ -29,6 +29,7 @@ from watchdog.events import (
     FileSystemEvent,
 )
 
+from dupwatchd.opening import open_folder
 from dupwatchd.watch.walk import WalkRules
 
 # Reading is not asked for, because our own reading would be reported. MODIFY tells that somebody is still writing.
@@ -195,13 +196,18 @@ class TreeWatch:
 
     def _folders_in(self, path: bytes) -> list[bytes]:
         try:
-            with os.scandir(path) as entries:
-                below = [(entry.name, entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            descriptor = open_folder(path)  # by its path it could have become a link to a tree outside the root
+            try:
+                with os.scandir(descriptor) as entries:
+                    names = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            finally:
+                os.close(descriptor)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise WatchesRanOut(f"the folders in it cannot be listed: {error.strerror}") from error
             return []  # it is gone or may not be read: whoever looks at it finds that out
-        return [path for name, path in below if not self._is_left_out(name, path)]
+        below = [(name, _joined(path, name)) for name in names]
+        return [whole for name, whole in below if not self._is_left_out(name, whole)]
 
     def _watch(self, path: bytes, above: _Folder) -> _Folder | None:
         """Watch a folder; None if it is watched already, is gone, or may not be read."""

@@ -1,8 +1,9 @@
 """Walks the roots: every folder at and below them, with the stamps of its picture files.
 
-In go a root and the rules, out comes one `Listing` for each folder. Symbolic links are never followed, so that loops do
-no harm. A folder that cannot be listed is reported in its listing, not raised. Memory is needed for one folder and for
-the list of folders that are still to be visited.
+In go a root and the rules, out comes one `Listing` for each folder. Symbolic links are never followed, in no part of a
+path: loops do no harm, and a folder that is swapped for a link during the walk leads nowhere. A folder that cannot be
+listed is reported in its listing, not raised. Memory is needed for one folder and for the list of folders that are
+still to be visited.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from itertools import islice
 from dupwatch.quarantine_name import is_quarantine
 from dupwatch.suffixes import suffix_of_name
 from dupwatchd.model import within_int64
+from dupwatchd.opening import open_folder
 from dupwatchd.watch.ignore import IgnoredNames
 
 Entry = tuple[bytes, int, int, int, int]  # name, size_bytes, mtime_ns, device, inode
@@ -126,7 +128,7 @@ def is_empty_folder(path: bytes) -> bool:
 
 def folder_device(path: bytes) -> tuple[int, bool]:
     """The device of a folder, and whether it is empty; raises OSError. Costs the same however much lies in it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = open_folder(path)
     try:
         with os.scandir(descriptor) as entries:
             return within_int64(os.fstat(descriptor).st_dev), next(entries, None) is None
@@ -149,7 +151,7 @@ def stamped_files(
     skip = len(root.rstrip(b"/")) + 1
     prefix = folder.rstrip(b"/") + b"/"
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_folder(folder)
     except OSError:
         return None
     entries: list[Entry] = []
@@ -191,7 +193,7 @@ def _list_folder(path: bytes, suffixes: frozenset[str]) -> tuple[int, list[_Seen
     below: list[str] = []
     is_empty = True
     # Relative to an open folder a stat costs less than by its whole path.
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = open_folder(path)
     try:
         with os.scandir(descriptor) as found:
             while some := list(islice(found, _ENTRIES_AT_ONCE)):

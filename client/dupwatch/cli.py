@@ -18,8 +18,10 @@ from dupwatch.memory_commands import add_memory_commands
 from dupwatch.output import (
     Command,
     CommandGroup,
+    CommandWithFilters,
     also_flag,
     completion_command,
+    filter_flags,
     form_flags,
     paged,
     question_flags,
@@ -141,9 +143,10 @@ def wait(timeout: float | None, as_json: bool) -> None:
     sys.exit(0 if result["idle"] else 1)
 
 
-@cli.command()
+@cli.command(cls=CommandWithFilters)
 @question_flags
 @also_flag
+@filter_flags
 @click.option("--under", type=_BYTES, metavar="DIR", help="Only groups with a file under DIR.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N groups [default: all].")
 @click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip the first N groups.")
@@ -154,6 +157,7 @@ def clusters(
     threshold: float | None,
     mirrored: bool,
     also: tuple[str, ...],
+    filters: dict[str, Any],
     under: bytes | None,
     limit: int | None,
     offset: int,
@@ -162,12 +166,19 @@ def clusters(
 ) -> None:
     """Show the groups of copies, the one that frees most bytes first.
 
+    Filters that leave out pairs, such as --same-size or --across, show what is left of each group: its files that still
+    belong together, directly or through others. A file is held against all others of its root, or of its folder, with
+    --within-folder.
+
     \b
     Examples:
       dupwatch clusters
       dupwatch clusters --under ~/Photos/2024 --threshold 0.01
       dupwatch clusters --also cropped,retouched
       dupwatch clusters --limit 20 --offset 40
+      dupwatch clusters --exact --min-files 3 --sort files    three or more equal files
+      dupwatch clusters --across phone card --against archive what of phone and card is in the archive?
+      dupwatch clusters --within-folder=each --aspect 1.05    copies beside each other, of about one shape
       dupwatch clusters --print0 --spare | xargs -0r ls -l
     """
     from dupwatch.pages import all_clusters, all_failures
@@ -177,12 +188,17 @@ def clusters(
         "threshold": threshold,
         "mirrored": mirrored or None,
         "also": ",".join(also) or None,
+        **filters,
     }
     with _client() as client:
         folder = _full_path(client, under) if under is not None else None
+        for partition in filters.keys() & {"across", "against"}:
+            question[partition] = [_full_path(client, one) for one in filters[partition]]
         document = all_clusters(client, {**question, "under": folder}, limit, offset)
-        if folder is not None and not document["total_clusters"]:
-            _check_is_watched(client, folder)
+        if not document["total_clusters"]:
+            partitions = (*question.get("across", ()), *question.get("against", ()))
+            for one in (*partitions, *([] if folder is None else [folder])):
+                _check_is_watched(client, one)
         if form in (None, "json"):
             inside = b"" if folder is None else folder.rstrip(b"/") + b"/"
             failures = all_failures(client)["failed"]

@@ -9,7 +9,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TextIO, TypeVar
 
 import click
@@ -21,6 +21,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 CTRL_C_STATUS = 130  # what shells report of a program that SIGINT has ended
 SCREEN_LINES = 24  # of a terminal that does not say how high it is
 
+SORTS = ("bytes", "files", "folder", "date")  # what groups may be put in order by, as in `wire`
+WITHIN = ("root", "each")
 ALSO = ("cropped", "retouched", "recoloured", "similar")  # verdicts that join pictures only if they are asked for
 
 
@@ -49,6 +51,36 @@ _QUESTION = (
         "--threshold", type=float, metavar="T", help="How far copies may differ [default: 0.02 structure, 25 mse]."
     ),
     click.option("--mirrored", is_flag=True, help="Count mirror images as copies."),
+)
+_FOLDER = click.Path(path_type=bytes, readable=False)
+_FILTERS = (
+    click.option(
+        "--min-files", type=click.IntRange(min=2), metavar="N", help="Only groups of N files or more [default: 2]."
+    ),
+    click.option(
+        "--sort",
+        type=click.Choice(SORTS),
+        help="What comes first: most bytes to win [default], most files, the folder of the kept file by name, or the "
+        "kept file taken last.",
+    ),
+    click.option("--exact", is_flag=True, help="Only files with equal bytes."),
+    click.option("--same-size", is_flag=True, help="Only pictures of one width and height, turned ones included."),
+    click.option(
+        "--aspect",
+        type=click.FloatRange(min=1),
+        metavar="RATIO",
+        help="Only pictures whose aspect ratios differ by this factor at most: 1 is equal.",
+    ),
+    click.option(
+        "--across", multiple=True, type=_FOLDER, metavar="DIR...", help="Only pairs of a file under one of these ..."
+    ),
+    click.option("--against", multiple=True, type=_FOLDER, metavar="DIR...", help="... and one under one of these."),
+    click.option(
+        "--within-folder",
+        type=click.Choice(WITHIN),
+        metavar="[=each]",
+        help="Only pairs under one root; =each: only pairs in one folder.",
+    ),
 )
 _FORMS = (
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
@@ -109,6 +141,75 @@ def form_flags(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, form=given[0] if given else None, spare=spare, **others)
 
     return _with(with_form, _FORMS)
+
+
+class CommandWithFilters(click.Command):
+    """A command with `filter_flags`, some of which click cannot read: lists of folders, and a value after = only."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line, in which --across and --against stand for all folders that follow them."""
+        return super().parse_args(ctx, list(_spelled_out(args)))
+
+
+def _spelled_out(args: Sequence[str]) -> Iterator[str]:
+    """The words of a command line with the flag of a list before each of its folders."""
+    flag, is_empty = "", False
+    for place, word in enumerate(args):
+        if flag and not word.startswith("-"):
+            yield from (flag, word)
+            is_empty = False
+            continue
+        if is_empty:
+            yield flag  # of which click says what it lacks
+        flag = word if word in ("--across", "--against") else ""
+        is_empty = bool(flag)
+        if word == "--":
+            yield from args[place:]
+            return
+        if not flag:
+            yield f"{word}={WITHIN[0]}" if word == "--within-folder" else word
+    if is_empty:
+        yield flag
+
+
+def filter_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that choose among groups and pairs, handed on as ``filters``: arguments as in PROTOCOL.md.
+
+    Those that were not given are left out. Flags that exclude each other, or need each other, raise click.UsageError
+    before the command begins.
+    """
+
+    @functools.wraps(command)
+    def with_filters(
+        *args: Any,
+        min_files: int | None,
+        sort: str | None,
+        exact: bool,
+        same_size: bool,
+        aspect: float | None,
+        across: tuple[bytes, ...],
+        against: tuple[bytes, ...],
+        within_folder: str | None,
+        **others: Any,
+    ) -> Any:
+        if bool(across) != bool(against):
+            raise click.UsageError("--across and --against go together: pairs of a file in one and a file in the other")
+        if exact and others.get("also"):
+            raise click.UsageError("--exact asks for equal bytes only: it goes without --also")
+        given = {
+            "min_files": min_files,
+            "sort": sort,
+            "exact": exact or None,
+            "same_size": same_size or None,
+            "aspect": aspect,
+            "across": list(across) or None,
+            "against": list(against) or None,
+            "within_folder": within_folder,
+        }
+        filters = {name: value for name, value in given.items() if value is not None}
+        return command(*args, filters=filters, **others)
+
+    return _with(with_filters, _FILTERS)
 
 
 def completion_command(group: click.Group, program: str) -> click.Command:

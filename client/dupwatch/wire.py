@@ -31,6 +31,8 @@ PREVIEW_PX_MIN, PREVIEW_PX_MAX = 16, 2048  # the longer side of a preview
 PAGE_MAX = 10_000
 LIST_MAX = 1_000  # paths or digests in one request
 DIGEST_BYTES = 32  # BLAKE3 of all bytes of a file
+SORTS = ("bytes", "files", "folder", "date")  # what clusters may be put in order by
+WITHIN = ("root", "each")  # what "within one folder" may mean: a root with all below it, or every single folder
 
 _UNPACK_ERRORS = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
@@ -69,6 +71,7 @@ _FOLDER = Argument(bytes, lowest=1, highest=PATH_BYTES_MAX)
 _PATHS = Argument(list, highest=LIST_MAX, items=_FOLDER)
 _TWO_PATHS = _PATHS._replace(required=True, lowest=2)
 _DIGESTS = Argument(list, required=True, lowest=1, highest=LIST_MAX, items=Argument(Digest, highest=DIGEST_BYTES))
+_SOME_FOLDERS = _PATHS._replace(lowest=1)
 _LIMIT = Argument(int, lowest=1, highest=PAGE_MAX)
 _OFFSET = Argument(int, highest=2**53)
 _SIZE = Argument(int, required=True, highest=FILE_BYTES_MAX)
@@ -101,6 +104,14 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "also": _ALSO,
         "details": _FLAG,
         "under": _FOLDER,
+        "min_files": Argument(int, lowest=2, highest=2**53),
+        "sort": Argument(str, highest=8, pattern=re.compile("|".join(SORTS))),
+        "exact": _FLAG,
+        "same_size": _FLAG,
+        "aspect": Argument(float, lowest=1, highest=1_000_000),
+        "across": _SOME_FOLDERS,
+        "against": _SOME_FOLDERS,
+        "within_folder": Argument(str, highest=8, pattern=re.compile("|".join(WITHIN))),
         "limit": _LIMIT,
         "offset": _OFFSET,
     },

@@ -15,8 +15,10 @@ import click
 
 from dupwatch.output import (
     CommandGroup,
+    CommandWithFilters,
     also_flag,
     completion_command,
+    filter_flags,
     form_flags,
     question_flags,
     remark,
@@ -63,8 +65,8 @@ def cli() -> None:
     """
 
 
-@cli.command(name="scan")
-@click.argument("folders", nargs=-1, required=True, type=_FOLDER, metavar="DIR...")
+@cli.command(name="scan", cls=CommandWithFilters)
+@click.argument("folders", nargs=-1, type=_FOLDER, metavar="DIR...")
 @_CONFIG
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
 @question_flags
@@ -76,6 +78,7 @@ def cli() -> None:
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave alone files and folders of this name; repeatable.")
 @click.option("--suffix", multiple=True, metavar="EXT", help="Take up only files with this suffix; repeatable.")
 @click.option("--workers", type=int, metavar="N", help="Worker processes [default: one per processor].")
+@filter_flags
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Show at most N groups [default: all].")
 @form_flags
 def scan_command(
@@ -91,6 +94,7 @@ def scan_command(
     ignore: tuple[str, ...],
     suffix: tuple[str, ...],
     workers: int | None,
+    filters: dict[str, Any],
     limit: int | None,
     form: str | None,
     spare: bool,
@@ -100,18 +104,33 @@ def scan_command(
     A second run only does what is new. Ctrl-C keeps what is done; the next run goes on from there. Nothing under DIR
     is ever written. What --ignore or --suffix leave out is no longer in the index; without them it is read again.
 
+    Filters choose among what is shown, and leave nothing out of the index. Those that leave out pairs, such as
+    --same-size or --across, show what is left of each group: its files that still belong together, directly or through
+    others. The folders of --across and --against need not be named as DIR once more.
+
     \b
     Examples:
       dupwatchd scan ~/Photos /mnt/phone
       dupwatchd scan ~/Photos --threshold 0.01            only the closest copies
       dupwatchd scan ~/Photos --also cropped,retouched    parts and versions, too
       dupwatchd scan ~/Photos --ignore 'export-*'         leave some folders out
+      dupwatchd scan ~/Photos --exact --min-files 3       three or more equal files
+      dupwatchd scan --across phone card --against archive
+      dupwatchd scan ~/Photos --within-folder=each        copies beside each other
       dupwatchd scan ~/Photos --plan copies.plan          what could go, for `dupwatch apply`
       dupwatchd scan ~/Photos --print0 --spare | xargs -0r ls -l
     """
     from dupwatch.progress import progress
     from dupwatchd import scan
     from dupwatchd.model import Verdict
+
+    folders = (*folders, *filters.get("across", ()), *filters.get("against", ()))
+    if not folders:
+        raise click.UsageError("Missing argument 'DIR...'.")
+    choosing = filters.keys() - {"sort"}
+    if plan is not None and choosing:
+        flags_given = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(choosing))
+        raise click.UsageError(f"--plan is made of all groups: it goes without {flags_given}")
 
     flags: dict[str, Any] = {
         "state": state,
@@ -123,7 +142,11 @@ def scan_command(
     with progress(sys.stderr) as bars:
         is_planned = plan is not None
         asked = scan.Asked(
-            frozenset(map(Verdict, also)), limit, confirm=confirm or spare or is_planned, plan=is_planned
+            frozenset(map(Verdict, also)),
+            limit,
+            confirm=confirm or spare or is_planned,
+            plan=is_planned,
+            **scan.choice_of(filters),
         )
         document = scan.scan(chosen, folders, bars, asked)
     if plan is not None:

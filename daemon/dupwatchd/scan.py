@@ -5,7 +5,7 @@ locked all the while: if the service holds it, the service is the one to ask.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,8 @@ from dupwatchd.live_checks import measurer, presence
 from dupwatchd.model import Progress, Verdict
 from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import outermost
-from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
+from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Order, Question
+from dupwatchd.serve.filters import NO_FILTERS, Filters, Within
 from dupwatchd.serve.ignored import IgnoredPairs
 from dupwatchd.serve.plan_policy import Policy, missing_folder, policy_of
 from dupwatchd.serve.plan_policy import verdicts as verdicts_that_let_go
@@ -50,6 +51,9 @@ class Asked(NamedTuple):
     limit: int | None = None  # clusters; None: all
     confirm: bool = False  # look closely at all pairs that seem to be the same, so that it is known what may go
     plan: bool = False  # also give the groups of a plan; what has one of the verdicts `also` may go as well then
+    filters: Filters = NO_FILTERS  # without `Filters.named`: those are the folders of the scan
+    min_files: int = 2
+    order: Order = Order.BYTES
 
 
 _ALL = Asked()
@@ -62,6 +66,9 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked
     whatever was committed before stays.
     """
     roots, policy = resolve_roots(folders), _policy(settings, asked)
+    if asked.filters.within is Within.NAMED:
+        named = tuple(sorted({os.path.realpath(folder) for folder in folders}))
+        asked = asked._replace(filters=replace(asked.filters, named=named))
     with ExitStack() as stack:
         stack.enter_context(stoppable())
         state = stack.enter_context(_state_for_scan(settings.state))
@@ -139,7 +146,18 @@ def _answer(
     measure = "custom" if compare.is_custom else compare.measure
     verdicts = ONE_PICTURE | asked.also
     ignored = IgnoredPairs.of(remembered.ignored_pairs(database))
-    question = Question(measure, settings.threshold, compare.mirrored, tuple(roots), verdicts, policy, ignored=ignored)
+    question = Question(
+        measure,
+        settings.threshold,
+        compare.mirrored,
+        tuple(roots),
+        verdicts,
+        policy,
+        ignored=ignored,
+        filters=asked.filters,
+        min_files=asked.min_files,
+        order=asked.order,
+    )
     found = _all_clusters(database, question, live_checks, with_plan=asked.plan)
     clusters = found.clusters
     complete = with_not_looked_at(_completeness(survey, changing), found.not_looked_at)
@@ -153,7 +171,7 @@ def _answer(
         **({"plan": {**planned, **complete}} if asked.plan else {}),
         "measure": compare.measure,
         "threshold": settings.threshold,
-        "verdicts": in_words(verdicts),
+        "verdicts": in_words(question.named_verdicts),
         **complete,
         "total_clusters": len(clusters),
         "also": also_in_words(found.also),
@@ -203,7 +221,8 @@ def _all_clusters(
 ) -> _Found:
     """The clusters of a question; the array library is loaded only if there can be any."""
     if not answers.any_copies(database, question.measure, question.threshold, mirrored=question.mirrored):
-        further = [] if question.joining is None else [one for one in Verdict if one not in question.verdicts]
+        none_further = question.joining is None or question.filters.exact
+        further = [] if none_further else [one for one in Verdict if one not in question.verdicts]
         return _Found([], dict.fromkeys(further, 0), NotLookedAt(0, 0), [], 0)
     from dupwatchd.serve.library import Library
 
@@ -212,11 +231,26 @@ def _all_clusters(
     planned = library.plan_page(database, question, live_checks, limit=None)[1] if with_plan else []
     return _Found(
         clusters,
-        library.further_groups(database, question),
+        library.further_groups(database, question, live_checks),
         library.count_not_looked_at(question),
         planned,
-        library.count_ignored(database, question),
+        library.count_ignored(database, question, live_checks),
     )
+
+
+def choice_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Asked` that say which groups are shown, of arguments as `clusters` takes them (PROTOCOL.md)."""
+    within = given.get("within_folder")
+    filters = Filters(
+        bool(given.get("exact")),
+        bool(given.get("same_size")),
+        given.get("aspect"),
+        tuple(os.path.realpath(folder) for folder in given.get("across", ())),
+        tuple(os.path.realpath(folder) for folder in given.get("against", ())),
+        None if within is None else Within(within),
+    )
+    order = Order(given.get("sort", Order.BYTES.value))
+    return {"filters": filters, "min_files": given.get("min_files", 2), "order": order}
 
 
 def resolve_roots(folders: Sequence[bytes]) -> list[bytes]:

@@ -3,11 +3,13 @@
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import Facts, Verdict
-from dupwatchd.serve.clusters import Measured, Question
+from dupwatchd.serve.clusters import Measured, Order, Question
+from dupwatchd.serve.filters import Within
 from dupwatchd.serve.keep import KeepOrder, shows_less
 from dupwatchd.serve.plan_policy import Doubt
 from dupwatchd.serve.spare import SameFile
@@ -34,8 +36,21 @@ class PlainGroup:
 
 def clusters(made: Made, question: Question) -> list[dict[str, Any]]:
     """What `Library.page` has to give, without a limit."""
-    found = [_cluster(made, group, question) for group in decided(made, question)]
-    return sorted(found, key=lambda one: (-one["reclaimable_bytes"], one["id"], one["files"][0]["path"]))
+    found = [(_cluster(made, group, question), group.files[0]) for group in decided(made, question)]
+
+    def key(one: tuple[dict[str, Any], File]) -> tuple[object, str, bytes]:
+        cluster, kept = one
+        captured = made.contents[kept.content].facts.captured
+        date = dt.datetime.fromisoformat(captured + "+00:00").timestamp() if captured else kept.mtime_ns // 10**9
+        first = {
+            Order.BYTES: -cluster["reclaimable_bytes"],
+            Order.FILES: -len(cluster["files"]),
+            Order.FOLDER: kept.folder,
+            Order.DATE: -date,
+        }[question.order]
+        return first, cluster["id"], kept.path
+
+    return [cluster for cluster, _ in sorted(found, key=key)]
 
 
 def plan(made: Made, question: Question) -> list[dict[str, Any]]:
@@ -109,7 +124,7 @@ def _is_raw(made: Made, file: File) -> bool:
 
 def further_groups(made: Made, question: Question) -> dict[Verdict, int]:
     """What `Library.further_groups` has to give, if all files are there."""
-    if question.measure == "custom":
+    if question.measure == "custom" or question.filters.exact:
         return {}
 
     def paths(verdicts: frozenset[Verdict]) -> set[frozenset[bytes]]:
@@ -151,10 +166,41 @@ def groups(made: Made, question: Question) -> list[list[File]]:
     matches = {(match.a, match.b, match.mirrored): match for match in made.matches()}
     parts: list[list[File]] = []
     for file in (file for file in made.files if file.there):
-        joining = [part for part in parts if any(_joined(made, matches, file, other, question) for other in part)]
+        joining = [
+            part
+            for part in parts
+            if any(
+                may_meet(made, file, other, question) and _joined(made, matches, file, other, question)
+                for other in part
+            )
+        ]
         parts = [part for part in parts if part not in joining]
         parts.append([file, *(other for part in joining for other in part)])
     return parts
+
+
+def may_meet(made: Made, one: File, other: File, question: Question) -> bool:
+    """May two files be held against each other?"""
+    filters, content, another = question.filters, made.contents[one.content], made.contents[other.content]
+    folder = _deepest(one, question)
+    sizes = [sorted((c.width, c.height)) for c in (content, another)]
+    ratios = [Fraction(longer, shorter) for shorter, longer in sizes]
+    return (
+        (not filters.exact or content.digest == another.digest)
+        and (not filters.same_size or sizes[0] == sizes[1])
+        and (filters.aspect is None or max(ratios) <= Fraction(filters.aspect) * min(ratios))
+        and (not filters.across or _lies_across(one, other, question) or _lies_across(other, one, question))
+        and (filters.within is not Within.EACH or one.folder == other.folder)
+        and (filters.within is not Within.NAMED or (folder is not None and folder == _deepest(other, question)))
+    )
+
+
+def _lies_across(one: File, other: File, question: Question) -> bool:
+    return _below(one, question.filters.across) and _below(other, question.filters.against)
+
+
+def _deepest(file: File, question: Question) -> bytes | None:
+    return max((folder for folder in question.filters.named if _below(file, [folder])), key=len, default=None)
 
 
 def _pictures(made: Made, one: File, other: File) -> tuple[int, int]:
@@ -191,7 +237,10 @@ def _wanted(part: list[File], question: Question) -> bool:
     folders = [b"/"] if question.touching is None else question.touching
     if question.holding is not None and not any(file.path in question.holding for file in part):
         return False
-    return len(part) > 1 and any(
+    across, against = question.filters.across, question.filters.against
+    if across and not all(any(_below(file, side) for file in part) for side in (across, against)):
+        return False
+    return len(part) >= question.min_files and any(
         file.path.startswith(folder.rstrip(b"/") + b"/") for file in part for folder in folders
     )
 

@@ -166,7 +166,7 @@ def test_further_groups_are_those_that_asking_for_one_verdict_more_would_add(
 ) -> None:
     made = replace(made, files=[replace(file, there=True) for file in made.files])
     with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
-        found = Library.load(database, roots).further_groups(database, question)
+        found = Library.load(database, roots).further_groups(database, question, made.live_checks())
     assert found == plain.further_groups(made if roots is None else made.below(roots), question)
 
 
@@ -183,8 +183,8 @@ def test_what_is_not_a_duplicate_is_in_no_count_from_the_first_page_on(
         library = Library.load(database, roots)
         total, _ = library.page(database, question, made.live_checks(), 1)
         assert total == len(plain.clusters(inside, question))
-        assert library.count_ignored(database, question) == plain.count_ignored(inside, question)
-        assert library.further_groups(database, question) == plain.further_groups(inside, question)
+        assert library.count_ignored(database, question, made.live_checks()) == plain.count_ignored(inside, question)
+        assert library.further_groups(database, question, made.live_checks()) == plain.further_groups(inside, question)
 
 
 def any_policy(made: Made, one_of: random.Random) -> Policy:

@@ -293,6 +293,22 @@ def pairs_to_confirm(database: Database, roots: Sequence[bytes]) -> list[tuple[i
     )
 
 
+def paths_of_folders(database: Database) -> dict[int, bytes]:
+    """The paths of all folders, by id."""
+    return dict(database.rows("SELECT id, path FROM folder"))
+
+
+def latest_dates_of_pictures(database: Database) -> list[tuple[int, str, int | None]]:
+    """Of each picture that a file shows: its id, when its files were taken last (empty: none tells), and a time in ns.
+
+    That is when the latest of those that do not tell was modified, since 1970; None if all tell.
+    """
+    return database.rows(
+        "SELECT picture_id, max(captured), max(CASE captured WHEN '' THEN mtime_ns END) "
+        "FROM content JOIN file ON file.content_id = content.id WHERE picture_id IS NOT NULL GROUP BY picture_id"
+    )
+
+
 def folders_under(database: Database, paths: Iterable[bytes]) -> list[int]:
     """The ids of these folders and of all below them."""
     found: set[int] = set()

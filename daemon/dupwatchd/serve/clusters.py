@@ -4,13 +4,15 @@ In: candidates, which `library` finds from numbers alone. Out: the files of each
 about which all is decided; and, at the end, the values that are measured for those that somebody reads.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from math import isfinite
 from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.model import Verdict
+from dupwatchd.serve.filters import NO_FILTERS, Filters
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.plan_policy import Policy
 from dupwatchd.serve.results import Cluster, ClusterFile, FoundFile
@@ -27,6 +29,15 @@ class Measured(NamedTuple):
     turn: int  # degrees by which the second must be turned to show the first
     mirrored: bool
     custom: float = 0.0  # by the user's own measure, if that is asked for
+
+
+class Order(Enum):
+    """Which clusters come first; those that are equal in this come in the order of their ids, then of paths."""
+
+    BYTES = "bytes"  # those that free most
+    FILES = "files"  # those of most files
+    FOLDER = "folder"  # by the folder of the file to keep, as its bytes are ordered
+    DATE = "date"  # those whose file to keep was taken last; what does not tell that: was modified last
 
 
 ITSELF = Measured(0.0, 0.0, 0, False)
@@ -46,11 +57,19 @@ class Question:
     details: bool = False  # whether clusters tell more of each file
     holding: frozenset[bytes] | None = None  # only clusters that hold one of these files; None: all
     ignored: IgnoredPairs = NONE_IGNORED  # pairs of contents that do not belong together, whatever a look says
+    filters: Filters = NO_FILTERS  # which files may be held against each other
+    min_files: int = 2  # only clusters of so many files or more; at least 2
+    order: Order = Order.BYTES  # which clusters come first
 
     @property
     def joining(self) -> frozenset[Verdict] | None:
         """The verdicts that join two pictures; None for a measure of the user's own, which joins by its value alone."""
         return None if self.measure == "custom" else self.verdicts
+
+    @property
+    def named_verdicts(self) -> frozenset[Verdict]:
+        """What the files of an answer may be to each other, as it tells."""
+        return frozenset({Verdict.IDENTICAL}) if self.filters.exact else self.verdicts
 
     def joins(self, look: Look) -> bool:
         """Do two pictures belong together by what a look at them has found?"""
@@ -84,18 +103,19 @@ class LookedAt:
 
     cluster: Cluster
     pictures: list[int]  # of each file; empty once it was measured
+    value: int  # what it has of that by which clusters are put in order
 
     @property
     def order_key(self) -> tuple[int, str, bytes]:
         """Clusters of an answer are in this order."""
-        return -self.cluster["reclaimable_bytes"], self.cluster["id"], self.cluster["files"][0]["path"]
+        return -self.value, self.cluster["id"], self.cluster["files"][0]["path"]
 
 
 def measured(found: Sequence[LookedAt], question: Question, live_checks: LiveChecks) -> list[Cluster]:
     """The clusters as in the JSON of `scan`, paths as bytes, each measured once: many are looked at to show a few."""
     new = [one for one in found if one.pictures]
     pairs = sorted({(one.pictures[0], other) for one in new for other in one.pictures[1:]})
-    values = dict(zip(pairs, _measured(pairs, question, live_checks), strict=True))
+    values = dict(zip(pairs, measured_pairs(pairs, question, live_checks), strict=True))
     for one in new:
         for row, picture in zip(one.cluster["files"][1:], one.pictures[1:], strict=True):
             _set_values(row, values[one.pictures[0], picture], question)
@@ -109,14 +129,9 @@ def _set_values(row: ClusterFile, value: Measured, question: Question) -> None:
         row["custom"] = value.custom if isfinite(value.custom) else None
 
 
-def parts_as_indexed(copies: list[Copy], question: Question) -> list[list[Copy]]:
-    """The groups as which the files of a candidate are to be shown, if all of them are there."""
-    return [files for files in question.ignored.parts(copies) if is_asked_for(files, question)]
-
-
-def is_asked_for(files: list[Copy], question: Question) -> bool:
+def is_asked_for(files: Sequence[Copy], question: Question) -> bool:
     """Are these files a cluster that is asked for?"""
-    if len(files) < 2:
+    if len(files) < question.min_files or not question.filters.ask_for(files):
         return False
     if question.holding is not None and not any(copy.path in question.holding for copy in files):
         return False
@@ -126,69 +141,11 @@ def is_asked_for(files: list[Copy], question: Question) -> bool:
     return any(copy.path.startswith(prefixes) for copy in files)
 
 
-def _measured(pairs: list[Pair], question: Question, live_checks: LiveChecks) -> list[Measured]:
+def measured_pairs(pairs: list[Pair], question: Question, live_checks: LiveChecks) -> list[Measured]:
     """How far the pictures of each pair are apart; one picture is not far from itself, whatever it shows."""
     apart = [(a, b) for a, b in pairs if a != b]
     values = iter(live_checks.measure_pairs(apart, question.measure, question.mirrored) if apart else ())
     return [next(values) if a != b else ITSELF for a, b in pairs]
-
-
-def parts_of(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
-    """The files that are there, in one part for each set of pictures that is still joined, and is not to be apart.
-
-    A file that is not there is left out, and joins nothing: there may be several parts, or none. The files joined do
-    not depend on the order in which they were indexed.
-    """
-    present = [copy for copy in candidate.copies if live_checks.is_there(copy)]
-    alive = {copy.picture_id for copy in present}
-    if len(alive) == len(candidate.pictures):
-        return question.ignored.parts(present)
-    if question.joining is None:
-        joined = _rejoined(alive, candidate.matches(), question, live_checks)
-    else:
-        # Two pictures belong together only if somebody has looked at them, so nothing is found by measuring.
-        joined = iter(_connected(alive, ((look.a, look.b) for look in candidate.looks if question.joins(look))))
-    parts = [[copy for copy in present if copy.picture_id in part] for part in joined]
-    return [files for part in parts for files in question.ignored.parts(part)]
-
-
-def _rejoined(alive: set[int], matches: list[Pair], question: Question, live_checks: LiveChecks) -> Iterator[set[int]]:
-    """The pictures by what joins them by the user's own measure, when the others of the cluster are gone.
-
-    Two of them may match without a stored match, if those that are gone joined them as well. So what falls apart is
-    measured: each picture of a part with those of all other parts, until nothing more is within reach.
-    """
-    apart = _connected(alive, matches)
-    while apart:
-        part, *apart = apart
-        reached = sorted(part)
-        while reached and apart:
-            picture = reached.pop()
-            pairs = [(picture, other) for others in apart for other in sorted(others)]
-            values = _measured(pairs, question, live_checks)
-            near = {
-                other
-                for (_, other), measured in zip(pairs, values, strict=True)
-                if measured.custom <= question.threshold
-            }
-            joining = set().union(*(others for others in apart if others & near))
-            apart = [others for others in apart if not others & near]
-            reached += sorted(joining)
-            part |= joining
-        yield part
-
-
-def _connected(pictures: set[int], matches: Iterable[Pair]) -> list[set[int]]:
-    """Pictures by the part they are joined to, by those of the matches that join two of them."""
-    part_of = {picture: {picture} for picture in pictures}
-    for a, b in matches:
-        if a not in part_of or b not in part_of:
-            continue
-        small, large = sorted((part_of[a], part_of[b]), key=len)
-        if small is not large:
-            large |= small
-            part_of.update(dict.fromkeys(small, large))
-    return list({id(part): part for part in part_of.values()}.values())
 
 
 def found_file(copy: Copy, measured: Measured, verdict: Verdict | None) -> FoundFile:

@@ -7,7 +7,7 @@ Files of one shot are in one group, or in several. None of them goes without the
 decided together: what would go without its family is pinned, and all is decided again until nothing would.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dupwatchd.db.answers import Copy
@@ -19,8 +19,8 @@ from dupwatchd.serve.clusters import (
     Question,
     found_file,
     is_asked_for,
-    parts_of,
 )
+from dupwatchd.serve.filters_parts import parts_of
 from dupwatchd.serve.keep import KeepOrder
 from dupwatchd.serve.plan_families import NO_FAMILIES, Families
 from dupwatchd.serve.plan_policy import Pin, Policy
@@ -243,9 +243,12 @@ def _first_names(other_names: Sequence[OtherName | None]) -> list[int]:
     return first
 
 
-def as_clusters(groups: Sequence[Group], question: Question) -> list[LookedAt]:
-    """Groups as rows of the answer, not measured yet."""
-    return [LookedAt(_cluster(group, question), [copy.picture_id for copy in group.copies]) for group in groups]
+def as_clusters(groups: Sequence[Group], question: Question, value: Callable[[Group], int]) -> list[LookedAt]:
+    """Groups as rows of the answer, not measured yet; ``value``: by which they are put in order, larger ones first."""
+    return [
+        LookedAt(_cluster(group, question), [copy.picture_id for copy in group.copies], value(group))
+        for group in groups
+    ]
 
 
 def _cluster(group: Group, question: Question) -> Cluster:

@@ -6,7 +6,7 @@ In: a database, once; then questions. Out: pages. What was found for the last fe
 import os
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Generic, NamedTuple
@@ -27,8 +27,9 @@ from dupwatchd.serve.clusters import (
     measured,
 )
 from dupwatchd.serve.columns import Columns, Units, Whole, load_columns, units_at
+from dupwatchd.serve.filters_order import Ordering, ordering
 from dupwatchd.serve.groups import Group, as_clusters, groups_of
-from dupwatchd.serve.ignored_groups import IgnoredGroups
+from dupwatchd.serve.indexed_groups import IndexedGroups
 from dupwatchd.serve.plan_families import NO_FAMILIES, Families, partners, shot_of, spellings
 from dupwatchd.serve.plan_groups import Planned, as_planned
 from dupwatchd.serve.ranking import Candidates, Item, RankedClusters, candidates, further_joined
@@ -44,7 +45,8 @@ class _Ranked(Generic[Item]):
     lock: threading.Lock = field(default_factory=threading.Lock)
     clusters: RankedClusters[Item] | None = None
     further: dict[Verdict, int] | None = None
-    ignored: IgnoredGroups | None = None
+    indexed: IndexedGroups | None = None
+    ordering: Ordering | None = None
 
 
 class _Members(NamedTuple):
@@ -103,7 +105,7 @@ class Library:
     def page(
         self, database: Database, question: Question, live_checks: LiveChecks, limit: int | None, offset: int = 0
     ) -> tuple[int, list[Cluster]]:
-        """How many clusters there are, and ``limit`` of them from ``offset`` on; those that free most come first.
+        """How many clusters there are, and ``limit`` of them from ``offset`` on; in the order that is asked for.
 
         A cluster is as in the JSON of `scan`, paths as bytes; it is remembered, so leave it as it is. The number comes
         from the index. Files that are missing at this moment can make a cluster none, or several: that is known of the
@@ -115,12 +117,12 @@ class Library:
         """
         ranked = self._clusters.of(question)
         with ranked.lock:
-            clusters = self._clusters_of(ranked, database, question)
-            found = clusters.candidates
+            clusters = self._clusters_of(ranked, database, question, live_checks)
+            found, value = clusters.candidates, self._ordering(ranked, database, question).value
 
             def look_at(some: Whole) -> list[list[LookedAt]]:
                 return [
-                    as_clusters(groups, question)
+                    as_clusters(groups, question, value)
                     for groups in self._groups(database, question, live_checks, found, some)
                 ]
 
@@ -138,7 +140,8 @@ class Library:
         with ranked.lock:
             if ranked.clusters is None:
                 found = self._candidates(database, question, that_free=True)
-                ranked.clusters = RankedClusters(self._ignored_groups(ranked, database, question).without_hidden(found))
+                indexed = self._indexed_groups(ranked, database, question, live_checks)
+                ranked.clusters = RankedClusters(indexed.without_hidden(found))
             found = ranked.clusters.candidates
 
             def look_at(some: Whole) -> list[list[Planned]]:
@@ -157,7 +160,7 @@ class Library:
     def _groups(
         self, database: Database, question: Question, live_checks: LiveChecks, found: Candidates, some: Whole
     ) -> list[list[Group]]:
-        candidates = self._with_files(database, question, found, some)
+        candidates = self._with_files(database, question, found.joined, some)
         families = NO_FAMILIES
         if self._columns.raw_folders and not question.policy.pairs:
             further, families = self._families(database, question, found, some, candidates)
@@ -183,7 +186,8 @@ class Library:
             ids = [(copy.picture_id, copy.content_id) for shot in files for copy in shot]
             clusters = {int(found.joined[unit]) for unit in units_at(self._columns, ids) if unit >= 0} - seen
             seen |= clusters
-            new = self._with_files(database, question, found, np.array(sorted(clusters), np.int64)) if clusters else []
+            some_more = np.array(sorted(clusters), np.int64)
+            new = self._with_files(database, question, found.joined, some_more) if clusters else []
             further += new
         return further, Families(beside)
 
@@ -198,50 +202,65 @@ class Library:
         with self._reading:
             return [answers.copies_named(database, folder, names) for (folder, _), names in shots.items()]
 
-    def further_groups(self, database: Database, question: Question) -> dict[Verdict, int]:
+    def further_groups(self, database: Database, question: Question, live_checks: LiveChecks) -> dict[Verdict, int]:
         """How many groups there would be beyond those of the answer, by the verdict that would be asked for as well.
 
-        As the index knows them; nothing for a measure of the user's own. Arguments and errors as of `page`.
+        As the index knows them; nothing for a measure of the user's own, or if only equal bytes are asked for.
+        Arguments and errors as of `page`.
         """
+        if question.filters.exact:
+            return {}
         ranked = self._clusters.of(question)
         with ranked.lock:
             if ranked.further is None:
-                found = self._clusters_of(ranked, database, question).candidates
+                found = self._clusters_of(ranked, database, question, live_checks).candidates
+                indexed = self._indexed_groups(ranked, database, question, live_checks)
                 ranked.further = {
-                    further.verdict: self._ignored_groups(ranked, database, question).count_further(found, further)
+                    further.verdict: indexed.count_further(found, further)
                     for further in further_joined(self._columns, question, found)
                 }
             return ranked.further
 
-    def count_ignored(self, database: Database, question: Question) -> int:
+    def count_ignored(self, database: Database, question: Question, live_checks: LiveChecks) -> int:
         """How many groups are not shown because all pairs of their contents are ignored, as the index knows them.
 
         Arguments and errors as of `page`.
         """
         ranked = self._clusters.of(question)
         with ranked.lock:
-            return self._clusters_of(ranked, database, question).candidates.hidden
+            return self._clusters_of(ranked, database, question, live_checks).candidates.hidden
 
     def count_not_looked_at(self, question: Question) -> NotLookedAt:
         """How many pairs within the threshold may belong together, but nobody has looked at them."""
-        if question.joining is None:
+        if question.joining is None or question.filters.exact:
             return NotLookedAt(0, 0)
         matches = self._columns.matches[question.measure]
         yet, left_out = matches.count_not_looked_at(question.threshold, mirrored=question.mirrored)
         return NotLookedAt(yet + self._columns.not_looked_at, left_out)
 
     def _clusters_of(
-        self, ranked: _Ranked[LookedAt], database: Database, question: Question
+        self, ranked: _Ranked[LookedAt], database: Database, question: Question, live_checks: LiveChecks
     ) -> RankedClusters[LookedAt]:
         """Holding the lock of the question."""
         if ranked.clusters is None:
-            found = self._candidates(database, question)
-            ranked.clusters = RankedClusters(self._ignored_groups(ranked, database, question).without_hidden(found))
+            bound = self._ordering(ranked, database, question).bound
+            found = self._candidates(database, question, order_bound=bound)
+            indexed = self._indexed_groups(ranked, database, question, live_checks)
+            ranked.clusters = RankedClusters(indexed.without_hidden(found))
         return ranked.clusters
 
-    def _ignored_groups(self, ranked: _Ranked[Item], database: Database, question: Question) -> IgnoredGroups:
+    def _ordering(self, ranked: _Ranked[LookedAt], database: Database, question: Question) -> Ordering:
         """Holding the lock of the question."""
-        if ranked.ignored is None:
+        if ranked.ordering is None:
+            with self._reading:
+                ranked.ordering = ordering(question.order, self._columns, database)
+        return ranked.ordering
+
+    def _indexed_groups(
+        self, ranked: _Ranked[Item], database: Database, question: Question, live_checks: LiveChecks
+    ) -> IndexedGroups:
+        """Holding the lock of the question."""
+        if ranked.indexed is None:
             with self._reading:
                 self._locate(database, question.ignored.contents)
                 pairs = [
@@ -251,13 +270,14 @@ class Library:
                     for other in self._units_of[b]
                 ]
             ends = np.array(pairs, np.int32).reshape(-1, 2)
-            ranked.ignored = IgnoredGroups(
+            ranked.indexed = IndexedGroups(
                 ends[:, 0],
                 ends[:, 1],
                 question,
-                lambda joined, clusters: self._members(database, joined, clusters).copies,
+                live_checks,
+                lambda asked, joined, clusters: self._with_files(database, asked, joined, clusters),
             )
-        return ranked.ignored
+        return ranked.indexed
 
     def _locate(self, database: Database, digests: Iterable[bytes]) -> None:
         """Note the units of the contents with these digests; of one there are several if it is read in several ways."""
@@ -269,14 +289,30 @@ class Library:
             if unit >= 0:
                 self._units_of[digest].append(unit)
 
-    def _candidates(self, database: Database, question: Question, *, that_free: bool = False) -> Candidates:
+    def _candidates(
+        self,
+        database: Database,
+        question: Question,
+        *,
+        that_free: bool = False,
+        order_bound: Callable[[Units], Whole] | None = None,
+    ) -> Candidates:
         folders = pictures = None
         with self._reading:
+            needed = [answers.folders_under(database, some) for some in question.filters.folders_needed()]
             if question.touching is not None:
                 folders = answers.folders_under(database, question.touching)
             if question.holding is not None:
                 pictures = answers.pictures_of_files(database, question.holding)
-        return candidates(self._columns, question, folders, pictures, that_free=that_free)
+        return candidates(
+            self._columns,
+            question,
+            folders,
+            pictures,
+            that_free=that_free,
+            needed=needed,
+            order_bound=order_bound,
+        )
 
     def _copies_of(self, database: Database, pictures: list[int]) -> list[Copy]:
         with self._reading:
@@ -291,17 +327,17 @@ class Library:
             return answers.looks_between(database, wanted)
 
     def _with_files(
-        self, database: Database, question: Question, found: Candidates, clusters: Whole
+        self, database: Database, question: Question, joined: Units, clusters: Whole
     ) -> list[ClusterCandidate]:
-        """Some of the candidates, with their pictures and files."""
-        members = self._members(database, found.joined, clusters)
+        """Some of the clusters, ``joined`` gives that of each unit, with their pictures and files."""
+        members = self._members(database, joined, clusters)
         looks: defaultdict[int, list[Look]] = defaultdict(list)
         for look in self._looks_between(database, (some for some in members.pictures.values() if len(some) > 1)):
             home = members.cluster_of.get((look.a, -1))
             if home is not None and home == members.cluster_of.get((look.b, -1)):
                 looks[home].append(look)
 
-        matches = cache(lambda: self._matches_inside(question, found, clusters))
+        matches = cache(lambda: self._matches_inside(question, joined, clusters))
         return [
             ClusterCandidate(
                 members.pictures[cluster],
@@ -330,12 +366,12 @@ class Library:
                 members.copies[home].append(copy)
         return members
 
-    def _matches_inside(self, question: Question, found: Candidates, clusters: Whole) -> dict[int, list[Pair]]:
+    def _matches_inside(self, question: Question, joined: Units, clusters: Whole) -> dict[int, list[Pair]]:
         """The matches within each of the chosen clusters, as pictures."""
         matches = self._columns.matches[question.measure]
         a, b = matches.within(question.threshold, mirrored=question.mirrored, verdicts=question.joining)
-        inside = np.flatnonzero(_chosen(found.joined, clusters)[found.joined[a]])
-        ends = (found.joined[a[inside]], self._columns.picture[a[inside]], self._columns.picture[b[inside]])
+        inside = np.flatnonzero(_chosen(joined, clusters)[joined[a]])
+        ends = (joined[a[inside]], self._columns.picture[a[inside]], self._columns.picture[b[inside]])
         pairs: defaultdict[int, list[Pair]] = defaultdict(list)
         for cluster, first, second in zip(*(end.tolist() for end in ends), strict=True):
             pairs[cluster].append((first, second))

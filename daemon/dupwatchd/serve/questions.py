@@ -15,7 +15,8 @@ from dupwatchd.db.connection import Database
 from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
 from dupwatchd.paths import at_or_below
-from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
+from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Order, Question
+from dupwatchd.serve.filters import Filters, Within
 from dupwatchd.serve.library_cache import LibraryCache, Moment
 from dupwatchd.serve.plan_explain import explained
 from dupwatchd.serve.plan_policy import Policy, changed, missing_folder, policy_of, real_files
@@ -157,14 +158,15 @@ class Questions:
         """A page of clusters. Raises RequestError, StateError."""
         args = request.args
         under = args.get("under")
-        question = self._question(args, None if under is None else (under,))
+        question = self._filtered(self._question(args, None if under is None else (under,)), args)
         limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
 
         def page(moment: Moment) -> tuple[int, list[Cluster], dict[str, int], int]:
             library, reader = moment.library, moment.reader
-            total, found = library.page(reader, question, self._live_checks(), limit, offset)
-            also = also_in_words(library.further_groups(reader, question))
-            return total, found, also, library.count_ignored(reader, question)
+            live_checks = self._live_checks()
+            total, found = library.page(reader, question, live_checks, limit, offset)
+            also = also_in_words(library.further_groups(reader, question, live_checks))
+            return total, found, also, library.count_ignored(reader, question, live_checks)
 
         (total, found, also, ignored_groups), revision, completeness = self._answered(
             question, page, lambda answer: _are_there(file for one in answer[1] for file in one["files"])
@@ -172,7 +174,7 @@ class Questions:
         return {
             "measure": self._named(question.measure),
             "threshold": question.threshold,
-            "verdicts": in_words(question.verdicts),
+            "verdicts": in_words(question.named_verdicts),
             "also": also,
             "total_clusters": total,
             "ignored_groups": ignored_groups,
@@ -320,6 +322,25 @@ class Questions:
         return Question(
             measure, float(threshold), mirrored, touching, verdicts, defaults.policy, ignored=ignored, details=details
         )
+
+    def _filtered(self, question: Question, args: dict[str, Any]) -> Question:
+        """The question with the filters and the order that are asked for. Raises RequestError."""
+        if ("across" in args) != ("against" in args):
+            raise RequestError("bad_request", "across and against go together")
+        if args.get("exact") and "also" in args:
+            raise RequestError("bad_request", "exact asks for equal bytes only: also adds nothing to it")
+        within = args.get("within_folder")
+        filters = Filters(
+            bool(args.get("exact")),
+            bool(args.get("same_size")),
+            args.get("aspect"),
+            tuple(args.get("across", ())),
+            tuple(args.get("against", ())),
+            None if within is None else Within(within),
+            tuple(self._working.roots) if within == Within.NAMED.value else (),
+        )
+        order = Order(args.get("sort", Order.BYTES.value))
+        return replace(question, filters=filters, min_files=args.get("min_files", 2), order=order)
 
     def _plan_question(self, args: dict[str, Any]) -> Question:
         """What a plan is asked for. Raises RequestError for a rule, a folder or a file that is none."""

@@ -27,7 +27,7 @@ before the next one that was not.
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -65,11 +65,11 @@ class Candidates:
 
     joined: Units  # (U,) the cluster of each unit
     cluster: Whole  # (K,) those of several files, in the order in which to look at them
-    bound: Whole  # (K,) bytes, descending
+    bound: Whole  # (K,) of bytes, or of what else clusters are put in order by; descending
     digest: NDArray[np.uint64]  # (K,) ascending where bounds are equal
     touching: Units | None  # units with a file in the folders asked for; None: all
     parts: Mapping[int, int] = field(default_factory=dict)  # as how many groups to show a cluster, if not as one
-    hidden: int = 0  # clusters that are not among these because all their pairs are ignored
+    hidden: int = 0  # groups that are not shown because all their pairs are ignored
 
 
 def candidates(
@@ -79,21 +79,25 @@ def candidates(
     pictures: Sequence[int] | None = None,
     *,
     that_free: bool = False,
+    needed: Iterable[Sequence[int]] = (),
+    order_bound: Callable[[Units], Whole] | None = None,
 ) -> Candidates:
     """The clusters of a question.
 
     Of those that touch the ``folders`` (ids; None: all), hold one of the ``pictures`` (ids; None: all) and, if only
-    those ``that_free`` something are asked for, may do so. Raises ValueError for an unknown measure.
+    those ``that_free`` something are asked for, may do so. Each has a file in one of the folders of each list
+    ``needed`` (ids). ``order_bound``: what the order of clusters is bounded by, see `filters_order`; None: by what they
+    free. Raises ValueError for an unknown measure.
     """
     joined = _joined(columns, question)
     units = len(columns.picture)
-    several = np.bincount(joined, columns.files, units) > 1
+    several = np.bincount(joined, columns.files, units) >= question.min_files
     touching = None
     if folders is not None:
         touching = columns.file_unit[np.isin(columns.file_folder, folders)]
-        touched = np.zeros(units, bool)
-        touched[joined[touching]] = True
-        several &= touched
+        several &= _touched(joined, touching)
+    for some in needed:
+        several &= _touched(joined, columns.file_unit[np.isin(columns.file_folder, some)])
     if pictures is not None:
         held = np.zeros(units, bool)
         held[joined[np.isin(columns.picture, pictures)]] = True
@@ -101,6 +105,8 @@ def candidates(
     bound = _bound(columns, joined, question.policy)
     if that_free:
         several &= bound > 0
+    if order_bound is not None:
+        bound = order_bound(joined)
     cluster = np.flatnonzero(several)
     bound = bound[cluster]
     smallest = columns.digest.copy()
@@ -108,6 +114,13 @@ def candidates(
     digest = smallest[cluster]
     order = np.lexsort((digest, -bound))
     return Candidates(joined, cluster[order], bound[order], digest[order], touching)
+
+
+def _touched(joined: Units, units: Units) -> NDArray[np.bool_]:
+    """Whether a cluster holds one of these units, (U,) by the unit that names it."""
+    touched = np.zeros(len(joined), bool)
+    touched[joined[units]] = True
+    return touched
 
 
 def _joined(columns: Columns, question: Question) -> Units:
@@ -163,7 +176,7 @@ class FurtherJoined(NamedTuple):
 
     verdict: Verdict
     joined: Units  # (U,) the cluster of each unit then
-    cluster: Whole  # (N,) those that hold what several clusters, or single pictures, hold now
+    cluster: Whole  # (N,) those that hold what several clusters, or single pictures, hold now, or (filters) may do so
 
 
 def further_joined(columns: Columns, question: Question, found: Candidates) -> Iterator[FurtherJoined]:
@@ -179,13 +192,15 @@ def further_joined(columns: Columns, question: Question, found: Candidates) -> I
             continue
         a, b = matches.within(question.threshold, mirrored=question.mirrored, verdicts=[verdict])
         a, b = found.joined[a], found.joined[b]
-        a, b = a[a != b].astype(np.int64), b[a != b].astype(np.int64)
-        joined = components(len(columns.picture), a, b)
+        if not question.filters.restrict:  # else two pictures of one cluster may belong to groups that are apart
+            a, b = a[a != b], b[a != b]
+        merged = components(len(columns.picture), a.astype(np.int64), b.astype(np.int64))
+        joined = merged[found.joined].astype(np.int32)
+        wanted = np.bincount(joined, columns.files, len(joined)) >= question.min_files
         if found.touching is not None:
-            touched = np.zeros(len(joined), bool)
-            touched[joined[found.joined[found.touching]]] = True
-            a = a[touched[joined[a]]]
-        yield FurtherJoined(verdict, joined[found.joined].astype(np.int32), np.unique(joined[a]))
+            wanted &= _touched(joined, found.touching)
+        changed = np.unique(merged[a])
+        yield FurtherJoined(verdict, joined, changed[wanted[changed]])
 
 
 class RankedClusters(Generic[Item]):

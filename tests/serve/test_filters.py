@@ -1,0 +1,88 @@
+"""Filters of clusters, against a program that looks at every pair of files."""
+
+import tempfile
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dupwatchd.serve.clusters import Order, Question
+from dupwatchd.serve.filters import Filters, Within
+from dupwatchd.serve.library import Library
+from dupwatchd.serve.results import Cluster
+from tests.serve import plain
+from tests.serve.made import Made, written
+from tests.serve.test_library import FOLDERS, libraries, looking_at_few, questions
+
+__all__ = ["looking_at_few"]  # a fixture
+
+some_folders = st.lists(st.sampled_from(FOLDERS), min_size=1, max_size=2).map(tuple)
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> Filters:
+    """Mostly one or two of them, so that something is left."""
+    chosen: dict[str, Any] = {}
+    for kind in draw(st.sets(st.sampled_from(["exact", "size", "aspect", "across", "each", "named"]), max_size=2)):
+        if kind == "exact":
+            chosen["exact"] = True
+        elif kind == "size":
+            chosen["same_size"] = True
+        elif kind == "aspect":
+            chosen["aspect"] = draw(st.sampled_from([1.0, 1.5, 2.0]))
+        elif kind == "across":
+            chosen["across"], chosen["against"] = draw(some_folders), draw(some_folders)
+        elif kind == "each":
+            chosen["within"] = Within.EACH
+        else:
+            chosen["within"], chosen["named"] = Within.NAMED, draw(some_folders)
+    return Filters(**chosen)
+
+
+@st.composite
+def filtered(draw: st.DrawFn) -> Question:
+    return replace(
+        draw(questions),
+        filters=draw(filters()),
+        min_files=draw(st.sampled_from([2, 2, 3, 4])),
+        order=draw(st.sampled_from(Order)),
+    )
+
+
+@pytest.mark.usefixtures("looking_at_few")
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(libraries(), st.lists(filtered(), min_size=1, max_size=4), st.none() | some_folders)
+def test_filtered_pages_hold_what_looking_at_every_pair_finds(
+    made: Made, asked: list[Question], roots: tuple[bytes, ...] | None
+) -> None:
+    live_checks = made.live_checks()
+    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
+        library = Library.load(database, roots)
+        for question in asked:
+            question = replace(question, ignored=made.ignored)
+            expected = plain.clusters(made if roots is None else made.below(roots), question)
+            paged: list[Cluster] = []
+            while page := library.page(database, question, live_checks, 1, len(paged))[1]:
+                paged += page
+            assert paged == expected
+            assert library.page(database, question, live_checks, None) == (len(expected), expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(libraries(), filtered(), st.none() | some_folders)
+def test_all_numbers_of_a_filtered_answer_are_exact_from_the_first_page_on(
+    made: Made, question: Question, roots: tuple[bytes, ...] | None
+) -> None:
+    made = replace(made, files=[replace(file, there=True) for file in made.files])
+    question = replace(question, ignored=made.ignored)
+    inside, live_checks = made if roots is None else made.below(roots), made.live_checks()
+    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
+        library = Library.load(database, roots)
+        total, _ = library.page(database, question, live_checks, 1)
+        assert total == len(plain.clusters(inside, question))
+        assert library.count_ignored(database, question, live_checks) == plain.count_ignored(inside, question)
+        assert library.further_groups(database, question, live_checks) == plain.further_groups(inside, question)

@@ -25,14 +25,14 @@ class AskedFile(NamedTuple):
 def asked_files(arguments: Iterable[bytes], stdin: BinaryIO) -> Iterator[AskedFile]:
     """Yield the files that the arguments stand for, in their order; what cannot be listed is a value, not an error."""
     for argument in arguments:
-        for path in _listed(stdin.read()) if argument == STDIN else [argument]:
+        for path in listed_paths(stdin.read()) if argument == STDIN else [argument]:
             if os.path.isdir(path):
                 yield from _pictures_below(path)
             else:
                 yield AskedFile(path)
 
 
-def _listed(text: bytes) -> list[bytes]:
+def listed_paths(text: bytes) -> list[bytes]:
     """Return the paths of a list, one per line; if there is a NUL byte in it, then one before each NUL byte."""
     return [path for path in text.split(b"\0" if b"\0" in text else b"\n") if path]
 

@@ -154,22 +154,20 @@ class CommandWithFilters(click.Command):
 def _spelled_out(args: Sequence[str]) -> Iterator[str]:
     """The words of a command line with the flag of a list before each of its folders."""
     flag, is_empty = "", False
-    for place, word in enumerate(args):
+    for place, word in enumerate([*args, "--"]):
         if flag and not word.startswith("-"):
             yield from (flag, word)
             is_empty = False
             continue
         if is_empty:
-            yield flag  # of which click says what it lacks
-        flag = word if word in ("--across", "--against") else ""
-        is_empty = bool(flag)
+            raise click.UsageError(f"Option '{flag}' requires an argument.")
         if word == "--":
             yield from args[place:]
             return
+        flag = word if word in ("--across", "--against") else ""
+        is_empty = bool(flag)
         if not flag:
             yield f"{word}={WITHIN[0]}" if word == "--within-folder" else word
-    if is_empty:
-        yield flag
 
 
 def filter_flags(command: Callable[..., Any]) -> Callable[..., Any]:

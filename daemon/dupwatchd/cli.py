@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 
@@ -78,6 +78,13 @@ def cli() -> None:
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave alone files and folders of this name; repeatable.")
 @click.option("--suffix", multiple=True, metavar="EXT", help="Take up only files with this suffix; repeatable.")
 @click.option("--workers", type=int, metavar="N", help="Worker processes [default: one per processor].")
+@click.option(
+    "--files-from",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Only the files listed there, one path per line or each ended by a NUL byte, instead of DIR; -: stdin.",
+)
+@click.option("--no-recursive", is_flag=True, help="Only what lies directly in DIR, not in folders below it.")
 @filter_flags
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Show at most N groups [default: all].")
 @form_flags
@@ -94,6 +101,8 @@ def scan_command(
     ignore: tuple[str, ...],
     suffix: tuple[str, ...],
     workers: int | None,
+    files_from: BinaryIO | None,
+    no_recursive: bool,
     filters: dict[str, Any],
     limit: int | None,
     form: str | None,
@@ -106,7 +115,8 @@ def scan_command(
 
     Filters choose among what is shown, and leave nothing out of the index. Those that leave out pairs, such as
     --same-size or --across, show what is left of each group: its files that still belong together, directly or through
-    others. The folders of --across and --against need not be named as DIR once more.
+    others. The folders of --across and --against need not be named as DIR once more. With --files-from and
+    --no-recursive only the files that are meant are read and shown; what is known of others stays in the index.
 
     \b
     Examples:
@@ -117,17 +127,24 @@ def scan_command(
       dupwatchd scan ~/Photos --exact --min-files 3       three or more equal files
       dupwatchd scan --across phone card --against archive
       dupwatchd scan ~/Photos --within-folder=each        copies beside each other
+      dupwatchd scan ~/Downloads --no-recursive
+      find . -name '*.jpg' -newer last -print0 | dupwatchd scan --files-from -
       dupwatchd scan ~/Photos --plan copies.plan          what could go, for `dupwatch apply`
       dupwatchd scan ~/Photos --print0 --spare | xargs -0r ls -l
     """
+    from dupwatch.asked_files import listed_paths
     from dupwatch.progress import progress
     from dupwatchd import scan
     from dupwatchd.model import Verdict
 
+    if files_from is not None:
+        _check_goes_with_a_list(folders, filters, no_recursive)
     folders = (*folders, *filters.get("across", ()), *filters.get("against", ()))
-    if not folders:
+    if files_from is None and not folders:
         raise click.UsageError("Missing argument 'DIR...'.")
     choosing = filters.keys() - {"sort"}
+    choosing |= {"no_recursive"} if no_recursive else set()
+    choosing |= {"files_from"} if files_from is not None else set()
     if plan is not None and choosing:
         flags_given = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(choosing))
         raise click.UsageError(f"--plan is made of all groups: it goes without {flags_given}")
@@ -146,6 +163,8 @@ def scan_command(
             limit,
             confirm=confirm or spare or is_planned,
             plan=is_planned,
+            recursive=not no_recursive,
+            listed=None if files_from is None else tuple(listed_paths(files_from.read())),
             **scan.choice_of(filters),
         )
         document = scan.scan(chosen, folders, bars, asked)
@@ -157,6 +176,16 @@ def scan_command(
         remark(_summary(document))
     # what the limit of looks leaves out is left out by every other run as well: this one is done
     sys.exit(0 if len(document["incomplete_because"]) == (document["pairs_left_out"] > 0) else 1)
+
+
+def _check_goes_with_a_list(folders: tuple[bytes, ...], filters: dict[str, Any], no_recursive: bool) -> None:
+    """Raise click.UsageError for what means nothing beside --files-from."""
+    if folders:
+        raise click.UsageError("--files-from takes the place of DIR: name one of both")
+    if no_recursive:
+        raise click.UsageError("--no-recursive goes with folders, --files-from is a list of files")
+    if filters.get("within_folder") == "root":
+        raise click.UsageError("--within-folder means the folders that are named; with --files-from: =each")
 
 
 @cli.command(name="check")

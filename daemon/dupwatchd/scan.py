@@ -38,6 +38,7 @@ from dupwatchd.serve.results import (
 from dupwatchd.settings import Settings
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
 from dupwatchd.update.changes import Survey
+from dupwatchd.update.listed import Listed
 from dupwatchd.update.pipeline import IntakeOnDemand, bring_up_to_date
 
 if TYPE_CHECKING:  # what needs numpy is imported where it is used: a scan that finds nothing new does without
@@ -54,6 +55,8 @@ class Asked(NamedTuple):
     filters: Filters = NO_FILTERS  # without `Filters.named`: those are the folders of the scan
     min_files: int = 2
     order: Order = Order.BYTES
+    recursive: bool = True  # else only what lies directly in the folders
+    listed: tuple[bytes, ...] | None = None  # only these files, as they were typed, and no folder; None: the folders
 
 
 _ALL = Asked()
@@ -65,10 +68,9 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked
     If not all clusters are asked for, its sums are still those of all. Raises UsageError, StateError or Interrupted;
     whatever was committed before stays.
     """
-    roots, policy = resolve_roots(folders), _policy(settings, asked)
-    if asked.filters.within is Within.NAMED:
-        named = tuple(sorted({os.path.realpath(folder) for folder in folders}))
-        asked = asked._replace(filters=replace(asked.filters, named=named))
+    listed, roots = _listed(folders, asked)
+    policy = _policy(settings, asked)
+    asked = asked._replace(filters=_filters(folders, asked.filters, listed))
     with ExitStack() as stack:
         stack.enter_context(stoppable())
         state = stack.enter_context(_state_for_scan(settings.state))
@@ -92,10 +94,11 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked
             return Intake(database, stores, pool, limits, search_opener(settings, side), progress, processors())
 
         intake = IntakeOnDemand(open_intake)
-        survey, changing = bring_up_to_date(database, roots, walk_rules(settings, state), limits, intake, progress)
+        rules = walk_rules(settings, state)
+        survey, changing = bring_up_to_date(database, roots, rules, limits, intake, progress, listed)
         if asked.confirm and (pairs := answers.pairs_to_confirm(database, roots)):
             intake().looking.confirm(pairs)
-        is_there = presence(survey.offline, just_walked=roots)
+        is_there = presence(survey.offline, just_walked=roots if listed is None else ())
         live_checks = LiveChecks(
             measurer(settings, state, side, partial(pictures.thumbnail_digests, database)), is_there, OtherNames()
         )
@@ -127,9 +130,37 @@ def _is_service(process: int) -> bool:
     return b"run" in words and any(b"dupwatchd" in word for word in words)
 
 
-def _failures(database: Database, roots: Sequence[bytes]) -> list[dict[str, Any]]:
-    found = [failure for root in roots for failure in files.failures(database, root)]
-    return [{"path": failure.path, "error": failure.error} for failure in sorted(found, key=lambda one: one.path)]
+def _listed(folders: Sequence[bytes], asked: Asked) -> tuple[Listed | None, list[bytes]]:
+    """What to look at if not whole trees, and the roots; raises UsageError for what is no folder."""
+    if asked.listed is None:
+        roots = resolve_roots(folders)
+        return (None if asked.recursive else Listed(folders=tuple(sorted(set(map(os.path.realpath, folders)))))), roots
+    paths = {os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)) for path in asked.listed}
+    paths = {path for path in paths if os.path.basename(path)}
+    if not paths:
+        raise UsageError("the list names no file")
+    return Listed(tuple(sorted(paths))), outermost(map(os.path.dirname, paths))
+
+
+def _filters(folders: Sequence[bytes], filters: Filters, listed: Listed | None) -> Filters:
+    """The filters of the answer, now that it is known what was looked at."""
+    if filters.within is Within.NAMED:
+        filters = replace(filters, named=tuple(sorted(set(map(os.path.realpath, folders)))))
+    if listed is None:
+        return filters
+    if listed.files:
+        return replace(filters, only=frozenset(listed.files))
+    return replace(filters, directly_in=frozenset(listed.folders))
+
+
+def _failures(database: Database, roots: Sequence[bytes], filters: Filters, survey: Survey) -> list[dict[str, Any]]:
+    found = [
+        (failure.path, failure.error)
+        for root in roots
+        for failure in files.failures(database, root)
+        if filters.takes(failure.path)
+    ]
+    return [{"path": path, "error": error} for path, error in sorted({*found, *survey.not_taken})]
 
 
 def _answer(
@@ -178,13 +209,17 @@ def _answer(
         "reclaimable_bytes": sum(cluster["reclaimable_bytes"] for cluster in clusters),
         "ignored_groups": found.ignored_groups,
         "clusters": marked(database, clusters[: asked.limit]),
-        "failed": _failures(database, roots),
+        "failed": _failures(database, roots, asked.filters, survey),
         "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
         "offline": list(survey.offline),
-        "files": sum(files.count(database, root) for root in roots),
+        "files": survey.files if _is_partial(asked) else sum(files.count(database, root) for root in roots),
         "changing": changing,
         "pairs_left_out": found.not_looked_at.left_out,
     }
+
+
+def _is_partial(asked: Asked) -> bool:
+    return asked.listed is not None or not asked.recursive
 
 
 def _completeness(survey: Survey, changing: int) -> Completeness:
@@ -192,6 +227,7 @@ def _completeness(survey: Survey, changing: int) -> Completeness:
     because = [f"the disk of {os.fsdecode(path)} is not there" for path in survey.offline]
     because += [f"{os.fsdecode(path)} cannot be listed: {error}" for path, error in survey.unreadable]
     because += [f"{changing:,} files were still being written"] if changing else []
+    because += [f"{len(survey.not_taken):,} paths of the list could not be taken up"] if survey.not_taken else []
     return {"complete": not because, "pending": changing, "incomplete_because": because}
 
 

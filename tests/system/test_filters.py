@@ -79,3 +79,70 @@ def test_service_and_scan_show_what_a_filter_leaves(
     scanned = program("dupwatchd", "scan", "--state", state, "--json", photos / "a", photos / "b", *flags)
     # what frees more may come first only in one of both: the service has looked closely meanwhile
     assert sorted(groups(json.loads(scanned.stdout), photos), key=sorted) == sorted(found, key=sorted)
+
+
+def scanned(state: Path, *args: object, status: int = 0) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(
+        program("dupwatchd", "scan", "--state", state, "--json", *args, status=status).stdout
+    )
+    return document
+
+
+def test_scan_that_does_not_descend_shows_only_what_lies_directly_in_the_folder(photos: Path, tmp_path: Path) -> None:
+    document = scanned(tmp_path, "--no-recursive", photos / "a")
+    assert (groups(document, photos), document["files"]) == ([{"a/1.png", "a/1 again.png"}], 4)
+    whole = scanned(tmp_path, photos)
+    assert sorted(groups(whole, photos), key=sorted) == sorted([ONES, TWOS, THREES], key=sorted)
+    again = scanned(tmp_path, "--no-recursive", photos / "a")
+    assert groups(again, photos) == [{"a/1.png", "a/1 again.png"}]
+    assert scanned(tmp_path, photos)["files"] == 7  # nothing was forgotten meanwhile
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\0"])
+def test_scan_of_a_list_reads_and_shows_only_the_files_of_the_list(ending: bytes, photos: Path, tmp_path: Path) -> None:
+    wanted = [photos / "a/1.png", photos / "b/1.png", photos / "a/3.png"]
+    (tmp_path / "list").write_bytes(b"".join(os.fsencode(path) + ending for path in wanted))
+    document = scanned(tmp_path / "state", "--files-from", tmp_path / "list")
+    assert (groups(document, photos), document["files"]) == ([{"a/1.png", "b/1.png"}], 3)
+    assert document["failed"] == []
+    whole = scanned(tmp_path / "state", photos)
+    assert sorted(groups(whole, photos), key=sorted) == sorted([ONES, TWOS, THREES], key=sorted)
+
+
+def test_scan_of_a_list_tells_what_it_could_not_take_up_and_forgets_what_is_gone(tmp_path: Path) -> None:
+    here = tmp_path / "photos"
+    here.mkdir()
+    for name in ("one.png", "other.png"):
+        (here / name).write_bytes(encoded(photo_like(1, 320, 240), "PNG"))
+    (here / "link.png").symlink_to("one.png")
+    (here / "folder").mkdir()
+    names = ("one.png", "other.png", "link.png", "folder", "gone.png", "notes.txt")
+    (here / "notes.txt").write_text("no picture")
+    listed = b"\0".join(os.fsencode(here / name) for name in names)
+    (tmp_path / "list").write_bytes(listed)
+    document = scanned(tmp_path / "state", "--files-from", tmp_path / "list", status=1)
+    assert groups(document, here) == [{"one.png", "other.png"}]
+    assert {os.path.basename(one["path"]) for one in document["failed"]} == set(names) - {"one.png", "other.png"}
+    assert not document["complete"]
+    (here / "other.png").unlink()
+    document = scanned(tmp_path / "state", "--files-from", tmp_path / "list", status=1)
+    assert groups(document, here) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--across", "x"], "go together"),
+        (["--exact", "--also", "cropped", "x"], "goes without --also"),
+        (["--across", "--against", "x"], "requires an argument"),
+        (["x", "--plan", "y", "--min-files", "3"], "--plan is made of all groups"),
+        (["x", "--files-from", "-"], "name one of both"),
+        (["--files-from", "-", "--no-recursive"], "goes with folders"),
+        (["--files-from", "-", "--within-folder"], "=each"),
+        (["x", "--within-folder=all"], "root"),
+        ([], "Missing argument"),
+    ],
+)
+def test_flags_that_mean_nothing_together_are_wrong_usage(args: list[str], told: str) -> None:
+    done = program("dupwatchd", "scan", *args, status=2)
+    assert told in done.stderr.decode()

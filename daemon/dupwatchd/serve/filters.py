@@ -7,6 +7,7 @@ A filter never joins files that would be apart without it: it only takes files a
 cluster is one part, several, or none.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Filters:
     against: tuple[bytes, ...] = ()  # ... one in one of these
     within: Within | None = None  # only pairs within one folder
     named: tuple[bytes, ...] = ()  # the folders for `Within.NAMED`
+    only: frozenset[bytes] | None = None  # only these files; None: all
+    directly_in: frozenset[bytes] | None = None  # only files that lie directly in one of these folders; None: in any
 
     @property
     def restrict(self) -> bool:
@@ -61,11 +64,16 @@ class Filters:
         found: defaultdict[tuple[object, ...], list[Copy]] = defaultdict(list)
         for copy in files:
             folder = self._folder(copy)
-            if folder is None or (self.across and not any(self._side(copy))):
+            if folder is None or not self.takes(copy.path) or (self.across and not any(self._side(copy))):
                 continue
             size = tuple(sorted((copy.width, copy.height))) if self.same_size else ()
             found[folder, size, copy.content_digest if self.exact else b""].append(copy)
         return list(found.values())
+
+    def takes(self, path: bytes) -> bool:
+        """Whether a file is one of those that are asked for at all."""
+        is_listed = self.only is None or path in self.only
+        return is_listed and (self.directly_in is None or os.path.dirname(path) in self.directly_in)
 
     def kind(self, copy: Copy) -> Kind:
         """What decides whether a file may be held against another one of its set."""
@@ -104,7 +112,7 @@ class Filters:
         if self.within is None:
             return b""
         if self.within is Within.EACH:
-            return copy.path.rpartition(b"/")[0] or b"/"
+            return os.path.dirname(copy.path)
         return max((folder for folder in self.named if at_or_below(copy.path, folder)), key=len, default=None)
 
 

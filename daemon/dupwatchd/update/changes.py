@@ -28,6 +28,7 @@ class Survey:
     held_back: list[bytes] = field(default_factory=list)  # roots of which much is gone: a survey has to confirm it
     walked: list[bytes] = field(default_factory=list)  # folders that were walked with all below them
     listed: list[bytes] = field(default_factory=list)  # folders that were listed without those below them
+    not_taken: list[tuple[bytes, str]] = field(default_factory=list)  # paths of a list that are no pictures, and why
 
     def online_of(self, roots: Sequence[bytes]) -> list[bytes]:
         """Those of the roots that were there and could be listed; files under the others are not to be read now."""

@@ -22,6 +22,7 @@ from dupwatchd.db.roots import counts_by_root, put_in_force
 from dupwatchd.errors import DamagedBlocksError
 from dupwatchd.model import Limits, Progress
 from dupwatchd.update.changes import Survey
+from dupwatchd.update.listed import Listed, survey_listed
 from dupwatchd.update.survey import survey
 from dupwatchd.update.tidy import tidy
 from dupwatchd.watch.walk import WalkRules
@@ -54,10 +55,17 @@ def bring_up_to_date(
     limits: Limits,
     intake: IntakeOnDemand,
     progress: Progress,
+    listed: Listed | None = None,
 ) -> tuple[Survey, int]:
-    """Make the index agree with what is under the roots; returns the survey and how many files are still changing."""
+    """Make the index agree with what is under the roots; returns the survey and how many files are still changing.
+
+    With ``listed``, which lies below the roots, only with that.
+    """
     put_in_force(database, roots)
-    found = survey(database, roots, rules, progress)
+    if listed is None:
+        found = survey(database, roots, rules, progress)
+    else:
+        found = survey_listed(database, roots, listed, rules, progress)
     try:
         changing = catch_up(database, found.online_of(roots), limits, intake)
     except DamagedBlocksError:

@@ -75,6 +75,7 @@ _FILTERS = (
         "--across", multiple=True, type=_FOLDER, metavar="DIR...", help="Only pairs of a file under one of these ..."
     ),
     click.option("--against", multiple=True, type=_FOLDER, metavar="DIR...", help="... and one under one of these."),
+    click.option("--no-rotate", is_flag=True, help="Only pictures that are near enough without being turned."),
     click.option(
         "--within-folder",
         type=click.Choice(WITHIN),
@@ -187,6 +188,7 @@ def filter_flags(command: Callable[..., Any]) -> Callable[..., Any]:
         aspect: float | None,
         across: tuple[bytes, ...],
         against: tuple[bytes, ...],
+        no_rotate: bool,
         within_folder: str | None,
         **others: Any,
     ) -> Any:
@@ -202,6 +204,7 @@ def filter_flags(command: Callable[..., Any]) -> Callable[..., Any]:
             "aspect": aspect,
             "across": list(across) or None,
             "against": list(against) or None,
+            "upright": no_rotate or None,
             "within_folder": within_folder,
         }
         filters = {name: value for name, value in given.items() if value is not None}

@@ -111,6 +111,7 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "aspect": Argument(float, lowest=1, highest=1_000_000),
         "across": _SOME_FOLDERS,
         "against": _SOME_FOLDERS,
+        "upright": _FLAG,
         "within_folder": Argument(str, highest=8, pattern=re.compile("|".join(WITHIN))),
         "limit": _LIMIT,
         "offset": _OFFSET,

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from dupwatchd.db.answers import Copy
-from dupwatchd.serve.clusters import Measured, Pair
+from dupwatchd.serve.clusters import Measured, MeasurePairs, Pair
 from dupwatchd.settings import Settings
 from dupwatchd.state import thumbnails_of
 
@@ -46,10 +46,11 @@ def _prefixes(folders: Sequence[bytes]) -> tuple[bytes, ...]:
 
 def measurer(
     settings: Settings, state: str, side: int, digests_of: Callable[[Sequence[int]], list[bytes]]
-) -> Callable[[list[Pair], str, bool], list[Measured]]:
+) -> MeasurePairs:
     """A function that measures pairs of pictures on their thumbnails; for one thread at a time.
 
     ``digests_of`` gives the digests of thumbnails that the database has; one that differs raises DamagedBlocksError.
+    By a measure of the user's own pictures may always be turned.
     """
 
     @cache
@@ -64,12 +65,13 @@ def measurer(
 
         return load_custom(settings.compare.measure, side)
 
-    def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool) -> list[Measured]:
+    def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool, turned: bool) -> list[Measured]:
         from dupwatchd.compare.measures.exact import measure_best
         from dupwatchd.compare.search import best_values
 
         if measure == "custom":
             return [Measured(*one) for one in best_values(custom(), blocks().read, pairs, mirrored=mirrored)]
-        return [Measured(*one) for one in measure_best(blocks().read, pairs, measure, mirrored=mirrored)]
+        values = measure_best(blocks().read, pairs, measure, mirrored=mirrored, turned=turned)
+        return [Measured(*one) for one in values]
 
     return measure_pairs

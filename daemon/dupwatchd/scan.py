@@ -68,6 +68,8 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked
     If not all clusters are asked for, its sums are still those of all. Raises UsageError, StateError or Interrupted;
     whatever was committed before stays.
     """
+    if settings.compare.is_custom and asked.filters.upright:
+        raise UsageError("--no-rotate: by a measure of your own pictures are always compared in all turns")
     listed, roots = _listed(folders, asked)
     policy = _policy(settings, asked)
     asked = asked._replace(filters=_filters(folders, asked.filters, listed))
@@ -283,6 +285,7 @@ def choice_of(given: Mapping[str, Any]) -> dict[str, Any]:
         given.get("aspect"),
         tuple(os.path.realpath(folder) for folder in given.get("across", ())),
         tuple(os.path.realpath(folder) for folder in given.get("against", ())),
+        bool(given.get("upright")),
         None if within is None else Within(within),
     )
     order = Order(given.get("sort", Order.BYTES.value))

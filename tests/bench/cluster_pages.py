@@ -135,8 +135,8 @@ def _live_checks(state: str) -> LiveChecks:
     """As that of the program, but that all files are taken to be there."""
     blocks = thumbnail_store(os.path.join(state, "blocks"), SIDE_PX)
 
-    def measure(pairs: list[Pair], by: str, mirrored: bool) -> list[Measured]:
-        return [Measured(*values) for values in measure_best(blocks.read, pairs, by, mirrored=mirrored)]
+    def measure(pairs: list[Pair], by: str, mirrored: bool, turned: bool) -> list[Measured]:
+        return [Measured(*values) for values in measure_best(blocks.read, pairs, by, mirrored=mirrored, turned=turned)]
 
     def is_there(copy: Copy) -> bool:
         return not os.path.lexists(copy.path)

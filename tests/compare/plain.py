@@ -41,18 +41,19 @@ def orientations(picture: Picture, mirrored: bool) -> list[Picture]:
 
 
 def mse(a: Picture, b: Picture, mirrored: bool) -> float:
-    sums = []
-    for turned in orientations(b, mirrored):
-        difference = a.astype(np.int64) - turned.astype(np.int64)
-        sums.append(int((difference * difference).sum()))
-    return min(sums) / a.size
+    return min(unturned_mse(a, turned) for turned in orientations(b, mirrored))
+
+
+def unturned_mse(a: Picture, b: Picture) -> float:
+    difference = a.astype(np.int64) - b.astype(np.int64)
+    return int((difference * difference).sum()) / a.size
 
 
 def structure(a: Picture, b: Picture, mirrored: bool) -> float:
-    return min(_structure(a, turned) for turned in orientations(b, mirrored))
+    return min(unturned_structure(a, turned) for turned in orientations(b, mirrored))
 
 
-def _structure(a: Picture, b: Picture) -> float:
+def unturned_structure(a: Picture, b: Picture) -> float:
     x, y = _cells(a), _cells(b)
     floor = (256 * 4 * 256 * (a.shape[0] // 16) ** 2) ** 2
     vx = 256 * int((x * x).sum()) - int(x.sum()) ** 2

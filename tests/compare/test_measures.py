@@ -165,3 +165,19 @@ def test_chosen_pairs_have_the_values_of_pairs_be_they_few_or_many(count: int) -
     pairs = exact.measure_pairs(pictures[rows], pictures[columns], mirrored=True)
     assert (chosen.mse == pairs.mse).all()
     assert (chosen.structure == pairs.structure).all()
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_without_turns_only_the_picture_as_it_stands_and_its_mirror_image_count(mirrored: bool) -> None:
+    pictures = np.stack(
+        [thumbnail(seed, 32) for seed in (1, 2)] + [np.rot90(thumbnail(1, 32)), thumbnail(1, 32)[:, ::-1]]
+    )
+    pairs = [(0, 1), (0, 2), (0, 3), (1, 2)]
+    for measure, plainly in (("mse", plain.unturned_mse), ("structure", plain.unturned_structure)):
+        found = exact.measure_best(lambda places: pictures[places], pairs, measure, mirrored=mirrored, turned=False)
+        for (a, b), values in zip(pairs, found, strict=True):
+            ways = [pictures[b], pictures[b][:, ::-1]][: 1 + mirrored]
+            assert values[measure == "structure"] == pytest.approx(
+                min(plainly(pictures[a], way) for way in ways), abs=1e-12
+            )
+            assert values[2] == 0

@@ -93,7 +93,7 @@ class Made:
         return self.seen.get(match[:3], Seen())
 
     def measured(self, a: int, b: int, measure: str, mirrored: bool) -> Measured:
-        """As the thumbnails would be measured."""
+        """As the thumbnails would be measured; what shows a mirror image is turned as well."""
         upright, flipped = self._upright(a, b), self._flipped(a, b)
         if not mirrored:
             return Measured(*upright, 0, False, upright[1])
@@ -129,8 +129,8 @@ class Made:
         """Tells the truth."""
         by_path = {file.path: file for file in self.files}
 
-        def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool) -> list[Measured]:
-            return [self.measured(a, b, measure, mirrored) for a, b in pairs]
+        def measure_pairs(pairs: list[Pair], measure: str, mirrored: bool, turned: bool) -> list[Measured]:
+            return [self.measured(a, b, measure, mirrored and turned) for a, b in pairs]
 
         def other_names(copies: Sequence[Copy]) -> list[OtherName | None]:
             return self.other_names([by_path[copy.path] for copy in copies])

@@ -215,6 +215,11 @@ def _joined(made: Made, matches: dict[tuple[int, int, int], Match], one: File, o
         return a == b or _apart(made, one, other, question) <= question.threshold
     if flat or not (made.pictures[a].has_proof and made.pictures[b].has_proof):
         return one.content == other.content
+    if (
+        question.filters.upright
+        and getattr(made.measured(a, b, question.measure, False), question.measure) > question.threshold
+    ):
+        return False
     return a == b or any(
         (match := matches.get((a, b, mirrored))) is not None
         and made.seen_of(match).near
@@ -230,7 +235,11 @@ def _apart(made: Made, one: File, other: File, question: Question) -> float:
 
 def _measured(made: Made, one: File, other: File, question: Question) -> Measured:
     a, b = _pictures(made, one, other)
-    return Measured(0.0, 0.0, 0, False) if a == b else made.measured(a, b, question.measure, question.mirrored)
+    return (
+        Measured(0.0, 0.0, 0, False)
+        if a == b
+        else made.measured(a, b, question.measure, question.mirrored and not question.filters.upright)
+    )
 
 
 def _wanted(part: list[File], question: Question) -> bool:

@@ -27,7 +27,9 @@ some_folders = st.lists(st.sampled_from(FOLDERS), min_size=1, max_size=2).map(tu
 def filters(draw: st.DrawFn) -> Filters:
     """Mostly one or two of them, so that something is left."""
     chosen: dict[str, Any] = {}
-    for kind in draw(st.sets(st.sampled_from(["exact", "size", "aspect", "across", "each", "named"]), max_size=2)):
+    for kind in draw(
+        st.sets(st.sampled_from(["exact", "size", "aspect", "across", "upright", "each", "named"]), max_size=2)
+    ):
         if kind == "exact":
             chosen["exact"] = True
         elif kind == "size":
@@ -36,6 +38,8 @@ def filters(draw: st.DrawFn) -> Filters:
             chosen["aspect"] = draw(st.sampled_from([1.0, 1.5, 2.0]))
         elif kind == "across":
             chosen["across"], chosen["against"] = draw(some_folders), draw(some_folders)
+        elif kind == "upright":
+            chosen["upright"] = True
         elif kind == "each":
             chosen["within"] = Within.EACH
         else:
@@ -45,9 +49,10 @@ def filters(draw: st.DrawFn) -> Filters:
 
 @st.composite
 def filtered(draw: st.DrawFn) -> Question:
+    question, chosen = draw(questions), draw(filters())
     return replace(
-        draw(questions),
-        filters=draw(filters()),
+        question,
+        filters=replace(chosen, upright=chosen.upright and question.measure != "custom"),
         min_files=draw(st.sampled_from([2, 2, 3, 4])),
         order=draw(st.sampled_from(Order)),
     )

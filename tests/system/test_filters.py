@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import encoded, photo_like
@@ -25,6 +26,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / f"a/{motif}.png").write_bytes(encoded(photo_like(motif, 320, 240), "PNG"))
     shutil.copy(root / "a/1.png", root / "b/1.png")  # equal bytes in both
     shutil.copy(root / "a/1.png", root / "a/1 again.png")
+    turned = np.ascontiguousarray(np.rot90(photo_like(4, 320, 240)))
+    (root / "b/4.png").write_bytes(encoded(photo_like(4, 320, 240), "PNG"))
+    (root / "b/4 turned.png").write_bytes(encoded(turned, "PNG"))
     (root / "b/2.jpg").write_bytes(encoded(photo_like(2, 320, 240)))  # another format of one size
     (root / "a/sub/3.jpg").write_bytes(encoded(photo_like(3, 320, 240)))
     return root
@@ -51,16 +55,18 @@ def groups(document: dict[str, Any], root: Path) -> list[set[str]]:
 ONES = {"a/1.png", "a/1 again.png", "b/1.png"}
 TWOS = {"a/2.png", "b/2.jpg"}
 THREES = {"a/3.png", "a/sub/3.jpg"}
+FOURS = {"b/4.png", "b/4 turned.png"}
 CASES: list[tuple[list[str], list[set[str]]]] = [
-    ([], [ONES, TWOS, THREES]),
+    ([], [ONES, TWOS, THREES, FOURS]),
+    (["--no-rotate"], [ONES, TWOS, THREES]),
     (["--exact"], [ONES]),
     (["--min-files", "3"], [ONES]),
-    (["--same-size"], [ONES, TWOS, THREES]),
-    (["--aspect", "1"], [ONES, TWOS, THREES]),
+    (["--same-size"], [ONES, TWOS, THREES, FOURS]),
+    (["--aspect", "1"], [ONES, TWOS, THREES, FOURS]),
     (["--across", "{a}", "--against", "{b}"], [ONES, TWOS]),
     (["--across", "{a}/sub", "{b}", "--against", "{a}"], [ONES, TWOS, THREES]),
-    (["--within-folder"], [{"a/1.png", "a/1 again.png"}, THREES]),
-    (["--within-folder=each"], [{"a/1.png", "a/1 again.png"}]),
+    (["--within-folder"], [{"a/1.png", "a/1 again.png"}, THREES, FOURS]),
+    (["--within-folder=each"], [{"a/1.png", "a/1 again.png"}, FOURS]),
     (["--within-folder", "--exact"], [{"a/1.png", "a/1 again.png"}]),
 ]
 
@@ -92,10 +98,10 @@ def test_scan_that_does_not_descend_shows_only_what_lies_directly_in_the_folder(
     document = scanned(tmp_path, "--no-recursive", photos / "a")
     assert (groups(document, photos), document["files"]) == ([{"a/1.png", "a/1 again.png"}], 4)
     whole = scanned(tmp_path, photos)
-    assert sorted(groups(whole, photos), key=sorted) == sorted([ONES, TWOS, THREES], key=sorted)
+    assert sorted(groups(whole, photos), key=sorted) == sorted([ONES, TWOS, THREES, FOURS], key=sorted)
     again = scanned(tmp_path, "--no-recursive", photos / "a")
     assert groups(again, photos) == [{"a/1.png", "a/1 again.png"}]
-    assert scanned(tmp_path, photos)["files"] == 7  # nothing was forgotten meanwhile
+    assert scanned(tmp_path, photos)["files"] == 9  # nothing was forgotten meanwhile
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\0"])
@@ -106,7 +112,7 @@ def test_scan_of_a_list_reads_and_shows_only_the_files_of_the_list(ending: bytes
     assert (groups(document, photos), document["files"]) == ([{"a/1.png", "b/1.png"}], 3)
     assert document["failed"] == []
     whole = scanned(tmp_path / "state", photos)
-    assert sorted(groups(whole, photos), key=sorted) == sorted([ONES, TWOS, THREES], key=sorted)
+    assert sorted(groups(whole, photos), key=sorted) == sorted([ONES, TWOS, THREES, FOURS], key=sorted)
 
 
 def test_scan_of_a_list_tells_what_it_could_not_take_up_and_forgets_what_is_gone(tmp_path: Path) -> None:

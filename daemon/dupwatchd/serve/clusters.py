@@ -71,17 +71,24 @@ class Question:
         """What the files of an answer may be to each other, as it tells."""
         return frozenset({Verdict.IDENTICAL}) if self.filters.exact else self.verdicts
 
+    def value_of(self, measured: Measured) -> float:
+        """How far two pictures are apart by the measure that is asked for."""
+        return {"mse": measured.mse, "structure": measured.structure, "custom": measured.custom}[self.measure]
+
     def joins(self, look: Look) -> bool:
         """Do two pictures belong together by what a look at them has found?"""
         value = look.mse if self.measure == "mse" else look.structure
         return look.verdict in self.verdicts and value <= self.threshold and look.mirrored <= self.mirrored
 
 
+MeasurePairs = Callable[[list[Pair], str, bool, bool], list[Measured]]  # pairs, measure; allowed: mirrored, turned
+
+
 @dataclass(frozen=True, slots=True)
 class LiveChecks:
     """What the index does not know: how thumbnails compare, and how the files are at this moment."""
 
-    measure_pairs: Callable[[list[Pair], str, bool], list[Measured]]  # pairs, measure, mirrored allowed
+    measure_pairs: MeasurePairs
     is_there: Callable[[Copy], bool]
     other_names: Callable[[Sequence[Copy]], list[OtherName | None]]  # for each the earlier one that is the same file
 
@@ -144,7 +151,8 @@ def is_asked_for(files: Sequence[Copy], question: Question) -> bool:
 def measured_pairs(pairs: list[Pair], question: Question, live_checks: LiveChecks) -> list[Measured]:
     """How far the pictures of each pair are apart; one picture is not far from itself, whatever it shows."""
     apart = [(a, b) for a, b in pairs if a != b]
-    values = iter(live_checks.measure_pairs(apart, question.measure, question.mirrored) if apart else ())
+    measure, mirrored, turned = question.measure, question.mirrored, not question.filters.upright
+    values = iter(live_checks.measure_pairs(apart, measure, mirrored, turned) if apart else ())
     return [next(values) if a != b else ITSELF for a, b in pairs]
 
 

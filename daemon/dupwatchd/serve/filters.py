@@ -49,6 +49,7 @@ class Filters:
     aspect: float | None = None  # only pictures whose aspect ratios differ at most by this factor, 1 or more
     across: tuple[bytes, ...] = ()  # with ``against``: only pairs of a file in one of these folders and ...
     against: tuple[bytes, ...] = ()  # ... one in one of these
+    upright: bool = False  # only pictures that are near enough as they stand, without being turned
     within: Within | None = None  # only pairs within one folder
     named: tuple[bytes, ...] = ()  # the folders for `Within.NAMED`
     only: frozenset[bytes] | None = None  # only these files; None: all

@@ -71,8 +71,24 @@ def _joined(
         found = list(_rejoined(parts, question, live_checks))
     else:
         # Two pictures belong together only if somebody has looked at them, so nothing is found by measuring.
-        found = _connected(nodes, ((look.a, look.b) for look in candidate.looks if question.joins(look)), question)
+        found = _connected(nodes, _linked(candidate, nodes, question, live_checks), question)
     return [[copy for node in part for copy in node.files] for part in found if len(part) > 1 or part[0].is_joined]
+
+
+def _linked(
+    candidate: ClusterCandidate, nodes: Sequence[_Node], question: Question, live_checks: LiveChecks
+) -> list[Pair]:
+    """The pairs of pictures of these nodes that a look joins and the filters leave."""
+    shown = {node.picture for node in nodes}
+    found = {
+        (look.a, look.b) for look in candidate.looks if look.a in shown and look.b in shown and question.joins(look)
+    }
+    pairs = sorted(found)
+    if not question.filters.upright:
+        return pairs
+    # What is known of a match is its distance in the best turn.
+    values = measured_pairs(pairs, question, live_checks)
+    return [pair for pair, value in zip(pairs, values, strict=True) if question.value_of(value) <= question.threshold]
 
 
 def _nodes(files: Sequence[Copy], question: Question) -> list[_Node]:

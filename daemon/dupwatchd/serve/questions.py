@@ -329,6 +329,8 @@ class Questions:
             raise RequestError("bad_request", "across and against go together")
         if args.get("exact") and "also" in args:
             raise RequestError("bad_request", "exact asks for equal bytes only: also adds nothing to it")
+        if args.get("upright") and question.joining is None:
+            raise RequestError("bad_request", "by a measure of your own pictures are always compared in all turns")
         within = args.get("within_folder")
         filters = Filters(
             bool(args.get("exact")),
@@ -336,6 +338,7 @@ class Questions:
             args.get("aspect"),
             tuple(args.get("across", ())),
             tuple(args.get("against", ())),
+            bool(args.get("upright")),
             None if within is None else Within(within),
             tuple(self._working.roots) if within == Within.NAMED.value else (),
         )

@@ -57,15 +57,16 @@ class Values:
     structure_turn: NDArray[np.int64]  # (M,)
 
 
-def measure_pairs(first: Thumbnails, second: Thumbnails, *, mirrored: bool) -> Values:
+def measure_pairs(first: Thumbnails, second: Thumbnails, *, mirrored: bool, turned: bool = True) -> Values:
     """Both measures of the pairs (first[i], second[i]), each (M, S, S, 3) uint8, over the four turns.
 
-    With ``mirrored`` the second of each pair is first mirrored left to right. The values equal the definition in
+    With ``mirrored`` the second of each pair is first mirrored left to right; unless ``turned``, it stays as it is
+    otherwise. The values equal the definition in
     integer arithmetic, whatever the order and number of pairs. Of equally good turns the smallest is given.
     """
     side = first.shape[1]
     return _joined(
-        _of_pairs(sums(first[part]), sums(_mirrored_if(mirrored, second[part])), side)
+        _of_pairs(sums(first[part]), sums(_mirrored_if(mirrored, second[part])), side, turns.TURNS if turned else 1)
         for part in _parts(len(first), _PAIRS_AT_ONCE, side)
     )
 
@@ -113,10 +114,13 @@ def measure_chosen(
     )
 
 
-def _of_pairs(x: "Sums", y: "Sums", side_px: int) -> Values:
+def _of_pairs(x: "Sums", y: "Sums", side_px: int, allowed: int = turns.TURNS) -> Values:
+    """Over the first of the turns, so many as are ``allowed``."""
     of_pixels = turns.pair_products(x.pixels, y.pixels, _pieces(x.pixels.shape[2]))  # (M, 4) float64
     of_luma = turns.pair_products(x.luma, y.luma)
-    best_pixels, best_luma = ((dots.max(axis=1), dots.argmax(axis=1)) for dots in (of_pixels, of_luma))
+    best_pixels, best_luma = (
+        (dots[:, :allowed].max(axis=1), dots[:, :allowed].argmax(axis=1)) for dots in (of_pixels, of_luma)
+    )
     return _values(best_pixels, best_luma, x.per_picture, y.per_picture, side_px)
 
 
@@ -214,19 +218,25 @@ def _values(
 
 
 def measure_best(
-    read_thumbnails: ReadThumbnails, pairs: list[tuple[int, int]], measure: str, *, mirrored: bool
+    read_thumbnails: ReadThumbnails,
+    pairs: list[tuple[int, int]],
+    measure: str,
+    *,
+    mirrored: bool,
+    turned: bool = True,
 ) -> list[tuple[float, float, int, bool]]:
     """For pairs of pictures: mse, structure, and the turn and mirroring of the second that make ``measure`` smallest.
 
-    Each value is the smallest over the allowed orientations; ``mirrored`` allows all eight. Thumbnails are read a few
+    Each value is the smallest over the allowed orientations: the four turns if ``turned``, else none, and those of the
+    mirror image if ``mirrored``. Thumbnails are read a few
     at a time.
     """
     found: list[tuple[float, float, int, bool]] = []
     for start in range(0, len(pairs), _READ_AT_ONCE):
         read = pairs[start : start + _READ_AT_ONCE]
         first, second = read_thumbnails([a for a, _ in read]), read_thumbnails([b for _, b in read])
-        upright = measure_pairs(first, second, mirrored=False)
-        flipped = measure_pairs(first, second, mirrored=True) if mirrored else upright
+        upright = measure_pairs(first, second, mirrored=False, turned=turned)
+        flipped = measure_pairs(first, second, mirrored=True, turned=turned) if mirrored else upright
         better = getattr(flipped, measure) < getattr(upright, measure)  # (M,) bool
         turn = np.where(better, getattr(flipped, f"{measure}_turn"), getattr(upright, f"{measure}_turn"))
         mse = np.minimum(upright.mse, flipped.mse)

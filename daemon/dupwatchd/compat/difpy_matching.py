@@ -1,0 +1,166 @@
+"""Finds what difPy calls its result: files and their pictures go in, groups of a first file and its matches come out.
+
+A file belongs to the first file before it that it matches. So of all matches only the first one of each file is kept,
+however many there are. Pictures, not files, are compared: files of one picture match each other at an mse of 0.
+
+All arrays of a search have the length of its units. A unit stands for the files of one picture that may be compared
+with each other: those of one folder, if folders are searched apart, and of the same sides, if these must agree.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupwatchd.arrays import Matches, Thumbnails
+from dupwatchd.assembly import processors
+from dupwatchd.compare.measures.descriptors import describe
+from dupwatchd.compare.search import open_search
+from dupwatchd.compat.difpy_index import OpenIndex
+from dupwatchd.model import Limits, PictureId
+
+_PICTURES_AT_ONCE = 4096
+_PAIRS_AT_ONCE = 256  # whose thumbnails are subtracted at once: 75 MB at 128 px
+LARGEST_MSE = 65025.0
+
+ReadThumbnails = Callable[[Sequence[int]], Thumbnails]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A file that takes part in a search."""
+
+    shown: str
+    path: bytes
+    folder: str
+    picture: int
+    sides: tuple[int, int]  # px, the shorter first
+    size_bytes: int
+
+    @property
+    def resolution(self) -> int:
+        """Its pixels."""
+        return self.sides[0] * self.sides[1]
+
+
+class Pairs(NamedTuple):
+    """M pairs of pictures within the threshold."""
+
+    a: Ints
+    b: Ints
+    mse: NDArray[np.float64]
+
+
+@dataclass
+class Group:
+    """A file, and the later ones whose first match it is."""
+
+    first: Searched
+    matches: list[tuple[Searched, float]]  # file, mse
+
+    @property
+    def files(self) -> list[Searched]:
+        """All of them."""
+        return [self.first, *(file for file, _ in self.matches)]
+
+    def lower_quality(self) -> list[Searched]:
+        """All but the one with most pixels; of several the one with most bytes, then the first by name."""
+        best = min(self.files, key=lambda file: (-file.resolution, -file.size_bytes, file.path))
+        return [file for file in self.files if file is not best]
+
+
+def groups_of(files: Sequence[Searched], pairs: Iterator[Pairs], *, same_dim: bool) -> list[Group]:
+    """Put files into groups, in their order; ``pairs`` are all pairs of their pictures within the threshold."""
+    units = _Units(files, same_dim=same_dim)
+    for some in pairs:
+        units.take(some)
+    groups: dict[int, Group] = {}
+    for place, file in enumerate(files):
+        first, mse = units.first_match(place)
+        if first < place:
+            groups.setdefault(first, Group(files[first], [])).matches.append((file, mse))
+    return [groups[first] for first in sorted(groups)]
+
+
+class _Units:
+    """What may be compared, and what was found of it."""
+
+    def __init__(self, files: Sequence[Searched], *, same_dim: bool) -> None:
+        classes: dict[tuple[str, tuple[int, int]], int] = {}
+        numbers: dict[tuple[int, int], int] = {}  # picture, class → unit
+        self._unit_of_file: list[int] = []
+        first: list[int] = []
+        for place, file in enumerate(files):
+            key = file.folder, file.sides if same_dim else (0, 0)
+            unit = numbers.setdefault((file.picture, classes.setdefault(key, len(classes))), len(numbers))
+            if unit == len(first):
+                first.append(place)
+            self._unit_of_file.append(unit)
+        pictures = max((file.picture for file in files), default=-1) + 1
+        self._first_file: Ints = np.array(first, np.int64)  # (U,) its place
+        self._class: Ints = np.array([one for _, one in numbers], np.int64)  # (U,)
+        by_picture = np.array([picture for picture, _ in numbers], np.int64)  # (U,)
+        self._order: Ints = np.argsort(by_picture, kind="stable")  # units, those of one picture together
+        self._count: Ints = np.bincount(by_picture, minlength=pictures)  # (P,) units of each picture
+        self._start: Ints = np.cumsum(self._count) - self._count  # (P,) where they begin
+        self._best: Ints = self._first_file.copy()  # (U,) the first file that matches
+        self._best_mse = np.zeros(len(first))
+
+    def take(self, pairs: Pairs) -> None:
+        """Note for each unit the first file of the units that it may be compared with and matches."""
+        one, other, mse = self._of_pictures(pairs)
+        for units, others in ((one, other), (other, one)):
+            firsts = self._first_file[others]
+            in_order = np.lexsort((firsts, units))
+            chosen = in_order[np.flatnonzero(np.diff(units[in_order], prepend=-1))]  # the first one of each unit
+            better = chosen[firsts[chosen] < self._best[units[chosen]]]
+            self._best[units[better]] = firsts[better]
+            self._best_mse[units[better]] = mse[better]
+
+    def _of_pictures(self, pairs: Pairs) -> tuple[Ints, Ints, NDArray[np.float64]]:
+        """Pairs of units of one class, from pairs of pictures."""
+        of_a, of_b = self._count[pairs.a], self._count[pairs.b]
+        times = of_a * of_b
+        row = np.repeat(np.arange(len(times)), times)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
+        one = self._order[self._start[pairs.a[row]] + within // of_b[row]]
+        other = self._order[self._start[pairs.b[row]] + within % of_b[row]]
+        alike = self._class[one] == self._class[other]
+        return one[alike], other[alike], pairs.mse[row[alike]]
+
+    def first_match(self, place: int) -> tuple[int, float]:
+        """Return the first file that matches a file, maybe itself, and the mse of both."""
+        unit = self._unit_of_file[place]
+        return int(self._best[unit]), float(self._best_mse[unit])
+
+
+def pairs_within(index: OpenIndex, pictures: Sequence[PictureId], threshold: float, *, rotate: bool) -> Iterator[Pairs]:
+    """Yield all pairs of these pictures within an mse, some at a time, each once.
+
+    With ``rotate`` the smallest mse over the four quarter turns counts, else that of the pictures as they are.
+    """
+    read = index.read_thumbnails
+    limits = Limits(min(threshold, LARGEST_MSE), 0.0, mirrored=False)
+    compare = index.settings.compare
+    search = open_search(limits, read, index.thumbnail_px, compare.device, compare.device_memory_mb, lambda _: None)
+    for start in range(0, len(pictures), _PICTURES_AT_ONCE):
+        part = pictures[start : start + _PICTURES_AT_ONCE]
+        search.add(part, describe(read(part)))
+    for _, some in search.match_all(pictures, processors()):
+        for matches in some:
+            found = matches[matches.mse <= threshold]  # those of equal structure come as well
+            yield Pairs(found.a, found.b, found.mse) if rotate else _as_they_are(found, threshold, read)
+
+
+def _as_they_are(matches: Matches, threshold: float, read: ReadThumbnails) -> Pairs:
+    """Return the pairs within the threshold without any turn: they are among those within it in some turn."""
+    mse = np.empty(len(matches))
+    for start in range(0, len(matches), _PAIRS_AT_ONCE):
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        first, second = (read(ids[part].tolist()).astype(np.int32) for ids in (matches.a, matches.b))
+        mse[part] = ((first - second) ** 2).mean(axis=(1, 2, 3), dtype=np.float64)
+    within = mse <= threshold
+    return Pairs(matches.a[within], matches.b[within], mse[within])

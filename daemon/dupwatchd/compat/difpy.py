@@ -32,6 +32,7 @@ from dupwatchd.compat.difpy_acting import Done, Prepared, carry_out, prepare
 from dupwatchd.compat.difpy_files import find_files
 from dupwatchd.compat.difpy_index import Index
 from dupwatchd.compat.difpy_matching import Group, Searched, groups_of, pairs_within
+from dupwatchd.compat.difpy_rereading import NEAR_MSE, Rereading
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import PictureId
 from dupwatchd.settings import load
@@ -163,10 +164,13 @@ class search:  # noqa: N801 - difPy's name
             progress(sys.stderr, quiet=not show_progress) as bars,
             difpy_obj._index.opened(bars, update=False) as index,  # noqa: SLF001 - both are one interface
         ):
-            files = difpy_obj.searched(index.copies())
+            copies = index.copies()
+            files = difpy_obj.searched(copies)
             pictures = sorted({PictureId(file.picture) for file in files})
             bars.stage("comparing", len(pictures), "pictures")
-            pairs = pairs_within(index, pictures, self._threshold, rotate=rotate)
+            rereading = Rereading(index, copies.values(), rotate=rotate)
+            near = pairs_within(index, pictures, max(self._threshold, NEAR_MSE), rotate=rotate)
+            pairs = (rereading.measured(some).within(self._threshold) for some in near)
             self._groups = groups_of(files, pairs, same_dim=same_dim)
         self.result: dict[str, Any] = _by_folder(self._groups) if difpy_obj.in_folder else _as_result(self._groups)
         self._lower = list({file.path: file for group in self._groups for file in group.lower_quality()}.values())

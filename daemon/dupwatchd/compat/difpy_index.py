@@ -18,6 +18,7 @@ from dupwatchd.compat.difpy_files import Files
 from dupwatchd.db import answers, facts, files, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, open_database
+from dupwatchd.index.pool import WorkerPool
 from dupwatchd.interruption import stoppable
 from dupwatchd.model import PictureId
 from dupwatchd.settings import Settings
@@ -84,6 +85,7 @@ class OpenIndex:
     database: Database
     thumbnail_px: int
     roots: Sequence[bytes]
+    pool: WorkerPool  # reads files
     intake: IntakeOnDemand
     survey: Survey = field(default_factory=Survey)
 
@@ -122,13 +124,14 @@ class Index:
             side = thumbnail_px_of(database, settings)
             limits = limits_of(settings)
 
+            pool = stack.enter_context(worker_pool(settings, side))  # it starts processes when it has something to do
+
             def open_intake() -> Intake:
                 facts.write(database, {"decoders": decoders(settings)})
-                pool = stack.enter_context(worker_pool(settings, side))
                 stores = stores_of(state, side)
                 return Intake(database, stores, pool, limits, search_opener(settings, side), progress, processors())
 
-            index = OpenIndex(settings, state, database, side, roots, IntakeOnDemand(open_intake))
+            index = OpenIndex(settings, state, database, side, roots, pool, IntakeOnDemand(open_intake))
             if update:
                 retry_after_upgrade(database, settings)
                 index.survey, _ = bring_up_to_date(

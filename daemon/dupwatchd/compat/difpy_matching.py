@@ -7,15 +7,17 @@ All arrays of a search have the length of its units. A unit stands for the files
 with each other: those of one folder, if folders are searched apart, and of the same sides, if these must agree.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.arrays import Matches, Thumbnails
+from dupwatch.output import remark
+from dupwatchd.arrays import Thumbnails
 from dupwatchd.assembly import processors
+from dupwatchd.compare.measures import exact
 from dupwatchd.compare.measures.descriptors import describe
 from dupwatchd.compare.search import open_search
 from dupwatchd.compat.difpy_index import OpenIndex
@@ -53,6 +55,11 @@ class Pairs(NamedTuple):
     b: Ints
     mse: NDArray[np.float64]
 
+    def within(self, threshold: float) -> "Pairs":
+        """Those of the pairs within an mse."""
+        rows = np.flatnonzero(self.mse <= threshold)
+        return Pairs(self.a[rows], self.b[rows], self.mse[rows])
+
 
 @dataclass
 class Group:
@@ -72,7 +79,7 @@ class Group:
         return [file for file in self.files if file is not best]
 
 
-def groups_of(files: Sequence[Searched], pairs: Iterator[Pairs], *, same_dim: bool) -> list[Group]:
+def groups_of(files: Sequence[Searched], pairs: Iterable[Pairs], *, same_dim: bool) -> list[Group]:
     """Put files into groups, in their order; ``pairs`` are all pairs of their pictures within the threshold."""
     units = _Units(files, same_dim=same_dim)
     for some in pairs:
@@ -145,22 +152,28 @@ def pairs_within(index: OpenIndex, pictures: Sequence[PictureId], threshold: flo
     read = index.read_thumbnails
     limits = Limits(min(threshold, LARGEST_MSE), 0.0, mirrored=False)
     compare = index.settings.compare
-    search = open_search(limits, read, index.thumbnail_px, compare.device, compare.device_memory_mb, lambda _: None)
+    search = open_search(limits, read, index.thumbnail_px, compare.device, compare.device_memory_mb, remark)
     for start in range(0, len(pictures), _PICTURES_AT_ONCE):
         part = pictures[start : start + _PICTURES_AT_ONCE]
         search.add(part, describe(read(part)))
     for _, some in search.match_all(pictures, processors()):
-        for matches in some:
-            found = matches[matches.mse <= threshold]  # those of equal structure come as well
-            yield Pairs(found.a, found.b, found.mse) if rotate else _as_they_are(found, threshold, read)
+        for found in some:
+            pairs = Pairs(found.a, found.b, found.mse)  # those of equal structure come as well
+            yield pairs.within(threshold) if rotate else _as_they_are(pairs, read).within(threshold)
 
 
-def _as_they_are(matches: Matches, threshold: float, read: ReadThumbnails) -> Pairs:
-    """Return the pairs within the threshold without any turn: they are among those within it in some turn."""
-    mse = np.empty(len(matches))
-    for start in range(0, len(matches), _PAIRS_AT_ONCE):
+def _as_they_are(pairs: Pairs, read: ReadThumbnails) -> Pairs:
+    """Return pairs with their mse without any turn, which is no smaller than that in the best turn."""
+    mse = np.empty(len(pairs.mse))
+    for start in range(0, len(mse), _PAIRS_AT_ONCE):
         part = slice(start, start + _PAIRS_AT_ONCE)
-        first, second = (read(ids[part].tolist()).astype(np.int32) for ids in (matches.a, matches.b))
-        mse[part] = ((first - second) ** 2).mean(axis=(1, 2, 3), dtype=np.float64)
-    within = mse <= threshold
-    return Pairs(matches.a[within], matches.b[within], mse[within])
+        mse[part] = mse_of(read(pairs.a[part].tolist()), read(pairs.b[part].tolist()), rotate=False)
+    return Pairs(pairs.a, pairs.b, mse)
+
+
+def mse_of(first: Thumbnails, second: Thumbnails, *, rotate: bool) -> NDArray[np.float64]:
+    """Return the mse of pairs of thumbnails, each (M, S, S, 3): the smallest over the quarter turns, or as they are."""
+    if rotate:
+        return exact.measure_pairs(first, second, mirrored=False).mse
+    difference = first.astype(np.int32) - second
+    return np.asarray((difference * difference).mean(axis=(1, 2, 3), dtype=np.float64))

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from dupwatch.act.apply import Action, check_action
 from dupwatch.act.plan_file import Plan
 from dupwatch.errors import WrongUsageError
-from dupwatch.output import remark
 from dupwatch.progress import progress
 from dupwatch.terminal import counted, printable
 from dupwatchd.compat import difpy_options as options
@@ -32,6 +31,7 @@ from dupwatchd.compat.difpy_acting import Done, Prepared, carry_out, prepare
 from dupwatchd.compat.difpy_files import find_files
 from dupwatchd.compat.difpy_index import Index
 from dupwatchd.compat.difpy_matching import Group, Searched, groups_of, pairs_within
+from dupwatchd.compat.difpy_options import note
 from dupwatchd.compat.difpy_rereading import NEAR_MSE, Rereading
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import PictureId
@@ -72,7 +72,7 @@ class build:  # noqa: N801 - difPy's name
         self.in_folder = parameters["in_folder"]
         side = options.thumbnail_px(px_size)
         if px_size not in (side, options.DEFAULT_PX):
-            remark(f"px_size {px_size}: pictures are compared at {side} px, the nearest side there is")
+            note(f"px_size {px_size}: pictures are compared at {side} px, the nearest side there is")
         settings = load(
             {"state": state or _temporary_state(self), "index": {"thumbnail_px": side, "workers": processes or 0}}
         )
@@ -112,13 +112,13 @@ class build:  # noqa: N801 - difPy's name
     @property
     def _filename_dictionary(self) -> dict[int, str]:
         """The path of each picture by number, as difPy documents it."""
-        with self._index.opened(progress(sys.stderr, quiet=True), update=False) as index:
+        with self._index.opened(progress(sys.stderr, quiet=True)) as index:
             return {number: file.shown for number, file in enumerate(self.searched(index.copies()))}
 
     @property
     def _tensor_dictionary(self) -> dict[int, NDArray[Any]]:
         """The thumbnail (S, S, 3) uint8 RGB of each picture by number, as difPy documents it."""
-        with self._index.opened(progress(sys.stderr, quiet=True), update=False) as index:
+        with self._index.opened(progress(sys.stderr, quiet=True)) as index:
             found = self.searched(index.copies())
             return {number: index.read_thumbnails([file.picture])[0] for number, file in enumerate(found)}
 
@@ -142,10 +142,10 @@ class search:  # noqa: N801 - difPy's name
     ) -> None:
         start = dt.datetime.now()
         if lazy is not None:
-            remark("lazy is called same_dim since difPy 4.2")
+            note("lazy is called same_dim since difPy 4.2")
             same_dim = options.truth("lazy", lazy)
         if options.chunksize(chunksize) is not None:
-            remark("chunksize has no meaning here: nothing is compared in chunks")
+            note("chunksize has no meaning here: nothing is compared in chunks")
         if in_folder is not None and options.in_folder(in_folder) != difpy_obj.in_folder:
             raise ValueError("in_folder: say it to build(), which finds out which files lie in which folder")
         _note_logs(logs)
@@ -162,7 +162,7 @@ class search:  # noqa: N801 - difPy's name
         self.failed_to_act = False  # whether something that was planned could not be moved or deleted
         with (
             progress(sys.stderr, quiet=not show_progress) as bars,
-            difpy_obj._index.opened(bars, update=False) as index,  # noqa: SLF001 - both are one interface
+            difpy_obj._index.opened(bars) as index,  # noqa: SLF001 - both are one interface
         ):
             copies = index.copies()
             files = difpy_obj.searched(copies)
@@ -216,7 +216,7 @@ class search:  # noqa: N801 - difPy's name
     def _prepared(self) -> Prepared:
         with (
             progress(sys.stderr, quiet=not self._show_progress) as bars,
-            self._dif._index.opened(bars, update=True) as index,  # noqa: SLF001 - both are one interface
+            self._dif._index.opened(bars, update=True, verdicts=True) as index,  # noqa: SLF001 - both are one interface
         ):
             return prepare(index, self._groups, self._lower, self._threshold)
 
@@ -225,7 +225,7 @@ class search:  # noqa: N801 - difPy's name
             done = carry_out(prepared, action, bars)
         self.failed_to_act |= not done.summary.is_complete
         for path, why in sorted(done.stays.items()):
-            remark(f"{printable(path)} stays: {why}")
+            note(f"{printable(path)} stays: {why}")
         return done
 
 
@@ -283,4 +283,4 @@ def _sorted(width: int, height: int) -> tuple[int, int]:
 
 def _note_logs(logs: object) -> None:
     if logs is not None:
-        remark("logs has no meaning since difPy 4.1: what could not be read is always in the statistics")
+        note("logs has no meaning since difPy 4.1: what could not be read is always in the statistics")

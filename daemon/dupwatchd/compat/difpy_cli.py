@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from dupwatch.errors import ClientError
-from dupwatch.output import remark, run
+from dupwatch.output import run
 from dupwatchd.errors import DupwatchError, UsageError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _status(given: argparse.Namespace) -> int:
     if given.move_to is not None and given.delete:
         raise UsageError("--move_to and --delete exclude each other")
     if given.silent_del and not given.delete:
-        remark("--silent_del has no meaning without --delete True")
+        difpy_options.note("--silent_del has no meaning without --delete True")
     directories = difpy_options.directories(tuple(given.directory or [os.getcwd()]))
     output = _made_folder(given.output_directory or ".")
     difpy_options.similarity(given.similarity)  # a mistake is told before the work begins

@@ -20,7 +20,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.index.pool import WorkerPool
 from dupwatchd.interruption import stoppable
-from dupwatchd.model import PictureId
+from dupwatchd.model import Limits, PictureId
 from dupwatchd.settings import Settings
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of, thumbnails_of
 from dupwatchd.update.changes import Survey
@@ -113,8 +113,12 @@ class Index:
         self._chosen = chosen
 
     @contextmanager
-    def opened(self, progress: Bars, *, update: bool) -> Iterator[OpenIndex]:
-        """Open it, locked; with ``update`` it is first made to agree with the files. Raises DupwatchError."""
+    def opened(self, progress: Bars, *, update: bool = False, verdicts: bool = False) -> Iterator[OpenIndex]:
+        """Open it, locked. Raises DupwatchError.
+
+        With ``update`` it is first made to agree with the files. With ``verdicts`` all pairs that may be the same are
+        looked at again then, which takes about as long as reading the files, and serves acting alone.
+        """
         settings, roots = self.settings, self._chosen.roots
         with ExitStack() as stack:
             stack.enter_context(stoppable())
@@ -123,6 +127,8 @@ class Index:
             stack.callback(database.close)
             side = thumbnail_px_of(database, settings)
             limits = limits_of(settings)
+            if not verdicts:  # what was looked at before is kept
+                limits = facts.compared_within(database) or Limits(0.0, 0.0, mirrored=False)
 
             pool = stack.enter_context(worker_pool(settings, side))  # it starts processes when it has something to do
 

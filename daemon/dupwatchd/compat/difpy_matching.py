@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatch.output import remark
 from dupwatchd.arrays import Thumbnails
 from dupwatchd.assembly import processors
 from dupwatchd.compare.measures import exact
 from dupwatchd.compare.measures.descriptors import describe
 from dupwatchd.compare.search import open_search
 from dupwatchd.compat.difpy_index import OpenIndex
+from dupwatchd.compat.difpy_options import note
 from dupwatchd.model import Limits, PictureId
 
 _PICTURES_AT_ONCE = 4096
@@ -152,7 +152,7 @@ def pairs_within(index: OpenIndex, pictures: Sequence[PictureId], threshold: flo
     read = index.read_thumbnails
     limits = Limits(min(threshold, LARGEST_MSE), 0.0, mirrored=False)
     compare = index.settings.compare
-    search = open_search(limits, read, index.thumbnail_px, compare.device, compare.device_memory_mb, remark)
+    search = open_search(limits, read, index.thumbnail_px, compare.device, compare.device_memory_mb, note)
     for start in range(0, len(pictures), _PICTURES_AT_ONCE):
         part = pictures[start : start + _PICTURES_AT_ONCE]
         search.add(part, describe(read(part)))

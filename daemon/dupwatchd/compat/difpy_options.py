@@ -1,4 +1,4 @@
-"""What the parameters of difPy may be: values go in as difPy takes them, checked values come out.
+"""What the parameters of difPy may be: values go in as difPy takes them, checked values and notes come out.
 
 Raises what difPy raises: FileNotFoundError for a directory that is not there, else ValueError with one line that names
 the parameter.
@@ -8,12 +8,19 @@ import math
 import os
 from typing import get_args
 
+import click
+
 from dupwatchd.settings.model import IndexSettings
 
 PRESETS: dict[str, float] = {"duplicates": 0, "similar": 5}  # what the words for `similarity` mean
 DEFAULT_PX = 50
 _PX_RANGE = (10, 5000)
 _SIDES: tuple[int, ...] = get_args(IndexSettings.model_fields["thumbnail_px"].annotation)
+
+
+def note(text: str) -> None:
+    """Tell a person something beside the answer, on stderr; names of files in it must be printable already."""
+    click.echo(f"dupwatch-difpy: {text}", err=True)
 
 
 def directories(given: tuple[object, ...]) -> list[str]:

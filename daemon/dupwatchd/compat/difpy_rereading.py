@@ -10,8 +10,9 @@ In: pairs with their values. Out: the same pairs with the values that whole pict
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dupwatchd.arrays import Thumbnail
+from dupwatchd.arrays import Thumbnails
 from dupwatchd.compat.difpy_index import OpenIndex
 from dupwatchd.compat.difpy_matching import Pairs, mse_of
 from dupwatchd.db.answers import Copy
@@ -27,7 +28,7 @@ class Rereading:
     def __init__(self, index: OpenIndex, copies: Iterable[Copy], *, rotate: bool) -> None:
         self._index, self._rotate = index, rotate
         self._copies = {copy.picture_id: copy for copy in copies}
-        self._thumbnails: dict[int, Thumbnail | None] = {}  # from all pixels; None: the file cannot be read any more
+        self._thumbnails: dict[int, Thumbnails | None] = {}  # see `_turned`
         size = max(self._copies, default=-1) + 1
         self._is_jpeg, self._is_lossless = np.zeros(size, bool), np.zeros(size, bool)
         for picture, copy in self._copies.items():
@@ -51,18 +52,24 @@ class Rereading:
         return sorted((copy.width, copy.height))
 
     def _mse(self, one: int, other: int, reduced: float) -> float:
-        first, second = self._thumbnail(one), self._thumbnail(other)
-        if first is None or second is None:
+        first, turned = self._turned(one), self._turned(other)
+        if first is None or turned is None:
             return reduced
-        return float(mse_of(first[None], second[None], rotate=self._rotate)[0])
+        return float(mse_of(np.broadcast_to(first[0], turned.shape), turned, rotate=False).min())
 
-    def _thumbnail(self, picture: int) -> Thumbnail | None:
+    def _turned(self, picture: int) -> Thumbnails | None:
+        """Return thumbnails (4, S, S, 3) of a picture from all of its pixels in each turn, or as it is (1, S, S, 3).
+
+        The pixels are turned, not the thumbnail: averaging rounds, and not the same along both sides. None: the file
+        cannot be read any more.
+        """
         if picture not in self._thumbnails:
             copy = self._copies[picture]
             looked = self._index.pool.detail(copy.path, max(copy.width, copy.height), copy.content_digest)
-            self._thumbnails[picture] = (
-                to_bytes(average(looked.rgb, looked.rgb.shape[1], looked.rgb.shape[0], self._index.thumbnail_px))
-                if isinstance(looked, Detail)
-                else None
-            )
+            self._thumbnails[picture] = self._made(looked.rgb) if isinstance(looked, Detail) else None
         return self._thumbnails[picture]
+
+    def _made(self, rgb: NDArray[np.uint8]) -> Thumbnails:
+        turned = [np.rot90(rgb, quarters) for quarters in range(4 if self._rotate else 1)]
+        side = self._index.thumbnail_px
+        return np.stack([to_bytes(average(one, one.shape[1], one.shape[0], side)) for one in turned])

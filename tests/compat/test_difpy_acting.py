@@ -65,7 +65,7 @@ def test_files_of_one_name_do_not_overwrite_each_other_and_come_back(
 
 def test_what_is_only_near_stays_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     retouched = LARGE.copy()
-    retouched[40:120, 60:160] = 255 - retouched[40:120, 60:160]
+    retouched[40:80, 60:90] = 255 - retouched[40:80, 60:90]
     photos = write(
         tmp_path / "photos",
         {

@@ -69,7 +69,8 @@ def test_what_is_only_near_stays_and_is_named(tmp_path: Path, capsys: pytest.Cap
     photos = write(
         tmp_path / "photos",
         {
-            "a.png": encoded(LARGE, "PNG", compress_level=0), "b retouched.png": as_png(retouched), "c small.jpg": encoded(smaller(LARGE)),
+            "a.png": encoded(LARGE, "PNG", compress_level=0),
+            "b retouched.png": as_png(retouched), "c small.jpg": encoded(smaller(LARGE)),
             "d.png": as_png(THREE), "black.tif": encoded(flat(0), "TIFF"), "nearly black.tif": encoded(flat(1), "TIFF"),
         },
     )  # fmt: skip

@@ -8,6 +8,7 @@ a close look. All files that are not to go are pinned, so that nothing else can 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from dupwatch.act.apply import Action, Summary, apply_plan
 from dupwatch.act.plan_file import Plan
@@ -16,7 +17,7 @@ from dupwatch.progress import Bars
 from dupwatch.terminal import printable
 from dupwatchd.compat.difpy_index import OpenIndex
 from dupwatchd.compat.difpy_matching import Group, Searched
-from dupwatchd.db import answers, remembered
+from dupwatchd.db import answers, pictures, remembered
 from dupwatchd.db.answers import Copy
 from dupwatchd.live_checks import measurer, presence
 from dupwatchd.model import Verdict
@@ -58,7 +59,7 @@ def prepare(index: OpenIndex, groups: Sequence[Group], going: Sequence[Searched]
     near = min(threshold, index.settings.compare.keep_mse)
     question = Question("mse", near, False, policy=policy, ignored=ignored)
     checks = LiveChecks(
-        measurer(index.settings, index.state, index.thumbnail_px),
+        measurer(index.settings, index.state, index.thumbnail_px, partial(pictures.thumbnail_digests, index.database)),
         presence(index.survey.offline, inside=index.roots),
         OtherNames(),
     )

@@ -41,8 +41,9 @@ class Files:
 
 
 def find_files(arguments: Sequence[str], *, recursive: bool, in_folder: bool | str, limit_extensions: bool) -> Files:
-    """Find the files that are meant, those of the first argument first, each folder in order of names.
+    """Find the files that are meant, those of the first argument first.
 
+    Each folder comes in order of names, its own files before those of folders below it.
     ``in_folder`` True: each argument for itself; ``"each"``: every single folder. A file that two arguments mean is
     searched once, or once for each of them if they are searched apart.
     """

@@ -18,20 +18,28 @@ _MAKERS = {
 }
 
 
+# Unmounts the folders that it reads, when there are no more of them: also when the tests are killed.
+_GUARD = """
+import subprocess, sys
+for folder in reversed(sys.stdin.buffer.read().split(b"\\0")[:-1]):
+    subprocess.run(["umount", "--lazy", folder], capture_output=True)
+"""
+
+
 class Mounts:
     """What one test has mounted; all of it is unmounted at the end, the last first."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
-        self._mounted: list[Path] = []
+        self._images = 0
         self._programs: list[subprocess.Popen[str]] = []
+        self._guard = subprocess.Popen([sys.executable, "-c", _GUARD], stdin=subprocess.PIPE, start_new_session=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for folder in reversed(self._mounted):
-            subprocess.run(["umount", "--lazy", folder], capture_output=True, check=False)
+        self._guard.communicate()
         for program in self._programs:
             program.kill()
             program.communicate()
@@ -43,7 +51,7 @@ class Mounts:
         done = subprocess.run(["mount", *map(str, arguments), folder], capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"cannot mount here: {done.stderr.strip() or 'mount is missing'}")
-        self._mounted.append(folder)
+        self._note(folder)
         return folder
 
     def bind(self, source: Path, folder: Path) -> Path:
@@ -66,7 +74,8 @@ class Mounts:
         maker = shutil.which(_MAKERS[kind][0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
         if maker is None:
             pytest.skip(f"{_MAKERS[kind][0]} is missing")
-        path = self._scratch / f"image{len(self._mounted)}.{kind}"
+        self._images += 1
+        path = self._scratch / f"image{self._images}.{kind}"
         with open(path, "wb") as stream:
             stream.truncate(IMAGE_BYTES[kind])
         subprocess.run([maker, *_MAKERS[kind][1:], path], capture_output=True, check=True)
@@ -86,7 +95,7 @@ class Mounts:
         )
         if done.returncode:
             pytest.skip(f"cannot mount NTFS here: {done.stderr.strip()}")
-        self._mounted.append(folder)
+        self._note(folder)
         return folder
 
     def passthrough(self, lower: Path, folder: Path, fold: str = "none") -> Path:
@@ -100,10 +109,14 @@ class Mounts:
         assert program.stdout is not None
         if program.stdout.readline() != "mounted\n":
             pytest.skip(f"cannot mount FUSE here: {program.communicate()[1].strip()}")
-        self._mounted.append(folder)
+        self._note(folder)
         return folder
 
     def detach(self, folder: Path) -> None:
         """Take a disk away while it is in use, as a cable that is pulled would."""
         subprocess.run(["umount", "--lazy", folder], check=True)
-        self._mounted.remove(folder)
+
+    def _note(self, folder: Path) -> None:
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(os.fsencode(folder) + b"\0")
+        self._guard.stdin.flush()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,6 +23,7 @@ from dupwatch.act.undo import runs_to_undo, undo
 from tests.act.mounts import Mounts
 from tests.act.trees import Seen, digest, plan_for, seen
 from tests.conftest import encoded, photo_like
+from tests.system.service import Service
 
 ACTIONS = ["quarantine", "move", "trash", "hardlink", "reflink", "delete"]
 PUT_AWAY = {".dupwatch-quarantine", f".Trash-{os.getuid()}"}
@@ -312,3 +313,33 @@ def test_a_plan_edited_to_name_both_paths_loses_nothing(world: World, swapped: b
         else:
             undo_what_can_be()
         assert world.all_seen() == before, (action, summary)
+
+
+def test_a_service_that_sees_files_twice_plans_what_can_go_and_no_more(tmp_path: Path) -> None:
+    root, plan_path = tmp_path / "root", tmp_path / "copies.plan"
+    with Mounts(tmp_path) as mounts:
+        one = photos(root / "photos", 900)
+        world = World([root], one, mounts.bind(one, root / "zeen"))
+        mounts.overlay(root / "zoverlay", one, upper=tmp_path / "upper")
+        with Service(tmp_path / "service", root) as service:
+            environment = {**os.environ, "DUPWATCH_ENDPOINT": service.endpoint}
+
+            def dupwatch(*arguments: str) -> dict[str, Any]:
+                done = subprocess.run(
+                    [sys.executable, "-m", "dupwatch", *arguments, "--json"],
+                    env=environment, capture_output=True, text=True, check=False,
+                )  # fmt: skip
+                assert done.returncode == 0, done
+                return dict(json.loads(done.stdout))
+
+            dupwatch("wait")
+            contents, before = world.contents(), seen(root)
+            assert len(contents) == 2
+            dupwatch("plan", "--out", str(plan_path))
+            plan = read_plan(os.fsencode(plan_path))
+            assert len(plan.going) == 1
+            assert b"two" in plan.going[0].file.path
+            dupwatch("apply", str(plan_path), "--yes")
+            assert world.contents() == contents
+            dupwatch("undo", str(plan_path), "--yes")
+            assert seen(root) == before

@@ -23,6 +23,7 @@ from dupwatch.act.errors import ActError, PlanError
 from dupwatch.act.plan_file import Plan, plan_text
 from dupwatch.act.plan_reading import parsed_plan
 from dupwatch.act.planning import make_plan
+from dupwatch.act.steps import Going, Steps
 from dupwatch.act.undo import runs_to_undo, undo
 from dupwatch.errors import WrongUsageError
 from tests.act.mounts import Mounts
@@ -680,3 +681,79 @@ def test_a_file_system_that_answers_from_memory(tmp_path: Path, mounts: Mounts, 
     assert not summary.done, summary
     shutil.rmtree(lower / ".Trash-0", ignore_errors=True)
     assert seen(lower) == before
+
+
+@pytest.mark.parametrize("changed", ["what goes", "what stays", "what stays, in the middle"])
+def test_a_change_behind_a_file_system_that_answers_from_memory_is_seen(
+    tmp_path: Path, mounts: Mounts, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dupwatch.act.content._SETTLED_SECONDS", 0.0)  # the files of a test have just been made
+    names = ("best.jpg", "0.jpg", "1.jpg", "2.jpg")
+    below, top = tmp_path / "below", tmp_path / "seen"
+    for name in names:
+        write(below / name, b"picture")
+    mounts.passthrough(below, top)
+    stays, *spares = (os.fsencode(top / name) for name in names)
+    plan = plan_for(top, [(spare, stays) for spare in spares])
+    victim = below / ("1.jpg" if changed == "what goes" else "best.jpg")
+    call = 2 if "middle" in changed else 1
+    summary = apply_plan(plan, Action("delete"), stop=at_call(call, lambda: write(victim, b"PICTURE")))
+    assert victim.read_bytes() == b"PICTURE"
+    left = {"what goes": [b"1.jpg"], "what stays": [b"0.jpg", b"1.jpg", b"2.jpg"]}.get(changed, [b"1.jpg", b"2.jpg"])
+    assert [os.path.basename(path) for path, _ in summary.skipped] == left, summary
+    assert sorted(os.listdir(os.fsencode(below))) == sorted([*left, b"best.jpg"])
+
+
+@pytest.mark.parametrize("kind", ["FUSE", "plain"])
+def test_a_change_after_a_file_was_read_is_seen(
+    tmp_path: Path, mounts: Mounts, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below, top = tmp_path / "below", tmp_path / "seen" if kind == "FUSE" else tmp_path / "below"
+    goes, stays = (write(below / name, b"picture") for name in ("a.jpg", "b.jpg"))
+    if kind == "FUSE":
+        mounts.passthrough(below, top)
+        goes, stays = (os.fsencode(top / os.fsdecode(os.path.basename(path))) for path in (goes, stays))
+    plan = plan_for(top, [(goes, stays)])
+    act_on = Steps.act_on
+
+    def change_first(steps: Steps, going: Going) -> None:
+        write(below / "a.jpg", b"PICTURE")  # with the same size and time
+        act_on(steps, going)
+
+    monkeypatch.setattr(Steps, "act_on", change_first)  # after it was read
+    summary = apply_plan(plan, Action("delete"))
+    assert (below / "a.jpg").exists(), summary
+    assert (below / "a.jpg").read_bytes() == b"PICTURE"
+    assert "has just changed" in summary.skipped[0][1]
+
+
+@pytest.mark.parametrize("action", ["quarantine", "move", "hardlink"])
+def test_another_disk_with_the_same_files_is_not_mistaken_for_the_first(
+    tmp_path: Path, mounts: Mounts, action: str
+) -> None:
+    images, root, to = [mounts.image("ext4"), tmp_path / "second.ext4"], tmp_path / "root", tmp_path / "to"
+    to.mkdir()
+    shutil.copy(images[0], images[1])
+    mounts.mount(root, "-o", "loop", images[1])
+    copies(root)
+    mounts.detach(root)
+    mounts.mount(root, "-o", "loop", images[0])
+    write(root / "one more", b"so that files have other numbers")
+    pairs = copies(root)
+    before = seen(root)
+    plan = plan_for(root, pairs)
+    assert apply_plan(plan, Action(action, os.fsencode(to) if action == "move" else None)).is_complete
+    mounts.detach(root)
+    mounts.mount(root, "-o", "loop", images[1])
+    there = seen(root)
+    undone = undo(runs_to_undo())
+    assert seen(root) == there
+    if action != "hardlink":
+        assert not undone.done
+        assert len(undone.skipped) == 3
+    mounts.detach(root)
+    mounts.mount(root, "-o", "loop", images[0])
+    with suppress(ActError):
+        undo_all()
+    assert seen(root) == before
+    assert not seen(to)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from dupwatch.act.content import KeptFiles, OpenFile, unchanged
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.families import FolderNames
-from dupwatch.act.folders import forget_mounts
+from dupwatch.act.folders import forget_mounts, root_above
 from dupwatch.act.intents import Intents, is_as_intended
 from dupwatch.act.journal import Journal
 from dupwatch.act.plan_file import GoingFile, Plan, PlannedFile, PlannedGroup, plan_digest
@@ -101,28 +101,11 @@ def check_action(plan: Plan, action: Action) -> None:
         return
     if not os.path.isdir(action.to) or not action.to.startswith(b"/"):
         raise WrongUsageError(f"{printable(action.to)} is no folder; make it first")
-    root = _root_above(action.to, plan.roots)
+    root = root_above(action.to, plan.roots)
     if root is not None:
         raise WrongUsageError(
             f"{printable(action.to)} lies under {printable(root)}: the files would be found there again"
         )
-
-
-def _root_above(folder: bytes, roots: Sequence[bytes]) -> bytes | None:
-    """Return the root in which a folder lies, also by way of links and of mounts of the whole root."""
-    numbers = {}
-    for root in roots:
-        with suppress(OSError):
-            status = os.stat(root)
-            numbers[status.st_dev, status.st_ino] = root
-    folder = os.path.realpath(folder)
-    while True:
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in numbers:
-            return numbers[status.st_dev, status.st_ino]
-        if folder == os.path.dirname(folder):
-            return None
-        folder = os.path.dirname(folder)
 
 
 @dataclass

@@ -7,8 +7,8 @@ it. What is not there, or is a link, is an OSError of the kernel (ELOOP, ENOTDIR
 import os
 import re
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -62,6 +62,23 @@ def open_below(root: bytes, parts: list[bytes]) -> int:
             os.close(descriptor)
         descriptor = below
     return descriptor
+
+
+def root_above(folder: bytes, roots: Sequence[bytes]) -> bytes | None:
+    """Return the root in which a folder lies, also by way of links and of mounts of the whole root."""
+    numbers = {}
+    for root in roots:
+        with suppress(OSError):
+            status = os.stat(root)
+            numbers[status.st_dev, status.st_ino] = root
+    folder = os.path.realpath(folder)
+    while True:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in numbers:
+            return numbers[status.st_dev, status.st_ino]
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)
 
 
 @contextmanager

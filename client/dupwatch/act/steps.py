@@ -15,7 +15,7 @@ from dupwatch.act.content import KeptLost, OpenFile, digest_of, look_again, stam
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.folders import Place, make_below, open_folder, status_at
 from dupwatch.act.journal import Journal
-from dupwatch.act.kernel import exchange, share_blocks
+from dupwatch.act.kernel import asked_ctime_ns, exchange, share_blocks
 from dupwatch.act.moving import is_same_file, put, remove_empty_folders, take
 from dupwatch.act.quarantine import Quarantine, Quarantines
 from dupwatch.act.runs import Step
@@ -216,7 +216,8 @@ class Steps:
 
     def _take(self, going: Going, quarantine: Quarantine, place: Place) -> None:
         """Take a file into the quarantine, and make sure that it is this one and that the other one is still there."""
-        if stamp_of(os.fstat(going.file.descriptor)) != going.file.stamp:
+        changed_ns = asked_ctime_ns(going.file.descriptor)  # asked first, so that the rest is not from memory
+        if (changed_ns, stamp_of(os.fstat(going.file.descriptor))) != (going.file.stamp.ctime_ns, going.file.stamp):
             raise SkipError(f"{printable(going.path)} has just changed")
         take(going.file.place, place)
         if not is_same_file(place, going.file.stamp, going.file.digest):

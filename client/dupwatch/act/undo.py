@@ -22,7 +22,14 @@ from dupwatch.act.quarantine_place import quarantine_paths
 from dupwatch.act.runs import Run, Step, known_runs, runs_in
 from dupwatch.act.trash import find_in_trash, restore_from_trash, trashed_file_is
 from dupwatch.act.undo_links import part_again
-from dupwatch.act.undo_places import has_content, held_place, original_place, place_at, traits_of_step
+from dupwatch.act.undo_places import (
+    check_run_is_here,
+    has_content,
+    held_place,
+    original_place,
+    place_at,
+    traits_of_step,
+)
 from dupwatch.progress import Bars
 from dupwatch.terminal import printable
 
@@ -107,7 +114,7 @@ def _undo_step(step: Step, run: Run, journal: Journal, quarantines: Quarantines,
         with suppress(FileNotFoundError):
             if os.path.lexists(step.quarantine):
                 quarantines.opened(step.quarantine)
-        was_put_back = _put_back(step, run, quarantines)
+        was_put_back = _put_back(step, run, journal, quarantines)
         if step.to is not None:
             _remove_what_was_copied(step, run)
     except SkipError as error:
@@ -125,7 +132,7 @@ def _undo_step(step: Step, run: Run, journal: Journal, quarantines: Quarantines,
     journal.note(step, "undone")
 
 
-def _put_back(step: Step, run: Run, quarantines: Quarantines) -> bool:
+def _put_back(step: Step, run: Run, journal: Journal, quarantines: Quarantines) -> bool:
     """Bring one file back to where it was; returns whether it was away. Raises SkipError and OSError."""
     with held_place(step) as held:
         if step.action in ("hardlink", "reflink"):
@@ -138,17 +145,29 @@ def _put_back(step: Step, run: Run, quarantines: Quarantines) -> bool:
     if step.to is not None and os.path.lexists(step.to):
         with place_at(step.to) as moved:
             if os.path.lexists(step.path):
-                if _is_back(step):
+                if run.states[step.number] != "done" and _is_back(step):
                     return False  # and what was moved is only not removed yet
                 raise SkipError(f"its place is taken; the file stays in {printable(step.to)}")
             _check_content(moved, step)
-            _put_back_from(moved, step, run)
+            _put_back_noting(moved, step, run, journal)
         return True
     if os.path.lexists(step.path):
+        if step.action == "quarantine":
+            check_run_is_here(step, run)
         return False  # it never went, or is back already
     if step.action == "delete" or run.states[step.number] == "purging":  # the last note was cut off
         raise SkipError("it was deleted for good")
     raise SkipError(f"it is neither there nor in {printable(step.to or step.held)}")
+
+
+def _put_back_noting(moved: Place, step: Step, run: Run, journal: Journal) -> None:
+    """Put back what may have to be copied, and is then at both places for a moment, which the journal says."""
+    journal.note(step, "begun", sync=True)
+    try:
+        _put_back_from(moved, step, run)
+    except (SkipError, OSError):
+        journal.note(step, "done")
+        raise
 
 
 def _put_back_from(source: Place, step: Step, run: Run) -> None:

@@ -13,7 +13,7 @@ from dupwatch.act.kernel import exchange
 from dupwatch.act.moving import copy
 from dupwatch.act.quarantine import Quarantines
 from dupwatch.act.runs import Run, Step
-from dupwatch.act.undo_places import has_content, original_place, traits_of_step
+from dupwatch.act.undo_places import check_run_is_here, has_content, original_place, traits_of_step
 from dupwatch.terminal import printable
 
 
@@ -25,8 +25,12 @@ def part_again(step: Step, run: Run, held: Place | None, quarantines: Quarantine
             raise SkipError("it is gone")
         if held is not None and _is_settled(step, held, place, now):
             return True
-        if step.action == "reflink" or now.st_ino == step.inode:
+        if step.action == "reflink":
             return False  # a clone has bytes and traits of its own: nothing is to be put back
+        if now.st_nlink == 1:
+            check_run_is_here(step, run)
+        if now.st_ino == step.inode:
+            return False
         _make_file_of_its_own(step, run, place, quarantines)
     return True
 

@@ -19,7 +19,7 @@ from dupwatch.act.folders import (
     place_of,
     status_at,
 )
-from dupwatch.act.runs import Step
+from dupwatch.act.runs import Run, Step
 from dupwatch.act.traits import Traits
 from dupwatch.terminal import printable
 
@@ -88,6 +88,16 @@ def _made_like_parent(step: Step, parts: list[bytes]) -> int:
         return made
     finally:
         os.close(above)
+
+
+def check_run_is_here(step: Step, run: Run) -> None:
+    """Raise SkipError if a step that was done has left no trace in its quarantine: another disk may be mounted there.
+
+    Where an undo was cut off, the folder of the run is still there.
+    """
+    run_folder = os.path.join(step.quarantine, run.id.encode("ascii"))
+    if run.states[step.number] == "done" and not os.path.lexists(run_folder):
+        raise SkipError(f"there is no trace of it in {printable(step.quarantine)}; is another disk mounted?")
 
 
 def traits_of_step(step: Step) -> Traits:

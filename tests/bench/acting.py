@@ -42,6 +42,7 @@ KEPT = 0.99
 PARTIAL = frozenset({"crop2", "crop5", "watermark", "grey", "mirror"})  # kinds that do not show all of their original
 CLEARLY_SMALLER = 0.8  # of the pixels
 _TO_MIB = 1 << 20
+_NOTHING_DONE: dict[str, Any] = {"skipped": [], "halted": None}
 _QUARANTINE = os.fsdecode(QUARANTINE_NAME)
 
 
@@ -108,18 +109,19 @@ def acted_on(folder: str, scratch: str, dupwatchd: str) -> Findings:
     with open(plan_file, encoding="utf-8") as file:
         plan = json.load(file)
     dupwatch = os.path.join(os.path.dirname(dupwatchd), "dupwatch")
-    applied = _run(scratch, dupwatch, "apply", plan_file, "--yes", "--json")
+    applied = _run(scratch, dupwatch, "apply", plan_file, "--yes", "--json") if plan["groups"] else _NOTHING_DONE
     after = _snapshot(library.folder, but_for_quarantine=True)
     findings = Findings(
         labelled.name,
         is_generated(labelled),
         files=len(library.labels),
         files_bytes=files_bytes,
-        documents={"apply": applied},
+        documents={"apply": applied, "undo": _NOTHING_DONE},
         planned=plan,
     )
     judge(findings, library, before, after, plan, _sizes(scanned))
-    findings.documents["undo"] = _run(scratch, dupwatch, "undo", "--last", "--yes", "--json")
+    if findings.gone:
+        findings.documents["undo"] = _run(scratch, dupwatch, "undo", "--last", "--yes", "--json")
     back = _snapshot(library.folder)
     findings.not_put_back = sorted(path for path in before.keys() | back.keys() if before.get(path) != back.get(path))
     return findings

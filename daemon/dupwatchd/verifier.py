@@ -58,6 +58,8 @@ class Verifier:
         else:
             if faults:
                 self._problems.note(Fault.DATABASE, str(reader.damaged(faults[0])))
+            else:
+                self._problems.clear(Fault.DATABASE)
         finally:
             self._reader = None
             reader.close()

@@ -203,6 +203,19 @@ def test_a_database_beyond_help_is_set_aside_and_rebuilt(photos: Path, state: Pa
     assert run("check", state=state).returncode == 0
 
 
+def test_a_folder_in_the_place_of_the_database_is_set_aside(photos: Path, state: Path) -> None:
+    before = names(scan(photos, state=state))
+    (state / DATABASE).unlink()
+    (state / DATABASE / "kept").mkdir(parents=True)
+    done = run("scan", str(photos), state=state)
+    assert done.returncode == 1
+    assert b"is no file" in done.stderr
+    assert b"check --repair" in done.stderr
+    assert run("check", "--repair", state=state).returncode == 0
+    assert names(scan(photos, state=state)) == before
+    assert len(list(state.glob("damaged-*/dupwatch.sqlite/kept"))) == 1
+
+
 def test_what_people_said_of_pictures_outlives_a_database_beyond_help(photos: Path, state: Path) -> None:
     said: dict[str, list[Row]] = {
         "ignored_pair": [(b"a" * 32, b"b" * 32, 1)],

@@ -104,6 +104,7 @@ class Updater:
         self._are_roots_in_force = False  # does the database know the roots of `_work`?
         self._problems = problems or Problems()
         self._retry_seconds = _FIRST_RETRY_SECONDS
+        self._mended_in_vain = False  # nothing was found to be wrong with them, but something is
         self._are_blocks_in_doubt = False  # thumbnails were not what they should be
         self._unfinished = True  # something pending may be in the database
         self._busy = True
@@ -212,7 +213,7 @@ class Updater:
             try:
                 if not self._are_roots_in_force:
                     self._put_roots_in_force()
-                if self._are_blocks_in_doubt:
+                if self._are_blocks_in_doubt and self._may_go_on():
                     self._mend_thumbnails()
                 if intake.opened is None and pictures.exist(self._database):
                     # whoever asks `find` shall not wait for photos to be read
@@ -223,25 +224,32 @@ class Updater:
                 self._turn()
             except Interrupted:
                 self._unfinished = True
-            except DamagedBlocksError:
+            except DamagedBlocksError as error:
                 self._unfinished = True
                 self.doubt_blocks()
+                if self._mended_in_vain:
+                    self._fail(error)
             except DupwatchError as error:
                 self._unfinished = True
-                self._problems.note(Fault.INDEXING, f"changes are not taken in: {error}")
-                self._sleep(self._retry_seconds)
-                self._retry_seconds = min(_LAST_RETRY_SECONDS, 2 * self._retry_seconds)
+                self._fail(error)
 
     def _put_roots_in_force(self) -> None:
         roots.put_in_force(self._database, self._work.roots)
         self._are_roots_in_force = True
         self._changed()
 
+    def _fail(self, error: DupwatchError) -> None:
+        """Say that changes cannot be taken in, and wait before that is tried again."""
+        self._problems.note(Fault.INDEXING, f"changes are not taken in: {error}")
+        self._sleep(self._retry_seconds)
+        self._retry_seconds = min(_LAST_RETRY_SECONDS, 2 * self._retry_seconds)
+
     def _mend_thumbnails(self) -> None:
         assert self._intake is not None
         self._unfinished = True
         lost_count = self._intake().mend_thumbnails()
         self._are_blocks_in_doubt = False
+        self._mended_in_vain = not lost_count
         if lost_count:
             _log.warning("%s lost: reading the photos again", counted(lost_count, "thumbnail"))
         self._changed()
@@ -277,6 +285,7 @@ class Updater:
                 self._catch_up()
             self._problems.clear(Fault.INDEXING)
             self._retry_seconds = _FIRST_RETRY_SECONDS
+            self._mended_in_vain = False
             if not self._are_blocks_in_doubt:
                 self._problems.clear(Fault.THUMBNAILS)
         except BaseException:

@@ -159,6 +159,23 @@ def test_a_rescan_of_a_folder_finds_what_no_hint_told(tmp_path: Path, root: Path
         assert one.names() == {"a.jpg", "b.jpg"}
 
 
+def test_folders_without_end_that_are_to_be_looked_through_take_little_memory_and_nothing_is_missed(
+    tmp_path: Path, root: Path
+) -> None:
+    with running(tmp_path, root) as one:
+        one.until_quiet()
+        one.updater.pause()
+        one.until(lambda: one.updater.state == "paused")
+        write(root / "deep" / "b.jpg", b"two")
+        one.updater.rescan([os.fsencode(root / "deep")])
+        for number in range(3000):
+            one.updater.rescan([os.fsencode(root / f"gone {number}")])
+        assert one.updater.pending < 500
+        one.updater.resume()
+        one.until_quiet()
+        assert one.names() == {"a.jpg", "b.jpg"}
+
+
 def test_files_of_a_root_that_is_watched_no_more_are_not_counted_but_named_apart(tmp_path: Path, root: Path) -> None:
     write(tmp_path / "other" / "x.jpg", b"damaged")
     write(tmp_path / "other" / "y.jpg", b"why")

@@ -19,6 +19,7 @@ from dupwatchd.db.connection import Database
 from dupwatchd.db.roots import FileCounts
 from dupwatchd.errors import DamagedBlocksError, DupwatchError, Interrupted
 from dupwatchd.model import Limits
+from dupwatchd.paths import at_or_below
 from dupwatchd.problems import Fault, Problems
 from dupwatchd.update.announce import Publish, announce
 from dupwatchd.update.changes import Survey
@@ -34,6 +35,7 @@ _STATES = {"idle": "idle", "starting": "starting", "looking for photos": "scanni
 _LONG_SECONDS = 2.0  # work that takes longer is for many photos, not for the one that somebody has just saved
 _TOGETHER_SECONDS = 0.05  # later than due: so both halves of a move are looked at together, and told as a move
 _IMPROVE_SECONDS = 0.5  # at a time, when there is nothing else to do: a new photo waits no longer
+_ASKED_MAX = 256  # folders to be looked through; beyond that their whole roots are, which takes less memory
 _FIRST_RETRY_SECONDS = 5.0  # until what failed is tried again; each time twice as long
 _LAST_RETRY_SECONDS = 60.0
 
@@ -137,6 +139,8 @@ class Updater:
         """Look through these folders with all below them, soon."""
         with self._asking:
             self._asked.update(folders)
+            if len(self._asked) > _ASKED_MAX:  # whoever asks may name folders without end, even in a pause
+                self._asked = {_top_of(folder, self._work.roots) for folder in self._asked}
         self._wake()
 
     def doubt_blocks(self) -> None:
@@ -404,3 +408,8 @@ class Updater:
 
     def _wake(self) -> None:
         self._hints.wake()
+
+
+def _top_of(folder: bytes, work_roots: Sequence[bytes]) -> bytes:
+    """The root that a folder lies in; the folder itself if it lies in none, as a root does that is still to come."""
+    return next((root for root in work_roots if at_or_below(folder, root)), folder)

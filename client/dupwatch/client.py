@@ -237,6 +237,11 @@ class _Line:
         return int(event)
 
     def _raise_if_gone(self, event: int, was_there: bool) -> None:
+        if event & zmq.Event.HANDSHAKE_FAILED_NO_DETAIL and socket_path(self._endpoint) is not None:
+            raise NoServiceError(
+                f"the service at {self._endpoint} ends every connection at once: it has more clients than it can take, "
+                "or demands keys; end some of the clients, or try again later"
+            )
         if event & _REFUSED:
             raise NotAllowedError(
                 f"the service at {self._endpoint} refuses this client: keys are missing, unknown or wrong"

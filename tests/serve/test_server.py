@@ -32,8 +32,11 @@ from dupwatch.errors import NoServiceError, NotAllowedError, RequestFailedError,
 from dupwatch.missed_events import Notice
 from dupwatchd.errors import UsageError
 from dupwatchd.problems import Problems
+from dupwatchd.serve import connections as connections_module
 from dupwatchd.serve import server as server_module
+from dupwatchd.serve.connections import SUBSCRIPTIONS_MAX, TOPIC_BYTES_MAX
 from dupwatchd.serve.request_queue import (
+    CHANGING,
     OPEN_PER_CONNECTION_MAX,
     WAITING_MAX,
     FairQueue,
@@ -108,6 +111,13 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def got_and_done(waiting: FairQueue) -> OpenRequest | None:
+    request = waiting.get()
+    if request is not None:
+        waiting.done(request)
+    return request
 
 
 def memory_mb() -> float:
@@ -199,7 +209,7 @@ def test_a_slow_request_holds_nobody_back(server: Server, client: Client, servic
     with raw_socket(server.endpoint) as slow:
         for number in range(OPEN_PER_CONNECTION_MAX):  # more than there are threads
             slow.send_multipart([b"", request("clusters", number, under=b"/slow")])
-        until(lambda: len(service.asked) == 4)
+        until(lambda: len(service.asked) == 3)  # one of four threads is left to other users
         assert client.request("status", timeout_seconds=2)["state"] == "idle"
         service.gate.set()
         answers = {wire.decode_reply(slow.recv_multipart()[1:]).id for _ in range(OPEN_PER_CONNECTION_MAX)}
@@ -236,14 +246,58 @@ def test_what_waits_takes_turns_between_connections() -> None:
     waiting = FairQueue(5)
     many, one, other = Peer(b"many"), Peer(b"one"), Peer(b"other")
     asked = [OpenRequest([], number, "clusters", {}, many) for number in range(5)]
-    assert [waiting.put(request) for request in asked] == [None] * 5
-    assert waiting.put(late := OpenRequest([], 5, "clusters", {}, many)) is late
+    assert [waiting.put(request) for request in asked] == [[]] * 5
+    assert waiting.put(late := OpenRequest([], 5, "clusters", {}, many)) == [late]
     of_one, of_other = (OpenRequest([], 0, "clusters", {}, peer) for peer in (one, other))
-    assert [waiting.put(of_one), waiting.put(of_other)] == [asked[4], asked[3]]
-    assert [waiting.get() for _ in range(3)] == [asked[0], of_one, of_other]
+    assert [waiting.put(of_one), waiting.put(of_other)] == [[asked[4]], [asked[3]]]
+    assert [got_and_done(waiting) for _ in range(3)] == [asked[0], of_one, of_other]
     waiting.remove(many)
     waiting.close()
     assert waiting.get() is None
+
+
+def test_users_take_turns_however_many_connections_they_have() -> None:
+    waiting = FairQueue(8)
+    crowd = [Peer(b"crowd %d" % number, uid=1) for number in range(8)]
+    asked = [OpenRequest([], number, "clusters", {}, peer) for number, peer in enumerate(crowd)]
+    assert [waiting.put(request) for request in asked] == [[]] * 8
+    alone = Peer(b"alone", uid=2)
+    of_alone = [OpenRequest([], number, "clusters", {}, alone) for number in range(5)]
+    given_way = [waiting.put(request) for request in of_alone]
+    assert [len(evicted) for evicted in given_way] == [1] * 5
+    assert {evicted.peer.uid for [evicted] in given_way[:3]} == {1}
+    assert given_way[4] == [of_alone[4]]  # four each, and one more would be more than the others have
+    turns = [got_and_done(waiting) for _ in range(8)]
+    assert [request.peer.uid for request in turns if request] == [1, 2] * 4
+
+
+def test_no_user_has_all_threads_of_a_lane() -> None:
+    waiting = FairQueue(8, shares=2)
+    many, one = Peer(b"many", uid=1), Peer(b"one", uid=2)
+    asked = [OpenRequest([], number, "clusters", {}, many) for number in range(4)]
+    for request in asked:
+        waiting.put(request)
+    assert [waiting.get(), waiting.get()] == asked[:2]
+    with ThreadPoolExecutor(1) as third:
+        later = third.submit(waiting.get)
+        waiting.put(of_one := OpenRequest([], 0, "clusters", {}, one))
+        assert later.result(20) is of_one
+        later = third.submit(waiting.get)
+        assert not later.done()
+        waiting.done(asked[0])
+        assert later.result(20) is asked[2]
+
+
+def test_what_waits_is_bounded_in_bytes() -> None:
+    waiting = FairQueue(100, most_bytes=1000)
+    many, one = Peer(b"many", uid=1), Peer(b"one", uid=2)
+    asked = [OpenRequest([], number, "find", {}, many, size_bytes=300) for number in range(3)]
+    assert [waiting.put(request) for request in asked] == [[]] * 3
+    assert waiting.put(late := OpenRequest([], 3, "find", {}, many, size_bytes=300)) == [late]
+    of_one = OpenRequest([], 0, "find", {}, one, size_bytes=600)
+    assert waiting.put(of_one) == [asked[2], asked[1]]
+    assert [got_and_done(waiting), got_and_done(waiting)] == [asked[0], of_one]
+    assert waiting.put(huge := OpenRequest([], 0, "find", {}, one, size_bytes=1001)) == [huge]
 
 
 def test_finds_that_take_long_hold_up_no_other_question(endpoint: str, service: SmallService) -> None:
@@ -341,12 +395,70 @@ def test_connections_without_end_do_not_end_the_service(endpoint: str, folder: P
             peer = stack.enter_context(socket.socket(socket.AF_UNIX))
             peer.connect(str(folder / name))
         assert client.request("status")
-        until(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) < 600)
+        until(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) < 1100)
         stack.close()
         with Client(endpoint, 20) as other:
             assert other.request("status")
         assert process.poll() is None
         process.terminate()
+
+
+GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\0NULL" + b"\0" * 48
+
+
+@contextlib.contextmanager
+def idle_connection(path: Path, kind: bytes = b"DEALER") -> Iterator[socket.socket]:
+    """A connection that has shaken hands, and asks nothing; raises OSError if it is turned away."""
+    ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4) + kind
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(20)
+        peer.connect(str(path))
+        peer.sendall(GREETING)
+        peer.recv(64, socket.MSG_WAITALL)
+        peer.sendall(b"\x04" + bytes([len(ready)]) + ready)
+        if not peer.recv(200):  # its READY
+            raise ConnectionResetError
+        yield peer
+
+
+def test_idle_connections_give_way_to_new_clients_and_busy_ones_do_not(
+    endpoint: str, folder: Path, service: SmallService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections_module, "CONNECTIONS_MAX", 20)
+    service.idle.clear()
+    with (
+        serving(endpoint, service.handlers()) as server,
+        Client(endpoint, 20) as waits,
+        ThreadPoolExecutor(1) as pool,
+        contextlib.ExitStack() as stack,
+    ):
+        busy = pool.submit(waits.request, "wait", timeout=20)
+        until(lambda: len(service.asked) == 1)
+        for _ in range(60):
+            stack.enter_context(idle_connection(folder / "query.sock"))
+        for _ in range(3):
+            with Client(endpoint, 20) as newcomer:
+                assert newcomer.request("status")
+        service.idle.set()
+        assert busy.result(20)["idle"]
+        until(lambda: len(server._connections._asking) <= 20)
+
+
+def test_the_user_with_most_connections_loses_one_when_there_are_too_many(
+    endpoint: str, folder: Path, service: SmallService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections_module, "CONNECTIONS_MAX", 8)
+    users = iter([1000, *[1001] * 20])
+    monkeypatch.setattr(connections_module, "_user", lambda _descriptor: next(users))
+    with serving(endpoint, service.handlers()) as server, contextlib.ExitStack() as stack:
+        modest = stack.enter_context(idle_connection(folder / "query.sock"))
+        for _ in range(20):
+            stack.enter_context(idle_connection(folder / "query.sock"))
+        until(lambda: len(server._connections._asking) == 8)
+        assert {one.user for one in server._connections._asking.values()} == {1000, 1001}
+        modest.settimeout(0.05)
+        with contextlib.suppress(TimeoutError):
+            assert modest.recv(200)  # what is left of the handshake, else nothing: but it is open
 
 
 @pytest.mark.parametrize("name", ["query.sock", "events.sock"])
@@ -480,7 +592,7 @@ def test_stop_answers_what_is_open_and_does_not_wait_for_handlers(
         for number, do in enumerate(["clusters"] * 6 + ["wait"]):
             args: dict[str, Any] = {"under": b"/slow"} if do == "clusters" else {"timeout": 20}
             dealer.send_multipart([b"", request(do, number, **args)])
-        until(lambda: len(service.asked) == 5)
+        until(lambda: len(service.asked) == 4)  # three of the questions, and the wait
         started = time.monotonic()
         server.stop()
         assert time.monotonic() - started < 10  # the handlers go on for 20
@@ -522,6 +634,28 @@ def start_process(endpoint: str) -> "subprocess.Popen[bytes]":
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     return process
+
+
+def test_a_client_whose_connections_are_ended_at_once_is_told_so(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as full, Client(f"ipc://{folder}/query.sock", timeout_seconds=1) as client:
+        full.bind(str(folder / "query.sock"))
+        full.listen()
+
+        def end_each() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    full.accept()[0].close()
+
+        thread = threading.Thread(target=end_each)
+        thread.start()
+        try:
+            with pytest.raises(
+                NoServiceError, match=r"ends every connection at once: it has more clients than it can take"
+            ):
+                client.request("status")
+        finally:
+            full.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def test_a_killed_service_is_noticed_at_once_and_its_socket_does_not_hinder_the_next(endpoint: str) -> None:
@@ -688,6 +822,23 @@ def free_port() -> int:
                 return port
 
 
+def test_over_tcp_without_keys_nothing_can_be_changed(service: SmallService) -> None:
+    arguments: dict[str, dict[str, Any]] = {
+        "rescan": {"dir": b"/srv/photos"}, "ignore": {"paths": [b"/a", b"/b"]}, "unignore": {"all": True},
+        "decide": {"keep": [b"/a"]}, "removed": {"digests": [b"0" * 32]}, "restored": {"digests": [b"0" * 32]},
+    }  # fmt: skip
+    handlers: dict[str, Handler] = dict.fromkeys([*CHANGING, "status"], lambda _: {"state": "answered"})
+    with serving(f"tcp://127.0.0.1:{free_port()}", handlers) as server, Client(server.endpoint, 20) as anybody:
+        for do in sorted(CHANGING):
+            with pytest.raises(RequestFailedError, match=f"{do} is refused over TCP without keys") as refused:
+                anybody.request(do, **arguments.get(do, {}))
+            assert (refused.value.code, refused.value.exit_status) == ("not_allowed", 1)
+        assert anybody.request("status") == {"state": "answered"}
+    with serving(f"ipc://{service.folder}/s", handlers) as server, Client(server.endpoint, 20) as owner:
+        for do in sorted(CHANGING):
+            assert owner.request(do, **arguments.get(do, {})) == {"state": "answered"}
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_loopback_is_served_without_keys(host: str, service: SmallService) -> None:
     endpoint = f"tcp://{host}:{free_port()}"
@@ -833,13 +984,42 @@ def test_listening_where_nobody_publishes(endpoint: str) -> None:
         next(client.events())
 
 
-def test_subscribing_without_end_harms_nobody(server: Server, client: Client) -> None:
-    with raw_socket(server.endpoint.replace("query", "events"), zmq.SUB) as listener:
-        for number in range(2000):
-            listener.subscribe(b"tick%d" % number)
-            listener.subscribe(wire.TICK)
-            listener.unsubscribe(wire.TICK)
+def test_subscribing_without_end_costs_little_and_harms_nobody(server: Server, client: Client, folder: Path) -> None:
     assert client.request("status")
+    before = memory_mb()
+    noise = random.Random(5)
+    sent = ended = 0
+    while sent < 20_000:  # some 200 MB if all of them were kept
+        with contextlib.suppress(OSError), idle_connection(folder / "events.sock", b"XSUB") as listener:
+            while sent < 20_000:
+                listener.sendall(b"\x00\x65\x01" + noise.randbytes(100))
+                sent += 1
+        ended += 1
+    assert ended > 1
+    assert client.request("status")
+    assert memory_mb() - before < 50
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "name_bytes", "is_ended"), [(SUBSCRIPTIONS_MAX, TOPIC_BYTES_MAX, False),
+    (SUBSCRIPTIONS_MAX + 1, TOPIC_BYTES_MAX, True), (1, TOPIC_BYTES_MAX + 1, True)],
+)  # fmt: skip
+def test_a_listener_with_more_subscriptions_than_any_client_needs_is_ended(
+    server: Server, client: Client, subscriptions: int, name_bytes: int, is_ended: bool
+) -> None:
+    with raw_socket(server.endpoint.replace("query", "events"), zmq.XSUB) as listener:
+        monitor = listener.get_monitor_socket(zmq.Event.DISCONNECTED)
+        for number in range(subscriptions - 1):
+            listener.send(b"\x01" + b"%d" % number)
+        listener.send(b"\x01" + wire.TICK.encode().ljust(name_bytes, b"x"))
+        listener.send(b"\x00" + b"no subscription")
+        if is_ended:
+            assert monitor.poll(20_000)
+        else:
+            until(lambda: [one.subscriptions for one in server._connections._listening.values()] == [subscriptions])
+            assert client.request("status")
+            assert not monitor.poll(0)
+        monitor.close()
 
 
 def test_a_peer_is_not_taken_for_a_local_process_over_tcp() -> None:

@@ -1,18 +1,32 @@
-"""Knows the connections of clients: who is at the other end, and when one has closed; and limits their number.
+"""Knows the connections of clients: who is at the other end, and when one has closed; and limits what they cost.
 
 In: the monitor sockets of libzmq, and the frames that clients send. Out: a `Peer` for each connection that has asked
-something, and once more when it has closed. Belongs to the thread of the sockets.
+something, and once more when it has closed. `Connections` belongs to the thread of the sockets, but for
+`watch_listeners`, which is the function of a thread of its own.
 
 libzmq aborts the whole process when it runs out of file descriptors. (Tried: 4.3.5, `ipc_listener.cpp`, "Too many open
 files", SIGABRT after a few hundred idle connections.) So the limit of the process is raised as far as it goes, and
-connections beyond a small part of it are ended as they come.
+there are at most a small part of it as connections. When another one comes, the user who has most of them loses one
+that never said anything, or else the one that was idle for longest: nobody can shut out the others, and a client that
+is idle connects again by itself.
+
+libzmq keeps every subscription of a listener while it is connected, at some 30 bytes of memory for each byte of it, and
+takes them all within a single call as long as they come quickly enough: that call may never return. So a listener is
+ended from two sides: here, when it has subscribed to more, or to longer names, than any client needs; and by
+`watch_listeners`, when more bytes wait to be read from it than all that a client ever says. Its user's other attempts
+to listen are then turned away for a moment, for each of them would cost as much before it is noticed.
 """
 
+import fcntl
 import os
 import resource
 import socket
 import struct
-from collections import defaultdict
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import zmq
 
@@ -20,24 +34,51 @@ from dupwatchd.serve.request_queue import Peer
 
 CONNECTIONS_MAX = 512
 FILES_WANTED = 65_536
+SUBSCRIPTIONS_MAX = 32  # of one listener; there are seven topics
+TOPIC_BYTES_MAX = 64
+UNREAD_BYTES_MAX = 4096  # of one listener
+TURNED_AWAY_SECONDS = 1.0
+_BREATH_SECONDS = 0.002  # between two looks at listeners that say something
 _EVENTS = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED
+_CREDENTIALS = struct.Struct("3i")  # process, user, group
+_COUNT = struct.Struct("i")
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    """One that is open, by the descriptor that libzmq has for it."""
+
+    descriptor: int
+    user: int | None  # of the process at the other end; None over TCP
+    last_used: float  # on the monotonic clock
+    subscriptions: int = 0
+    peers: list[Peer] = field(default_factory=list)  # that have asked something over it
 
 
 class Connections:
     """The connections of the sockets for requests and for events, which are not bound yet.
 
-    A connection of the first is known by two names: the first frame of its messages, and the descriptor that libzmq's
-    monitor names; both come with each message. A descriptor is used again after its connection has closed. The monitor
-    of a socket tells of that before the first message of the socket's next connection can be read, so `closed` is
-    called before each message is dealt with. Between two monitors there is no order: each has its own descriptors.
+    ``is_busy`` tells whether a peer waits for an answer; such a connection is ended last.
+
+    A connection of the first socket is known by two names: the first frame of its messages, and the descriptor that
+    libzmq's monitor names; both come with each message. A descriptor is used again after its connection has closed. The
+    monitor of a socket tells of that before the first message of the socket's next connection can be read, so `closed`
+    is called before each message is dealt with. Between two monitors there is no order: each has its own descriptors.
     """
 
-    def __init__(self, requests: "zmq.Socket[bytes]", events: "zmq.Socket[bytes]") -> None:
-        self.monitors = [made.get_monitor_socket(_EVENTS) for made in (requests, events)]
-        self._open: list[set[int]] = [set() for _ in self.monitors]
-        self._connections_max = min(CONNECTIONS_MAX, _raise_file_limit() // 4)
-        self._peers: dict[bytes, Peer] = {}
-        self._of_descriptor: defaultdict[int, list[Peer]] = defaultdict(list)
+    def __init__(
+        self, requests: "zmq.Socket[bytes]", events: "zmq.Socket[bytes]", is_busy: Callable[[Peer], bool]
+    ) -> None:
+        self.monitor = requests.get_monitor_socket(_EVENTS)  # readable when `closed` has something to do
+        self._listeners_monitor = events.get_monitor_socket(_EVENTS)
+        self._connections_max = min(CONNECTIONS_MAX, _raise_file_limit() // 8)  # a listener takes two descriptors
+        self._peers: dict[bytes, tuple[Peer, _Connection]] = {}
+        self._is_busy = is_busy
+        self._lock = threading.Lock()  # around the two tables, whose keys are descriptors
+        self._asking: dict[int, _Connection] = {}
+        self._listening: dict[int, _Connection] = {}
+        self._turned_away: dict[int | None, float] = {}  # until when, by user: whose listener said too much
+        self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC)
 
     def peer(self, connection: bytes, frame: zmq.Frame) -> Peer:
         """Who has the connection that this frame came from; call `closed` before.
@@ -46,40 +87,134 @@ class Connections:
         """
         known = self._peers.get(connection)
         if known is not None:
-            return known
+            known[1].last_used = time.monotonic()
+            return known[0]
         peer = _who(connection, frame)
-        descriptor = int(frame.get(zmq.SRCFD))
-        if descriptor in self._open[0]:
-            self._peers[connection] = peer
-            self._of_descriptor[descriptor].append(peer)
-        else:
-            peer.closed.set()
+        with self._lock:
+            opened = self._asking.get(int(frame.get(zmq.SRCFD)))
+            if opened is not None:
+                self._peers[connection] = peer, opened
+                opened.peers.append(peer)
+                opened.last_used = time.monotonic()
+            else:
+                peer.closed.set()
         return peer
+
+    def subscribed(self, frame: zmq.Frame) -> None:
+        """A listener has subscribed to something; it is ended if that is more than any client needs."""
+        with self._lock:
+            listener = self._listening.get(int(frame.get(zmq.SRCFD)))
+            if listener is None:
+                return
+            listener.subscriptions += 1
+            if listener.subscriptions > SUBSCRIPTIONS_MAX or len(frame) - 1 > TOPIC_BYTES_MAX:
+                self._end_listener(listener, listener.descriptor)
 
     def closed(self) -> list[Peer]:
         """Who asked something and has closed the connection since the last call; too many connections are ended."""
-        ended: list[int] = []
-        for monitor, descriptors in zip(self.monitors, self._open, strict=True):
-            try:
-                while True:
-                    event, descriptor = struct.unpack("=Hi", monitor.recv_multipart(zmq.NOBLOCK)[0])
-                    if event == zmq.Event.ACCEPTED:
-                        self._accept(descriptor, descriptors)
-                    else:
-                        descriptors.discard(descriptor)
-                        ended += [descriptor] if monitor is self.monitors[0] else []
-            except zmq.Again:
-                pass
-        gone = [peer for descriptor in ended for peer in self._of_descriptor.pop(descriptor, [])]
+        gone: list[Peer] = []
+        with self._lock:
+            for has_come, descriptor in _news(self.monitor):
+                before = self._asking.pop(descriptor, None)
+                gone += before.peers if before is not None else []
+                if has_come:
+                    self._asking[descriptor] = _Connection(descriptor, _user(descriptor), time.monotonic())
+            self._make_room()
         for peer in gone:
             self._peers.pop(peer.connection, None)
         return gone
 
-    def _accept(self, descriptor: int, descriptors: set[int]) -> None:
-        if sum(map(len, self._open)) < self._connections_max:
-            descriptors.add(descriptor)
-        else:
-            _end(descriptor)
+    def watch_listeners(self) -> None:
+        """Take note of listeners that come and go, and end those that say too much, until `stop_watching`."""
+        poller = zmq.Poller()
+        poller.register(self._stop_fd, zmq.POLLIN)
+        poller.register(self._listeners_monitor, zmq.POLLIN)
+        watched: dict[int, int] = {}  # our own descriptor of each listener, by libzmq's, which may become another's
+        try:
+            while self._stop_fd not in (ready := dict(poller.poll())):
+                self._take_note(poller, watched)
+                with self._lock:
+                    for descriptor, own in watched.items():
+                        if own in ready and own in poller and _unread_bytes(own) > UNREAD_BYTES_MAX:
+                            poller.unregister(own)
+                            self._end_listener(self._listening[descriptor], own)
+                time.sleep(_BREATH_SECONDS)
+        finally:
+            for own in watched.values():
+                os.close(own)
+
+    def stop_watching(self) -> None:
+        """End `watch_listeners`, now or as soon as it begins."""
+        os.eventfd_write(self._stop_fd, 1)
+
+    def _end_listener(self, listener: _Connection, descriptor: int) -> None:
+        """Holding the lock: end a listener that said too much."""
+        _end(descriptor)
+        self._turned_away[listener.user] = time.monotonic() + TURNED_AWAY_SECONDS
+
+    def _is_turned_away(self, user: int | None) -> bool:
+        if time.monotonic() < self._turned_away.get(user, 0.0):
+            return True
+        self._turned_away.pop(user, None)
+        return False
+
+    def _take_note(self, poller: zmq.Poller, watched: dict[int, int]) -> None:
+        """Of listeners that have come or gone."""
+        with self._lock:
+            for has_come, descriptor in _news(self._listeners_monitor):
+                self._listening.pop(descriptor, None)
+                if descriptor in watched:
+                    own = watched.pop(descriptor)
+                    if own in poller:
+                        poller.unregister(own)
+                    os.close(own)
+                if has_come:
+                    user = _user(descriptor)
+                    self._listening[descriptor] = _Connection(descriptor, user, time.monotonic())
+                    if self._is_turned_away(user):
+                        _end(descriptor)
+                        continue
+                    try:
+                        watched[descriptor] = os.dup(descriptor)
+                    except OSError:
+                        continue  # it has gone already
+                    poller.register(watched[descriptor], zmq.POLLIN)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Holding the lock: end connections until there are no more than there may be."""
+        every = [*self._asking.values(), *self._listening.values()]
+        while len(every) > self._connections_max:
+            of_user: dict[int | None, list[_Connection]] = {}
+            for connection in every:
+                of_user.setdefault(connection.user, []).append(connection)
+            most = max(of_user.values(), key=len)
+            victim = min(most, key=self._worth)
+            _end(victim.descriptor)
+            every.remove(victim)
+
+    def _worth(self, connection: _Connection) -> tuple[bool, bool, float]:
+        """Of two connections the one of less worth is ended first: nobody waits, nothing was ever said, long idle."""
+        has_said_something = bool(connection.peers or connection.subscriptions)
+        return any(map(self._is_busy, connection.peers)), has_said_something, connection.last_used
+
+
+def _news(monitor: "zmq.Socket[bytes]") -> Iterator[tuple[bool, int]]:
+    """What the monitor of a socket tells: has a connection come, or gone, and its descriptor."""
+    while True:
+        try:
+            event, descriptor = struct.unpack("=Hi", monitor.recv_multipart(zmq.NOBLOCK)[0])
+        except zmq.Again:
+            return
+        yield event == zmq.Event.ACCEPTED, descriptor
+
+
+def _unread_bytes(descriptor: int) -> int:
+    """How much waits to be read from a connection."""
+    try:
+        return int(_COUNT.unpack(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(_COUNT.size)))[0])
+    except OSError:
+        return 0
 
 
 def _who(connection: bytes, frame: zmq.Frame) -> Peer:
@@ -99,11 +234,24 @@ def _property(frame: zmq.Frame, name: str) -> str:
         return ""
 
 
+def _user(descriptor: int) -> int | None:
+    """The user of the process at the other end of a connection; None over TCP, or if the connection has gone."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            if connection.family != socket.AF_UNIX:
+                return None
+            told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except OSError:
+        return None
+    return int(_CREDENTIALS.unpack(told)[1])
+
+
 def _end(descriptor: int) -> None:
     """End a connection that libzmq owns; it notices and closes the descriptor itself."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as connection:
-            connection.shutdown(socket.SHUT_RDWR)
+            if connection.getsockname():  # else the number is another one's by now: those we connect have no name
+                connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass  # it went by itself
 

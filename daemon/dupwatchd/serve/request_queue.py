@@ -4,8 +4,9 @@ In: requests, on one thread. Out: for each one either a result, an error, or not
 ends exactly once. Handlers that return a Future hold no thread while it is open.
 
 Each command belongs to a lane with threads of its own, so that slow questions never hold up the others: a picture
-that takes a minute to decode stands in nobody's way but in that of other pictures. Within a lane the connections take
-turns, and when a lane is full it is the connection with most requests in it that gives way.
+that takes a minute to decode stands in nobody's way but in that of other pictures. Within a lane the users take turns,
+and the connections of one user; where a lane has several threads, no user has all of them. When a lane is full, in
+number or in bytes, the user with most requests in it gives way, with the connection that has most of them.
 """
 
 import logging
@@ -20,6 +21,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 WAITING_MAX = 128  # requests of one lane that nobody has taken up yet
+LANE_BYTES_MAX = 32 << 20  # of those, as they came: pieces of pictures, lists of paths
 OPEN_PER_CONNECTION_MAX = 16
 READING = "reading"
 REMEMBERING = "remembering"
@@ -32,6 +34,9 @@ LANES = {
     "restored": REMEMBERING, "ignored": READING,
     "preview": "previewing",
 }  # fmt: skip
+
+# What does more than answer: refused where anybody may ask.
+CHANGING = frozenset({"pause", "resume", "rescan", "ignore", "unignore", "decide", "removed", "restored"})
 
 
 @dataclass(eq=False, slots=True)
@@ -49,9 +54,12 @@ class Peer:
     closed: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def user(self) -> int | str | None:
+    def user(self) -> "User":
         """What all connections of one user have in common."""
         return self.uid if self.uid is not None else self.key
+
+
+User = int | str  # a number of the system, or a public key; empty for all who come over TCP without one
 
 
 class RequestError(Exception):
@@ -75,6 +83,7 @@ class OpenRequest:
     args: dict[str, Any]
     peer: Peer
     deadline: float | None = None  # on the monotonic clock: after it nobody waits for the answer any more
+    size_bytes: int = 0  # as it came
 
     @property
     def is_abandoned(self) -> bool:
@@ -88,58 +97,110 @@ Finish = Callable[[OpenRequest, "Result | RequestError"], None]
 
 
 class FairQueue:
-    """Requests that wait, bounded; the connections take turns. Any thread may call."""
+    """Requests that wait, bounded in number and bytes; users take turns, and so do the connections of one user.
 
-    def __init__(self, most: int) -> None:
+    A user holds at most so many ``shares`` of the threads at once; the one that is left is there for somebody else.
+    Any thread may call.
+    """
+
+    def __init__(self, most: int, most_bytes: int = LANE_BYTES_MAX, shares: int = 1) -> None:
         self._most = most
+        self._most_bytes = most_bytes
+        self._shares = shares
         self._changed = threading.Condition()
-        self._of_connection: OrderedDict[Peer, deque[OpenRequest]] = OrderedDict()  # whose turn it is comes first
+        # Whose turn it is comes first, on both levels.
+        self._of_user: OrderedDict[User, OrderedDict[Peer, deque[OpenRequest]]] = OrderedDict()
+        self._working: Counter[User] = Counter()  # requests that were taken and are not done
         self._count = 0
+        self._bytes = 0
         self._closed = False
 
-    def put(self, request: OpenRequest) -> OpenRequest | None:
-        """Add a request; returns the one that had to give way to it, which may be itself, or None."""
+    def put(self, request: OpenRequest) -> list[OpenRequest]:
+        """Add a request; returns those that had to give way to it, which may be itself."""
+        evicted: list[OpenRequest] = []
         with self._changed:
-            evicted = None
-            if self._count >= self._most:
-                greediest = max(self._of_connection.values(), key=len)
-                if len(greediest) <= len(self._of_connection.get(request.peer, ())) + 1:
-                    return request
-                evicted = greediest.pop()
-                self._count -= 1
-            self._of_connection.setdefault(request.peer, deque()).append(request)
+            while self._count >= self._most or self._bytes + request.size_bytes > self._most_bytes:
+                greediest = self._greedier_than(request.peer)
+                if greediest is None:
+                    return [*evicted, request]
+                evicted.append(self._take(greediest, last=True))
+            connections = self._of_user.setdefault(request.peer.user, OrderedDict())
+            connections.setdefault(request.peer, deque()).append(request)
             self._count += 1
+            self._bytes += request.size_bytes
             self._changed.notify()
-            return evicted
+        return evicted
 
     def get(self) -> OpenRequest | None:
-        """The next request, once there is one; None when the queue is closed."""
+        """The next request, once there is one; None when the queue is closed. To be followed by `done`."""
         with self._changed:
-            while not self._count and not self._closed:
+            while not self._closed:
+                user = next((user for user in self._of_user if self._working[user] < self._shares), None)
+                if user is not None:
+                    return self._next_of(user)
                 self._changed.wait()
-            if self._closed:
-                return None
-            peer, requests = next(iter(self._of_connection.items()))
-            request = requests.popleft()
-            self._count -= 1
-            if requests:
-                self._of_connection.move_to_end(peer)
-            else:
-                del self._of_connection[peer]
-            return request
+            return None
+
+    def done(self, request: OpenRequest) -> None:
+        """A request that was got needs no thread any more."""
+        with self._changed:
+            self._working[request.peer.user] -= 1
+            if not self._working[request.peer.user]:
+                del self._working[request.peer.user]
+            self._changed.notify()
 
     def remove(self, peer: Peer) -> None:
         """Forget the requests of a connection."""
         with self._changed:
-            self._count -= len(self._of_connection.pop(peer, ()))
+            while peer in self._of_user.get(peer.user, ()):
+                self._take(peer, last=True)
 
     def close(self) -> None:
         """Forget all requests; whoever waits in `get`, or comes later, gets None."""
         with self._changed:
-            self._of_connection.clear()
-            self._count = 0
+            self._of_user.clear()
+            self._count = self._bytes = 0
             self._closed = True
             self._changed.notify_all()
+
+    def _next_of(self, user: "User") -> OpenRequest:
+        """Holding the lock: the request whose turn it is; its user and its connection come last from now on."""
+        connections = self._of_user[user]
+        peer = next(iter(connections))
+        request = self._take(peer, last=False)
+        if peer in connections:
+            connections.move_to_end(peer)
+        if user in self._of_user:
+            self._of_user.move_to_end(user)
+        self._working[user] += 1
+        return request
+
+    def _take(self, peer: Peer, *, last: bool) -> OpenRequest:
+        connections = self._of_user[peer.user]
+        requests = connections[peer]
+        request = requests.pop() if last else requests.popleft()
+        if not requests:
+            del connections[peer]
+        if not connections:
+            del self._of_user[peer.user]
+        self._count -= 1
+        self._bytes -= request.size_bytes
+        return request
+
+    def _greedier_than(self, peer: Peer) -> Peer | None:
+        """Holding the lock: the connection that is to give way to a newcomer; None if it is the newcomer itself."""
+
+        def held(user: "User") -> int:
+            return sum(map(len, self._of_user[user].values())) if user in self._of_user else 0
+
+        user = max(self._of_user, key=held, default=peer.user)
+        own = held(user) <= held(peer.user) + 1
+        connections = self._of_user.get(peer.user if own else user)
+        if connections is None:
+            return None
+        greediest = max(connections, key=lambda one: len(connections[one]))
+        is_no_greedier = own and len(connections[greediest]) <= len(connections.get(peer, ())) + 1
+        return None if is_no_greedier else greediest
 
 
 class RequestQueue:
@@ -152,11 +213,12 @@ class RequestQueue:
         self._open: dict[OpenRequest, Future[Result] | None] = {}  # with what a handler returned for later
         self._of_connection: Counter[Peer] = Counter()
         self._closed = False
-        self._lanes = {lane: FairQueue(WAITING_MAX) for lane in dict.fromkeys(LANES.values())}
+        threads = {lane: reading_threads if lane == READING else 1 for lane in dict.fromkeys(LANES.values())}
+        self._lanes = {lane: FairQueue(WAITING_MAX, shares=max(1, most - 1)) for lane, most in threads.items()}
         self._threads = [
             threading.Thread(target=self._work, args=(waiting,), name=f"{lane} {number}", daemon=True)
             for lane, waiting in self._lanes.items()
-            for number in range(reading_threads if lane == READING else 1)
+            for number in range(threads[lane])
         ]
 
     def open(self) -> None:
@@ -175,9 +237,13 @@ class RequestQueue:
                 raise RequestError("busy", "too many requests of yours are open; wait for their answers")
             self._open[request] = None
             self._of_connection[request.peer] += 1
-        evicted = self._lanes[LANES.get(request.do, READING)].put(request)
-        if evicted is not None:
+        for evicted in self._lanes[LANES.get(request.do, READING)].put(request):
             self._end(evicted, RequestError("busy", "the service is busy; try again"))
+
+    def has_open(self, peer: Peer) -> bool:
+        """Does a client wait for an answer?"""
+        with self._lock:
+            return peer in self._of_connection
 
     def connection_closed(self, peer: Peer) -> None:
         """Drop all that a client has asked for: it has gone. What is being worked on finds `is_abandoned` true."""
@@ -217,6 +283,7 @@ class RequestQueue:
                 else:
                     self._end(request, answer)
             finally:
+                waiting.done(request)
                 request.args = {}  # pieces of pictures are large
                 request = None  # nothing is held while the queue is empty
 

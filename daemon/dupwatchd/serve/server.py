@@ -31,6 +31,7 @@ from dupwatchd.problems import Fault, Problems
 from dupwatchd.serve.binding import SocketFile, bind, demand_keys, make_room_again
 from dupwatchd.serve.connections import Connections
 from dupwatchd.serve.request_queue import (
+    CHANGING,
     OPEN_PER_CONNECTION_MAX,
     Handler,
     OpenRequest,
@@ -49,12 +50,15 @@ TICK_SECONDS = 5.0
 FILES_CHECK_SECONDS = 5.0
 UNBIND_SECONDS = 0.5  # until libzmq has removed the file of a socket that it was told to unbind; it takes milliseconds
 TURN_MS = 1000  # the loop turns at least as often, for the watchdog
+UNREAD_MAX = 4  # requests of one connection that libzmq keeps for us; a piece of a picture has a megabyte
 BURST_MAX = 64  # requests taken in one turn: replies and events get theirs in between
+SUBSCRIPTIONS_BURST_MAX = 1024  # taken in one turn; libzmq holds the rest without a limit, so they are taken quickly
 HANDSHAKE_MS = 5_000
 HEARTBEAT_MS = 5_000
 GOODBYE_SECONDS = 0.3  # for the last replies to leave
 ENVELOPE_FRAME_BYTES_MAX = 16
-SUBSCRIPTION_BYTES_MAX = 1024  # also bounds the handshake, whose largest message has about 400
+# Of what a listener may send in one message. It bounds the handshake, too, whose messages are larger with keys.
+SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_WITH_KEYS_BYTES_MAX = 128, 512
 
 
 class Server:
@@ -84,6 +88,7 @@ class Server:
         self._group = group
         self._keys = keys
         self._problems = problems or Problems()
+        self._is_read_only = socket_path(self.endpoint) is None and keys is None  # whoever is on this machine may ask
         self._request_queue = RequestQueue(handlers, threads, self._finish)
         self._connection_closed = connection_closed
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -111,7 +116,7 @@ class Server:
             self._requests = self._socket(zmq.ROUTER)
             self._listeners = self._socket(zmq.XPUB)
             sockets = [self._requests, self._listeners]
-            self._connections = Connections(self._requests, self._listeners)
+            self._connections = Connections(self._requests, self._listeners, self._request_queue.has_open)
             self._authenticator = demand_keys(self._context, sockets, self.endpoint, self._keys)
             self._bound = list(zip(sockets, (self.endpoint, events_endpoint(self.endpoint)), strict=True))
             for zmq_socket, endpoint in self._bound:
@@ -122,6 +127,10 @@ class Server:
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._request_queue.open()
         self._thread.start()
+        self._listeners_thread = threading.Thread(
+            target=self._connections.watch_listeners, name="listeners", daemon=True
+        )
+        self._listeners_thread.start()
 
     def stop(self) -> None:
         """Answer what is open with `stopping`, and close; takes less than a second."""
@@ -132,6 +141,8 @@ class Server:
         self._request_queue.close()
         self._stopping = True
         self._wake()
+        self._connections.stop_watching()
+        self._listeners_thread.join()
         self._thread.join()
         self._close()
         with self._waking:
@@ -154,10 +165,11 @@ class Server:
             made.router_mandatory = 1  # a reply nobody takes is an error here, not a silent loss
             made.maxmsgsize = wire.PIECE_BYTES_MAX
             made.sndhwm = REPLIES_MAX
-            made.rcvhwm = BURST_MAX
+            made.rcvhwm = UNREAD_MAX
         else:
             made.xpub_verbose = 1  # tells of every new listener, who gets a tick at once
-            made.maxmsgsize = SUBSCRIPTION_BYTES_MAX
+            made.maxmsgsize = SUBSCRIPTION_WITH_KEYS_BYTES_MAX if self._keys else SUBSCRIPTION_BYTES_MAX
+            made.rcvhwm = BURST_MAX
             made.sndhwm = LISTENER_MAX
         if socket_path(self.endpoint) is None:
             made.heartbeat_ivl = HEARTBEAT_MS
@@ -181,7 +193,7 @@ class Server:
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for readable in (self._requests, self._listeners, self._wake_fd, *self._connections.monitors):
+        for readable in (self._requests, self._listeners, self._wake_fd, self._connections.monitor):
             poller.register(readable, zmq.POLLIN)
         while not self._stopping:
             try:
@@ -254,10 +266,17 @@ class Server:
             self._replies.append((envelope, wire.encode_error(error.request_id, error.code, str(error))))
             return
         self._take_leave()  # of an older connection that had the same name or descriptor
+        if self._is_read_only and request.do in CHANGING:
+            refusal = f"{request.do} is refused over TCP without keys; use the socket file, or set serve.curve_keys"
+            self._replies.append((envelope, wire.encode_error(request.id, "not_allowed", refusal)))
+            return
         peer = self._connections.peer(envelope[0], frames[envelope_length])
         deadline = time.monotonic() + request.args["timeout"] if _is_bounded(request) else None
         try:
-            self._request_queue.take(OpenRequest(envelope, request.id, request.do, request.args, peer, deadline))
+            size_bytes = sum(map(len, frames))
+            self._request_queue.take(
+                OpenRequest(envelope, request.id, request.do, request.args, peer, deadline, size_bytes)
+            )
         except RequestError as error:
             self._replies.append((envelope, wire.encode_error(request.id, error.code, str(error))))
 
@@ -272,11 +291,15 @@ class Server:
 
     def _take_subscriptions(self) -> None:
         wants_tick = False
-        for _ in range(BURST_MAX):
+        for _ in range(SUBSCRIPTIONS_BURST_MAX):
             try:
-                wants_tick |= self._listeners.recv(zmq.NOBLOCK) == b"\x01" + wire.TICK.encode()
+                frame = self._listeners.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
+            told = frame.bytes
+            if told.startswith(b"\x01"):
+                self._connections.subscribed(frame)
+                wants_tick |= told[1:] == wire.TICK.encode()
         if wants_tick:
             self._tick_at = 0.0
 

@@ -2,7 +2,7 @@
 
 In: requests to `wait`, and the word that the updater rests. Out: the Future of each request, set with its result. All
 of them share one thread, whose function is `Waiting.run`; it sleeps while nobody waits. Their number is bounded:
-beyond it the connection with most of them gets an early answer, after which its client may ask again.
+beyond it the user with most of them gets an early answer on one connection, after which its client may ask again.
 """
 
 import threading
@@ -63,7 +63,7 @@ class Waiting:
         waiter = _Waiter(peer, time.monotonic() + seconds, seconds < SHORT_SECONDS, Future())
         with self._changed:
             self._forget_cancelled()
-            evicted = self._most_of_one_connection() if len(self._waiters) >= WAITERS_MAX else None
+            evicted = self._most_of_one_user() if len(self._waiters) >= WAITERS_MAX else None
             if evicted is not None:
                 del self._waiters[evicted]
             self._waiters[waiter] = None
@@ -123,7 +123,8 @@ class Waiting:
         for waiter in [waiter for waiter in self._waiters if waiter.answer.cancelled()]:
             del self._waiters[waiter]
 
-    def _most_of_one_connection(self) -> _Waiter:
-        """Holding the lock: the oldest waiter of the connection that has most of them."""
-        [(peer, _)] = Counter(waiter.peer for waiter in self._waiters).most_common(1)
+    def _most_of_one_user(self) -> _Waiter:
+        """Holding the lock: the oldest waiter of the user that has most of them, on the connection with most."""
+        [(user, _)] = Counter(waiter.peer.user for waiter in self._waiters).most_common(1)
+        [(peer, _)] = Counter(waiter.peer for waiter in self._waiters if waiter.peer.user == user).most_common(1)
         return next(waiter for waiter in self._waiters if waiter.peer is peer)

@@ -167,8 +167,9 @@ def clusters(
     """Show the groups of copies, the one that frees most bytes first.
 
     Filters that leave out pairs, such as --same-size or --across, show what is left of each group: its files that still
-    belong together, directly or through others. A file is held against all others of its root, or of its folder, with
-    --within-folder.
+    belong together, directly or through others. With --within-folder these are the files of one root, with
+    --within-folder=each those of one folder. Each group of --linkage star is of copies of one file, the first that
+    would be kept; in one of --linkage complete each two files are copies. Then a chain of copies may be several groups.
 
     \b
     Examples:
@@ -178,6 +179,7 @@ def clusters(
       dupwatch clusters --limit 20 --offset 40
       dupwatch clusters --exact --min-files 3 --sort files    three or more equal files
       dupwatch clusters --across phone card --against archive what of phone and card is in the archive?
+      dupwatch clusters --linkage complete                    every two files of a group are copies
       dupwatch clusters --within-folder=each --aspect 1.05    copies beside each other, of about one shape
       dupwatch clusters --print0 --spare | xargs -0r ls -l
     """

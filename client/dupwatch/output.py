@@ -22,6 +22,7 @@ CTRL_C_STATUS = 130  # what shells report of a program that SIGINT has ended
 SCREEN_LINES = 24  # of a terminal that does not say how high it is
 
 SORTS = ("bytes", "files", "folder", "date")  # what groups may be put in order by, as in `wire`
+LINKAGES = ("transitive", "star", "complete")
 WITHIN = ("root", "each")
 ALSO = ("cropped", "retouched", "recoloured", "similar")  # verdicts that join pictures only if they are asked for
 
@@ -76,6 +77,12 @@ _FILTERS = (
     ),
     click.option("--against", multiple=True, type=_FOLDER, metavar="DIR...", help="... and one under one of these."),
     click.option("--no-rotate", is_flag=True, help="Only pictures that are near enough without being turned."),
+    click.option(
+        "--linkage",
+        type=click.Choice(LINKAGES),
+        help="What holds a group together: each file is linked with another one [default], with one centre (star), or "
+        "with each other one (complete).",
+    ),
     click.option(
         "--within-folder",
         type=click.Choice(WITHIN),
@@ -189,6 +196,7 @@ def filter_flags(command: Callable[..., Any]) -> Callable[..., Any]:
         across: tuple[bytes, ...],
         against: tuple[bytes, ...],
         no_rotate: bool,
+        linkage: str | None,
         within_folder: str | None,
         **others: Any,
     ) -> Any:
@@ -205,6 +213,7 @@ def filter_flags(command: Callable[..., Any]) -> Callable[..., Any]:
             "across": list(across) or None,
             "against": list(against) or None,
             "upright": no_rotate or None,
+            "linkage": linkage,
             "within_folder": within_folder,
         }
         filters = {name: value for name, value in given.items() if value is not None}

@@ -32,6 +32,7 @@ PAGE_MAX = 10_000
 LIST_MAX = 1_000  # paths or digests in one request
 DIGEST_BYTES = 32  # BLAKE3 of all bytes of a file
 SORTS = ("bytes", "files", "folder", "date")  # what clusters may be put in order by
+LINKAGES = ("transitive", "star", "complete")  # what may hold a cluster together
 WITHIN = ("root", "each")  # what "within one folder" may mean: a root with all below it, or every single folder
 
 _UNPACK_ERRORS = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
@@ -112,6 +113,7 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "across": _SOME_FOLDERS,
         "against": _SOME_FOLDERS,
         "upright": _FLAG,
+        "linkage": Argument(str, highest=16, pattern=re.compile("|".join(LINKAGES))),
         "within_folder": Argument(str, highest=8, pattern=re.compile("|".join(WITHIN))),
         "limit": _LIMIT,
         "offset": _OFFSET,

@@ -115,8 +115,10 @@ def scan_command(
 
     Filters choose among what is shown, and leave nothing out of the index. Those that leave out pairs, such as
     --same-size or --across, show what is left of each group: its files that still belong together, directly or through
-    others. The folders of --across and --against need not be named as DIR once more. With --files-from and
-    --no-recursive only the files that are meant are read and shown; what is known of others stays in the index.
+    others. Each group of --linkage star is of copies of one file, the first that would be kept; in one of --linkage
+    complete each two files are copies. Then a chain of copies may be several groups. The folders of --across and
+    --against need not be named as DIR once more. With --files-from and --no-recursive only the files that are meant are
+    read and shown; what is known of others stays in the index.
 
     \b
     Examples:
@@ -127,6 +129,7 @@ def scan_command(
       dupwatchd scan ~/Photos --exact --min-files 3       three or more equal files
       dupwatchd scan --across phone card --against archive
       dupwatchd scan ~/Photos --within-folder=each        copies beside each other
+      dupwatchd scan ~/Photos --linkage star              each file a copy of one centre
       dupwatchd scan ~/Downloads --no-recursive
       find . -name '*.jpg' -newer last -print0 | dupwatchd scan --files-from -
       dupwatchd scan ~/Photos --plan copies.plan          what could go, for `dupwatch apply`
@@ -175,7 +178,8 @@ def scan_command(
     if document["files"] and (form is None or sys.stderr.isatty()):
         remark(_summary(document))
     # what the limit of looks leaves out is left out by every other run as well: this one is done
-    sys.exit(0 if len(document["incomplete_because"]) == (document["pairs_left_out"] > 0) else 1)
+    by_limit = (document["pairs_left_out"] > 0) + (document["groups_not_counted"] > 0)
+    sys.exit(0 if len(document["incomplete_because"]) == by_limit else 1)
 
 
 def _check_goes_with_a_list(folders: tuple[bytes, ...], filters: dict[str, Any], no_recursive: bool) -> None:

@@ -21,7 +21,7 @@ from dupwatchd.model import Progress, Verdict
 from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import outermost
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Order, Question
-from dupwatchd.serve.filters import NO_FILTERS, Filters, Within
+from dupwatchd.serve.filters import NO_FILTERS, Filters, Linkage, Within
 from dupwatchd.serve.ignored import IgnoredPairs
 from dupwatchd.serve.plan_policy import Policy, missing_folder, policy_of
 from dupwatchd.serve.plan_policy import verdicts as verdicts_that_let_go
@@ -217,6 +217,7 @@ def _answer(
         "files": survey.files if _is_partial(asked) else sum(files.count(database, root) for root in roots),
         "changing": changing,
         "pairs_left_out": found.not_looked_at.left_out,
+        "groups_not_counted": found.not_looked_at.too_large,
     }
 
 
@@ -270,7 +271,7 @@ def _all_clusters(
     return _Found(
         clusters,
         library.further_groups(database, question, live_checks),
-        library.count_not_looked_at(question),
+        library.count_not_looked_at(database, question, live_checks),
         planned,
         library.count_ignored(database, question, live_checks),
     )
@@ -286,6 +287,7 @@ def choice_of(given: Mapping[str, Any]) -> dict[str, Any]:
         tuple(os.path.realpath(folder) for folder in given.get("across", ())),
         tuple(os.path.realpath(folder) for folder in given.get("against", ())),
         bool(given.get("upright")),
+        Linkage(given.get("linkage", Linkage.TRANSITIVE.value)),
         None if within is None else Within(within),
     )
     order = Order(given.get("sort", Order.BYTES.value))

@@ -1,6 +1,7 @@
 """The clusters of a library in the plainest way: everything is looked at, nothing comes from the database."""
 
 import datetime as dt
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -9,7 +10,8 @@ from typing import Any
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import Facts, Verdict
 from dupwatchd.serve.clusters import Measured, Order, Question
-from dupwatchd.serve.filters import Within
+from dupwatchd.serve.filters import Linkage, Within
+from dupwatchd.serve.ignored import NONE_IGNORED
 from dupwatchd.serve.keep import KeepOrder, shows_less
 from dupwatchd.serve.plan_policy import Doubt
 from dupwatchd.serve.spare import SameFile
@@ -81,8 +83,7 @@ def plan(made: Made, question: Question) -> list[dict[str, Any]]:
 
 def decided(made: Made, question: Question) -> list[PlainGroup]:
     """The groups that are asked for; all groups are decided, for files of one shot may lie in any two of them."""
-    parts = [part for whole in groups(made, question) for part in not_ignored(made, whole, question)]
-    parts = [part for part in parts if len(part) > 1]
+    parts = [part for part in parts_of(made, question) if len(part) > 1]
     of_family: set[bytes] = set()
     while True:
         found = [_decide(made, part, question, of_family) for part in parts]
@@ -137,14 +138,90 @@ def further_groups(made: Made, question: Question) -> dict[Verdict, int]:
 
 def shown(made: Made, question: Question) -> list[list[File]]:
     """The files of each cluster that is asked for."""
-    parts = [part for whole in groups(made, question) for part in not_ignored(made, whole, question)]
-    return [part for part in parts if _wanted(part, question)]
+    return [part for part in parts_of(made, question) if _wanted(part, question)]
 
 
 def count_ignored(made: Made, question: Question) -> int:
     """What `Library.count_ignored` has to give, if all files are there."""
-    wholes = [whole for whole in groups(made, question) if _wanted(whole, question)]
-    return sum(not any(_wanted(part, question) for part in not_ignored(made, whole, question)) for whole in wholes)
+    nothing_ignored = replace(question, ignored=NONE_IGNORED)
+
+    def any_shown(whole: list[File], asked: Question) -> bool:
+        parts = [linked for part in not_ignored(made, whole, asked) for linked in linked_parts(made, part, asked)]
+        return any(_wanted(part, asked) for part in parts)
+
+    wholes = groups(made, question)
+    return sum(any_shown(whole, nothing_ignored) and not any_shown(whole, question) for whole in wholes)
+
+
+def parts_of(made: Made, question: Question) -> list[list[File]]:
+    """All groups, and what is left of files that belong to none."""
+    parts = [part for whole in groups(made, question) for part in not_ignored(made, whole, question)]
+    return [linked for part in parts for linked in linked_parts(made, part, question)]
+
+
+def linked_parts(made: Made, part: list[File], question: Question) -> list[list[File]]:
+    """A group by the linkage that is asked for."""
+    if question.filters.linkage is Linkage.TRANSITIVE:
+        return [part]
+    if question.filters.linkage is Linkage.STAR:
+        stars: list[list[File]] = []
+        left = [file for file, _ in _in_order(made, part, question, {})] if part else []
+        while left:
+            stars.append([left[0], *(file for file in left[1:] if distance(made, left[0], file, question) is not None)])
+            left = [file for file in left if file not in stars[-1]]
+        return stars
+    return _complete(made, part, question)
+
+
+def _complete(made: Made, part: list[File], question: Question) -> list[list[File]]:
+    found: list[list[File]] = []
+    for file in part:
+        equal = [
+            group
+            for group in found
+            if _pictures(made, file, group[0])[0] == _pictures(made, file, group[0])[1]
+            and made.contents[file.content].digest == made.contents[group[0].content].digest
+            and _sides(file, question) == _sides(group[0], question)
+            and distance(made, file, group[0], question) is not None
+        ]
+        equal[0].append(file) if equal else found.append([file])
+    while True:
+        joinable = []
+        for one, other in itertools.combinations(found, 2):
+            apart = [distance(made, a, b, question) for a in one for b in other]
+            known = [value for value in apart if value is not None]
+            if len(known) == len(apart):
+                paths = sorted(min(file.path for file in group) for group in (one, other))
+                joinable.append((max(known), paths, one, other))
+        if not joinable:
+            return found
+        _, _, one, other = min(joinable, key=lambda each: each[:2])
+        found = [group for group in found if group is not one and group is not other] + [one + other]
+
+
+def _sides(file: File, question: Question) -> tuple[bool, bool]:
+    return _below(file, question.filters.across), _below(file, question.filters.against)
+
+
+def distance(made: Made, one: File, other: File, question: Question) -> float | None:
+    """How far two files are apart that are linked directly; None: they are not."""
+    matches = {(match.a, match.b, match.mirrored): match for match in made.matches()}
+    if _ignored(made, one, other, question) or not may_meet(made, one, other, question):
+        return None
+    if not _joined(made, matches, one, other, question):
+        return None
+    a, b = _pictures(made, one, other)
+    if a == b:
+        return 0.0
+    if question.measure == "custom" or question.filters.upright:
+        return _apart(made, one, other, question)
+    seen = [
+        getattr(match, question.measure)
+        for mirrored in range(question.mirrored + 1)
+        if (match := matches.get((a, b, mirrored))) is not None
+        if made.seen_of(match).near and made.seen_of(match).verdict in question.verdicts
+    ]
+    return float(min(value for value in seen if value <= question.threshold))
 
 
 def not_ignored(made: Made, whole: list[File], question: Question) -> list[list[File]]:

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.serve.clusters import Order, Question
-from dupwatchd.serve.filters import Filters, Within
+from dupwatchd.serve.filters import Filters, Linkage, Within
 from dupwatchd.serve.library import Library
-from dupwatchd.serve.results import Cluster
+from dupwatchd.serve.results import Cluster, NotLookedAt
 from tests.serve import plain
-from tests.serve.made import Made, written
+from tests.serve.made import Content, File, Made, Picture, written
 from tests.serve.test_library import FOLDERS, libraries, looking_at_few, questions
 
 __all__ = ["looking_at_few"]  # a fixture
@@ -28,7 +28,12 @@ def filters(draw: st.DrawFn) -> Filters:
     """Mostly one or two of them, so that something is left."""
     chosen: dict[str, Any] = {}
     for kind in draw(
-        st.sets(st.sampled_from(["exact", "size", "aspect", "across", "upright", "each", "named"]), max_size=2)
+        st.sets(
+            st.sampled_from(
+                ["exact", "size", "aspect", "across", "upright", "each", "named", "linkage", "linkage too"]
+            ),
+            max_size=2,
+        )
     ):
         if kind == "exact":
             chosen["exact"] = True
@@ -38,6 +43,8 @@ def filters(draw: st.DrawFn) -> Filters:
             chosen["aspect"] = draw(st.sampled_from([1.0, 1.5, 2.0]))
         elif kind == "across":
             chosen["across"], chosen["against"] = draw(some_folders), draw(some_folders)
+        elif kind.startswith("linkage"):
+            chosen["linkage"] = draw(st.sampled_from(Linkage))
         elif kind == "upright":
             chosen["upright"] = True
         elif kind == "each":
@@ -91,3 +98,51 @@ def test_all_numbers_of_a_filtered_answer_are_exact_from_the_first_page_on(
         assert total == len(plain.clusters(inside, question))
         assert library.count_ignored(database, question, live_checks) == plain.count_ignored(inside, question)
         assert library.further_groups(database, question, live_checks) == plain.further_groups(inside, question)
+
+
+CHAIN = Made(  # each is near its neighbours only
+    [Picture(structure=n, mse=50) for n in (0, 2, 4, 6)],
+    [Content(bytes([9 - n]) * 32, n, 400 + n, 300) for n in range(4)],  # the last one has most pixels
+    [File(b"/p", b"abcd"[n : n + 1], n) for n in range(4)],
+)
+
+
+@pytest.mark.parametrize(
+    ("linkage", "expected"),
+    [
+        (Linkage.TRANSITIVE, [{b"a", b"b", b"c", b"d"}]),
+        (Linkage.STAR, [{b"d", b"c"}, {b"b", b"a"}]),
+        (Linkage.COMPLETE, [{b"a", b"b"}, {b"c", b"d"}]),
+    ],
+)
+def test_linkage_says_what_holds_a_group_together(linkage: Linkage, expected: list[set[bytes]], tmp_path: Path) -> None:
+    question = Question("structure", 0.02, mirrored=False, filters=Filters(linkage=linkage))
+    with closing(written(CHAIN, tmp_path)) as database:
+        _, found = Library.load(database).page(database, question, CHAIN.live_checks(), None)
+    names = [{file["path"].removeprefix(b"/p/") for file in cluster["files"]} for cluster in found]
+    assert sorted(names, key=sorted) == sorted(expected, key=sorted)
+
+
+@pytest.mark.parametrize(("linkage", "sizes"), [(Linkage.STAR, [3]), (Linkage.COMPLETE, [2])])
+def test_what_lies_between_two_others_is_the_centre_of_a_star(
+    linkage: Linkage, sizes: list[int], tmp_path: Path
+) -> None:
+    contents = [replace(content, width=500 if n == 1 else 400) for n, content in enumerate(CHAIN.contents)]
+    made = replace(CHAIN, files=CHAIN.files[:3], contents=contents)
+    question = Question("structure", 0.02, mirrored=False, filters=Filters(linkage=linkage))
+    with closing(written(made, tmp_path)) as database:
+        _, found = Library.load(database).page(database, question, made.live_checks(), None)
+    assert [len(cluster["files"]) for cluster in found] == sizes
+
+
+@pytest.mark.parametrize(("linkage", "left_out"), [(Linkage.TRANSITIVE, 0), (Linkage.STAR, 2), (Linkage.COMPLETE, 2)])
+def test_pairs_that_nobody_has_looked_at_are_told_although_they_are_not_stored(
+    linkage: Linkage, left_out: int, tmp_path: Path
+) -> None:
+    """At 0.02 these are the first and the third, the second and the fourth."""
+    made = replace(CHAIN, pictures=[Picture(structure=n, mse=50) for n in range(4)])
+    stored = [match for match in made.matches() if match.b == match.a + 1 and not match.mirrored]
+    question = Question("structure", 0.02, mirrored=False, filters=Filters(linkage=linkage))
+    with closing(written(made, tmp_path, stored)) as database:
+        counted = Library.load(database).count_not_looked_at(database, question, made.live_checks())
+    assert counted == NotLookedAt(0, left_out)

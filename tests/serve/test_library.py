@@ -421,7 +421,7 @@ def test_pairs_that_nobody_has_looked_at_join_nothing_and_are_counted(tmp_path: 
         ):
             question = Question("structure", threshold, mirrored=False)
             assert names_of(library.page(database, question, made.live_checks(), None)[1]) == expected
-            assert library.count_not_looked_at(question) == NotLookedAt(*not_looked_at)
+            assert library.count_not_looked_at(database, question, made.live_checks()) == NotLookedAt(*not_looked_at)
 
 
 def test_files_of_one_thumbnail_without_a_proof_are_copies_only_if_their_bytes_are_equal(tmp_path: Path) -> None:
@@ -433,7 +433,7 @@ def test_files_of_one_thumbnail_without_a_proof_are_copies_only_if_their_bytes_a
     with closing(written(made, tmp_path)) as database:
         library = Library.load(database)
         assert names_of(library.page(database, EVERYTHING, made.live_checks(), None)[1]) == [{b"0 0", b"0 1"}]
-        assert library.count_not_looked_at(EVERYTHING) == NotLookedAt(2, 0)
+        assert library.count_not_looked_at(database, EVERYTHING, made.live_checks()) == NotLookedAt(2, 0)
 
 
 @pytest.mark.parametrize(

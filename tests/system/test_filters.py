@@ -67,6 +67,8 @@ CASES: list[tuple[list[str], list[set[str]]]] = [
     (["--across", "{a}/sub", "{b}", "--against", "{a}"], [ONES, TWOS, THREES]),
     (["--within-folder"], [{"a/1.png", "a/1 again.png"}, THREES, FOURS]),
     (["--within-folder=each"], [{"a/1.png", "a/1 again.png"}, FOURS]),
+    (["--linkage", "star"], [ONES, TWOS, THREES, FOURS]),
+    (["--linkage", "complete", "--within-folder=each"], [{"a/1.png", "a/1 again.png"}, FOURS]),
     (["--within-folder", "--exact"], [{"a/1.png", "a/1 again.png"}]),
 ]
 

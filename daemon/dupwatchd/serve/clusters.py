@@ -101,7 +101,7 @@ class ClusterCandidate:
     copies: list[Copy]  # their files, as the index knows them
     looks: list[Look]  # at pairs of them
     without_proof: set[int]  # those of the pictures of which only equal bytes are copies
-    matches: Callable[[], list[Pair]]  # all that join them; only asked if a file is missing
+    matches: Callable[[], list[Pair]]  # all stored ones within the threshold; asked for only where they matter
 
 
 @dataclass(slots=True)

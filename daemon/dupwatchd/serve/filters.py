@@ -25,6 +25,14 @@ class Within(Enum):
     EACH = "each"  # every single folder, without what is below it
 
 
+class Linkage(Enum):
+    """What holds a group together."""
+
+    TRANSITIVE = "transitive"  # each file is linked with another one
+    STAR = "star"  # each file is linked with one of them
+    COMPLETE = "complete"  # each file is linked with each other one
+
+
 class Side(NamedTuple):
     """Whether a file lies in the first partition, in the second one, or in both."""
 
@@ -50,6 +58,7 @@ class Filters:
     across: tuple[bytes, ...] = ()  # with ``against``: only pairs of a file in one of these folders and ...
     against: tuple[bytes, ...] = ()  # ... one in one of these
     upright: bool = False  # only pictures that are near enough as they stand, without being turned
+    linkage: Linkage = Linkage.TRANSITIVE
     within: Within | None = None  # only pairs within one folder
     named: tuple[bytes, ...] = ()  # the folders for `Within.NAMED`
     only: frozenset[bytes] | None = None  # only these files; None: all

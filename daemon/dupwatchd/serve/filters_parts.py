@@ -10,11 +10,15 @@ only as many matches as join all: of pictures whose join is gone the others are 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, is_asked_for, measured_pairs
-from dupwatchd.serve.filters import Kind
+from dupwatchd.serve.filters import Kind, Linkage
+from dupwatchd.serve.filters_linkage import linked_parts
+from dupwatchd.serve.filters_links import count_not_looked_at
+from dupwatchd.serve.ignored import NONE_IGNORED
 
 
 @dataclass(eq=False, slots=True)
@@ -45,20 +49,42 @@ def wholes_of(candidate: ClusterCandidate, question: Question, live_checks: Live
 
 
 def parts_of(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> list[list[Copy]]:
-    """The groups, taken apart where somebody said that files are no duplicates."""
+    """The groups, taken apart where somebody said that files are no duplicates, and by the linkage asked for."""
     wholes = wholes_of(candidate, question, live_checks)
-    return [files for whole in wholes for files in question.ignored.parts(whole)]
+    return [files for whole in wholes for files in _parts(candidate, whole, question, live_checks)]
 
 
-def count_as_indexed(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> tuple[int, int]:
-    """How many groups are shown, and how many are not because all of their pairs are ignored."""
-    shown = hidden = 0
+def _parts(
+    candidate: ClusterCandidate, whole: list[Copy], question: Question, live_checks: LiveChecks
+) -> list[list[Copy]]:
+    parts = question.ignored.parts(whole)
+    return [files for part in parts for files in linked_parts(candidate, part, question, live_checks)]
+
+
+class Counted(NamedTuple):
+    """What a candidate is if all files are there."""
+
+    shown: int  # groups
+    hidden: int  # groups that are not shown because all of their pairs are ignored
+    not_looked_at: int = 0  # pairs of pictures within the threshold in its groups, if each of them counts
+    too_large: int = 0  # groups of which nobody knows that
+
+
+def count_as_indexed(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> Counted:
+    """What a candidate is if all files are there, as ``live_checks`` must say."""
+    shown = hidden = not_looked_at = too_large = 0
+    every_pair_counts = question.filters.linkage is not Linkage.TRANSITIVE
+    without_ignored = replace(question, ignored=NONE_IGNORED)
     for whole in wholes_of(candidate, question, live_checks):
-        if is_asked_for(whole, question):
-            number = sum(is_asked_for(files, question) for files in question.ignored.parts(whole))
-            shown += number
-            hidden += not number
-    return shown, hidden
+        number = sum(is_asked_for(files, question) for files in _parts(candidate, whole, question, live_checks))
+        shown += number
+        if not number:
+            parts = _parts(candidate, whole, without_ignored, live_checks)
+            hidden += any(is_asked_for(files, question) for files in parts)
+        elif every_pair_counts:
+            count = count_not_looked_at(candidate, whole, question, live_checks)
+            not_looked_at, too_large = not_looked_at + (count or 0), too_large + (count is None)
+    return Counted(shown, hidden, not_looked_at, too_large)
 
 
 def _joined(

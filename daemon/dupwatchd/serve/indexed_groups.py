@@ -16,7 +16,7 @@ import numpy as np
 from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Question, is_asked_for
 from dupwatchd.serve.columns import Units, Whole
-from dupwatchd.serve.filters_parts import count_as_indexed, parts_of
+from dupwatchd.serve.filters_parts import Counted, count_as_indexed, parts_of
 from dupwatchd.serve.ranking import Candidates, FurtherJoined
 
 _CLUSTERS_AT_ONCE = 4096  # about 15 MB of paths and figures
@@ -44,20 +44,22 @@ class IndexedGroups(NamedTuple):
     def without_hidden(self, found: Candidates) -> Candidates:
         """The candidates of which something is to be shown."""
         some = np.intersect1d(self._taken_apart(found.joined), found.cluster)
-        numbers: dict[int, tuple[int, int]] = {}
+        numbers: dict[int, Counted] = {}
         for batch in _batches(some):
             made = self.candidates_of(self.question, found.joined, batch)
             counts = (count_as_indexed(one, self.question, self._all_there) for one in made)
             numbers.update(zip(batch.tolist(), counts, strict=True))
-        nothing = [cluster for cluster, (shown, _) in numbers.items() if not shown]
+        nothing = [cluster for cluster, counted in numbers.items() if not counted.shown]
         shown = np.isin(found.cluster, nothing, invert=True)
         return replace(
             found,
             cluster=found.cluster[shown],
             bound=found.bound[shown],
             digest=found.digest[shown],
-            parts={cluster: number for cluster, (number, _) in numbers.items() if number > 1},
-            hidden=sum(hidden for _, hidden in numbers.values()),
+            parts={cluster: counted.shown for cluster, counted in numbers.items() if counted.shown > 1},
+            hidden=sum(counted.hidden for counted in numbers.values()),
+            not_looked_at=sum(counted.not_looked_at for counted in numbers.values()),
+            too_large=sum(counted.too_large for counted in numbers.values()),
         )
 
     def count_further(self, found: Candidates, further: FurtherJoined) -> int:

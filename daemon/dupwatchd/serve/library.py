@@ -27,6 +27,7 @@ from dupwatchd.serve.clusters import (
     measured,
 )
 from dupwatchd.serve.columns import Columns, Units, Whole, load_columns, units_at
+from dupwatchd.serve.filters import Linkage
 from dupwatchd.serve.filters_order import Ordering, ordering
 from dupwatchd.serve.groups import Group, as_clusters, groups_of
 from dupwatchd.serve.indexed_groups import IndexedGroups
@@ -230,13 +231,22 @@ class Library:
         with ranked.lock:
             return self._clusters_of(ranked, database, question, live_checks).candidates.hidden
 
-    def count_not_looked_at(self, question: Question) -> NotLookedAt:
-        """How many pairs within the threshold may belong together, but nobody has looked at them."""
+    def count_not_looked_at(self, database: Database, question: Question, live_checks: LiveChecks) -> NotLookedAt:
+        """How many pairs within the threshold may belong together, but nobody has looked at them.
+
+        Where each pair within a group counts, also those that are not stored. Arguments and errors as of `page`.
+        """
         if question.joining is None or question.filters.exact:
             return NotLookedAt(0, 0)
         matches = self._columns.matches[question.measure]
         yet, left_out = matches.count_not_looked_at(question.threshold, mirrored=question.mirrored)
-        return NotLookedAt(yet + self._columns.not_looked_at, left_out)
+        found = NotLookedAt(yet + self._columns.not_looked_at, left_out)
+        if question.filters.linkage is Linkage.TRANSITIVE:
+            return found
+        ranked = self._clusters.of(question)
+        with ranked.lock:
+            counted = self._clusters_of(ranked, database, question, live_checks).candidates
+        return NotLookedAt(found.yet, found.left_out + counted.not_looked_at, counted.too_large)
 
     def _clusters_of(
         self, ranked: _Ranked[LookedAt], database: Database, question: Question, live_checks: LiveChecks
@@ -367,9 +377,9 @@ class Library:
         return members
 
     def _matches_inside(self, question: Question, joined: Units, clusters: Whole) -> dict[int, list[Pair]]:
-        """The matches within each of the chosen clusters, as pictures."""
+        """The matches within each of the chosen clusters, as pictures, whatever a look says of them."""
         matches = self._columns.matches[question.measure]
-        a, b = matches.within(question.threshold, mirrored=question.mirrored, verdicts=question.joining)
+        a, b = matches.within(question.threshold, mirrored=question.mirrored, verdicts=None)
         inside = np.flatnonzero(_chosen(joined, clusters)[joined[a]])
         ends = (joined[a[inside]], self._columns.picture[a[inside]], self._columns.picture[b[inside]])
         pairs: defaultdict[int, list[Pair]] = defaultdict(list)

@@ -16,7 +16,7 @@ from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
 from dupwatchd.paths import at_or_below
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Order, Question
-from dupwatchd.serve.filters import Filters, Within
+from dupwatchd.serve.filters import Filters, Linkage, Within
 from dupwatchd.serve.library_cache import LibraryCache, Moment
 from dupwatchd.serve.plan_explain import explained
 from dupwatchd.serve.plan_policy import Policy, changed, missing_folder, policy_of, real_files
@@ -234,7 +234,9 @@ class Questions:
                 # Both numbers only grow, so that their sum is another one whenever one of them is.
                 revision = moment.revision + question.ignored.revision
                 answer = page(moment)
-                completeness = with_not_looked_at(before, moment.library.count_not_looked_at(question))
+                completeness = with_not_looked_at(
+                    before, moment.library.count_not_looked_at(moment.reader, question, self._live_checks())
+                )
             if is_there(answer):
                 break
             self._libraries.drop(moment)  # it remembers files that have gone since
@@ -339,6 +341,7 @@ class Questions:
             tuple(args.get("across", ())),
             tuple(args.get("against", ())),
             bool(args.get("upright")),
+            Linkage(args.get("linkage", Linkage.TRANSITIVE.value)),
             None if within is None else Within(within),
             tuple(self._working.roots) if within == Within.NAMED.value else (),
         )

@@ -251,6 +251,7 @@ class NotLookedAt(NamedTuple):
 
     yet: int  # it will be known
     left_out: int  # each of the two has so many that are nearer that only those are looked at
+    too_large: int = 0  # groups in which these are not counted
 
 
 def with_not_looked_at(known: Completeness, pairs: NotLookedAt) -> Completeness:
@@ -260,6 +261,9 @@ def with_not_looked_at(known: Completeness, pairs: NotLookedAt) -> Completeness:
         because.append(f"{_of_pictures(pairs.yet)} not looked at yet")
     if pairs.left_out:
         because.append(f"{_of_pictures(pairs.left_out)} left out: only the nearest ones of each picture are looked at")
+    if pairs.too_large:
+        which = "1 group is" if pairs.too_large == 1 else f"{pairs.too_large:,} groups are"
+        because.append(f"{which} too large to count the pairs in it that were not looked at")
     return {**known, "complete": not because, "incomplete_because": because}
 
 

@@ -24,11 +24,13 @@ from dupwatch.output import (
     filter_flags,
     form_flags,
     paged,
+    pairs_flag,
     question_flags,
     remark,
     remark_if_incomplete,
     run,
     write_copies,
+    write_pairs,
 )
 from dupwatch.show_command import show_command
 
@@ -147,6 +149,7 @@ def wait(timeout: float | None, as_json: bool) -> None:
 @question_flags
 @also_flag
 @filter_flags
+@pairs_flag
 @click.option("--under", type=_BYTES, metavar="DIR", help="Only groups with a file under DIR.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N groups [default: all].")
 @click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip the first N groups.")
@@ -158,6 +161,7 @@ def clusters(
     mirrored: bool,
     also: tuple[str, ...],
     filters: dict[str, Any],
+    pairs: bool,
     under: bytes | None,
     limit: int | None,
     offset: int,
@@ -179,12 +183,15 @@ def clusters(
       dupwatch clusters --limit 20 --offset 40
       dupwatch clusters --exact --min-files 3 --sort files    three or more equal files
       dupwatch clusters --across phone card --against archive what of phone and card is in the archive?
+      dupwatch clusters --pairs --csv >pairs.csv
       dupwatch clusters --linkage complete                    every two files of a group are copies
       dupwatch clusters --within-folder=each --aspect 1.05    copies beside each other, of about one shape
       dupwatch clusters --print0 --spare | xargs -0r ls -l
     """
-    from dupwatch.pages import all_clusters, all_failures
+    from dupwatch.pages import all_clusters, all_failures, all_pairs
 
+    if pairs and spare:
+        raise click.UsageError("--spare names files of groups: it goes without --pairs")
     question = {
         "measure": measure,
         "threshold": threshold,
@@ -196,11 +203,15 @@ def clusters(
         folder = _full_path(client, under) if under is not None else None
         for partition in filters.keys() & {"across", "against"}:
             question[partition] = [_full_path(client, one) for one in filters[partition]]
-        document = all_clusters(client, {**question, "under": folder}, limit, offset)
-        if not document["total_clusters"]:
-            partitions = (*question.get("across", ()), *question.get("against", ()))
-            for one in (*partitions, *([] if folder is None else [folder])):
-                _check_is_watched(client, one)
+        question["under"] = folder
+        if pairs:
+            head, rows = all_pairs(client, question, limit, offset)
+            _check_are_watched(client, question, head["total_pairs"])
+            write_pairs(rows if limit != 0 else (), head, form)
+            remark_if_incomplete(head, _advice(client, head))
+            return
+        document = all_clusters(client, question, limit, offset)
+        _check_are_watched(client, question, document["total_clusters"])
         if form in (None, "json"):
             inside = b"" if folder is None else folder.rstrip(b"/") + b"/"
             failures = all_failures(client)["failed"]
@@ -471,6 +482,15 @@ def _advice(client: "Client", document: Mapping[str, Any]) -> str:
     state = status.get("state")
     is_at_work = state not in ("paused", "failing") and (state != "idle" or status.get("pending"))
     return WAIT_ADVICE if is_at_work else STATUS_ADVICE
+
+
+def _check_are_watched(client: "Client", question: Mapping[str, Any], found: int) -> None:
+    """Raise WrongUsageError if nothing was ``found``, and one of the folders of the question lies under no root."""
+    if found:
+        return
+    for folder in (*question.get("across", ()), *question.get("against", ()), question.get("under")):
+        if folder is not None:
+            _check_is_watched(client, folder)
 
 
 def _check_is_watched(client: "Client", folder: bytes) -> None:

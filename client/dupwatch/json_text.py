@@ -21,6 +21,15 @@ def write_json(document: Document, stream: TextIO) -> None:
     stream.write("}\n" if document else "{}\n")
 
 
+def write_json_rows(key: str, rows: Iterable[Any], head: Document, stream: TextIO) -> None:
+    """Write one JSON document of a list that need not fit into memory, and ``head``, which may change until it ends."""
+    encode = json.JSONEncoder(allow_nan=False, default=_json_text).encode
+    stream.write(f"{{{encode(key)}: ")
+    _write_json_list(map(encode, rows), stream)
+    stream.writelines(f",\n{encode(name)}: {encode(value)}" for name, value in head.items())
+    stream.write("}\n")
+
+
 def json_line(document: Document) -> str:
     """Return one JSON document in ASCII, in one line without its end; paths as in `write_json`."""
     return json.dumps(document, allow_nan=False, default=_json_text)

@@ -9,7 +9,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TextIO, TypeVar
 
 import click
@@ -89,6 +89,9 @@ _FILTERS = (
         metavar="[=each]",
         help="Only pairs under one root; =each: only pairs in one folder.",
     ),
+)
+pairs_flag = click.option(
+    "--pairs", is_flag=True, help="Pairs of copies with their distance, instead of groups; --limit counts these."
 )
 _FORMS = (
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
@@ -259,6 +262,21 @@ def write_copies(document: Mapping[str, Any], form: str | None, spare: bool) -> 
         render.write_paths0(document, sys.stdout.buffer, spare_only=spare)
     else:
         paged(lambda stream: render.write_table(document, stream))
+    sys.stdout.flush()
+
+
+def write_pairs(pairs: Iterable[Mapping[str, Any]], head: Mapping[str, Any], form: str | None) -> None:
+    """Write pairs to stdout in the form asked for, as they come; ``head`` may change until the last one has come."""
+    from dupwatch import json_text, render
+
+    if form == "json":
+        json_text.write_json_rows("pairs", pairs, head, sys.stdout)
+    elif form == "csv":
+        render.write_pairs_csv(pairs, str(head["measure"]), sys.stdout.buffer)
+    elif form == "print0":
+        render.write_pairs0(pairs, sys.stdout.buffer)
+    else:
+        render.write_pairs_table(pairs, head, sys.stdout)
     sys.stdout.flush()
 
 

@@ -4,7 +4,7 @@ In: a client and a question. Out: one document with the rows of all pages, and h
 pass through.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 PAGE_CLUSTERS = 1_000
 PAGE_FAILURES = 10_000
+PAGE_PAIRS = 5_000
 _HEAD = ("measure", "threshold", "verdicts", "also", "ignored_groups")
 ATTEMPTS = 3  # at a list that changes while it is read, page by page
 
@@ -34,6 +35,37 @@ def all_clusters(client: "Client", question: dict[str, Any], limit: int | None, 
                 total = {"total_clusters": page["total_clusters"], "clusters": listed}
                 return {**head, **completeness([page]), **total}
     raise AssertionError("the last attempt always returns")
+
+
+def all_pairs(
+    client: "Client", question: dict[str, Any], limit: int | None, offset: int
+) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    """Return the head of an answer about pairs, and its pairs, which are asked for page by page as they are read.
+
+    If the index changes meanwhile, the head says so from then on: it is complete once all pairs were read.
+    """
+    first = client.request("pairs", limit=_pairs_at_once(limit, 0), offset=offset, **question)
+    head: dict[str, Any] = {name: first[name] for name in (*_HEAD, "total_pairs") if name in first}
+    head |= completeness([first])
+
+    def read() -> Iterator[dict[str, Any]]:
+        page, given = first, 0
+        while True:
+            rows = page["pairs"] if limit is None else page["pairs"][: limit - given]
+            yield from rows
+            given += len(rows)
+            if not rows or offset + given >= page["total_pairs"] or (limit is not None and given >= limit):
+                return
+            page = client.request("pairs", limit=_pairs_at_once(limit, given), offset=offset + given, **question)
+            if page.get("revision") != first.get("revision"):
+                because = [*head["incomplete_because"], "the index has changed while the pairs were read"]
+                head.update(complete=False, incomplete_because=list(dict.fromkeys(because)))
+
+    return head, read()
+
+
+def _pairs_at_once(limit: int | None, given: int) -> int:
+    return PAGE_PAIRS if limit is None else max(min(limit - given, PAGE_PAIRS), 1)
 
 
 def all_failures(client: "Client", limit: int | None = None, offset: int = 0) -> dict[str, Any]:

@@ -27,6 +27,8 @@ CSV_COLUMNS = (
     "damaged", "may_go", "reason",
 )  # fmt: skip
 
+PAIR_COLUMNS = ("first", "second", "mse", "structure", "turn", "mirrored", "verdict", "confirmed", "cluster")
+
 TROUBLE_ROWS = 20  # a folder of broken files must not push the clusters off the screen; --json has them all
 WIDTH_BESIDE = 70  # figures take up to 42 cells; with less than 28 left beside them, the path stands above
 WIDTH_IN_WORDS = 100  # a narrower terminal needs the cells for paths: remarks are single words there
@@ -54,6 +56,43 @@ def write_paths0(document: Document, stream: BinaryIO, spare_only: bool = False)
     for cluster in document["clusters"]:
         wanted = (file for file in cluster["files"] if not spare_only or file.get("may_go"))
         stream.writelines(file["path"] + b"\0" for file in wanted)
+
+
+def write_pairs_csv(pairs: Iterable[Mapping[str, Any]], measure: str, stream: BinaryIO) -> None:
+    """Write a header and one record per pair, as `write_csv` does for files."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
+    try:
+        writer = csv.writer(text)
+        columns = PAIR_COLUMNS if measure in OWN_MEASURES else (*PAIR_COLUMNS, "custom")
+        writer.writerow(columns)
+        writer.writerows(_csv_values(pair, columns) for pair in pairs)
+    finally:
+        text.detach()
+
+
+def write_pairs0(pairs: Iterable[Mapping[str, Any]], stream: BinaryIO) -> None:
+    """Write the raw paths of each pair, each with a NUL after it."""
+    stream.writelines(pair["first"] + b"\0" + pair["second"] + b"\0" for pair in pairs)
+
+
+def write_pairs_table(pairs: Iterable[Mapping[str, Any]], document: Document, stream: TextIO) -> None:
+    """Write two lines per pair: how far its files are apart and what they are to each other, then both paths."""
+    page = page_on(stream)
+    measure, threshold = str(document["measure"]), document["threshold"]
+    decimals = 4 if threshold < 1 else 1
+    count = 0
+    for pair in pairs:
+        count += 1
+        distance = distance_of(pair, measure)
+        figures = "—" if distance is None else f"{distance:.{decimals}f}"
+        turned = (f"turned {pair['turn']}°" if pair["turn"] else "", "mirrored" if pair["mirrored"] else "")
+        remarks = ", ".join(filter(None, (pair["verdict"] or "near only", *turned)))
+        beside = page.own(f"{figures:>8}  {remarks:<12}  ")
+        first, second = (page.name(pair[which]) for which in ("first", "second"))
+        stream.write(f"{page.paint(beside, 'quiet')}{first}\n{' ' * len(beside)}{second}\n")
+    total = document["total_pairs"]
+    shown = counted(total, "pair") if total == count else f"{count:,} of {counted(total, 'pair')}"
+    page.write([page.paint(page.own(f"{shown}, {page.name(measure)} ≤ {threshold:g}"), "head")])
 
 
 def is_complete(document: Document) -> bool:
@@ -91,8 +130,12 @@ def write_failures(failures: Sequence[Mapping[str, Any]], page: Page) -> None:
 def _csv_record(cluster: Cluster, file: File, columns: Sequence[str]) -> Iterator[object]:
     yield cluster["id"]
     yield "true" if file["keep"] else "false"
+    yield from _csv_values(file, columns)
+
+
+def _csv_values(row: Mapping[str, Any], columns: Sequence[str]) -> Iterator[object]:
     for column in columns:
-        value = file.get(column)
+        value = row.get(column)
         if isinstance(value, bytes):
             yield value.decode("utf-8", "surrogateescape")
         elif isinstance(value, bool):

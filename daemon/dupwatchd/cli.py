@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
@@ -20,10 +21,12 @@ from dupwatch.output import (
     completion_command,
     filter_flags,
     form_flags,
+    pairs_flag,
     question_flags,
     remark,
     run,
     write_copies,
+    write_pairs,
 )
 from dupwatchd import __version__
 from dupwatchd.errors import DupwatchError, UsageError
@@ -86,6 +89,7 @@ def cli() -> None:
 )
 @click.option("--no-recursive", is_flag=True, help="Only what lies directly in DIR, not in folders below it.")
 @filter_flags
+@pairs_flag
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Show at most N groups [default: all].")
 @form_flags
 def scan_command(
@@ -104,6 +108,7 @@ def scan_command(
     files_from: BinaryIO | None,
     no_recursive: bool,
     filters: dict[str, Any],
+    pairs: bool,
     limit: int | None,
     form: str | None,
     spare: bool,
@@ -129,6 +134,7 @@ def scan_command(
       dupwatchd scan ~/Photos --exact --min-files 3       three or more equal files
       dupwatchd scan --across phone card --against archive
       dupwatchd scan ~/Photos --within-folder=each        copies beside each other
+      dupwatchd scan ~/Photos --pairs --csv >pairs.csv
       dupwatchd scan ~/Photos --linkage star              each file a copy of one centre
       dupwatchd scan ~/Downloads --no-recursive
       find . -name '*.jpg' -newer last -print0 | dupwatchd scan --files-from -
@@ -140,12 +146,15 @@ def scan_command(
     from dupwatchd import scan
     from dupwatchd.model import Verdict
 
+    if pairs and spare:
+        raise click.UsageError("--spare names files of groups: it goes without --pairs")
     if files_from is not None:
         _check_goes_with_a_list(folders, filters, no_recursive)
     folders = (*folders, *filters.get("across", ()), *filters.get("against", ()))
     if files_from is None and not folders:
         raise click.UsageError("Missing argument 'DIR...'.")
     choosing = filters.keys() - {"sort"}
+    choosing |= {"pairs"} if pairs else set()
     choosing |= {"no_recursive"} if no_recursive else set()
     choosing |= {"files_from"} if files_from is not None else set()
     if plan is not None and choosing:
@@ -159,21 +168,26 @@ def scan_command(
         "compare": {"measure": measure, "threshold": threshold, "mirrored": mirrored or None},
     }
     chosen = _loaded(flags, config).settings
-    with progress(sys.stderr) as bars:
-        is_planned = plan is not None
-        asked = scan.Asked(
-            frozenset(map(Verdict, also)),
-            limit,
-            confirm=confirm or spare or is_planned,
-            plan=is_planned,
-            recursive=not no_recursive,
-            listed=None if files_from is None else tuple(listed_paths(files_from.read())),
-            **scan.choice_of(filters),
-        )
-        document = scan.scan(chosen, folders, bars, asked)
-    if plan is not None:
-        _write_plan(document.pop("plan"), plan)
-    write_copies(document, form, spare)
+    is_planned = plan is not None
+    asked = scan.Asked(
+        frozenset(map(Verdict, also)),
+        limit,
+        confirm=confirm or spare or is_planned,
+        plan=is_planned,
+        recursive=not no_recursive,
+        pairs=pairs,
+        listed=None if files_from is None else tuple(listed_paths(files_from.read())),
+        **scan.choice_of(filters),
+    )
+    with ExitStack() as stack:
+        with progress(sys.stderr) as bars:
+            document = stack.enter_context(scan.scanning(chosen, folders, bars, asked))
+        if plan is not None:
+            _write_plan(document.pop("plan"), plan)
+        if pairs:
+            write_pairs(document.pop("pairs"), document, form)
+        else:
+            write_copies(document, form, spare)
     _report_gaps(document)
     if document["files"] and (form is None or sys.stderr.isatty()):
         remark(_summary(document))
@@ -397,6 +411,9 @@ def _summary(document: dict[str, Any]) -> str:
     from dupwatch.terminal import counted, human_bytes
 
     command = shlex.join(["dupwatchd", *sys.argv[1:]])
+    if "total_pairs" in document:
+        photos, found = counted(document["files"], "photo"), counted(document["total_pairs"], "pair")
+        return f"{photos}, {found} of copies, {len(document['failed']):,} unreadable"
     if document["total_clusters"]:
         next_command = f"`{command} --print0 --spare | xargs -0r ls -l` lists the files that can go"
     else:

@@ -29,6 +29,7 @@ from dupwatchd.serve.remembered import marked
 from dupwatchd.serve.results import (
     Cluster,
     Completeness,
+    FoundPair,
     NotLookedAt,
     PlannedGroup,
     also_in_words,
@@ -56,17 +57,28 @@ class Asked(NamedTuple):
     min_files: int = 2
     order: Order = Order.BYTES
     recursive: bool = True  # else only what lies directly in the folders
+    pairs: bool = False  # the pairs of linked files instead of groups; of these `limit` then
     listed: tuple[bytes, ...] | None = None  # only these files, as they were typed, and no folder; None: the folders
 
 
 _ALL = Asked()
+_PAIRS_AT_ONCE = 10_000
 
 
 def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked: Asked = _ALL) -> dict[str, Any]:
-    """Index and compare what is new under the folders; returns the answer document, paths as bytes.
+    """As `scanning`, for whoever asks for no pairs."""
+    with scanning(settings, folders, progress, asked) as document:
+        return document
 
-    If not all clusters are asked for, its sums are still those of all. Raises UsageError, StateError or Interrupted;
-    whatever was committed before stays.
+
+@contextmanager
+def scanning(
+    settings: Settings, folders: Sequence[bytes], progress: Progress, asked: Asked = _ALL
+) -> Iterator[dict[str, Any]]:
+    """Index and compare what is new under the folders; gives the answer document, paths as bytes.
+
+    If not all clusters are asked for, its sums are still those of all. Pairs are an iterator, which reads on while the
+    index is open. Raises UsageError, StateError or Interrupted; whatever was committed before stays.
     """
     if settings.compare.is_custom and asked.filters.upright:
         raise UsageError("--no-rotate: by a measure of your own pictures are always compared in all turns")
@@ -104,7 +116,7 @@ def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked
         live_checks = LiveChecks(
             measurer(settings, state, side, partial(pictures.thumbnail_digests, database)), is_there, OtherNames()
         )
-        return _answer(database, live_checks, settings, roots, survey, changing, asked, policy)
+        yield _answer(database, live_checks, settings, roots, survey, changing, asked, policy)
 
 
 @contextmanager
@@ -190,8 +202,13 @@ def _answer(
         filters=asked.filters,
         min_files=asked.min_files,
         order=asked.order,
+        pairs=asked.pairs,
     )
-    found = _all_clusters(database, question, live_checks, with_plan=asked.plan)
+    found = (
+        _all_pairs(database, question, live_checks, asked.limit)
+        if asked.pairs
+        else _all_clusters(database, question, live_checks, with_plan=asked.plan)
+    )
     clusters = found.clusters
     complete = with_not_looked_at(_completeness(survey, changing), found.not_looked_at)
     planned = {
@@ -206,11 +223,17 @@ def _answer(
         "threshold": settings.threshold,
         "verdicts": in_words(question.named_verdicts),
         **complete,
-        "total_clusters": len(clusters),
-        "also": also_in_words(found.also),
-        "reclaimable_bytes": sum(cluster["reclaimable_bytes"] for cluster in clusters),
-        "ignored_groups": found.ignored_groups,
-        "clusters": marked(database, clusters[: asked.limit]),
+        **(
+            {"total_pairs": found.total_pairs, "pairs": found.pairs}
+            if asked.pairs
+            else {
+                "total_clusters": len(clusters),
+                "also": also_in_words(found.also),
+                "reclaimable_bytes": sum(cluster["reclaimable_bytes"] for cluster in clusters),
+                "ignored_groups": found.ignored_groups,
+                "clusters": marked(database, clusters[: asked.limit]),
+            }
+        ),
         "failed": _failures(database, roots, asked.filters, survey),
         "unreadable_folders": [{"path": path, "error": error} for path, error in survey.unreadable],
         "offline": list(survey.offline),
@@ -242,6 +265,8 @@ class _Found(NamedTuple):
     not_looked_at: NotLookedAt
     planned: list[PlannedGroup]  # if they were asked for
     ignored_groups: int  # not shown, because somebody said that they are no duplicates
+    total_pairs: int = 0  # if they were asked for instead of clusters
+    pairs: Iterator[FoundPair] = iter(())
 
 
 def _policy(settings: Settings, asked: Asked) -> Policy:
@@ -275,6 +300,28 @@ def _all_clusters(
         planned,
         library.count_ignored(database, question, live_checks),
     )
+
+
+def _all_pairs(database: Database, question: Question, live_checks: LiveChecks, limit: int | None) -> _Found:
+    """The pairs of a question, read page by page."""
+    if not answers.any_copies(database, question.measure, question.threshold, mirrored=question.mirrored):
+        return _Found([], {}, NotLookedAt(0, 0), [], 0)
+    from dupwatchd.serve.library import Library
+
+    library = Library.load(database)
+    total, _ = library.pairs_page(database, question, live_checks, 0)
+
+    def read() -> Iterator[FoundPair]:
+        given = 0
+        while limit is None or given < limit:
+            size = _PAIRS_AT_ONCE if limit is None else min(limit - given, _PAIRS_AT_ONCE)
+            page = library.pairs_page(database, question, live_checks, size, given)[1]
+            if not page:
+                return
+            yield from page
+            given += len(page)
+
+    return _Found([], {}, library.count_not_looked_at(database, question, live_checks), [], 0, total, read())
 
 
 def choice_of(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,31 @@ def clusters(made: Made, question: Question) -> list[dict[str, Any]]:
     return [cluster for cluster, _ in sorted(found, key=key)]
 
 
+def pairs(made: Made, question: Question) -> list[dict[str, Any]]:
+    """What `Library.pairs_page` has to give, without a limit."""
+    by_path = {file.path: file for file in made.files}
+    found = []
+    for cluster in clusters(made, question):
+        files = [by_path[row["path"]] for row in cluster["files"]]
+        for one, other in itertools.combinations(files, 2):
+            if distance(made, one, other, question) is None:
+                continue
+            measured, (verdict, confirmed) = _measured(made, one, other, question), _told(made, one, other, question)
+            row = {
+                "cluster": cluster["id"],
+                "first": one.path,
+                "second": other.path,
+                "mse": measured.mse,
+                "structure": measured.structure,
+                "turn": measured.turn,
+                "mirrored": measured.mirrored,
+                "verdict": None if verdict is None else verdict.value,
+                "confirmed": confirmed,
+            }
+            found.append(row | {"custom": measured.custom} if question.measure == "custom" else row)
+    return found
+
+
 def plan(made: Made, question: Question) -> list[dict[str, Any]]:
     """What `Library.plan_page` has to give, without a limit, in part."""
     groups = [group for group in decided(made, question) if any(group.holders)]

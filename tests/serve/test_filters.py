@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dupwatchd.serve.clusters import Order, Question
 from dupwatchd.serve.filters import Filters, Linkage, Within
 from dupwatchd.serve.library import Library
-from dupwatchd.serve.results import Cluster, NotLookedAt
+from dupwatchd.serve.results import Cluster, FoundPair, NotLookedAt
 from tests.serve import plain
 from tests.serve.made import Content, File, Made, Picture, written
 from tests.serve.test_library import FOLDERS, libraries, looking_at_few, questions
@@ -146,3 +146,30 @@ def test_pairs_that_nobody_has_looked_at_are_told_although_they_are_not_stored(
     with closing(written(made, tmp_path, stored)) as database:
         counted = Library.load(database).count_not_looked_at(database, question, made.live_checks())
     assert counted == NotLookedAt(0, left_out)
+
+
+@pytest.mark.usefixtures("looking_at_few")
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(libraries(), filtered(), st.integers(0, 30), st.integers(1, 9))
+def test_pairs_are_the_linked_files_of_each_group(made: Made, question: Question, offset: int, limit: int) -> None:
+    question = replace(question, ignored=made.ignored, pairs=True)
+    expected = plain.pairs(made, question)
+    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
+        library = Library.load(database)
+        _, part = library.pairs_page(database, question, made.live_checks(), limit, offset)
+        assert part == expected[offset : offset + limit]
+        paged: list[FoundPair] = []
+        while page := library.pairs_page(database, question, made.live_checks(), 3, len(paged))[1]:
+            paged += page
+        assert paged == expected
+        assert library.pairs_page(database, question, made.live_checks(), None) == (len(expected), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(libraries(), filtered())
+def test_the_number_of_pairs_is_exact_from_the_first_page_on(made: Made, question: Question) -> None:
+    made = replace(made, files=[replace(file, there=True) for file in made.files])
+    question = replace(question, ignored=made.ignored, pairs=True)
+    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
+        total, _ = Library.load(database).pairs_page(database, question, made.live_checks(), 1)
+    assert total == len(plain.pairs(made, question))

@@ -1,5 +1,6 @@
 """Filters of `scan` and `clusters`, on real files and through the real programs."""
 
+import itertools
 import json
 import os
 import shutil
@@ -154,3 +155,28 @@ def test_scan_of_a_list_tells_what_it_could_not_take_up_and_forgets_what_is_gone
 def test_flags_that_mean_nothing_together_are_wrong_usage(args: list[str], told: str) -> None:
     done = program("dupwatchd", "scan", *args, status=2)
     assert told in done.stderr.decode()
+
+
+def test_pairs_come_in_all_forms_from_service_and_scan_alike(photos: Path, service: Service, tmp_path: Path) -> None:
+    asked = ("clusters", "--pairs", "--endpoint", service.endpoint)
+    document = json.loads(program("dupwatch", *asked, "--json").stdout)
+    found = {frozenset((pair["first"], pair["second"])) for pair in document["pairs"]}
+    expected = {
+        frozenset(os.fspath(photos / name) for name in pair)
+        for group in (ONES, TWOS, THREES, FOURS)
+        for pair in itertools.combinations(group, 2)
+    }
+    assert (found, document["total_pairs"], document["complete"]) == (expected, 6, True)
+    assert {pair["verdict"] for pair in document["pairs"]} == {"identical", "same"}
+    assert all(pair["structure"] <= 0.02 for pair in document["pairs"])
+    assert [pair["turn"] for pair in document["pairs"] if "4 turned" in pair["first"] + pair["second"]] != [0]
+    first_two = json.loads(program("dupwatch", *asked, "--json", "--limit", 2, "--offset", 1).stdout)
+    assert first_two["pairs"] == document["pairs"][1:3]
+    lines = program("dupwatch", *asked, "--csv").stdout.decode().splitlines()
+    assert (lines[0].split(",")[:2], len(lines)) == (["first", "second"], 7)
+    paths = program("dupwatch", *asked, "--print0").stdout.split(b"\0")[:-1]
+    assert {frozenset(map(os.fsdecode, paths[n : n + 2])) for n in range(0, 12, 2)} == expected
+    assert b"6 pairs" in program("dupwatch", *asked).stdout
+    by_scan = scanned(tmp_path, photos / "a", photos / "b", "--pairs")
+    assert {frozenset((pair["first"], pair["second"])) for pair in by_scan["pairs"]} == expected
+    assert by_scan["total_pairs"] == 6

@@ -60,6 +60,7 @@ class Question:
     filters: Filters = NO_FILTERS  # which files may be held against each other
     min_files: int = 2  # only clusters of so many files or more; at least 2
     order: Order = Order.BYTES  # which clusters come first
+    pairs: bool = False  # asked for are the pairs of linked files, not the clusters
 
     @property
     def joining(self) -> frozenset[Verdict] | None:

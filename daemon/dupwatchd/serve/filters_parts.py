@@ -17,7 +17,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, is_asked_for, measured_pairs
 from dupwatchd.serve.filters import Kind, Linkage
 from dupwatchd.serve.filters_linkage import linked_parts
-from dupwatchd.serve.filters_links import count_not_looked_at
+from dupwatchd.serve.filters_links import count_not_looked_at, links_of
 from dupwatchd.serve.ignored import NONE_IGNORED
 
 
@@ -68,23 +68,28 @@ class Counted(NamedTuple):
     hidden: int  # groups that are not shown because all of their pairs are ignored
     not_looked_at: int = 0  # pairs of pictures within the threshold in its groups, if each of them counts
     too_large: int = 0  # groups of which nobody knows that
+    pairs: int = 0  # of files that are linked, if pairs are asked for
 
 
 def count_as_indexed(candidate: ClusterCandidate, question: Question, live_checks: LiveChecks) -> Counted:
     """What a candidate is if all files are there, as ``live_checks`` must say."""
-    shown = hidden = not_looked_at = too_large = 0
-    every_pair_counts = question.filters.linkage is not Linkage.TRANSITIVE
+    shown = hidden = not_looked_at = too_large = pairs = 0
+    every_pair_counts = question.pairs or question.filters.linkage is not Linkage.TRANSITIVE
     without_ignored = replace(question, ignored=NONE_IGNORED)
     for whole in wholes_of(candidate, question, live_checks):
-        number = sum(is_asked_for(files, question) for files in _parts(candidate, whole, question, live_checks))
-        shown += number
-        if not number:
+        asked_for = [
+            files for files in _parts(candidate, whole, question, live_checks) if is_asked_for(files, question)
+        ]
+        shown += len(asked_for)
+        if question.pairs:
+            pairs += sum(links_of(candidate, files, question, live_checks).count() for files in asked_for)
+        if not asked_for:
             parts = _parts(candidate, whole, without_ignored, live_checks)
             hidden += any(is_asked_for(files, question) for files in parts)
         elif every_pair_counts:
             count = count_not_looked_at(candidate, whole, question, live_checks)
             not_looked_at, too_large = not_looked_at + (count or 0), too_large + (count is None)
-    return Counted(shown, hidden, not_looked_at, too_large)
+    return Counted(shown, hidden, not_looked_at, too_large, pairs)
 
 
 def _joined(

@@ -58,6 +58,7 @@ class IndexedGroups(NamedTuple):
             digest=found.digest[shown],
             parts={cluster: counted.shown for cluster, counted in numbers.items() if counted.shown > 1},
             hidden=sum(counted.hidden for counted in numbers.values()),
+            pairs={cluster: counted.pairs for cluster, counted in numbers.items()},
             not_looked_at=sum(counted.not_looked_at for counted in numbers.values()),
             too_large=sum(counted.too_large for counted in numbers.values()),
         )
@@ -74,7 +75,7 @@ class IndexedGroups(NamedTuple):
 
     def _taken_apart(self, joined: Units) -> Whole:
         """The clusters, given as that of each unit, that may be several groups."""
-        if self.question.filters.restrict:
+        if self.question.filters.restrict or self.question.pairs:
             return np.unique(joined).astype(np.int64)
         clusters: Whole = np.unique(joined[self.a][joined[self.a] == joined[self.b]]).astype(np.int64)
         return clusters

@@ -29,12 +29,13 @@ from dupwatchd.serve.clusters import (
 from dupwatchd.serve.columns import Columns, Units, Whole, load_columns, units_at
 from dupwatchd.serve.filters import Linkage
 from dupwatchd.serve.filters_order import Ordering, ordering
+from dupwatchd.serve.filters_pairs import LinkedGroup, PairPages, as_linked, measured_rows
 from dupwatchd.serve.groups import Group, as_clusters, groups_of
 from dupwatchd.serve.indexed_groups import IndexedGroups
 from dupwatchd.serve.plan_families import NO_FAMILIES, Families, partners, shot_of, spellings
 from dupwatchd.serve.plan_groups import Planned, as_planned
 from dupwatchd.serve.ranking import Candidates, Item, RankedClusters, candidates, further_joined
-from dupwatchd.serve.results import Cluster, NotLookedAt, PlannedGroup
+from dupwatchd.serve.results import Cluster, FoundPair, NotLookedAt, PlannedGroup
 
 _QUESTIONS = 4  # whose clusters are kept: 4 bytes a picture, and the clusters that were looked at
 
@@ -48,6 +49,7 @@ class _Ranked(Generic[Item]):
     further: dict[Verdict, int] | None = None
     indexed: IndexedGroups | None = None
     ordering: Ordering | None = None
+    pages: PairPages | None = None
 
 
 class _Members(NamedTuple):
@@ -87,6 +89,7 @@ class Library:
         self._inside = None if roots is None else tuple(root.rstrip(b"/") + b"/" for root in roots)
         self._clusters: _Remembered[LookedAt] = _Remembered()
         self._plans: _Remembered[Planned] = _Remembered()
+        self._pairs: _Remembered[LinkedGroup] = _Remembered()
         self._units_of: dict[bytes, list[int]] = {}  # of contents in ignored pairs, by digest; guarded by the next
         self._reading = threading.Lock()  # a connection is for one thread at a time
 
@@ -129,6 +132,32 @@ class Library:
 
             total, page = clusters.page(look_at, limit, offset)
             return total, measured(page, question, live_checks)
+
+    def pairs_page(
+        self, database: Database, question: Question, live_checks: LiveChecks, limit: int | None, offset: int = 0
+    ) -> tuple[int, list[FoundPair]]:
+        """How many pairs of files are linked in the clusters of a question, and ``limit`` of them from ``offset`` on.
+
+        In the order of the clusters; within one in that of its files. The number comes from the index, as that of
+        `page` does. All else is as of `page`.
+        """
+        assert question.pairs
+        ranked = self._pairs.of(question)
+        with ranked.lock:
+            if ranked.pages is None:
+                ranked.pages = PairPages(self._clusters_of(ranked, database, question, live_checks))
+            found, value = ranked.pages.candidates, self._ordering(ranked, database, question).value
+
+            def look_at(some: Whole) -> list[list[LinkedGroup]]:
+                groups = self._groups(database, question, live_checks, found, some)
+                candidates = self._with_files(database, question, found.joined, some)
+                return [
+                    as_linked(candidate, of_candidate, question, live_checks, value)
+                    for candidate, of_candidate in zip(candidates, groups, strict=True)
+                ]
+
+            total, page = ranked.pages.page(look_at, limit, offset)
+            return total, measured_rows(page, question, live_checks)
 
     def plan_page(
         self, database: Database, question: Question, live_checks: LiveChecks, limit: int | None, offset: int = 0
@@ -241,16 +270,23 @@ class Library:
         matches = self._columns.matches[question.measure]
         yet, left_out = matches.count_not_looked_at(question.threshold, mirrored=question.mirrored)
         found = NotLookedAt(yet + self._columns.not_looked_at, left_out)
-        if question.filters.linkage is Linkage.TRANSITIVE:
+        if question.filters.linkage is Linkage.TRANSITIVE and not question.pairs:
             return found
-        ranked = self._clusters.of(question)
-        with ranked.lock:
-            counted = self._clusters_of(ranked, database, question, live_checks).candidates
+        if question.pairs:
+            counted = self._counted(self._pairs.of(question), database, question, live_checks)
+        else:
+            counted = self._counted(self._clusters.of(question), database, question, live_checks)
         return NotLookedAt(found.yet, found.left_out + counted.not_looked_at, counted.too_large)
 
+    def _counted(
+        self, ranked: _Ranked[Item], database: Database, question: Question, live_checks: LiveChecks
+    ) -> Candidates:
+        with ranked.lock:
+            return self._clusters_of(ranked, database, question, live_checks).candidates
+
     def _clusters_of(
-        self, ranked: _Ranked[LookedAt], database: Database, question: Question, live_checks: LiveChecks
-    ) -> RankedClusters[LookedAt]:
+        self, ranked: _Ranked[Item], database: Database, question: Question, live_checks: LiveChecks
+    ) -> RankedClusters[Item]:
         """Holding the lock of the question."""
         if ranked.clusters is None:
             bound = self._ordering(ranked, database, question).bound
@@ -259,7 +295,7 @@ class Library:
             ranked.clusters = RankedClusters(indexed.without_hidden(found))
         return ranked.clusters
 
-    def _ordering(self, ranked: _Ranked[LookedAt], database: Database, question: Question) -> Ordering:
+    def _ordering(self, ranked: _Ranked[Item], database: Database, question: Question) -> Ordering:
         """Holding the lock of the question."""
         if ranked.ordering is None:
             with self._reading:

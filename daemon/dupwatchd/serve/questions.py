@@ -30,6 +30,8 @@ from dupwatchd.serve.results import (
     FailedResult,
     FindResult,
     FoundCopy,
+    FoundPair,
+    PairsResult,
     PlannedGroup,
     PlanResult,
     StatusResult,
@@ -139,6 +141,7 @@ class Questions:
             "version": lambda _request: {"version": self._version, "protocol": wire.VERSION},
             "wait": self.wait,
             "clusters": self.clusters,
+            "pairs": self.pairs,
             "plan": self.plan,
             "explain": self.explain,
             "send": self.send,
@@ -179,6 +182,31 @@ class Questions:
             "total_clusters": total,
             "ignored_groups": ignored_groups,
             "clusters": self._remembered.marked(found),
+            "revision": revision,
+            **completeness,
+        }
+
+    def pairs(self, request: OpenRequest) -> PairsResult:
+        """A page of the pairs of linked files. Raises RequestError, StateError."""
+        args = request.args
+        under = args.get("under")
+        question = replace(self._filtered(self._question(args, None if under is None else (under,)), args), pairs=True)
+        limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
+
+        def page(moment: Moment) -> tuple[int, list[FoundPair]]:
+            return moment.library.pairs_page(moment.reader, question, self._live_checks(), limit, offset)
+
+        (total, found), revision, completeness = self._answered(
+            question,
+            page,
+            lambda answer: _all_exist(path for pair in answer[1] for path in (pair["first"], pair["second"])),
+        )
+        return {
+            "measure": self._named(question.measure),
+            "threshold": question.threshold,
+            "verdicts": in_words(question.named_verdicts),
+            "total_pairs": total,
+            "pairs": found,
             "revision": revision,
             **completeness,
         }
@@ -368,6 +396,10 @@ class Questions:
 
     def _named(self, measure: str) -> str:
         return self._defaults.custom if measure == "custom" else measure
+
+
+def _all_exist(paths: Iterable[bytes]) -> bool:
+    return all(os.path.lexists(path) for path in set(paths))
 
 
 def _are_there(listed: Iterable[Any]) -> bool:

@@ -70,6 +70,7 @@ class Candidates:
     touching: Units | None  # units with a file in the folders asked for; None: all
     parts: Mapping[int, int] = field(default_factory=dict)  # as how many groups to show a cluster, if not as one
     hidden: int = 0  # groups that are not shown because all their pairs are ignored
+    pairs: Mapping[int, int] = field(default_factory=dict)  # of files of a cluster; only if they are asked for
     not_looked_at: int = 0  # pairs of pictures within groups that are not stored, where each pair counts
     too_large: int = 0  # groups in which nobody has counted these
 

@@ -27,7 +27,7 @@ READING = "reading"
 REMEMBERING = "remembering"
 LANES = {
     "status": "quick", "version": "quick", "wait": "quick", "pause": "quick", "resume": "quick", "rescan": "quick",
-    "clusters": READING, "failed": READING, "plan": READING, "explain": READING,
+    "clusters": READING, "pairs": READING, "failed": READING, "plan": READING, "explain": READING,
     "send": "receiving",
     "find": "finding",
     "ignore": REMEMBERING, "unignore": REMEMBERING, "decide": REMEMBERING, "removed": REMEMBERING,

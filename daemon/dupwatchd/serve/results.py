@@ -59,6 +59,21 @@ class Cluster(TypedDict):
     files: list[ClusterFile]
 
 
+class FoundPair(TypedDict):
+    """Two files of a cluster that are linked directly."""
+
+    cluster: str  # its id
+    first: Path
+    second: Path
+    mse: float
+    structure: float
+    custom: NotRequired[float | None]  # as in `FoundFile`
+    turn: int  # degrees by which the second must be turned to show the first
+    mirrored: bool
+    verdict: str | None
+    confirmed: bool | None
+
+
 class PlannedFile(TypedDict):
     """A file of a group of a plan."""
 
@@ -129,6 +144,17 @@ class ClustersResult(Completeness):
     ignored_groups: int  # groups that are not shown because somebody said that they are no duplicates
     total_clusters: int
     clusters: list[MarkedCluster]
+    revision: int
+
+
+class PairsResult(Completeness):
+    """The result of `pairs`."""
+
+    measure: str
+    threshold: float
+    verdicts: list[str]
+    total_pairs: int
+    pairs: list[FoundPair]
     revision: int
 
 

@@ -173,3 +173,50 @@ def test_move_then_delete_leaves_what_was_moved(tmp_path: Path, capsys: pytest.C
     search.delete(silent_del=True)
     assert len(contents(tmp_path / "to")) == 1
     assert capsys.readouterr().out.endswith("Deleted 0 file(s)\n")
+
+
+def test_a_lossless_copy_of_a_jpeg_goes_and_the_jpeg_stays(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 12, LARGE.shape)  # without detail its blocks cannot be seen
+    grainy = np.clip(96 + LARGE // 4 + noise, 0, 255).astype(np.uint8)
+    photos = write(tmp_path, {"a.jpg": encoded(grainy, quality=75)})
+    (photos / "b.png").write_bytes(as_png(np.asarray(Image.open(photos / "a.jpg"))))
+    search = found(photos)
+    assert search.lower_quality == [str(photos / "b.png")]
+    search.delete(silent_del=True)
+    assert sorted(contents(photos)) == ["a.jpg"]
+
+
+def test_in_folder_a_file_goes_for_one_of_its_own_folder_only(tmp_path: Path) -> None:
+    one = as_png(ONE)
+    photos = write(
+        tmp_path / "photos", {"1/a.png": one, "1/b.png": one, "2/a.png": one, "2/b.png": one, "3/c.png": one}
+    )
+    dif = difPy.build(*(str(photos / name) for name in "123"), in_folder=True, show_progress=False)
+    search = difPy.search(dif, show_progress=False)
+    search.move_to(str(tmp_path / "to"))
+    assert sorted(contents(photos)) == ["1/a.png", "2/a.png", "3/c.png"]
+
+
+def test_in_folder_one_file_of_two_searched_folders_is_never_lost(tmp_path: Path) -> None:
+    one = as_png(ONE)
+    photos = write(tmp_path / "photos", {"a.png": one, "sub/b.png": one, "sub/c.png": one})
+    dif = difPy.build(str(photos), str(photos / "sub"), in_folder=True, show_progress=False)
+    search = difPy.search(dif, show_progress=False)
+    assert len(search.lower_quality) == 2
+    search.delete(silent_del=True)
+    assert "a.png" in contents(photos)
+
+
+def test_a_file_does_not_go_for_one_outside_its_group(tmp_path: Path) -> None:
+    retouched = LARGE.copy()
+    retouched[40:70, 60:80] = 255 - retouched[40:70, 60:80]  # near a.png, but not the same; small.png is the same
+    files = {
+        "a.png": encoded(retouched, "PNG", compress_level=0),
+        "b.png": as_png(LARGE),
+        "small.png": as_png(smaller(LARGE)),
+    }
+    photos = write(tmp_path, files)
+    search = found(photos, 50)
+    assert search.result == {str(photos / "a.png"): [[str(photos / "b.png"), pytest.approx(25, abs=25)]]}
+    search.delete(silent_del=True)
+    assert contents(photos) == files

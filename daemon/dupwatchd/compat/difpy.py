@@ -103,7 +103,13 @@ class build:  # noqa: N801 - difPy's name
         """The files of the index that show a picture, in the order of results."""
         return [
             Searched(
-                file.shown, file.path, file.folder, copy.picture_id, _sorted(copy.width, copy.height), copy.size_bytes
+                file.shown,
+                file.path,
+                file.folder,
+                copy.picture_id,
+                _sorted(copy.width, copy.height),
+                copy.size_bytes,
+                copy.jpeg_grid,
             )
             for file in self._files.files
             if (copy := copies.get(file.path)) is not None

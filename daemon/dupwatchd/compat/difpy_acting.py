@@ -2,11 +2,12 @@
 
 In: an index, and the files that are to go. Out: a plan, carried out by `dupwatch.act`, and for each file that stays the
 reason. A file goes only if it is equal byte by byte to a file that stays, or confirmed to be the same picture as one by
-a close look. All files that are not to go are pinned, so that nothing else can go for them.
+a close look; and the file that stays is one of its group, with no fewer pixels. All files that are not to go are
+pinned, so that nothing else can go.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,6 +18,7 @@ from dupwatch.progress import Bars
 from dupwatch.terminal import printable
 from dupwatchd.compat.difpy_index import OpenIndex
 from dupwatchd.compat.difpy_matching import Group, Searched
+from dupwatchd.compat.difpy_rereading import NEAR_MSE
 from dupwatchd.db import answers, pictures, remembered
 from dupwatchd.db.answers import Copy
 from dupwatchd.live_checks import measurer, presence
@@ -26,6 +28,7 @@ from dupwatchd.serve.clusters import LiveChecks, Question
 from dupwatchd.serve.ignored import IgnoredPairs
 from dupwatchd.serve.library import Library
 from dupwatchd.serve.plan_policy import Policy, policy_of
+from dupwatchd.serve.results import PlannedFile, PlannedGroup
 from dupwatchd.serve.spare import Looks
 
 _VERDICTS = (Verdict.IDENTICAL.value, Verdict.SAME.value)
@@ -52,26 +55,54 @@ def prepare(index: OpenIndex, groups: Sequence[Group], going: Sequence[Searched]
     wanted = {file.path for file in going}
     copies = index.copies()
     _look_closely(index, {copies[path].picture_id for path in wanted if path in copies})
-    keep_files = frozenset(path for path in copies if path not in wanted)
-    policy = policy_of(index.settings.plan)
-    policy = Policy(keep_files=keep_files, ask_when=policy.ask_when, bursts=policy.bursts, pairs=policy.pairs)
     ignored = IgnoredPairs.of(remembered.ignored_pairs(index.database))
-    near = min(threshold, index.settings.compare.keep_mse)
-    question = Question("mse", near, False, policy=policy, ignored=ignored)
-    checks = LiveChecks(
-        measurer(index.settings, index.state, index.thumbnail_px, partial(pictures.thumbnail_digests, index.database)),
-        presence(index.survey.offline, inside=index.roots),
-        OtherNames(),
-    )
-    _, found = Library.load(index.database, index.roots).plan_page(index.database, question, checks, limit=None)
-    plan = make_plan([{"groups": found, "rules": policy.in_words, "roots": index.roots, "verdicts": _VERDICTS}])
-    assert all(one.goes_with is not None or one.file.path in wanted for one in plan.going)
+    folders: dict[str, list[Group]] = {}
+    for group in groups:
+        folders.setdefault(group.first.folder, []).append(group)
+    library = Library.load(index.database, index.roots)
+    # a pair of the same pixels may lie a little apart in its thumbnails, see `difpy_rereading`
+    near = min(max(threshold, NEAR_MSE), index.settings.compare.keep_mse)
+    planned = [one for some in folders.values() for one in _planned(index, library, some, wanted, near, ignored)]
+    goes = {file["path"] for group in planned for file in group["files"] if file["goes"]}
+    planned = [_without(group, lambda file: file["held_by"] in goes) for group in planned]
+    plan = make_plan([{"groups": planned, "roots": index.roots, "verdicts": _VERDICTS}])
     stays = _reasons(index, groups, wanted, copies, ignored)
     stays |= {file.path: asked.because for asked in plan.asked for file in asked.files if file.path in wanted}
-    stays |= {one.path: one.because for one in plan.held_back}
+    stays |= {one.path: one.because for one in plan.held_back if one.path in wanted}
     for one in plan.going:
         stays.pop(one.file.path, None)
     return Prepared(plan, stays)
+
+
+def _planned(
+    index: OpenIndex, library: Library, groups: Sequence[Group], wanted: set[bytes], near: float, ignored: IgnoredPairs
+) -> list[PlannedGroup]:
+    """What may go of the groups of one folder: only for a file of the same group that has no fewer pixels."""
+    members = {file.path for group in groups for file in group.files}
+    own = policy_of(index.settings.plan)
+    policy = Policy(keep_files=frozenset(members - wanted), ask_when=own.ask_when, bursts=own.bursts, pairs=own.pairs)
+    is_there = presence(index.survey.offline, inside=index.roots)
+    checks = LiveChecks(
+        measurer(index.settings, index.state, index.thumbnail_px, partial(pictures.thumbnail_digests, index.database)),
+        lambda copy: copy.path in members and is_there(copy),
+        OtherNames(),
+    )
+    question = Question("mse", near, False, policy=policy, ignored=ignored)
+    _, found = library.plan_page(index.database, question, checks, limit=None)
+    holders: dict[bytes, set[bytes]] = {}
+    for group in groups:
+        for file in group.files:
+            better = {one.path for one in group.files if one.resolution >= file.resolution}
+            holders.setdefault(file.path, set()).update(better)
+    return [_without(group, lambda file: file["held_by"] not in holders[file["path"]]) for group in found]
+
+
+def _without(group: PlannedGroup, stays: Callable[[PlannedFile], bool]) -> PlannedGroup:
+    """Return a group of which some files that would go stay."""
+    files: list[PlannedFile] = [
+        {**file, "goes": False} if file["goes"] and stays(file) else file for file in group["files"]
+    ]
+    return {**group, "files": files}
 
 
 def carry_out(prepared: Prepared, action: Action, progress: Bars) -> Done:

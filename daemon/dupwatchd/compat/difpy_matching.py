@@ -41,6 +41,7 @@ class Searched:
     picture: int
     sides: tuple[int, int]  # px, the shorter first
     size_bytes: int
+    was_jpeg: bool = False  # saved without loss, from the pixels of a JPEG
 
     @property
     def resolution(self) -> int:
@@ -74,8 +75,8 @@ class Group:
         return [self.first, *(file for file, _ in self.matches)]
 
     def lower_quality(self) -> list[Searched]:
-        """All but the one with most pixels; of several the one with most bytes, then the first by name."""
-        best = min(self.files, key=lambda file: (-file.resolution, -file.size_bytes, file.path))
+        """All but the one with most pixels; of several one that was no JPEG before, with most bytes, first by name."""
+        best = min(self.files, key=lambda file: (-file.resolution, file.was_jpeg, -file.size_bytes, file.path))
         return [file for file in self.files if file is not best]
 
 

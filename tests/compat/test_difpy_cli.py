@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,9 @@ from tests.compat.pictures import ONE, TWO, as_png, smaller
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = (ROOT / "docs" / "difpy.md").read_text()
-COMMAND = [sys.executable, "-c", "from dupwatchd.compat.difpy_cli import main; main()"]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+MODULE, FUNCTION = SCRIPTS["dupwatch-difpy"].split(":")
+COMMAND = [sys.executable, "-c", f"from {MODULE} import {FUNCTION}; {FUNCTION}()"]
 NAMES = ["results.json", "lower_quality.txt", "stats.json"]
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatch.progress import Bars
 from dupwatchd.arrays import Thumbnails
 from dupwatchd.assembly import processors
 from dupwatchd.compare.measures import exact
@@ -145,7 +146,9 @@ class _Units:
         return int(self._best[unit]), float(self._best_mse[unit])
 
 
-def pairs_within(index: OpenIndex, pictures: Sequence[PictureId], threshold: float, *, rotate: bool) -> Iterator[Pairs]:
+def pairs_within(
+    index: OpenIndex, pictures: Sequence[PictureId], threshold: float, progress: Bars, *, rotate: bool
+) -> Iterator[Pairs]:
     """Yield all pairs of these pictures within an mse, some at a time, each once.
 
     With ``rotate`` the smallest mse over the four quarter turns counts, else that of the pictures as they are.
@@ -157,10 +160,12 @@ def pairs_within(index: OpenIndex, pictures: Sequence[PictureId], threshold: flo
     for start in range(0, len(pictures), _PICTURES_AT_ONCE):
         part = pictures[start : start + _PICTURES_AT_ONCE]
         search.add(part, describe(read(part)))
-    for _, some in search.match_all(pictures, processors()):
+    progress.stage("comparing", len(pictures), "pictures")
+    for count, some in search.match_all(pictures, processors()):
         for found in some:
             pairs = Pairs(found.a, found.b, found.mse)  # those of equal structure come as well
             yield pairs.within(threshold) if rotate else _as_they_are(pairs, read).within(threshold)
+        progress.advance(count)
 
 
 def _as_they_are(pairs: Pairs, read: ReadThumbnails) -> Pairs:

@@ -15,6 +15,7 @@ the client may import blake3 and send2trash. In reading order:
     moving       takes a file away without overwriting anything, and puts one down; `trash` uses the desktop's
     intents      what is about to be done with files; `steps` does it, for each action
     apply        carries out a plan
+    found_journals  reads those in quarantines, as far as a plan goes, where nobody else can have written them
     undo         puts back: `undo_places` finds where from and where to, `undo_links` parts links again
     purge        lists what lies in quarantine, and deletes it for good
     asking       asks the service for a plan; `telling` tells it what has gone and what has come back

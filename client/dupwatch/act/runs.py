@@ -7,18 +7,21 @@ A line that was cut off is passed over: it is one that nobody relied on, for a s
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from dupwatch.act.errors import ActError
-from dupwatch.act.quarantine import JOURNAL
+from dupwatch.act.plan_file import is_below
 from dupwatch.act.state_folder import journal_folder
 from dupwatch.terminal import printable
 
 JOURNAL_VERSION = 1
 
 _SUFFIX = b".jsonl"
+
+_RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{8}", re.ASCII)  # as `Journal.begun` makes it
 
 # What a step may have come to. After the last four there is nothing to put back.
 STATES = ("begun", "done", "deleted", "purging", "skipped", "undone", "purged", "lost")
@@ -92,22 +95,11 @@ def known_runs() -> list[Run]:
     return [run for run in map(read_run, paths) if run is not None]
 
 
-def runs_in(quarantine: bytes) -> list[Run]:
-    """Return the runs whose journals lie in a quarantine, the oldest first."""
+def read_run(path: bytes, folder: int | None = None) -> Run | None:
+    """Read a journal, of an open folder if one is given; None if it is none, or cannot be read."""
     try:
-        names = sorted(os.listdir(quarantine))
-    except OSError:
-        return []
-    found = [run for run in (read_run(os.path.join(quarantine, name, JOURNAL)) for name in names) if run is not None]
-    for run in found:
-        run.quarantines.append(quarantine)
-    return found
-
-
-def read_run(path: bytes) -> Run | None:
-    """Read a journal; None if it is none, or cannot be read."""
-    try:
-        with open(path, "rb") as stream:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(path, flags, dir_fd=folder), "rb") as stream:
             return _parsed_run(stream)
     except OSError:
         return None
@@ -120,7 +112,7 @@ def _parsed_run(lines: Iterable[bytes]) -> Run | None:
             if run is None:
                 if record.get("dupwatch_journal") != JOURNAL_VERSION:
                     return None
-                run = Run(record["run"], record["action"], record["plan"], record["began"])
+                run = _run(record)
             elif "ended" in record:
                 run.has_ended = bool(record["ended"])
             elif "step" not in record:
@@ -136,6 +128,14 @@ def _parsed_run(lines: Iterable[bytes]) -> Run | None:
         except (KeyError, TypeError, ValueError, AttributeError):
             continue  # cut off, and then written over by nobody: it was never relied on
     return run
+
+
+def _run(record: dict[str, Any]) -> Run:
+    """Return the run that a head is of; raises ValueError if a value cannot be one of ours."""
+    name, action, plan, began = (record[key] for key in ("run", "action", "plan", "began"))
+    if not isinstance(name, str) or not _RUN_ID.fullmatch(name):  # it becomes the name of a file
+        raise ValueError("no name of a run")
+    return Run(name, str(action), str(plan), float(began))
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -173,6 +173,8 @@ _PATHS = ("path", "root", "quarantine", "held", "to", "mounted_at", "kept", "goe
 
 _DIGESTS = ("digest", "kept_digest")
 
+_NUMBERS = ("size_bytes", "mtime_ns", "atime_ns", "device", "inode", "mode", "uid", "gid")
+
 
 def step_record(step: Step) -> dict[str, Any]:
     """Return the line that says that a step is about to be done."""
@@ -188,7 +190,29 @@ def _step(record: dict[str, Any]) -> Step:
         values[name] = None if values[name] is None else values[name].encode("utf-8", "surrogateescape")
     for name in _DIGESTS:
         values[name] = None if values[name] is None else bytes.fromhex(values[name])
-    return Step(number=record["step"], **values)
+    step = Step(number=record["step"], **values)
+    _check(step)
+    return step
+
+
+def _check(step: Step) -> None:
+    """Raise ValueError if a step cannot be one of ours: what it says is done with the caller's rights."""
+    numbers = (step.number, *(getattr(step, name) for name in _NUMBERS))
+    paths = [path for path in (step.path, step.root, step.quarantine, step.held, step.to) if path is not None]
+    if (
+        any(type(number) is not int for number in numbers)
+        or not 0 <= step.mode <= 0o7777
+        or not all(path == b"/" or _is_plain(path) for path in paths)
+        or not is_below(step.path, step.root)
+        or not is_below(step.held, step.quarantine)
+        or not (step.to is None or step.to.endswith(step.path))
+        or not all(bytes.fromhex(value) is not None for value in step.xattrs.values())
+    ):
+        raise ValueError("no step of ours")
+
+
+def _is_plain(path: bytes) -> bool:
+    return path.startswith(b"/") and all(part not in (b"", b".", b"..") for part in path[1:].split(b"/"))
 
 
 def journal_path(run: str) -> bytes:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from dupwatch.act.content import digest_of, opened
 from dupwatch.act.errors import ActError, HaltError, SkipError
 from dupwatch.act.folders import Place, forget_mounts, status_at
+from dupwatch.act.found_journals import runs_found
 from dupwatch.act.journal import Journal
 from dupwatch.act.moving import put, remove_copy, remove_empty_folders
 from dupwatch.act.plan_file import Plan, plan_digest
 from dupwatch.act.quarantine import Quarantines, tidy_all
-from dupwatch.act.quarantine_place import quarantine_paths
-from dupwatch.act.runs import Run, Step, known_runs, runs_in
+from dupwatch.act.runs import Run, Step, known_runs
 from dupwatch.act.trash import find_in_trash, restore_from_trash, trashed_file_is
 from dupwatch.act.undo_links import part_again
 from dupwatch.act.undo_places import (
@@ -56,17 +56,18 @@ def runs_to_undo(plan: Plan | None = None, every: bool = False) -> list[Run]:
     Only those with something to put back count; raises ActError if there is none.
     """
     runs = {run.id: run for run in known_runs()}
+    refusals: list[str] = []
     if plan is not None:
-        for root in plan.roots:  # the caller's state directory may be lost, or it was another machine
-            for quarantine in quarantine_paths(root, [going.file.path for going in plan.going]):
-                for run in runs_in(quarantine):
-                    runs.setdefault(run.id, run)
+        in_quarantines, refusals = runs_found(plan)  # the caller's state directory may be lost
+        for run in in_quarantines:
+            runs.setdefault(run.id, run)
         digest = plan_digest(plan)
         runs = {name: run for name, run in runs.items() if run.plan == digest}
     found = [runs[name] for name in sorted(runs, reverse=True) if runs[name].is_open]
     if not found:
         of_plan = "of this plan, as it is now, " if plan is not None else ""
-        raise ActError(f"there is nothing to undo: no journal {of_plan}names a file that could be put back")
+        told = "".join(f"; {why}" for why in refusals)
+        raise ActError(f"there is nothing to undo: no journal {of_plan}names a file that could be put back{told}")
     return found if plan is not None or every else found[:1]
 
 

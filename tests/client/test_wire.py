@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupwatch import wire
+from dupwatch import output, wire
 from dupwatch.missed_events import MissedEventFinder, Notice
 from dupwatch.wire import Event, WireError
 
@@ -314,3 +314,7 @@ def test_every_command_topic_and_limit_is_in_the_protocol() -> None:
     for number in (wire.REQUEST_BYTES_MAX >> 10, wire.PIECE_BYTES_MAX >> 20, wire.ENTRIES_MAX, wire.VALUES_MAX):
         assert f"{number:,}" in PROTOCOL
     assert f"version {wire.VERSION}" in PROTOCOL.splitlines()[0]
+
+
+def test_flags_offer_the_words_that_the_protocol_takes() -> None:
+    assert (output.SORTS, output.LINKAGES, output.WITHIN) == (wire.SORTS, wire.LINKAGES, wire.WITHIN)

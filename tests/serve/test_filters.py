@@ -173,3 +173,16 @@ def test_the_number_of_pairs_is_exact_from_the_first_page_on(made: Made, questio
     with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
         total, _ = Library.load(database).pairs_page(database, question, made.live_checks(), 1)
     assert total == len(plain.pairs(made, question))
+
+
+def test_by_a_measure_of_ones_own_what_the_forest_does_not_hold_is_measured(tmp_path: Path) -> None:
+    """Only neighbours are stored; the first and the last lie within the threshold as well."""
+    made = replace(CHAIN, pictures=[Picture(structure=n, mse=50) for n in (0, 1, 2, 9)])
+    stored = [match for match in made.matches() if match.b == match.a + 1 and not match.mirrored]
+    complete = Question("custom", 0.02, mirrored=False, filters=Filters(linkage=Linkage.COMPLETE))
+    with closing(written(made, tmp_path, stored)) as database:
+        library = Library.load(database)
+        _, [cluster] = library.page(database, complete, made.live_checks(), None)
+        total, pairs = library.pairs_page(database, replace(complete, pairs=True), made.live_checks(), None)
+    assert {file["path"] for file in cluster["files"]} == {b"/p/a", b"/p/b", b"/p/c"}
+    assert (total, sorted(pair["custom"] or 0.0 for pair in pairs)) == (3, [0.01, 0.01, 0.02])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dupwatchd.db.connection import open_database, open_for_reading
+from dupwatchd.problems import Problems
 from dupwatchd.update.updater import Updater, Work
 from dupwatchd.watch.hints import Hints
 from tests.conftest import encoded, photo_like
@@ -40,7 +41,10 @@ class Running:
         self.pool = pool or FilePool()
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.may_work = True
-        self.updater = Updater(self.database, self.work(roots), self.hints, self._publish, lambda: self.may_work)
+        self.problems = Problems()
+        self.updater = Updater(
+            self.database, self.work(roots), self.hints, self._publish, lambda: self.may_work, self.problems
+        )
         intake = intake_on_demand(self.database, self.state, self.pool, self.updater.progress, self.updater.announce)
         self.thread = threading.Thread(target=self.updater.run, args=(intake,))
 
@@ -248,3 +252,30 @@ def test_when_there_is_nothing_else_to_do_an_older_index_gets_verdicts_and_they_
         assert [event["verdict"] for topic, event in one.events if topic == "matched"] == ["same"]
         one.until(lambda: bool(reader.value("SELECT count(*) FROM match WHERE closely = 2") == 5))
         reader.close()
+
+
+def test_thumbnails_in_doubt_are_checked_once_the_pause_is_over_and_no_problem_is_left_if_all_are_sound(
+    tmp_path: Path, root: Path
+) -> None:
+    with running(tmp_path, root) as one:
+        one.until_quiet()
+        one.updater.pause()
+        one.updater.doubt_blocks()
+        one.until(lambda: one.updater.state == "paused")
+        assert "thumbnails in the state directory are damaged" in one.problems.lines()[0]
+        assert not one.updater.is_quiet
+        one.updater.resume()
+        one.until_quiet()
+        assert one.problems.lines() == []
+        assert one.names() == {"a.jpg"}
+
+
+def test_a_lost_thumbnail_is_made_again_and_later_copies_are_matched(tmp_path: Path, root: Path) -> None:
+    with running(tmp_path, root) as one:
+        one.until_quiet()
+        os.truncate(one.state / "blocks" / "000000.thumbnails", 0)
+        one.touch(root / "b.jpg", b"two")
+        one.until(lambda: b"b.jpg" in map(os.path.basename, one.told("indexed")))
+        one.until_quiet()
+        assert one.told("indexed").count(os.fsencode(root / "a.jpg")) == 2
+        assert one.problems.lines() == []

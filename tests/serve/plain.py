@@ -438,11 +438,11 @@ def _decide(made: Made, part: list[File], question: Question, of_family: set[byt
     pin_of: dict[bytes, int] = {}  # by path
     for file in part:
         for name in _names(made, part, file):
-            if _below(file, policy.reference):
+            if _pinned_by(file, policy.reference):
                 pin_of[name.path] = 0
             elif file.path in policy.keep_files:
                 pin_of[name.path] = min(1, pin_of.get(name.path, 1))
-            elif _below(file, policy.protect):
+            elif _pinned_by(file, policy.protect):
                 pin_of[name.path] = min(2, pin_of.get(name.path, 2))
             elif file.path in of_family:
                 pin_of[name.path] = min(3, pin_of.get(name.path, 3))
@@ -493,6 +493,11 @@ def _is_lesser(made: Made, one: File, other: File, by_rules: list[File]) -> bool
 def _names(made: Made, part: list[File], file: File) -> list[File]:
     """All names of a file."""
     return [other for other in part if other is file or made.linked(other, file)]
+
+
+def _pinned_by(file: File, folders: tuple[bytes, ...]) -> bool:
+    """A name may be that of a folder in one question and that of a file in the library: then it counts, too."""
+    return file.path in folders or _below(file, folders)
 
 
 def _below(file: File, folders: Iterable[bytes]) -> bool:

@@ -392,8 +392,8 @@ cli.add_command(show_command(_connection_flags, lambda: _client()))
 
 
 def main() -> NoReturn:
-    """Run the command; every error we know ends as one line on stderr and its exit status."""
-    run(cli, ClientError)
+    """Run the command; every error ends as one line on stderr and its exit status."""
+    run(cli, ClientError, "the service's answer is not one that this client understands; are both of one version?")
 
 
 def _client() -> "Client":

@@ -320,10 +320,11 @@ def remark_if_incomplete(document: Mapping[str, Any], advice: str) -> None:
     remark(f"this answer is not complete: {why}. {advice}")
 
 
-def run(command: click.Command, known: type[Exception]) -> NoReturn:
+def run(command: click.Command, known: type[Exception], unexpected: str = "") -> NoReturn:
     """Run a program and end with its exit status; a ``known`` error ends as one line on stderr.
 
-    The status is 0, that of the error (``exit_status``), 2 for wrong usage, 130 after Ctrl-C, or 1.
+    So does every other one if ``unexpected`` says what it means. The status is 0, that of the error (``exit_status``),
+    2 for wrong usage, 130 after Ctrl-C, or 1.
     """
     name = command.name
     has_output = sys.stdout is not None
@@ -332,7 +333,7 @@ def run(command: click.Command, known: type[Exception]) -> NoReturn:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # until here the kernel would have ended the program
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if not has_output:
-            raise click.UsageError("standard output is closed: there is nowhere to print the answer")
+            raise click.UsageError("standard output is closed: there is nowhere to print the answer")  # noqa: TRY301
         command.main(standalone_mode=False)
         sys.stdout.flush()
         status = 0
@@ -350,9 +351,24 @@ def run(command: click.Command, known: type[Exception]) -> NoReturn:
         if not isinstance(error, BrokenPipeError):  # then whoever read our output has seen enough
             _say(name, f"cannot write the output: {error.strerror or error}")
         status = 1
+    except Exception as error:
+        if not unexpected:
+            raise
+        _say(name, f"{unexpected} ({_where(error)})")
+        status = 1
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop; at exit it would show a traceback
     sys.exit(status)
+
+
+def _where(error: Exception) -> str:
+    """Return in one line what was raised, and where, for whoever has to find out why."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" in {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace is not None else ""
+    said = " ".join(str(error).split())[:80]
+    return f"{type(error).__name__}{place}{': ' if said else ''}{said}"
 
 
 def _with(command: Command, flags: tuple[Callable[[Command], Command], ...]) -> Command:

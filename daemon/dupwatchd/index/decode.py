@@ -28,6 +28,7 @@ from dupwatchd.index.reasons import DecodeError, too_many_pixels, why_not_decode
 from dupwatchd.index.thumbnail import Pixels, to_bytes, upright
 from dupwatchd.index.unsupported import unsupported_kind
 from dupwatchd.index.webp import check_memory, load_webp
+from dupwatchd.index.zero_filled import zero_filled_end
 from dupwatchd.model import Decoded, Facts
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.blocks import Luma
@@ -99,6 +100,7 @@ class OpenPicture:
     head: Head | None = None  # of a JPEG
     frames: Frames | None = None  # of a file that holds several pictures
     full_size: tuple[int, int] | None = None  # of the RAW photo, upright
+    zero_filled_end: str | None = None  # see `zero_filled`
 
     @property
     def upright_width(self) -> int:
@@ -113,7 +115,7 @@ class OpenPicture:
     @property
     def damage(self) -> str | None:
         """What is wrong with a picture that could be decoded; known once it was decoded."""
-        return self.pixels.damage if isinstance(self.pixels, JpegPixels) else None
+        return self.pixels.damage if isinstance(self.pixels, JpegPixels) else self.zero_filled_end
 
     @property
     def _upright_size(self) -> tuple[int, int]:
@@ -192,6 +194,7 @@ def _open_by_pillow(data: bytes, suffix: bytes, limits: DecodeLimits, choose_fra
         says_orientation=says,
         image=image,
         frames=several[0] if several else None,
+        zero_filled_end=zero_filled_end(data, name),
     )
 
 

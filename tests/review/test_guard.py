@@ -88,6 +88,22 @@ def test_another_user_of_this_machine_cannot_take_the_first_address(shared: Serv
         assert review.enter()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("path", ["/api/start", "/api/groups"])
+def test_another_user_of_this_machine_is_refused_even_with_the_cookie(
+    review: Reviewing, cookie: str, path: str
+) -> None:
+    code = (
+        "import sys, urllib.request as u; headers = {'Cookie': sys.argv[2], 'Sec-Fetch-Site': 'same-origin'}; "
+        "print(u.urlopen(u.Request(sys.argv[1], headers=headers)).status)"
+    )
+    asked = [sys.executable, "-c", code, review.origin + path, cookie]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == "200\n"
+    other = ["setpriv", "--reuid=65534", "--clear-groups", *asked]
+    done = subprocess.run(other, capture_output=True, text=True, check=False, cwd="/")
+    assert "403" in done.stderr, done
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
 def test_only_the_page_itself_is_answered(review: Reviewing, cookie: str, site: str) -> None:
     assert review.ask("/api/groups", Cookie=cookie, Sec_Fetch_Site=site)[0] == 403

@@ -3,8 +3,11 @@
 In: requests as ASGI hands them over. Out: a refusal, or the request to the application, and on every response the
 headers that keep the browser from loading or sending anything elsewhere.
 
-- The address that is printed holds a token. It is good for one visit, and only from a process of the same user: the
-  answer sets a cookie and goes on to an address without the token.
+- Whatever comes from a process of another user of this machine is refused. Secrets alone would not do: the first
+  address stands in the list of processes while the browser starts, and a browser sends a cookie of 127.0.0.1 to every
+  port of it, so that the server of another user gets to see it.
+- The address that is printed holds a token. It is good for one visit: the answer sets a cookie and goes on to an
+  address without the token.
 - Everything else needs the cookie. A page on another port of this machine has the same cookie sent along by the
   browser, so what changes something needs a token in a header as well, which only our own page knows, and the
   browser's word (``Sec-Fetch-Site``) that the request comes from our own page.
@@ -22,6 +25,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CHANGE_HEADER = "x-dupwatch-token"
+CONNECTIONS_KEPT = 64  # a browser opens six at once
 READS = frozenset({"GET", "HEAD"})
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -57,6 +61,7 @@ class Guard:
         self._cookie_name = f"dupwatch-review-{port}"  # cookies do not tell ports apart
         self._session = secrets.token_urlsafe(24)
         self._user_of = user_of or user_of_connection
+        self._known: dict[int, tuple[object, bool]] = {}  # by identity of a connection's address: it, and whether ours
         self._is_entered = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,6 +91,8 @@ class Guard:
         headers = Headers(scope=scope)
         if headers.get("host", "") not in self._hosts:
             return PlainTextResponse("This page answers to 127.0.0.1 and localhost only.", 421)
+        if not self._is_of_this_user(scope.get("client")):
+            return PlainTextResponse("This page belongs to another user of this machine.", 403)
         if _is_entry(scope):
             return None
         if not self._has_cookie(headers):
@@ -116,14 +123,26 @@ class Guard:
         given = QueryParams(scope["query_string"]).get("token", "")
         if self._is_entered or not hmac.compare_digest(given.encode(), self.entry_token.encode()):
             return PlainTextResponse("This address was used already, or is wrong. Start `dupwatch review` again.", 403)
-        client = scope.get("client") or ("", 0)
-        if self._user_of(client[0], client[1]) not in (os.getuid(), 0):
-            return PlainTextResponse("This page belongs to another user of this machine.", 403)
         self._is_entered = True
         self.last_used = time.monotonic()
         answer = HTMLResponse(ENTERED)
         answer.set_cookie(self._cookie_name, self._session, httponly=True, samesite="strict", path="/")
         return answer
+
+    def _is_of_this_user(self, client: tuple[str, int] | None) -> bool:
+        """Return whether a connection comes from a process of the user who started the page, or of root.
+
+        It is found out once for each connection, whose requests all have one object as their address: reading the
+        table takes some milliseconds. The object is kept with the answer, so that no other one can have its identity.
+        """
+        if client is None:
+            return False
+        known = self._known.get(id(client))
+        if known is None:
+            if len(self._known) >= CONNECTIONS_KEPT:
+                del self._known[next(iter(self._known))]
+            known = self._known[id(client)] = client, self._user_of(*client) in (os.getuid(), 0)
+        return known[1]
 
     def _has_cookie(self, headers: Headers) -> bool:
         pairs = (part.strip().partition("=") for line in headers.getlist("cookie") for part in line.split(";"))
@@ -138,11 +157,14 @@ def _is_entry(scope: Scope) -> bool:
 
 
 def user_of_connection(host: str, port: int) -> int | None:
-    """Return the user id of whoever opened a connection from this IPv4 loopback address, None if it is not listed."""
+    """Return the user id of whoever has opened a connection from this IPv4 loopback address, and still has it open.
+
+    None if nobody has: the table gives a connection that its process has closed to root.
+    """
     wanted = "".join(f"{int(part):02X}" for part in reversed(host.split("."))) + f":{port:04X}"
     with open("/proc/net/tcp", encoding="ascii") as table:
         for line in table:
             fields = line.split()
             if fields[1] == wanted:
-                return int(fields[7])
+                return int(fields[7]) if fields[9] != "0" else None  # without a number, it is no open file any more
     return None

@@ -460,3 +460,18 @@ def test_the_service_is_told_by_digest(root: Path) -> None:
     summary = apply_plan(plan, Action())
     assert summary.digests == [going.file.blake3 for going in plan.going]
     assert undo(runs_to_undo()).digests == summary.digests[::-1]
+
+
+def test_an_undo_never_removes_a_file_that_the_folder_moved_to_now_leads_to(root: Path, tmp_path: Path) -> None:
+    to = tmp_path / "to"
+    to.mkdir()
+    goes, stays = copies(root, 1)[0]
+    assert apply_plan(plan_for(root, [(goes, stays)]), Action("move", os.fsencode(to))).is_complete
+    moved = Path(os.fsdecode(os.fsencode(to) + goes))
+    os.rename(moved, goes)  # somebody has put it back by hand, and made the old place lead to where it is
+    moved.parent.rmdir()
+    moved.parent.parent.rmdir()
+    moved.parent.parent.symlink_to(root / "spare")
+    before = seen(root)
+    undo(runs_to_undo())
+    assert seen(root) == before

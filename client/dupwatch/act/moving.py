@@ -9,6 +9,7 @@ was looked at (`is_same_file`). Whatever is removed for good is removed there.
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 from dupwatch.act.content import Stamp, digest_of, stamp_of
@@ -126,13 +127,17 @@ def _name_new_file(partial: Place, target: Place) -> None:
         os.rename(partial.name, target.name, src_dir_fd=partial.folder, dst_dir_fd=target.folder)
 
 
-def remove_copy(place: Place, digest: bytes, aside: bytes) -> None:
-    """Remove a file if it has this content; it is renamed ``aside`` before it is looked at. Raises OSError."""
+def remove_copy(place: Place, digest: bytes, aside: bytes, is_elsewhere: Callable[[], bool] = lambda: True) -> None:
+    """Remove a file if it has this content; it is renamed ``aside`` before it is looked at. Raises OSError.
+
+    ``is_elsewhere`` tells whether another file holds it, and is asked while this one is aside: by way of a link or a
+    mount both may be one.
+    """
     private = place._replace(name=aside)
     rename_without_replacing(place.folder, place.name, place.folder, aside)
     descriptor = open_file(private)
     try:
-        is_copy = digest_of(descriptor) == digest
+        is_copy = digest_of(descriptor) == digest and is_elsewhere()
     finally:
         os.close(descriptor)
     if is_copy:

@@ -197,7 +197,7 @@ def _remove_what_was_copied(step: Step, run: Run) -> None:
         with suppress(FileNotFoundError):
             os.unlink(partial_name, dir_fd=place.folder)
         if status_at(place) is not None and _is_back(step):
-            remove_copy(place, step.digest, partial_name)
+            remove_copy(place, step.digest, partial_name, is_elsewhere=lambda: _is_back(step))
     remove_empty_folders(os.path.dirname(step.to), step.to[: -len(step.path)])
 
 

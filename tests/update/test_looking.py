@@ -164,6 +164,19 @@ def test_a_photo_that_is_away_is_looked_at_closely_when_it_is_back(folder: Path,
     assert {verdict for verdict in index.told().values() if verdict[0] == "same"} == {("same", True)}
 
 
+def test_pairs_left_to_confirm_are_never_told_to_be_none_while_there_are_some(folder: Path, tmp_path: Path) -> None:
+    index = Index(folder, tmp_path / "state")
+    index.update()
+    looking = index.intake().looking
+    assert looking.confirm_for(0.0)  # they are counted now
+    assert looking.confirm_for(0.0)  # and one of them is looked at
+    looking.expect_any()  # as a look through all roots does, in the middle
+    assert looking.left_to_confirm is None
+    while looking.confirm_for(0.0):
+        assert looking.left_to_confirm == len(verdicts.to_confirm(index.database))
+    assert looking.left_to_confirm == len(verdicts.to_confirm(index.database)) == 0
+
+
 def test_the_pairs_that_free_most_come_first(folder: Path, tmp_path: Path) -> None:
     index = Index(folder, tmp_path / "state")
     index.update()

@@ -100,6 +100,7 @@ class Looking:
     def expect_any(self) -> None:
         """Any match may be without a verdict, and files that were away may be back."""
         self._all_seen = False
+        self._to_confirm = iter(())  # else the next one would be counted down from a number that is not known
         self._any_to_confirm, self.left_to_confirm = True, None
         self._in_vain.clear()
 

@@ -24,8 +24,9 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
         "--port", type=click.IntRange(1, 65535), metavar="N", help="The port to serve at [default: a free one]."
     )
     @click.option("--no-browser", is_flag=True, help="Only print the address.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON, and open no browser.")
     @connection_flags
-    def review(port: int | None, no_browser: bool) -> None:
+    def review(port: int | None, no_browser: bool, as_json: bool) -> None:
         """Look at copies in the browser and decide what stays, with keys, side by side.
 
         The page is served to this machine only, by a process of yours, and shows what you may read. Its address works
@@ -37,6 +38,7 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
           dupwatch review
           dupwatch review --no-browser --port 8123    over ssh -L 8123:127.0.0.1:8123
         """
+        from dupwatch.json_text import json_line
         from dupwatch.review.server import serve
 
         context = click.get_current_context()
@@ -46,15 +48,16 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
                 return make_client()
 
         def tell_address(address: str) -> None:
-            click.echo(address)
+            click.echo(json_line({"address": address}) if as_json else address)
             remark("the address works once, in one browser; Ctrl-C ends the page, and nothing is lost")
 
-        serve(client, port or 0, tell_address, opens_browser=not no_browser)
+        serve(client, port or 0, tell_address, opens_browser=not (no_browser or as_json))
 
     @group.command()
     @click.option("--html", "path", required=True, type=click.Path(), metavar="FILE", help="The file to write.")
+    @click.option("--json", "as_json", is_flag=True, help="Print how many groups are in it as JSON.")
     @connection_flags
-    def report(path: str) -> None:
+    def report(path: str, as_json: bool) -> None:
         """Write all groups of copies into one page, to look at and decide without a service.
 
         The page holds small previews and needs no network. What is decided in it is saved from it as a plan, for
@@ -67,6 +70,7 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
         import os
         import sys
 
+        from dupwatch.json_text import json_line
         from dupwatch.progress import progress
         from dupwatch.report import write_report
         from dupwatch.review.folders import cache_folder
@@ -81,4 +85,6 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
                 bars.advance()
 
             count = write_report(client, path, Previews(cache_folder(os.environ)), advance)
+        if as_json:
+            click.echo(json_line({"path": os.fsencode(path), "groups": count}))
         remark(f"{count:,} groups are in {path}")

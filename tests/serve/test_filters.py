@@ -66,7 +66,7 @@ def filtered(draw: st.DrawFn) -> Question:
 
 
 @pytest.mark.usefixtures("looking_at_few")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(libraries(), st.lists(filtered(), min_size=1, max_size=4), st.none() | some_folders)
 def test_filtered_pages_hold_what_looking_at_every_pair_finds(
     made: Made, asked: list[Question], roots: tuple[bytes, ...] | None
@@ -84,7 +84,7 @@ def test_filtered_pages_hold_what_looking_at_every_pair_finds(
             assert library.page(database, question, live_checks, None) == (len(expected), expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(libraries(), filtered(), st.none() | some_folders)
 def test_all_numbers_of_a_filtered_answer_are_exact_from_the_first_page_on(
     made: Made, question: Question, roots: tuple[bytes, ...] | None

@@ -133,7 +133,7 @@ def looking_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("looking_at_few")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     libraries(),
     st.lists(questions, min_size=1, max_size=6),
@@ -170,7 +170,7 @@ def test_further_groups_are_those_that_asking_for_one_verdict_more_would_add(
     assert found == plain.further_groups(made if roots is None else made.below(roots), question)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(libraries(), questions, st.none() | folders)
 def test_what_is_not_a_duplicate_is_in_no_count_from_the_first_page_on(
     made: Made, question: Question, roots: tuple[bytes, ...] | None
@@ -213,7 +213,7 @@ RULES = [
 
 
 @pytest.mark.usefixtures("looking_at_few")
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(libraries(), questions, st.randoms(use_true_random=False))
 def test_plans_and_clusters_of_any_policy_hold_what_looking_at_everything_finds(
     made: Made, question: Question, one_of: random.Random

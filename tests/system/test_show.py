@@ -24,6 +24,7 @@ from tests.system.service import Service
 
 HOSTILE = b"a\x1b[31m\n\xff.png"
 COPIES = photo_like(1, 300, 200)
+_OF_THE_TERMINAL = ("COLORTERM", "KITTY_WINDOW_ID", "COLUMNS", "LINES")  # in which the tests themselves run
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ class Terminal:
         """All that `dupwatch` writes on it; succeeds."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, self._size)
-        kept = {name: value for name, value in os.environ.items() if name not in ("COLORTERM", "KITTY_WINDOW_ID")}
+        kept = {name: value for name, value in os.environ.items() if name not in _OF_THE_TERMINAL}
         environment = {**kept, "DUPWATCH_ENDPOINT": service.endpoint, "TERM": "xterm", "PYTHONUTF8": "1", **variables}
         process = subprocess.Popen(
             ["setsid", "--ctty", "--wait", *before, sys.executable, "-m", "dupwatch", "show", *words],

@@ -83,7 +83,7 @@ def _precedes(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit, scaled: bool) ->
         return False
     a_jpeg, b_jpeg = a.steps is not None, b.steps is not None
     if a_jpeg and b_jpeg:
-        return _jpeg_before_jpeg(a, b, to_b, to_a)
+        return _jpeg_before_jpeg(a, b, to_b, to_a, scaled)
     if a_jpeg and b.lossless:
         return _jpeg_before_lossless(a, to_b, to_a, scaled)
     if b_jpeg and a.lossless:
@@ -105,15 +105,16 @@ def _lacks_the_cameras_data(a: Candidate, b: Candidate) -> bool:
     return a.steps is not None and b.from_camera and not a.from_camera and b.luma.size >= 0.6 * a.luma.size
 
 
-def _jpeg_before_jpeg(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit) -> bool:
+def _jpeg_before_jpeg(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:
     if to_b.carried and to_a.carried:  # as good as equal: the finer steps hold nothing more
         return a.coarseness > COARSER * b.coarseness
     first = to_b.rounded or to_a.carried
     second = to_a.rounded or to_b.carried
-    if to_b.toned or to_a.toned:  # with a curve that was guessed, that the reverse fits less is not enough
-        clearly = to_b.badness < to_a.badness - CLEARLY_TONED
+    is_toned = to_b.toned or to_a.toned
+    clearly = to_b.badness < to_a.badness - (CLEARLY_TONED if is_toned else CLEARLY)
+    if is_toned and not scaled:  # with a curve that was guessed, that the reverse fits less is not enough
         return first and (clearly or (to_a.carried and not second))
-    return first and (not second or to_b.badness < to_a.badness - CLEARLY)
+    return first and (clearly or not second)
 
 
 def _jpeg_before_lossless(a: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:

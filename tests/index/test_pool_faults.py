@@ -274,6 +274,12 @@ def children_of(pid: int) -> list[int]:
         return [int(number) for number in file.read().split()]
 
 
+def index_often(pool: WorkerPool, paths: list[Path]) -> None:
+    """On a busy machine some workers are done before anybody can kill them."""
+    for _ in range(50):
+        index(pool, paths)
+
+
 def test_workers_that_die_at_birth_for_a_while_stop_indexing_only_for_that_while(tmp_path: Path) -> None:
     paths = photos(tmp_path, 20)
     with WorkerPool(1, 16, DecodeLimits()) as pool:
@@ -292,8 +298,7 @@ def test_workers_that_die_at_birth_for_a_while_stop_indexing_only_for_that_while
         killer.start()
         try:
             with pytest.raises(DupwatchError, match="die as soon as they start"):
-                for _ in range(50):  # on a busy machine some are done before they are seen
-                    index(pool, paths)
+                index_often(pool, paths)
         finally:
             stop.set()
             killer.join()

@@ -103,6 +103,8 @@ def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClie
                 steps = client.request("explain", path=os.path.realpath(explain), policy=policy)
             _show(steps, as_json, lambda: [printable(str(step)) for step in steps["steps"]])
             return
+        if out is not None:
+            _check_out(out)
         plan = _made_plan(make_client, policy, None if under is None else _real_folder(under), now=now)
         _write_out(plan, out, as_json)
 
@@ -120,6 +122,17 @@ def _made_plan(make_client: MakeClient, policy: dict[str, Any], under: bytes | N
                 wait_for_close_looks(client, bars)
         pages = plan_pages(client, {"policy": policy, "under": under})
     return make_plan(pages)
+
+
+def _check_out(out: bytes) -> None:
+    """Raise WrongUsageError if a plan cannot be written there: before anybody has waited for it."""
+    from dupwatch.act.plan_file import PLAN_MARK
+    from dupwatch.replacing import check_replaceable
+
+    try:
+        check_replaceable(out, PLAN_MARK)
+    except OSError as error:
+        raise WrongUsageError(f"cannot write {printable(out)}: {error.strerror}") from None
 
 
 def _write_out(plan: "Plan", out: bytes | None, as_json: bool) -> None:

@@ -22,10 +22,12 @@ from typing import Any, TextIO
 
 from dupwatch.client import Client
 from dupwatch.errors import ClientError, WrongUsageError
+from dupwatch.replacing import check_replaceable
 from dupwatch.review.library import Group, HeldFile, Library
 from dupwatch.review.pictures import NoPictureError, Previews
 
 PREVIEW_PX = 160
+_TITLE = "<title>Copies · dupwatch</title>"
 ROWS_IN_PART = 1_000
 PREVIEWS_IN_PART = 500  # what the browser reads at once when a group of it comes into sight
 _ALIKE = frozenset({"identical", "same"})
@@ -41,6 +43,10 @@ def write_report(client: Client, path: str, previews: Previews, advance: Callabl
         raise WrongUsageError(
             f"the photos of {client.endpoint} lie on another machine: make the report there with `dupwatch report`"
         )
+    try:
+        check_replaceable(path, _TITLE.encode())
+    except OSError as error:
+        raise ClientError(f"cannot write {path}: {error.strerror}") from None
     library = Library(1)
     library.read(client)
     if library.error is not None:
@@ -90,7 +96,7 @@ def _write(file: TextIO, library: Library, roots: Sequence[bytes], previews: Ite
         f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy)}">\n'
         '<meta name="referrer" content="no-referrer">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<title>Copies · dupwatch</title>\n'
+        f'<meta name="color-scheme" content="light dark">\n{_TITLE}\n'
         f"<style>{style}</style>\n</head>\n<body>\n"
     )
     groups = list(library.groups.values())

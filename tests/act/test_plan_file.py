@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,20 @@ def test_the_command_refuses_in_one_line_and_touches_nothing(plan: Plan, tmp_pat
     assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1), run.stderr
     assert "/etc/passwd" in run.stderr
     assert seen(tmp_path) == before
+
+
+@pytest.mark.parametrize("what", ["photo.jpg", "pipe"])
+def test_a_plan_replaces_nothing_but_a_plan(plan: Plan, tmp_path: Path, what: str) -> None:
+    path = tmp_path / what
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        write(path, b"a photo")
+    before = os.lstat(path)
+    with pytest.raises(FileExistsError, match="not replaced"):
+        write_plan(plan, os.fsencode(path))
+    assert os.path.samestat(os.lstat(path), before)
+    write_plan(plan, os.fsencode(tmp_path / "copies.plan"))
+    write_plan(replace(plan, rules=()), os.fsencode(tmp_path / "copies.plan"))
+    assert read_plan(os.fsencode(tmp_path / "copies.plan")).rules == ()
+    assert not list(tmp_path.glob(".dupwatch-*"))

@@ -53,6 +53,20 @@ def test_a_report_that_cannot_be_written_is_told_in_one_line(shared: Service, ow
     assert done.stderr == "dupwatch: cannot write /nowhere/copies.html: No such file or directory\n"
 
 
+def test_a_report_replaces_nothing_but_a_report(shared: Service, tmp_path: Path, own_folders: None) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"a photo")
+    done = subprocess.run(
+        [*DUPWATCH, "report", "--html", photo, "--endpoint", shared.endpoint],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, photo.read_bytes()) == (1, b"a photo")
+    assert "another file is there" in done.stderr
+    path = tmp_path / "copies.html"
+    assert report_of(shared, path)
+    assert report_of(shared, path)
+
+
 @NEEDS_BROWSER
 def test_decisions_of_a_report_are_applied_by_the_client(
     service: Service, photos: Path, tmp_path: Path, context: BrowserContext, own_folders: None

@@ -8,12 +8,16 @@ Paths are bytes here; in JSON they are text with surrogate escapes for bytes tha
 
 import io
 import os
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
 from blake3 import blake3
 
+from dupwatch.replacing import check_replaceable
+
 PLAN_VERSION = 1
+PLAN_MARK = b'"dupwatch_plan"'  # in the first line of each
 
 # What may be the reason that a file goes. `similar` pictures are never copies. `chosen`: no look has shown what the two
 # are to each other, but a person has looked at both and decided; an apply says before it begins how many these are.
@@ -155,15 +159,18 @@ def plan_digest(plan: Plan) -> str:
 
 
 def write_plan(plan: Plan, path: bytes) -> None:
-    """Write a plan that only its owner may read or write, replacing what is there; raises OSError."""
-    partial = path + b".part"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="ascii") as stream:
-        os.fchmod(descriptor, 0o600)
-        stream.write(plan_text(plan))
-        stream.flush()
-        os.fsync(descriptor)
-    os.replace(partial, path)
+    """Write a plan that only its owner may read or write, replacing an older plan; raises OSError, FileExistsError."""
+    check_replaceable(path, PLAN_MARK)
+    descriptor, partial = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=b".dupwatch-")
+    try:
+        with open(descriptor, "w", encoding="ascii") as stream:
+            stream.write(plan_text(plan))
+            stream.flush()
+            os.fsync(descriptor)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
 
 
 def _file(file: PlannedFile) -> dict[str, Any]:

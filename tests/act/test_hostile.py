@@ -115,3 +115,21 @@ def test_a_journal_of_another_plan_is_not_read(root: Path) -> None:
     apply_plan(plan, Action())
     with pytest.raises(ActError, match="nothing to undo"):
         runs_to_undo(replace(plan, made="2020-01-01T00:00:00Z"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(("owner", "mode"), [(OTHER_USER, 0o700), (OTHER_USER, 0o777), (0, 0o777)])
+def test_a_quarantine_that_another_user_can_write_to_takes_no_file(root: Path, owner: int, mode: int) -> None:
+    goes, stays = pair(root)
+    plan = plan_for(root, [(goes, stays)])
+    quarantine = root / os.fsdecode(QUARANTINE_NAME)
+    write(quarantine / os.fsdecode(MARKER_NAME), b"")
+    for path in (root, quarantine):
+        path.chmod(mode)
+        os.chown(path, owner, owner)
+    assert apply_plan(plan, Action()).is_complete
+    assert os.listdir(quarantine) == [os.fsdecode(MARKER_NAME)]
+    own = root / "shared" / os.fsdecode(QUARANTINE_NAME)  # the next folder in which one can be
+    assert (own.stat().st_uid, own.stat().st_mode & 0o777) == (os.geteuid(), 0o700)
+    assert undo(runs_to_undo(plan)).is_complete
+    assert Path(os.fsdecode(goes)).read_bytes() == b"picture"

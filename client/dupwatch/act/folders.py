@@ -6,6 +6,7 @@ it. What is not there, or is a link, is an OSError of the kernel (ELOOP, ENOTDIR
 
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -145,9 +146,31 @@ def mounted_at(folder: int) -> bytes:
     return _mount_of(mount_point(folder)).path
 
 
+def keeps_rights(folder: int) -> bool:
+    """Return whether the file system of an open folder keeps owners and modes; on FAT, say, all files have the same.
+
+    A file is made in the folder to find out, and removed at once: once for each file system. Raises OSError.
+    """
+    device = os.fstat(folder).st_dev
+    if device not in _keeping_rights:
+        name = b".dupwatch-" + secrets.token_hex(8).encode("ascii")
+        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        try:
+            os.unlink(name, dir_fd=folder)
+            status = os.fstat(made)
+        finally:
+            os.close(made)
+        _keeping_rights[device] = status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return _keeping_rights[device]
+
+
+_keeping_rights: dict[int, bool] = {}  # by device
+
+
 def forget_mounts() -> None:
     """Forget what was mounted where: numbers of mounts and devices are used again."""
     _mount_of.cache_clear()
+    _keeping_rights.clear()
 
 
 class _Mount(NamedTuple):

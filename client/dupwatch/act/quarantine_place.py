@@ -1,13 +1,14 @@
 """Says where the quarantine for a file is, or can be made, and whether one can be relied on.
 
-In: a folder below a root. Out: the path of a quarantine, or SkipError with the reason. Nothing is made or changed.
+In: a folder below a root. Out: the path of a quarantine, or SkipError with the reason. Nothing is made or changed, but
+for a file that tells whether a file system keeps owners and modes, in a quarantine that others seem to share.
 """
 
 import os
 from collections.abc import Iterable
 
 from dupwatch.act.errors import SkipError
-from dupwatch.act.folders import MountPoint, mount_point, open_below, parts_below
+from dupwatch.act.folders import MountPoint, keeps_rights, mount_point, open_below, parts_below
 from dupwatch.act.plan_file import is_below
 from dupwatch.quarantine_name import MARKER_NAME, QUARANTINE_NAME, is_quarantine
 from dupwatch.terminal import printable
@@ -74,10 +75,17 @@ def check_quarantine(path: bytes, descriptor: int) -> None:
     name, status = printable(path), os.fstat(descriptor)
     if not is_quarantine(path):
         raise SkipError(f"{name} is in the way: it is no quarantine, for there is no {MARKER_NAME.decode()} in it")
-    above = os.stat(os.path.dirname(path))
-    if status.st_uid not in (os.geteuid(), above.st_uid):
-        raise SkipError(f"the quarantine {name} belongs to another user (uid {status.st_uid})")
-    if status.st_mode & 0o022 and status.st_mode != above.st_mode:  # without modes, all folders have the same
-        raise SkipError(f"the quarantine {name} can be written by others: `chmod 700` it")
     if not os.access(".", os.W_OK | os.X_OK | os.R_OK, dir_fd=descriptor, effective_ids=True):
         raise SkipError(f"you may not write to the quarantine {name}")
+    is_of_another, is_open = status.st_uid != os.geteuid(), bool(status.st_mode & 0o022)
+    if not is_of_another and not is_open:
+        return
+    above = os.stat(os.path.dirname(path))
+    try:
+        if (status.st_uid, status.st_mode) == (above.st_uid, above.st_mode) and not keeps_rights(descriptor):
+            return  # nobody can have a folder of his own there
+    except OSError as error:
+        raise SkipError(f"cannot write to the quarantine {name}: {error.strerror}") from None
+    if is_of_another:
+        raise SkipError(f"the quarantine {name} belongs to another user (uid {status.st_uid})")
+    raise SkipError(f"the quarantine {name} can be written by others: `chmod 700` it")

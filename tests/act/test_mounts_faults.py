@@ -646,6 +646,23 @@ def test_what_stays_in_one_group_does_not_go_by_another_path_in_the_next(
     assert seen(root) == before, summary
 
 
+@pytest.mark.parametrize("below", ["", "files"])
+def test_a_trash_that_another_user_has_made_beforehand_takes_no_file(
+    tmp_path: Path, mounts: Mounts, below: str
+) -> None:
+    disk = mounts.loop(tmp_path / "disk", "ext4")
+    pairs = copies(disk)
+    made = disk / ".Trash-0" / below
+    made.mkdir(parents=True)
+    made.chmod(0o777)
+    os.chown(made, 12345, 12345)
+    before = seen(disk)
+    summary: Summary = apply_plan(plan_for(disk, pairs), Action("trash"))
+    assert not summary.done
+    assert all("is not yours" in why for _, why in summary.skipped)
+    assert seen(disk) == before
+
+
 def test_the_trash_never_copies_between_two_mounts_of_one_disk(tmp_path: Path, mounts: Mounts) -> None:
     disk = mounts.loop(tmp_path / "disk", "ext4")
     pairs = copies(disk / "photos")

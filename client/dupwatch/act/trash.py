@@ -7,6 +7,7 @@ the file would have to be copied; nothing is ever deleted instead.
 
 import errno
 import os
+import stat
 import urllib.parse
 
 from dupwatch.act.content import digest_of
@@ -129,6 +130,19 @@ def check_trash(path: bytes) -> None:
     trash = _top_of_trash(path, device)
     if _mount_point_of(trash) != _mount_point_of(os.path.dirname(path)):  # then the library would copy it
         raise SkipError(f"the trash in {printable(trash)} is on another file system than {printable(path)}")
+    for folder in _trashes_at(trash):
+        _check_is_own(folder)
+
+
+def _check_is_own(trash: bytes) -> None:
+    """Raise SkipError if somebody else has made a trash of the caller's name: the library takes it as it is."""
+    for folder in (trash, os.path.join(trash, b"files"), os.path.join(trash, b"info")):
+        try:
+            status = os.lstat(folder)
+        except OSError:
+            continue  # the library makes it
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (os.geteuid(), 0):
+            raise SkipError(f"the trash {printable(folder)} is not yours: choose another --action")
 
 
 def _top_of_trash(path: bytes, device: int) -> bytes:
@@ -169,11 +183,16 @@ def _home_trash() -> bytes:
 
 def _trashes(path: bytes) -> list[bytes]:
     """The trashes in which a file with this path may lie."""
-    user = str(os.getuid()).encode("ascii")
     top = os.path.dirname(path)
     while not os.path.ismount(top):
         top = os.path.dirname(top)
-    return [_home_trash(), os.path.join(top, b".Trash", user), os.path.join(top, b".Trash-" + user)]
+    return [_home_trash(), *_trashes_at(top)]
+
+
+def _trashes_at(top: bytes) -> list[bytes]:
+    """The caller's trashes at the top of a file system."""
+    user = str(os.getuid()).encode("ascii")
+    return [os.path.join(top, b".Trash", user), os.path.join(top, b".Trash-" + user)]
 
 
 def _original(info: bytes, trash: bytes) -> bytes | None:

@@ -81,6 +81,14 @@ def test_decisions_of_a_report_are_applied_by_the_client(
     page.locator(".pane img").nth(1).wait_for()
     assert len(names(page)) >= 10
     wait_for(page, "[...document.querySelectorAll('.row:not([hidden]) img')].every((image) => image.naturalWidth > 0)")
+    page.keyboard.press("r")  # rules need a service
+    page.keyboard.press("?")
+    keys = page.locator("dialog[open]").inner_text()
+    assert "save the plan" in keys
+    assert "rules" not in keys
+    assert page.locator("dialog[open]").count() == 1
+    page.keyboard.press("Escape")
+    page.locator("dialog[open]").wait_for(state="detached")
     page.keyboard.press("Enter")
     page.reload()
     page.locator(".pane img").nth(1).wait_for()

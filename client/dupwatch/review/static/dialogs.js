@@ -49,14 +49,18 @@ const KEYS = [
   ["+  −", "zoom by a step"],
   ["/", "search"],
   ["F", "filters"],
-  ["R", "rules for many groups"],
-  ["P", "the plan: look at it, save or apply it"],
   ["Esc", "back"],
   ["?", "these keys"],
 ];
 
-export function openHelp() {
-  const rows = KEYS.map(([keys, text]) =>
+const KEYS_TO_ACT = [
+  ["R", "rules for many groups"],
+  ["P", "the plan: look at it, save or apply it"],
+];
+const KEYS_OF_A_REPORT = [["P", "save the plan"]];
+
+export function openHelp(canAct) {
+  const rows = [...KEYS.slice(0, -2), ...(canAct ? KEYS_TO_ACT : KEYS_OF_A_REPORT), ...KEYS.slice(-2)].map(([keys, text]) =>
     h("div", {}, h("dt", {}, ...keys.split("  ").map((key) => h("kbd", { text: key }))), h("dd", { text })),
   );
   openDialog("Keys", [h("dl", { class: "keys" }, ...rows)]);

@@ -28,7 +28,7 @@ function header(canAct) {
       "div",
       { class: "actions" },
       button({ id: "open-rules", hidden: !canAct, class: "quiet", title: "Decide many groups at once (R)" }, "Rules", "R", "rules"),
-      button({ id: "open-plan", class: "primary", title: "Look at the plan (P)" }, canAct ? "Apply …" : "Save plan", "P"),
+      button({ id: "open-plan", class: "primary", title: canAct ? "Look at the plan (P)" : "Save the plan (P)" }, canAct ? "Apply …" : "Save plan", "P"),
       button({ id: "open-help", class: "quiet round", title: "Keys (?)", "aria-label": "Keys" }, "?"),
     ),
   );

@@ -456,7 +456,7 @@ export class Page {
     on("open-filters", "click", () => this.toggleFilters());
     on("open-rules", "click", () => openBulk(this, (decided) => this.tookDecisions(decided)));
     on("open-plan", "click", () => this.openPlan());
-    on("open-help", "click", () => openHelp());
+    on("open-help", "click", () => openHelp(this.source.canAct));
     on("news", "click", () => this.takeNews());
     on("to-list", "click", () => document.body.classList.remove("in-group"));
     on("previous", "click", () => this.walk(-1));
@@ -559,7 +559,7 @@ export class Page {
       d: () => this.setMode(this.stage.mode === "difference" ? "side" : "difference"),
       x: () => this.takeOut(),
       f: () => find("open-filters").click(),
-      r: () => find("open-rules").click(),
+      r: () => this.source.canAct && find("open-rules").click(),
       p: () => find("open-plan").click(),
     };
     return keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];

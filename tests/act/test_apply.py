@@ -268,6 +268,24 @@ def test_a_line_of_the_journal_that_was_cut_off_does_no_harm(root: Path, state: 
     assert {state for run in known_runs() for state in run.states.values()} == {"undone"}
 
 
+@pytest.mark.parametrize("damaged", [0, 2])
+@pytest.mark.parametrize("by_plan", [True, False])
+def test_a_damaged_line_of_the_journal_hides_no_run(root: Path, state: Path, damaged: int, by_plan: bool) -> None:
+    pairs = copies(root)
+    before = seen(root)
+    plan = plan_for(root, pairs)
+    apply_plan(plan, Action())
+    (journal,) = (state / "dupwatch/journal").glob("*.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert b'"path"' in lines[2]
+    lines[damaged] = b"\0" * (len(lines[damaged]) - 1) + b"\n"
+    journal.write_bytes(b"".join(lines))
+    assert abs(known_runs()[0].began - os.stat(journal).st_mtime) < 60
+    if by_plan or damaged == 0:  # the step is in the journal of the quarantine alone, which only a plan leads to
+        assert undo(runs_to_undo(plan if by_plan else None)).is_complete
+        assert seen(root) == before
+
+
 def test_two_applies_at_once(root: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = copies(root)
     plan = plan_for(root, pairs)

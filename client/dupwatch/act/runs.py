@@ -5,9 +5,11 @@ In: journals, as lines of JSON. Out: runs as values. Nothing is written here; se
 A line that was cut off is passed over: it is one that nobody relied on, for a step begins once its line is on disk.
 """
 
+import calendar
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,23 +94,39 @@ def known_runs() -> list[Run]:
     except OSError as error:
         raise ActError(f"cannot read the journals in {printable(journal_folder())}: {error.strerror}") from None
     paths = [os.path.join(journal_folder(), name) for name in names if name.endswith(_SUFFIX)]
-    return [run for run in map(read_run, paths) if run is not None]
+    return [run for path in paths if (run := read_run(path, name=_name_of(path))) is not None]
 
 
-def read_run(path: bytes, folder: int | None = None) -> Run | None:
-    """Read a journal, of an open folder if one is given; None if it is none, or cannot be read."""
+def _name_of(path: bytes) -> str:
+    return os.fsdecode(os.path.basename(path).removesuffix(_SUFFIX))
+
+
+def read_run(path: bytes, folder: int | None = None, name: str = "") -> Run | None:
+    """Read a journal, of an open folder if one is given; None if it is none, or cannot be read.
+
+    ``name``: that of the run, if it is known; then the first line of the journal may be damaged.
+    """
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(os.open(path, flags, dir_fd=folder), "rb") as stream:
-            return _parsed_run(stream)
+            return _parsed_run(stream, _nameless(name))
     except OSError:
         return None
 
 
-def _parsed_run(lines: Iterable[bytes]) -> Run | None:
+def _nameless(name: str) -> Run | None:
+    """Return a run of which only the name is known, and with it when it began."""
+    if not _RUN_ID.fullmatch(name):
+        return None
+    return Run(name, "", "", float(calendar.timegm(time.strptime(name[:20], "%Y-%m-%dT%H-%M-%SZ"))))
+
+
+def _parsed_run(lines: Iterable[bytes], nameless: Run | None) -> Run | None:
     run: Run | None = None
     for record in _records(lines):
         try:
+            if run is None and "dupwatch_journal" not in record:
+                run = nameless
             if run is None:
                 if record.get("dupwatch_journal") != JOURNAL_VERSION:
                     return None

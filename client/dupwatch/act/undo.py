@@ -60,7 +60,7 @@ def runs_to_undo(plan: Plan | None = None, every: bool = False) -> list[Run]:
     if plan is not None:
         in_quarantines, refusals = runs_found(plan)  # the caller's state directory may be lost
         for run in in_quarantines:
-            runs.setdefault(run.id, run)
+            _complete(runs.setdefault(run.id, run), run)
         digest = plan_digest(plan)
         runs = {name: run for name, run in runs.items() if run.plan == digest}
     found = [runs[name] for name in sorted(runs, reverse=True) if runs[name].is_open]
@@ -69,6 +69,13 @@ def runs_to_undo(plan: Plan | None = None, every: bool = False) -> list[Run]:
         told = "".join(f"; {why}" for why in refusals)
         raise ActError(f"there is nothing to undo: no journal {of_plan}names a file that could be put back{told}")
     return found if plan is not None or every else found[:1]
+
+
+def _complete(run: Run, found: Run) -> None:
+    """Take over what the journal of a run has lost and the one in the quarantine still has."""
+    run.plan = run.plan or found.plan
+    for number in found.steps.keys() - run.steps.keys():
+        run.steps[number], run.states[number] = found.steps[number], found.states[number]
 
 
 def undo(runs: Sequence[Run], progress: Bars | None = None, stop: Callable[[], bool] = lambda: False) -> Undone:

@@ -70,6 +70,30 @@ def test_another_file_of_the_same_bytes_stands_in(client: Client, tmp_path: Path
     assert Previews(str(tmp_path / "cache")).picture(client, [first, second], 160, None).data
 
 
+def test_making_room_removes_nothing_but_previews(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "cache/mine.jpg").write_bytes(b"a photo")
+    Previews(str(tmp_path / "cache"), 1).picture(client, [photo(tmp_path / "a.jpg", 1)], 160, None)
+    assert (tmp_path / "cache/mine.jpg").read_bytes() == b"a photo"
+
+
+@pytest.mark.parametrize("how", ["link", "open"])
+def test_a_cache_that_others_can_write_to_is_not_used(client: Client, tmp_path: Path, how: str) -> None:
+    first = photo(tmp_path / "a.jpg", 1)
+    other = Previews(str(tmp_path / "theirs")).picture(client, [photo(tmp_path / "b.jpg", 2)], 160, None)
+    if how == "link":
+        (tmp_path / "cache").symlink_to(tmp_path / "theirs")
+    else:
+        (tmp_path / "theirs").rename(tmp_path / "cache")
+        (tmp_path / "cache").chmod(0o777)
+    place = tmp_path / "cache" / first.digest.hex()[:2] / f"{first.digest.hex()}-160"
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(other.data)
+    before = set(cached(tmp_path / "cache"))
+    assert Previews(str(tmp_path / "cache"), 1).picture(client, [first], 160, None).data != other.data
+    assert set(cached(tmp_path / "cache")) == before
+
+
 def test_a_file_that_is_no_picture_says_so(client: Client, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"not a picture")
     with pytest.raises(NoPictureError):

@@ -5,10 +5,13 @@ with the rights of whoever started the page; links are not followed, and a file 
 refused: its digest would no longer be true.
 
 Previews are kept in `$XDG_CACHE_HOME/dupwatch/previews`, readable by their owner only, by digest and size. The folder
-stays below CACHE_BYTES: what was used longest ago goes first.
+stays below CACHE_BYTES: what was used longest ago goes first. A folder that is a link, or that others can write to, is
+not used: they could show another picture than the one that is decided on. What is not called like a preview is never
+removed.
 """
 
 import os
+import re
 import stat
 import tempfile
 import threading
@@ -24,6 +27,7 @@ SIZES_PX = (160, 320, 1024, 2048)  # longest sides; a few sizes only, so that th
 SMALL_PX = 160  # up to here WebP, which is half as large; above it takes too long to make
 CACHE_BYTES = 512 << 20
 FULL_BYTES_MAX = 256 << 20  # of a file that is sent to the browser as it is
+_NAME = re.compile(r"[0-9a-f]{64}-[0-9]+(-[0-9]+)?(\.[a-z0-9_]+)?")  # of a preview, and of one that is being written
 # What browsers show by themselves, by the first bytes of a file; never SVG or HTML, whatever a file is called.
 _SHOWN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "image/jpeg"),
@@ -85,7 +89,7 @@ class Previews:
         Without ``frame`` it shows the frame or page that stands for the file.
         """
         place = self._place(files[0].digest, px, frame)
-        kept = _kept(place)
+        kept = _kept(place) if self._is_own() else None
         if kept is not None:
             return kept
         stream, file = _first_opened(files)
@@ -105,12 +109,22 @@ class Previews:
         name = digest.hex()
         return os.path.join(self._folder, name[:2], f"{name}-{px}" if frame is None else f"{name}-{px}-{frame}")
 
+    def _is_own(self) -> bool:
+        """Return whether the folder is one to which nobody but its user can write."""
+        try:
+            status = os.lstat(self._folder)
+        except OSError:
+            return False
+        return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
     def _keep(self, place: str, data: bytes) -> None:
         """Write a preview as a whole or not at all; a full disk only means that it is made again."""
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            if not self._is_own():
+                return
             os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(place))
+            descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(place), prefix=f"{os.path.basename(place)}.")
             with open(descriptor, "wb") as file:
                 file.write(data)
             os.rename(temporary, place)
@@ -142,10 +156,10 @@ class Previews:
         """Return when each file of the cache was last used, its bytes and its path."""
         held = []
         for folder, _, names in os.walk(self._folder):
-            for name in names:
+            for name in filter(_NAME.fullmatch, names):
                 path = os.path.join(folder, name)
                 try:
-                    found = os.stat(path)
+                    found = os.lstat(path)
                 except FileNotFoundError:
                     continue
                 held.append((found.st_mtime, found.st_size, path))

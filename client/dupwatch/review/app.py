@@ -40,6 +40,14 @@ STATIC_TYPES = {
 PICTURE_CACHE = "private, max-age=86400, immutable"  # a digest always means the same picture
 
 
+class JsonAnswer(JSONResponse):
+    """JSON in ASCII: paths that are not UTF-8 hold surrogates, which UTF-8 cannot say."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the content as JSON."""
+        return json.dumps(content, separators=(",", ":")).encode("ascii")
+
+
 class Review:
     """One page and what it needs: questions, groups, pictures, decisions, news."""
 
@@ -105,7 +113,7 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
     static = _static_files()
 
     async def start(_request: Request) -> Response:
-        return JSONResponse({"token": change_token(), "endpoint": endpoint})
+        return JsonAnswer({"token": change_token(), "endpoint": endpoint})
 
     async def groups(request: Request) -> Response:
         return _rows(review, _number(request, "revision"), _number(request, "from"))
@@ -134,13 +142,11 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
         try:
             decisions = [_decision(groups, one) for one in told["decisions"]]
         except WrongDecisionError as error:
-            return JSONResponse({"error": str(error)}, 409)
-        return JSONResponse(
-            {"not_told": await review.questions.ask(lambda client: _decided(review, client, decisions))}
-        )
+            return JsonAnswer({"error": str(error)}, 409)
+        return JsonAnswer({"not_told": await review.questions.ask(lambda client: _decided(review, client, decisions))})
 
     async def take_back(_request: Request) -> Response:
-        return JSONResponse({"keys": await review.questions.ask(lambda client: _taken_back(review, client))})
+        return JsonAnswer({"keys": await review.questions.ask(lambda client: _taken_back(review, client))})
 
     async def rules(request: Request) -> Response:
         told = await _body(request)
@@ -149,9 +155,9 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
             rule = Rule.of(told)
             proposal = await review.questions.ask(lambda client: propose(client, review.library, rule, keys))
         except (WrongRuleError, ClientError) as error:
-            return JSONResponse({"error": str(error)}, 409)
+            return JsonAnswer({"error": str(error)}, 409)
         review.proposal = proposal
-        return JSONResponse(
+        return JsonAnswer(
             {
                 "groups": len(proposal.decisions),
                 "files": proposal.files,
@@ -163,11 +169,11 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
     async def accept_rules(_request: Request) -> Response:
         proposal, review.proposal = review.proposal, None
         if proposal is None:
-            return JSONResponse({"error": "look at what the rule would decide first"}, 409)
+            return JsonAnswer({"error": "look at what the rule would decide first"}, 409)
         groups = review.library.groups
         decisions = [one for one in proposal.decisions if one.key in groups and one.is_about(groups[one.key])]
         not_told = await review.questions.ask(lambda client: _decided(review, client, decisions))
-        return JSONResponse({"not_told": not_told, "decided": {one.key: _told(one) for one in decisions}})
+        return JsonAnswer({"not_told": not_told, "decided": {one.key: _told(one) for one in decisions}})
 
     async def plan(_request: Request) -> Response:
         decided = _decided_groups(review)
@@ -190,7 +196,7 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
 
     def stop(_request: Request) -> Response:
         review.acting.stop()
-        return JSONResponse({})
+        return JsonAnswer({})
 
     async def events(_request: Request) -> Response:
         return StreamingResponse(_event_stream(review), media_type="text/event-stream")
@@ -301,9 +307,9 @@ def _decided_groups(review: Review) -> list[tuple[Group, Decision]]:
 
 async def _acted(review: Review, act: Callable[[Client], dict[str, Any]]) -> Response:
     try:
-        return JSONResponse(await review.actions.ask(act))
+        return JsonAnswer(await review.actions.ask(act))
     except ClientError as error:
-        return JSONResponse({"error": str(error)}, 409)
+        return JsonAnswer({"error": str(error)}, 409)
 
 
 def _files_of(library: Library, digest: str) -> list[HeldFile]:

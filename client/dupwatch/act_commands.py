@@ -45,11 +45,11 @@ def add_act_commands(group: click.Group, connection_flags: Flags, make_client: M
 
 def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClient) -> None:
     @group.command()
-    @click.option("--keep", multiple=True, metavar="RULE", help="Which file stays; repeatable, the first that separates two files decides.")  # fmt: skip  # noqa: E501
+    @click.option("--keep", multiple=True, metavar="RULE", help="Which file stays; repeatable, the first that separates two files decides: folder DIR…, name not GLOB…, format FORMAT…, colour, original, metadata most, pixels most, taken earliest, modified earliest, bytes most, bytes least, path shortest.")  # fmt: skip  # noqa: E501
     @click.option("--protect", multiple=True, type=_PATH, metavar="DIR", help="No file under DIR goes; repeatable.")
     @click.option("--reference", multiple=True, type=_PATH, metavar="DIR", help="Files under DIR stay, and others go only for them; repeatable.")  # fmt: skip  # noqa: E501
     @also_flag
-    @click.option("--ask-when", multiple=True, metavar="CASE,…", help="Leave such groups to be looked at.")
+    @click.option("--ask-when", multiple=True, metavar="CASE,…", help="Leave such groups to be looked at, and no others [default: capture times differ, metadata conflict, lacks metadata; also: enlarged, below same].")  # fmt: skip  # noqa: E501
     @click.option("--bursts", is_flag=True, help="Shots of one burst may go for each other.")
     @click.option("--pairs", is_flag=True, help="A RAW file and its JPEG may go for each other.")
     @click.option("--under", type=_PATH, metavar="DIR", help="Only groups with a file under DIR.")
@@ -285,7 +285,9 @@ def _add_quarantine(group: click.Group, connection_flags: Flags) -> None:
 
 def _add_purge(group: click.Group, connection_flags: Flags) -> None:
     @group.command()
-    @click.option("--older-than", required=True, metavar="AGE", help="As 30d, 12h, 4w; 0 means all.")
+    @click.option(
+        "--older-than", required=True, metavar="AGE", help="As 30d, 12h, 4w; a number alone means days, 0 all."
+    )
     @_yes_flag
     @_json_flag
     @connection_flags

@@ -18,10 +18,10 @@ export class PlanDialog {
     this.action = select({ id: "plan-action", "aria-label": "What to do with files that go" }, ACTIONS);
     this.save = quietButton("Save the plan", () => this.saveFile());
     this.apply = okButton("Apply", () => this.run("/api/apply", { plan: this.plan, action: this.action.value }));
-    this.undo = quietButton("Put back", () => this.run("/api/undo", { run: this.lastRun }));
+    this.undo = quietButton("Put back", () => this.run("/api/undo", { run: page.lastRun }));
     this.stop = quietButton("Stop", () => page.source.change("/api/stop"));
     for (const element of [this.save, this.apply]) element.disabled = true;
-    this.undo.hidden = true;
+    this.undo.hidden = !page.lastRun;
     this.stop.hidden = true;
     const hint = h("p", { class: "hint", text: "Each file is read again before it is moved, together with the one that stays for it. All of it can be put back." });
     this.dialog = openDialog("The plan", [this.result, this.bar, this.troubles, hint, this.action], [this.save, this.stop, this.undo, this.apply]);
@@ -61,13 +61,14 @@ export class PlanDialog {
     this.result.textContent = isUndo ? "Putting back …" : "Reading and moving …";
     try {
       const told = await this.page.source.change(address, body);
-      this.lastRun = told.run || this.lastRun;
+      if (isUndo) this.page.lastRun = null;
+      else if (told.files) this.page.lastRun = told.run;
       const done = `${countText(told.files, "file")} ${isUndo ? "put back" : "moved"}`;
       const freed = isUndo ? "" : `, ${bytesText(told.bytes)}`;
       const ended = told.halted ? ` It ended early: ${told.halted}` : told.stopped ? " It was stopped; the rest is as it was." : "";
       this.result.textContent = `${done}${freed}.${ended}`;
       this.list([["Not done", told.skipped]]);
-      this.undo.hidden = isUndo || !told.files;
+      this.undo.hidden = !this.page.lastRun;
       this.undo.disabled = false;
       this.page.expectNews();
     } catch (error) {

@@ -18,6 +18,7 @@ const TOAST_MS = 6000;
 export class Page {
   constructor(source) {
     this.source = source;
+    this.lastRun = null; // the last apply from this page that is not put back
     this.groups = new Groups();
     this.incoming = null;
     this.filter = { ...NO_FILTER };

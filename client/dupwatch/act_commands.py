@@ -93,7 +93,9 @@ def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClie
             "protect": [_real_folder(folder) for folder in protect] or None,
             "reference": [_real_folder(folder) for folder in reference] or None,
             "also": ",".join(also) or None,
-            "ask_when": [word.strip() for text in ask_when for word in text.split(",")] or None,
+            "ask_when": [word.strip() for text in ask_when for word in text.split(",") if word.strip()]
+            if ask_when
+            else None,
             "bursts": bursts or None,
             "pairs": pairs or None,
         }

@@ -216,6 +216,7 @@ def _answer(
         "rules": policy.in_words,
         "roots": roots,
         "verdicts": in_words(ONE_PICTURE | policy.also),
+        "ask_when": policy.asked_in_words,
     }
     return {
         **({"plan": {**planned, **complete}} if asked.plan else {}),

@@ -83,6 +83,18 @@ def test_a_sidecar_goes_along_and_what_is_lost_is_said(root: Path, name: str) ->
     assert (sidecar.held_by, sidecar.goes_with, sidecar.verdict) == (None, goes, None)
 
 
+@pytest.mark.parametrize("name", ["IMG.xmp", "IMG.jpg.xmp", "IMG.AAE"])
+def test_a_file_whose_sidecar_would_be_lacking_is_held_back_if_that_is_asked_about(root: Path, name: str) -> None:
+    goes, stays = copies(root)
+    write(root / "spare" / name, b"rating 5")
+    plan = plan_for(root, [(goes, stays)], ask_when=["capture times differ", "lacks metadata"])
+    assert going(plan) == set()
+    assert [one.path for one in plan.held_back] == [goes]
+    assert f"sidecar {name}, of which no equal" in plan.held_back[0].because
+    write(root / "best" / name, b"rating 5")
+    assert going(plan_for(root, [(goes, stays)], ask_when=["lacks metadata"])) == {"IMG.jpg", name}
+
+
 def test_a_sidecar_whose_equal_stays_lacks_nothing(root: Path) -> None:
     goes, stays = copies(root)
     write(root / "spare/IMG.xmp", b"rating 5")

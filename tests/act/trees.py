@@ -75,7 +75,7 @@ def page_of(root: bytes | Path, *groups: Mapping[str, Any], **more: Any) -> dict
     }  # fmt: skip
 
 
-def plan_for(root: bytes | Path, pairs: Sequence[tuple[bytes, bytes]]) -> Plan:
+def plan_for(root: bytes | Path, pairs: Sequence[tuple[bytes, bytes]], ask_when: Sequence[str] = ()) -> Plan:
     """A plan in which of each pair the first goes and the second stays, a group for each file that stays."""
     kept: dict[bytes, list[bytes]] = {}
     for goes, stays in pairs:
@@ -84,4 +84,4 @@ def plan_for(root: bytes | Path, pairs: Sequence[tuple[bytes, bytes]]) -> Plan:
         group_of(file_of_group(stays), *(file_of_group(one, stays) for one in going), name=f"g{number}")
         for number, (stays, going) in enumerate(kept.items())
     ]
-    return make_plan([page_of(root, *groups)])
+    return make_plan([{**page_of(root, *groups), "ask_when": ask_when}])

@@ -22,7 +22,8 @@ def make_photos(root: Path) -> None:
         (root / f"best/{number}.jpg").write_bytes(best)
         spare = best if number % 2 else encoded(picture[::2, ::2], quality=80)
         (root / f"spare/{number}.jpg").write_bytes(spare)
-    (root / "spare/3.xmp").write_bytes(b"rating 5")
+    for folder in ("best", "spare"):
+        (root / folder / "3.xmp").write_bytes(b"rating 5")
 
 
 def test_copies_go_into_quarantine_and_come_back(tmp_path: Path) -> None:

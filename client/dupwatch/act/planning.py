@@ -46,6 +46,7 @@ class _Planning:
     def __init__(self, head: PlanPage) -> None:
         self._head = head
         self._roots: tuple[bytes, ...] = tuple(head.get("roots", ()))
+        self._keeps_sidecars = "lacks metadata" in head.get("ask_when", ())
         self._movable = Movable()
         self._names: dict[bytes, FolderNames] = {}
         self._digests: dict[bytes, PlannedFile | None] = {}  # of companions
@@ -61,7 +62,7 @@ class _Planning:
         )
         checked = self._without_second_names([self._checked(group) for group in groups if group.get("asked") is None])
         self._going = {going.file.path for group in checked for going in group.goes}
-        kept_whole = [self._without_lost_movies(group) for group in checked]
+        kept_whole = [self._without_lost_companions(group) for group in checked]
         self._going = {going.file.path for group in kept_whole for going in group.goes}
         self._last_of_companion = {
             self._beside(going.file.path, one.name): going.file.path
@@ -134,17 +135,22 @@ class _Planning:
             return "it is another name of the file that would stay for it"
         return self._movable.why_not(file["path"], self._root_of(file["path"]))
 
-    def _without_lost_movies(self, group: PlannedGroup) -> PlannedGroup:
+    def _without_lost_companions(self, group: PlannedGroup) -> PlannedGroup:
+        """Return a group without the files of whose movie, or sidecar if that matters, no equal would stay."""
         goes = []
         for going in group.goes:
-            movie = next((one for one in self._alone(going.file.path) if one.kind is Kind.MOVIE), None)
-            if movie is not None and self._equal_of(going, movie) is None:
-                name = os.fsdecode(movie.name)
-                why = f"it belongs to the movie {name}, of which no equal lies beside the file that would stay"
-                self._held_back.append(HeldBack(going.file.path, why))
-            else:
+            lost = next((one for one in self._alone(going.file.path) if self._would_be_lost(going, one)), None)
+            if lost is None:
                 goes.append(going)
+            else:
+                of_it = f"{lost.kind.value} {os.fsdecode(lost.name)}"
+                why = f"it belongs to the {of_it}, of which no equal lies beside the file that would stay"
+                self._held_back.append(HeldBack(going.file.path, why))
         return replace(group, goes=tuple(goes))
+
+    def _would_be_lost(self, going: GoingFile, companion: Companion) -> bool:
+        matters = companion.kind is Kind.MOVIE or self._keeps_sidecars
+        return matters and self._equal_of(going, companion) is None
 
     def _with_companions(self, group: PlannedGroup) -> PlannedGroup:
         goes: list[GoingFile] = []

@@ -80,6 +80,11 @@ class Policy:
         return [*self.protect, *self.reference, *(folder for rule in self.rules for folder in rule.folders)]
 
     @property
+    def asked_in_words(self) -> list[str]:
+        """When a person is asked, as settings and requests name it."""
+        return sorted(doubt.value for doubt in self.ask_when)
+
+    @property
     def in_words(self) -> list[str]:
         """The rules in force, for a person, in the order in which they decide."""
         said = ["sound before damaged", "most frames or pages"]

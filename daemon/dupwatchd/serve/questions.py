@@ -236,6 +236,7 @@ class Questions:
             "reference": [{"path": folder, "files": counts[folder]} for folder in policy.reference],
             "roots": list(self._working.roots),
             "verdicts": in_words(ONE_PICTURE | policy.also),
+            "ask_when": policy.asked_in_words,
             "revision": revision,
             **completeness,
         }

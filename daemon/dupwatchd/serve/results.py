@@ -168,6 +168,7 @@ class PlanResult(Completeness):
     reference: list[FolderCount]
     roots: list[Path]
     verdicts: list[str]
+    ask_when: list[str]
     revision: int
 
 

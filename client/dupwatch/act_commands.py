@@ -123,6 +123,9 @@ def _made_plan(make_client: MakeClient, policy: dict[str, Any], under: bytes | N
             with progress(sys.stderr) as bars:
                 wait_for_close_looks(client, bars)
         pages = plan_pages(client, {"policy": policy, "under": under})
+    for what in ("protected", "reference"):
+        for folder in pages[0].get(what, ()):
+            remark(f"{counted(folder['files'], 'file')} under {printable(folder['path'])}: {what}, none of them goes")
     return make_plan(pages)
 
 

@@ -156,6 +156,14 @@ def test_a_plan_of_a_scan_names_what_is_wrong_before_it_reads_anything(photos: P
     assert not (tmp_path / "plan").exists()
 
 
+def test_how_many_files_a_protected_folder_holds_is_said(service: Service, photos: Path) -> None:
+    flags = ["--protect", str(photos / "phone"), "--reference", str(photos / "inbox")]
+    command = [sys.executable, "-m", "dupwatch", "--endpoint", service.endpoint, "plan", "--json", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"3 files under {photos}/phone: protected, none of them goes" in done.stderr
+    assert f"3 files under {photos}/inbox: reference, none of them goes" in done.stderr
+
+
 def test_a_plan_waits_until_all_that_seems_the_same_was_looked_at_closely(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     root.mkdir()

@@ -65,6 +65,17 @@ def test_a_raw_photo_and_the_jpeg_beside_it_are_not_copies_of_each_other(tmp_pat
         assert going(service, policy={"pairs": True}) == {"a/img_1.jpg"}
 
 
+def test_a_raw_photo_that_is_read_like_a_tiff_is_one_all_the_same(tmp_path: Path) -> None:
+    picture = photo_like(9, 640, 480)
+    put(tmp_path / "photos", {"a/1.dng": encoded(picture, "TIFF"), "a/1.jpg": encoded(picture, quality=95)})
+    with Service(tmp_path / "service", tmp_path / "photos") as service:
+        service.settled()
+        until(lambda: confirmed(service))
+        assert len(service.clusters()) == 1
+        assert going(service) == set()
+        assert going(service, policy={"pairs": True}) == {"a/1.jpg"}
+
+
 def test_a_shot_goes_whole_or_not_at_all(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     raw, jpeg = shot(2)

@@ -138,7 +138,10 @@ def open_picture(
         return _open_preview(photo, limits, choose_frame)
     if data.startswith(_JPEG_SIGNATURE):
         return _open_jpeg(data, limits)
-    return _open_by_pillow(data, suffix, limits, choose_frame)
+    opened = _open_by_pillow(data, suffix, limits, choose_frame)
+    # What only Pillow can read of a RAW photo, such as a DNG of pixels that are developed already, is one all the same:
+    # it belongs to the picture beside it.
+    return replace(opened, format="RAW") if suffix in RAW_SUFFIXES else opened
 
 
 def _open_preview(photo: RawPhoto, limits: DecodeLimits, choose_frame: ChooseFrame) -> OpenPicture:

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CHANGE_HEADER = "x-dupwatch-token"
 CONNECTIONS_KEPT = 64  # a browser opens six at once
+TABLE_READINGS = 5  # of the kernel's connections, until one that is not there counts as closed
 READS = frozenset({"GET", "HEAD"})
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -51,12 +52,13 @@ ENTERED = (
 class Guard:
     """ASGI middleware that lets in one browser of one user, and nobody else."""
 
-    def __init__(self, app: ASGIApp, port: int, user_of: Callable[[str, int], int | None] | None = None) -> None:
+    def __init__(self, app: ASGIApp, port: int, user_of: Callable[[str, int, int], int | None] | None = None) -> None:
         """``user_of`` tells the user id behind a loopback address and port, None if nobody knows."""
         self.entry_token = secrets.token_urlsafe(24)
         self.change_token = secrets.token_urlsafe(24)
         self.last_used = time.monotonic()
         self._app = app
+        self._port = port
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         self._cookie_name = f"dupwatch-review-{port}"  # cookies do not tell ports apart
         self._session = secrets.token_urlsafe(24)
@@ -141,7 +143,7 @@ class Guard:
         if known is None:
             if len(self._known) >= CONNECTIONS_KEPT:
                 del self._known[next(iter(self._known))]
-            known = self._known[id(client)] = client, self._user_of(*client) in (os.getuid(), 0)
+            known = self._known[id(client)] = client, self._user_of(*client, self._port) in (os.getuid(), 0)
         return known[1]
 
     def _has_cookie(self, headers: Headers) -> bool:
@@ -156,15 +158,19 @@ def _is_entry(scope: Scope) -> bool:
     return scope["path"] == "/" and scope["method"] == "GET" and b"token=" in scope["query_string"]
 
 
-def user_of_connection(host: str, port: int) -> int | None:
+def user_of_connection(host: str, port: int, server_port: int) -> int | None:
     """Return the user id of whoever has opened a connection from this IPv4 loopback address, and still has it open.
 
-    None if nobody has: the table gives a connection that its process has closed to root.
+    ``server_port``: where the connection leads to on this machine; the same address may be in use for others. None if
+    nobody has it open: the table gives a connection that its process has closed to root. While connections come and
+    go the kernel may leave one out of the table, so it is read again before that is believed.
     """
-    wanted = "".join(f"{int(part):02X}" for part in reversed(host.split("."))) + f":{port:04X}"
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        for line in table:
-            fields = line.split()
-            if fields[1] == wanted:
-                return int(fields[7]) if fields[9] != "0" else None  # without a number, it is no open file any more
+    local = "".join(f"{int(part):02X}" for part in reversed(host.split("."))) + f":{port:04X}"
+    remote = f":{server_port:04X}"
+    for _ in range(TABLE_READINGS):
+        with open("/proc/net/tcp", encoding="ascii") as table:
+            for line in table:
+                fields = line.split()
+                if fields[1] == local and fields[2].endswith(remote) and fields[9] != "0":  # else no open file any more
+                    return int(fields[7])
     return None

@@ -119,10 +119,10 @@ def test_a_finger_moves_and_a_phone_shows_one_thing_at_a_time(review: Reviewing,
     page.set_viewport_size({"width": 390, "height": 844})
     show_list(page)
     assert page.locator("#list").is_visible()
-    assert not page.locator("#stage").is_visible()
+    page.locator("#stage").wait_for(state="hidden")
     page.locator("#row-1").click()
-    assert page.locator("#stage").is_visible()
-    assert not page.locator("#list").is_visible()
+    page.locator("#stage").wait_for(state="visible")
+    page.locator("#list").wait_for(state="hidden")
     smallest = page.evaluate(
         "Math.min(...[...document.querySelectorAll('.decide button')].map((one) => one.getBoundingClientRect().height))"
     )

@@ -23,6 +23,8 @@ from tests.system.service import Service
 
 pytestmark = NEEDS_BROWSER
 
+BOTH_ARE_THERE = "['.pane-a img', '.pane-b img'].every((one) => document.querySelector(one)?.naturalHeight > 600)"
+
 Start = Callable[[Service], Reviewing]
 
 
@@ -144,7 +146,7 @@ def test_a_turned_copy_is_shown_upright(page: Page) -> None:
         "[...document.querySelectorAll('.strip-file')].findIndex((file) => file.title.endsWith('turned.jpg'))"
     )
     page.locator(".strip-file").nth(turned).click()
-    wait_for(page, "document.querySelector('.pane-b img')?.naturalHeight > 600")
+    wait_for(page, BOTH_ARE_THERE)
     boxes = page.evaluate(
         """['.pane-a img', '.pane-b img'].map((one) => {
         const box = document.querySelector(one).getBoundingClientRect(); return [box.width, box.height]; })"""
@@ -156,7 +158,7 @@ def test_a_turned_copy_is_shown_upright(page: Page) -> None:
 
 def test_a_crop_lies_where_it_lies_in_the_whole_picture(page: Page) -> None:
     go_to(page, "crop-10.jpg")
-    wait_for(page, "document.querySelector('.pane-b img')?.naturalHeight > 600")
+    wait_for(page, BOTH_ARE_THERE)
     wide, high = page.evaluate(
         """() => { const [a, b] = ['.pane-a img', '.pane-b img'].map((one) => document.querySelector(one)
         .getBoundingClientRect()); return [b.width / a.width, b.height / a.height]; }"""
@@ -257,9 +259,8 @@ def test_decisions_outlive_a_reload_and_the_page_itself(
     page.keyboard.press("2")
     for _ in range(3):
         page.keyboard.press("Enter")
-    page.wait_for_load_state("networkidle") if False else wait_for(
-        page, "document.querySelectorAll('.row.decided').length === 3"
-    )
+    wait_for(page, "document.querySelectorAll('.row.decided').length === 3")
+    wait_for(page, "document.querySelector('#progress-text').ariaBusy === 'false'")
     page.reload()
     wait_for(page, "document.querySelector('#progress-text').textContent.startsWith('3 of')")
     assert f"3 of {total} decided" in page.locator("#progress-text").inner_text()

@@ -90,6 +90,7 @@ def test_decisions_of_a_report_are_applied_by_the_client(
     page.keyboard.press("Escape")
     page.locator("dialog[open]").wait_for(state="detached")
     page.keyboard.press("Enter")
+    wait_until(lambda: page.locator("#progress-text").inner_text().startswith("1 of"))
     page.reload()
     page.locator(".pane img").nth(1).wait_for()
     wait_until(lambda: page.locator("#progress-text").inner_text().startswith("1 of"))

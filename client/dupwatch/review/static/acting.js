@@ -20,7 +20,7 @@ export class PlanDialog {
     this.apply = okButton("Apply", () => this.run("/api/apply", { plan: this.plan, action: this.action.value }));
     this.undo = quietButton("Put back", () => this.run("/api/undo", { run: page.lastRun }));
     this.stop = quietButton("Stop", () => page.source.change("/api/stop"));
-    for (const element of [this.save, this.apply]) element.disabled = true;
+    for (const element of [this.save, this.apply, this.undo]) element.disabled = true; // one thing at a time
     this.undo.hidden = !page.lastRun;
     this.stop.hidden = true;
     const hint = h("p", { class: "hint", text: "Each file is read again before it is moved, together with the one that stays for it. All of it can be put back." });
@@ -44,6 +44,7 @@ export class PlanDialog {
     } catch (error) {
       this.result.textContent = error.message;
     }
+    this.undo.disabled = false;
   }
 
   async saveFile() {

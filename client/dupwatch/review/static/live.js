@@ -1,5 +1,6 @@
 // Asks the server that this page comes from.
 
+const KEPT_ALIVE_MAX = 60_000; // of the 64 KiB that a browser sends on for a page that is left
 const CHUNK_PAUSE_MS = 150; // until rows that were not there yet are asked for again
 
 export class LiveSource {
@@ -7,6 +8,8 @@ export class LiveSource {
     this.token = "";
     this.started = null;
     this.saved = Promise.resolve(); // once all decisions so far have been taken, or refused
+    this.waiting = new Set(); // decisions that are not sent yet
+    addEventListener("pagehide", () => this.sendNow());
     this.canAct = true;
   }
 
@@ -57,11 +60,7 @@ export class LiveSource {
 
   async change(path, body = {}) {
     await this.started;
-    const answer = await fetch(path, {
-      method: "POST",
-      headers: { "content-type": "application/json", "x-dupwatch-token": this.token },
-      body: JSON.stringify(body),
-    });
+    const answer = await this.post(path, body);
     if (answer.headers.get("content-type")?.startsWith("application/json")) {
       const told = await answer.json();
       if (!answer.ok) throw new Error(told.error);
@@ -69,6 +68,22 @@ export class LiveSource {
     }
     if (!answer.ok) throw new Error(await answer.text());
     return answer;
+  }
+
+  // What was decided is sent even if the page is left or loaded again meanwhile.
+  post(path, body) {
+    const text = JSON.stringify(body);
+    return fetch(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-dupwatch-token": this.token },
+      body: text,
+      keepalive: text.length < KEPT_ALIVE_MAX,
+    });
+  }
+
+  sendNow() {
+    for (const step of this.waiting) this.post(step.path, step.body).catch(() => {});
+    this.waiting.clear();
   }
 
   decide(decisions) {
@@ -81,7 +96,9 @@ export class LiveSource {
 
   // Decisions go one after the other: several connections would let a later one overtake, and a plan miss the last one.
   inOrder(path, body) {
-    const answer = this.saved.then(() => this.change(path, body));
+    const step = { path, body };
+    this.waiting.add(step);
+    const answer = this.saved.then(() => (this.waiting.delete(step) ? this.change(path, body) : {}));
     this.saved = answer.catch(() => {});
     return answer;
   }

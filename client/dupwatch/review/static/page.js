@@ -181,6 +181,7 @@ export class Page {
     this.drawProgress();
     announce(this.outcomeText());
     this.goOn();
+    this.isSaving(1);
     try {
       const told = await this.source.decide([{ key: group.key, ...draft }]);
       if (told.not_told) this.say(`Saved here. The service is told later: ${told.not_told}`);
@@ -189,7 +190,15 @@ export class Page {
       this.open(group);
       this.drawProgress();
       this.say(`Not saved: ${error.message}`, true);
+    } finally {
+      this.isSaving(-1);
     }
+  }
+
+  // So many more decisions, or fewer, are on their way.
+  isSaving(more) {
+    this.saving = (this.saving || 0) + more;
+    find("progress-text").ariaBusy = String(this.saving > 0);
   }
 
   // Decisions that a rule has made.

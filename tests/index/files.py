@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from dupwatchd.index.pool import WorkerPool
 from dupwatchd.model import FileId, Job, Outcome, Stamp
+from tests.conftest import Rgb
 
 
 def job(path: Path | bytes, number: int = 0) -> Job:
@@ -145,3 +147,14 @@ def luma(picture: ArrayLike) -> NDArray[np.float64]:
     """Grey levels of RGB."""
     grey: NDArray[np.float64] = np.asarray(picture, np.float64) @ np.array([0.299, 0.587, 0.114])
     return grey
+
+
+def as_stored(upright: Rgb, orientation: int) -> Image.Image:
+    """A picture as a camera stores it that says how it was held, by EXIF 1 … 8."""
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    stored = Image.fromarray(upright)
+    return stored.transpose(undo[orientation]) if orientation in undo else stored

@@ -15,7 +15,7 @@ from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.reasons import MAX_REASON_CHARS, DecodeError, NotAPicture
 from dupwatchd.model import Decoded
 from tests.conftest import Rgb, encoded, photo_like
-from tests.index.files import PNG_SIGNATURE, apng_crasher, luma, png_chunk, png_of_zeros
+from tests.index.files import PNG_SIGNATURE, apng_crasher, as_stored, luma, png_chunk, png_of_zeros
 
 LIMITS = DecodeLimits()
 PHOTO = photo_like(7, 200, 150)
@@ -94,14 +94,7 @@ def test_orientation_is_applied_in_every_container(kind: str, orientation: int) 
     exif = Image.Exif()
     exif[0x0112] = orientation
     tall = photo_like(3, 120, 200)
-    stored = Image.fromarray(tall)
-    undo = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }  # fmt: skip
-    if orientation in undo:
-        stored = stored.transpose(undo[orientation])
+    stored = as_stored(tall, orientation)
     stored.info["exif"] = exif.tobytes()  # from here pillow_heif turns it into a box, as cameras do
     options: dict[str, object] = {"save_all": True, "append_images": [stored]} if kind == "MPO" else {}
     if kind != "HEIF":

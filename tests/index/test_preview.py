@@ -32,7 +32,7 @@ from dupwatchd.index.preview import make_preview
 from dupwatchd.model import ReadStatus
 from tests.conftest import Rgb, encoded, photo_like
 from tests.index import profiles
-from tests.index.files import dng, png_of_zeros
+from tests.index.files import as_stored, dng, png_of_zeros
 from tests.index.test_decode import FORMAT_IDS, FORMATS, mse, saved
 from tests.index.test_look import split, written
 from tests.index.test_odd_files import KIND_OF_SUFFIX, file_of_kind
@@ -91,14 +91,7 @@ def test_a_preview_is_upright(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     tall = photo_like(3, 120, 200)
-    stored = Image.fromarray(tall)
-    undo = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }  # fmt: skip
-    if orientation in undo:
-        stored = stored.transpose(undo[orientation])
+    stored = as_stored(tall, orientation)
     stored.info["exif"] = exif.tobytes()  # pillow_heif makes a box of it, as cameras do
     options: dict[str, object] = {} if kind == "HEIF" else {"exif": exif}
     data = saved(stored, kind, quality=90, **options)

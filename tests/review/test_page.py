@@ -344,7 +344,7 @@ def test_a_whole_review_is_applied_and_put_back(
     assert f"backup/phone/copy {HOSTILE_NAME}" in gone
     assert not any(name.startswith("albums/") for name in gone)
     page.keyboard.press("Escape")
-    page.locator("dialog[open]").wait_for(state="detached")
+    page.locator("dialog").wait_for(state="detached")
     page.keyboard.press("p")  # in a later dialog, too
     page.get_by_role("button", name="Put back").click()
     page.wait_for_selector(".result:has-text('put back')")

@@ -88,7 +88,7 @@ def test_decisions_of_a_report_are_applied_by_the_client(
     assert "rules" not in keys
     assert page.locator("dialog[open]").count() == 1
     page.keyboard.press("Escape")
-    page.locator("dialog[open]").wait_for(state="detached")
+    page.locator("dialog").wait_for(state="detached")
     page.keyboard.press("Enter")
     wait_until(lambda: page.locator("#progress-text").inner_text().startswith("1 of"))
     page.reload()

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from dupwatchd.db.connection import Database, Row
-from dupwatchd.model import Facts, FileId, PictureId
+from dupwatchd.model import Decoded, Facts, FileId, PictureId
 
 T = TypeVar("T")
 
@@ -47,6 +47,14 @@ class NewContent:
     damage: str | None = None
     frames: int = 1
     facts: Facts = field(default_factory=Facts)
+
+    @classmethod
+    def of(cls, key: ContentKey, picture_id: PictureId, decoded: Decoded) -> "NewContent":
+        """One that was decoded."""
+        return cls(
+            key, picture_id, decoded.width, decoded.height, decoded.format, None,
+            damage=decoded.damage, frames=decoded.frames, facts=decoded.facts,
+        )  # fmt: skip
 
 
 def content_ids(database: Database, keys: Iterable[ContentKey]) -> dict[ContentKey, int]:

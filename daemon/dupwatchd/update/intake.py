@@ -154,17 +154,7 @@ class Intake:
         placed = place(self._database, self.stores, [decoded for _, decoded in new])
         gathering = self.comparing.gathered(placed)
         contents = {
-            key: NewContent(
-                key,
-                picture_id,
-                decoded.width,
-                decoded.height,
-                decoded.format,
-                None,
-                damage=decoded.damage,
-                frames=decoded.frames,
-                facts=decoded.facts,
-            )
+            key: NewContent.of(key, picture_id, decoded)
             for (outcome, decoded), picture_id in zip(new, placed.ids, strict=True)
             if (key := _key(outcome)) is not None
         } | {

@@ -139,17 +139,8 @@ class Renewal:
 
     def _store(self, content: _Read, picture_id: PictureId) -> None:
         decoded, source = content.decoded, content.source
-        renewed = NewContent(
-            (source.content_digest, way_of_reading(source.job.path)),
-            picture_id,
-            decoded.width,
-            decoded.height,
-            decoded.format,
-            None,
-            damage=decoded.damage,
-            frames=decoded.frames,
-            facts=decoded.facts,
-        )
+        key = (source.content_digest, way_of_reading(source.job.path))
+        renewed = NewContent.of(key, picture_id, decoded)
         renewing.renew_content(self._database, source.content_id, renewed)
 
     def _look_at(self, picture_ids: list[PictureId]) -> None:

@@ -17,6 +17,7 @@ ended from two sides: here, when it has subscribed to more, or to longer names, 
 to listen are then turned away for a moment, for each of them would cost as much before it is noticed.
 """
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -52,6 +53,7 @@ class _Connection:
     user: int | None  # of the process at the other end; None over TCP
     last_used: float  # on the monotonic clock
     subscriptions: int = 0
+    is_ended: bool = False  # by us, because a listener said too much; libzmq will notice
     peers: list[Peer] = field(default_factory=list)  # that have asked something over it
 
 
@@ -63,7 +65,8 @@ class Connections:
     A connection of the first socket is known by two names: the first frame of its messages, and the descriptor that
     libzmq's monitor names; both come with each message. A descriptor is used again after its connection has closed. The
     monitor of a socket tells of that before the first message of the socket's next connection can be read, so `closed`
-    is called before each message is dealt with. Between two monitors there is no order: each has its own descriptors.
+    is called before each message is dealt with, and `subscribed` reads the other monitor first. Between two monitors
+    there is no order: each has its own descriptors. The monitor of listeners is read by two threads, holding the lock.
     """
 
     def __init__(
@@ -78,7 +81,8 @@ class Connections:
         self._asking: dict[int, _Connection] = {}
         self._listening: dict[int, _Connection] = {}
         self._turned_away: dict[int | None, float] = {}  # until when, by user: whose listener said too much
-        self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        self._is_stopping = False
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def peer(self, connection: bytes, frame: zmq.Frame) -> Peer:
         """Who has the connection that this frame came from; call `closed` before.
@@ -103,9 +107,11 @@ class Connections:
     def subscribed(self, frame: zmq.Frame) -> None:
         """A listener has subscribed to something; it is ended if that is more than any client needs."""
         with self._lock:
+            if self._hear_of_listeners():
+                os.eventfd_write(self._wake_fd, 1)
             listener = self._listening.get(int(frame.get(zmq.SRCFD)))
             if listener is None:
-                return
+                return  # it has gone
             listener.subscriptions += 1
             if listener.subscriptions > SUBSCRIPTIONS_MAX or len(frame) - 1 > TOPIC_BYTES_MAX:
                 self._end_listener(listener, listener.descriptor)
@@ -127,17 +133,20 @@ class Connections:
     def watch_listeners(self) -> None:
         """Take note of listeners that come and go, and end those that say too much, until `stop_watching`."""
         poller = zmq.Poller()
-        poller.register(self._stop_fd, zmq.POLLIN)
-        poller.register(self._listeners_monitor, zmq.POLLIN)
-        watched: dict[int, int] = {}  # our own descriptor of each listener, by libzmq's, which may become another's
+        poller.register(self._wake_fd, zmq.POLLIN)
+        poller.register(int(self._listeners_monitor.get(zmq.FD)), zmq.POLLIN)
+        watched: dict[_Connection, int] = {}  # our own descriptor of each: libzmq's may become another's
         try:
-            while self._stop_fd not in (ready := dict(poller.poll())):
-                self._take_note(poller, watched)
+            while not self._is_stopping:
+                ready = dict(poller.poll())
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._wake_fd)
                 with self._lock:
-                    for descriptor, own in watched.items():
-                        if own in ready and own in poller and _unread_bytes(own) > UNREAD_BYTES_MAX:
-                            poller.unregister(own)
-                            self._end_listener(self._listening[descriptor], own)
+                    self._hear_of_listeners()
+                    self._watch_those_open(poller, watched)
+                    for listener, own in watched.items():
+                        if own in ready and _unread_bytes(own) > UNREAD_BYTES_MAX:
+                            self._end_listener(listener, own)
                 time.sleep(_BREATH_SECONDS)
         finally:
             for own in watched.values():
@@ -145,11 +154,27 @@ class Connections:
 
     def stop_watching(self) -> None:
         """End `watch_listeners`, now or as soon as it begins."""
-        os.eventfd_write(self._stop_fd, 1)
+        self._is_stopping = True
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _watch_those_open(self, poller: zmq.Poller, watched: dict[_Connection, int]) -> None:
+        """Holding the lock: poll each listener that is open and was not ended, by a descriptor of our own."""
+        still_open = {each for each in self._listening.values() if not each.is_ended}
+        for listener in watched.keys() - still_open:
+            own = watched.pop(listener)
+            poller.unregister(own)
+            os.close(own)
+        for listener in still_open - watched.keys():
+            try:
+                watched[listener] = os.dup(listener.descriptor)
+            except OSError:
+                continue  # it has gone already
+            poller.register(watched[listener], zmq.POLLIN)
 
     def _end_listener(self, listener: _Connection, descriptor: int) -> None:
         """Holding the lock: end a listener that said too much."""
         _end(descriptor)
+        listener.is_ended = True
         self._turned_away[listener.user] = time.monotonic() + TURNED_AWAY_SECONDS
 
     def _is_turned_away(self, user: int | None) -> bool:
@@ -158,28 +183,21 @@ class Connections:
         self._turned_away.pop(user, None)
         return False
 
-    def _take_note(self, poller: zmq.Poller, watched: dict[int, int]) -> None:
-        """Of listeners that have come or gone."""
-        with self._lock:
-            for has_come, descriptor in _news(self._listeners_monitor):
-                self._listening.pop(descriptor, None)
-                if descriptor in watched:
-                    own = watched.pop(descriptor)
-                    if own in poller:
-                        poller.unregister(own)
-                    os.close(own)
-                if has_come:
-                    user = _user(descriptor)
-                    self._listening[descriptor] = _Connection(descriptor, user, time.monotonic())
-                    if self._is_turned_away(user):
-                        _end(descriptor)
-                        continue
-                    try:
-                        watched[descriptor] = os.dup(descriptor)
-                    except OSError:
-                        continue  # it has gone already
-                    poller.register(watched[descriptor], zmq.POLLIN)
+    def _hear_of_listeners(self) -> bool:
+        """Holding the lock: take note of listeners that have come or gone; returns whether there were any."""
+        is_news = False
+        for has_come, descriptor in _news(self._listeners_monitor):
+            is_news = True
+            self._listening.pop(descriptor, None)
+            if has_come:
+                listener = _Connection(descriptor, _user(descriptor), time.monotonic())
+                self._listening[descriptor] = listener
+                if self._is_turned_away(listener.user):
+                    _end(descriptor)
+                    listener.is_ended = True
+        if is_news:
             self._make_room()
+        return is_news
 
     def _make_room(self) -> None:
         """Holding the lock: end connections until there are no more than there may be."""

@@ -225,7 +225,7 @@ def _complete(made: Made, part: list[File], question: Question) -> list[list[Fil
 
 
 def _sides(file: File, question: Question) -> tuple[bool, bool]:
-    return _below(file, question.filters.across), _below(file, question.filters.against)
+    return _lies_in(file, question.filters.across), _lies_in(file, question.filters.against)
 
 
 def distance(made: Made, one: File, other: File, question: Question) -> float | None:
@@ -298,11 +298,11 @@ def may_meet(made: Made, one: File, other: File, question: Question) -> bool:
 
 
 def _lies_across(one: File, other: File, question: Question) -> bool:
-    return _below(one, question.filters.across) and _below(other, question.filters.against)
+    return _lies_in(one, question.filters.across) and _lies_in(other, question.filters.against)
 
 
 def _deepest(file: File, question: Question) -> bytes | None:
-    return max((folder for folder in question.filters.named if _below(file, [folder])), key=len, default=None)
+    return max((folder for folder in question.filters.named if _lies_in(file, [folder])), key=len, default=None)
 
 
 def _pictures(made: Made, one: File, other: File) -> tuple[int, int]:
@@ -349,7 +349,7 @@ def _wanted(part: list[File], question: Question) -> bool:
     if question.holding is not None and not any(file.path in question.holding for file in part):
         return False
     across, against = question.filters.across, question.filters.against
-    if across and not all(any(_below(file, side) for file in part) for side in (across, against)):
+    if across and not all(any(_lies_in(file, side) for file in part) for side in (across, against)):
         return False
     return len(part) >= question.min_files and any(
         file.path.startswith(folder.rstrip(b"/") + b"/") for file in part for folder in folders
@@ -438,11 +438,11 @@ def _decide(made: Made, part: list[File], question: Question, of_family: set[byt
     pin_of: dict[bytes, int] = {}  # by path
     for file in part:
         for name in _names(made, part, file):
-            if _pinned_by(file, policy.reference):
+            if _lies_in(file, policy.reference):
                 pin_of[name.path] = 0
             elif file.path in policy.keep_files:
                 pin_of[name.path] = min(1, pin_of.get(name.path, 1))
-            elif _pinned_by(file, policy.protect):
+            elif _lies_in(file, policy.protect):
                 pin_of[name.path] = min(2, pin_of.get(name.path, 2))
             elif file.path in of_family:
                 pin_of[name.path] = min(3, pin_of.get(name.path, 3))
@@ -495,9 +495,9 @@ def _names(made: Made, part: list[File], file: File) -> list[File]:
     return [other for other in part if other is file or made.linked(other, file)]
 
 
-def _pinned_by(file: File, folders: tuple[bytes, ...]) -> bool:
+def _lies_in(file: File, folders: Iterable[bytes]) -> bool:
     """A name may be that of a folder in one question and that of a file in the library: then it counts, too."""
-    return file.path in folders or _below(file, folders)
+    return any(file.path == folder or _below(file, [folder]) for folder in folders)
 
 
 def _below(file: File, folders: Iterable[bytes]) -> bool:

@@ -186,3 +186,11 @@ def test_by_a_measure_of_ones_own_what_the_forest_does_not_hold_is_measured(tmp_
         total, pairs = library.pairs_page(database, replace(complete, pairs=True), made.live_checks(), None)
     assert {file["path"] for file in cluster["files"]} == {b"/p/a", b"/p/b", b"/p/c"}
     assert (total, sorted(pair["custom"] or 0.0 for pair in pairs)) == (3, [0.01, 0.01, 0.02])
+
+
+def test_a_file_may_be_named_as_one_side(tmp_path: Path) -> None:
+    made = replace(CHAIN, files=[File(b"/p", b"a", 0), File(b"/q", b"b", 0)])
+    question = Question("structure", 0.02, mirrored=False, filters=Filters(across=(b"/p/a",), against=(b"/q",)))
+    with closing(written(made, tmp_path)) as database:
+        _, found = Library.load(database).page(database, question, made.live_checks(), None)
+    assert [len(cluster["files"]) for cluster in found] == [2]

@@ -318,6 +318,23 @@ def folders_under(database: Database, paths: Iterable[bytes]) -> list[int]:
     return sorted(found)
 
 
+def folders_of_files_at_or_under(database: Database, paths: Iterable[bytes]) -> list[int]:
+    """The ids of the folders of all files that have one of these paths or lie below it."""
+    paths = list(paths)
+    found = set(folders_under(database, paths))
+    for path in paths:
+        folder, _, name = path.rpartition(b"/")
+        found.update(
+            row[0]
+            for row in database.rows(
+                "SELECT folder.id FROM folder JOIN file ON file.folder_id = folder.id "
+                "WHERE folder.path = ? AND file.name = ?",
+                (folder or b"/", name),
+            )
+        )
+    return sorted(found)
+
+
 def _chunks(picture_ids: Iterable[int]) -> Iterator[list[int]]:
     wanted = list(picture_ids)
     for start in range(0, len(wanted), _CHUNK):

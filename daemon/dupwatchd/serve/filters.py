@@ -109,7 +109,7 @@ class Filters:
         return any(side.first for side in sides) and any(side.second for side in sides)
 
     def folders_needed(self) -> Iterator[tuple[bytes, ...]]:
-        """Lists of folders; a cluster without a file below one of each list leaves nothing."""
+        """Lists of paths; a cluster without a file at or below one of each list leaves nothing."""
         if self.across:
             yield self.across
             yield self.against

@@ -345,7 +345,9 @@ class Library:
     ) -> Candidates:
         folders = pictures = None
         with self._reading:
-            needed = [answers.folders_under(database, some) for some in question.filters.folders_needed()]
+            needed = [
+                answers.folders_of_files_at_or_under(database, some) for some in question.filters.folders_needed()
+            ]
             if question.touching is not None:
                 folders = answers.folders_under(database, question.touching)
             if question.holding is not None:

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
-import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -179,28 +181,35 @@ def test_a_full_disk_is_told_until_there_is_room(tmp_path: Path, root: Path, sma
     assert service.lines().count("no longer so: changes are not taken in: no space left") == 1
 
 
+@contextlib.contextmanager
+def dying_as_soon_as_they_start(server: int) -> Iterator[None]:
+    """All workers that this fork server starts meanwhile are killed when they limit their memory, before they greet."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace ends the processes")
+    inject = ["-e", "trace=prlimit64", "-e", "inject=prlimit64:signal=KILL"]
+    tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", os.devnull, *inject, "-p", str(server)])
+    try:
+        while not re.search(r"TracerPid:\t[1-9]", Path(f"/proc/{server}/status").read_text()):
+            if tracer.poll() is not None:
+                pytest.skip("strace may not trace here")
+            time.sleep(0.001)
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait()
+
+
 def test_decoders_that_cannot_start_are_told_until_they_can(tmp_path: Path, root: Path) -> None:
     with Service(tmp_path / "s", root, DUPWATCH_INDEX__WORKERS="1") as service:
         service.settled()
         [server] = children_of(service.process.pid)
-        stop = threading.Event()
-
-        def kill_newborns() -> None:
-            while not stop.is_set():
-                for pid in children_of(server):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-
-        killer = threading.Thread(target=kill_newborns)
-        killer.start()
-        try:
+        with dying_as_soon_as_they_start(server):
+            for worker in children_of(server):
+                os.kill(worker, signal.SIGKILL)
             for seed in range(20, 40):
                 (root / f"{seed}.jpg").write_bytes(encoded(photo_like(seed, 160, 120)))
             until(lambda: is_told(service, "die as soon as they start"))
             assert service.ask("status")["state"] == "failing"
-        finally:
-            stop.set()
-            killer.join()
         service.settled()
         status = service.ask("status")
         assert (status["problems"], status["files"]) == ([], PHOTOS + 20)

@@ -90,6 +90,7 @@ class Facts:
     jpeg_grid: bool = False  # lossless pixels that carry the 8 × 8 blocks of a JPEG
     quality: int = 0  # of a JPEG, 1 … 100 by its quantisation; 0: not known
     scan_digest: bytes = b""  # of the coded pixels of a JPEG, without metadata; empty: no JPEG
+    keywords: str = ""  # in alphabetical order, one a line
 
 
 @dataclass(frozen=True, slots=True)

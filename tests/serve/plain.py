@@ -430,6 +430,7 @@ def _copy(made: Made, file: File) -> Copy:
         file.path, content.size_bytes, file.mtime_ns, 0, 0, file.content, content.digest, content.picture,
         content.width, content.height, content.format, content.damage, content.frames, facts.camera, facts.captured,
         facts.edited, facts.has_colour, facts.lossless, facts.jpeg_grid, has_place=facts.has_place, rating=facts.rating,
+        keywords=facts.keywords,
     )  # fmt: skip
 
 
@@ -530,11 +531,16 @@ def _is_doubtful(made: Made, file: File, holder: File, question: Question) -> bo
     found = {
         Doubt.ENLARGED: content.width * content.height > other.width * other.height,
         Doubt.BELOW_SAME: verdict is not Verdict.SAME,
-        Doubt.LACKS: any(one and not another for one, another in zip(mine, theirs, strict=True)),
+        Doubt.LACKS: any(one and not another for one, another in zip(mine, theirs, strict=True))
+        or bool(_words(content.facts) - _words(other.facts)),
         Doubt.CAPTURE_TIMES: bool(mine[0] and theirs[0] and mine[0] != theirs[0]),
         Doubt.CONFLICT: any(mine[n] and theirs[n] and mine[n] != theirs[n] for n in (1, 2)),
     }
     return any(found[doubt] for doubt in question.policy.ask_when)
+
+
+def _words(facts: Facts) -> set[str]:
+    return set(facts.keywords.lower().split())
 
 
 def _metadata(facts: Facts) -> tuple[str | int, ...]:

@@ -72,6 +72,7 @@ def libraries(draw: st.DrawFn) -> Made:
                 captured=one_of.choice(["", "2001-02-03T04:05:06", "2001-02-03T04:05:09", "2002-02-03T04:05:06"]),
                 has_place=one_of.random() < 0.1,
                 rating=one_of.choice([0, 0, 0, 0, 4]),
+                keywords=one_of.choice(["", "", "sea", "Sea\nsun"]),
                 lossless=one_of.random() < 0.5,
                 edited=one_of.random() < 0.3,
                 has_colour=one_of.random() < 0.9,

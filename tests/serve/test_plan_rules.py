@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.errors import UsageError
+from dupwatchd.model import Verdict
 from dupwatchd.serve.keep import KeepOrder, Kept
-from dupwatchd.serve.plan_doubts import lacking, of_one_burst, taken_apart
+from dupwatchd.serve.plan_doubts import doubt, keywords_lacking, lacking, of_one_burst, taken_apart
+from dupwatchd.serve.plan_policy import ASKED_BY_DEFAULT
 from dupwatchd.serve.plan_rules import keep_rule, keep_rules
 
 PLAIN = Copy(b"/photos/b.jpg", 1000, 2_000, 7, 1, 1, b"1" * 32, 1, 4000, 3000, "JPEG")
@@ -30,6 +32,7 @@ def kept(rules: list[str], *copies: Copy, nearer: tuple[tuple[int, int], ...] = 
         ("name not B.JPG", {"path": b"/photos/long name.jpg"}, "no name to avoid"),
         ("format raw webp jpeg", {"format": "WEBP"}, "format to keep"),
         ("metadata most", {"rating": 3, "captured": TIME}, "most metadata"),
+        ("metadata most", {"keywords": "sea"}, "most metadata"),
         ("pixels most", {"width": 4001, "mtime_ns": 9_000}, "most pixels"),
         ("taken earliest", {"captured": TIME, "mtime_ns": 9_000}, "taken earliest"),
         ("modified earliest", {"mtime_ns": 1, "width": 3900}, "modified earliest"),
@@ -119,12 +122,23 @@ def test_capture_times_tell_photos_of_a_burst(one: str, other: str, apart: bool,
     assert not of_one_burst(replace(first, camera="Other"), second)
 
 
+def test_keywords_that_only_one_file_has_are_lacking_in_the_other() -> None:
+    few, many = replace(PLAIN, keywords="Sea"), replace(PLAIN, keywords="sea\nsun")
+    assert (lacking(many, few), lacking(few, many), keywords_lacking(many, few)) == (["keywords"], [], ["sun"])
+    unread = replace(PLAIN, keywords=None)
+    words = "b.jpg or b.jpg was indexed before keywords were; once it has been read again, this is decided"
+    for pair in ((unread, unread), (unread, few), (few, unread)):
+        assert doubt(*pair, Verdict.SAME, ASKED_BY_DEFAULT) == words
+    assert doubt(few, many, Verdict.SAME, ASKED_BY_DEFAULT) is None
+
+
 @pytest.mark.parametrize(
     ("change", "lacks"),
     [
         ({"has_place": True}, ["place"]),
         ({"rating": 2, "camera": "Lumen"}, ["rating", "camera"]),
         ({"captured": TIME}, ["captured"]),
+        ({"keywords": "sea\nsun"}, ["keywords"]),
         ({"size_bytes": 9000}, []),
     ],
 )

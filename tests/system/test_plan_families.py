@@ -3,9 +3,11 @@
 import io
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,7 +25,9 @@ def shot(seed: int) -> tuple[bytes, bytes]:
     return dng(encoded(picture), (640, 480), (640, 480), 1, seed), encoded(picture, quality=95)
 
 
-def tagged(seed: int, taken: str = "", stars: int = 0, camera: str = "Lumen", quality: int = 92) -> bytes:
+def tagged(
+    seed: int, taken: str = "", stars: int = 0, camera: str = "Lumen", quality: int = 92, keywords: str = ""
+) -> bytes:
     """A JPEG with these metadata."""
     exif = Image.Exif()
     if camera:
@@ -32,6 +36,8 @@ def tagged(seed: int, taken: str = "", stars: int = 0, camera: str = "Lumen", qu
         exif.get_ifd(0x8769)[0x9003] = taken
     if stars:
         exif[0x4746] = stars
+    if keywords:
+        exif[0x9C9E] = keywords.encode("utf-16-le")
     return encoded(photo_like(seed, 800, 600), quality=quality, exif=exif)
 
 
@@ -136,6 +142,24 @@ def test_what_would_lose_its_rating_is_asked_about(tmp_path: Path) -> None:
         assert steps[-1] == "it stays: it comes first"
         assert f"it comes before {best}: most metadata (camera Lumen L1" in steps[2]
         assert "rating 5 stars; the other: camera" in steps[2]
+
+
+def test_what_would_lose_its_keywords_is_asked_about(tmp_path: Path) -> None:
+    """In an index made before keywords were read they are read again, and until then nothing goes."""
+    root, taken = tmp_path / "photos", "2024:05:01 10:11:12"
+    put(root, {"best.jpg": tagged(5, taken, quality=95), "named.jpg": tagged(5, taken, quality=80, keywords="sea")})
+    put(root, {"other/a.jpg": tagged(6, taken, quality=95), "other/b.jpg": tagged(6, taken, quality=80)})
+    with Service(tmp_path / "service", root) as service:
+        service.settled()
+        until(lambda: confirmed(service))
+        asked = {group["asked"] for group in service.ask("plan")["groups"]}
+        assert asked == {None, "best.jpg, which stays, lacks what named.jpg has: keywords"}
+        assert going(service, policy={"keep": ["metadata most"]}) == {"best.jpg", "other/b.jpg"}
+    with closing(apsw.Connection(str(service.state / "dupwatch.sqlite"))) as database:
+        database.execute("UPDATE content SET keywords = NULL")
+    with service:
+        until(lambda: going(service) == {"other/b.jpg"})
+        assert {group["asked"] for group in service.ask("plan")["groups"]} == asked
 
 
 def test_clusters_tell_details_if_asked(tmp_path: Path) -> None:

@@ -197,3 +197,24 @@ def test_pictures_that_match_others_come_first_and_only_some_at_a_time(
     assert steps == 5
     assert {path.rpartition(b"/")[2] for path in old.pool.read[:2]} == {b"3.jpg", b"z.jpg"}
     assert not renewal.renew_some([old.root])
+
+
+def test_keywords_are_read_again_for_an_index_made_before_them(folder: Path, tmp_path: Path) -> None:
+    tagged = "sea;sun".encode("utf-16-le")
+    exif = Image.Exif()
+    exif[0x9C9E] = tagged
+    write(folder / "tagged.jpg", encoded(photo_like(1, 320, 240), "JPEG", quality=90, exif=exif.tobytes()))
+    index = Index(folder, tmp_path / "state")
+    index.update()
+    before = index.told()
+    keywords = index.database.rows("SELECT keywords FROM content ORDER BY id")
+    assert max(keywords) == ("sea\nsun",)
+    index.database.rows("UPDATE content SET keywords = NULL")
+    index.pool.read.clear()
+    index.update()
+    assert index.database.rows("SELECT keywords FROM content ORDER BY id") == keywords
+    assert len(index.pool.read) == len(set(index.pool.read)) == len(keywords)
+    assert index.told() == before
+    index.pool.read.clear()
+    index.update()
+    assert index.pool.read == []

@@ -168,7 +168,7 @@ def _group(cluster: Mapping[str, Any], kind: str, planned: Planned, asked: Mappi
 
 _TOLD = (
     "bytes", "width", "height", "turn", "mirrored", "verdict", "confirmed", "damaged", "format", "camera", "captured",
-    "has_place", "rating", "frames", "quality", "choice", "returned",
+    "has_place", "rating", "keywords", "frames", "quality", "choice", "returned",
 )  # fmt: skip
 
 

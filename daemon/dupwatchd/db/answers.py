@@ -26,7 +26,7 @@ _COPY = (
     "SELECT folder.path, file.name, file.size_bytes, file.mtime_ns, file.device, file.inode, content.id, "
     "content.digest, content.picture_id, content.width, content.height, content.format, content.damage, "
     "content.frames, content.camera, content.captured, content.edited, content.has_colour, content.lossless, "
-    "content.jpeg_grid, content.quality, content.scan_digest, content.has_place, content.rating "
+    "content.jpeg_grid, content.quality, content.scan_digest, content.has_place, content.rating, content.keywords "
     "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id"
 )
 
@@ -60,6 +60,7 @@ class Copy:
     scan_digest: bytes = b""
     has_place: bool = False
     rating: int = 0  # stars; 0: none
+    keywords: str | None = ""  # one a line; None: of an older index, and to be read again
 
     @property
     def damaged(self) -> bool:

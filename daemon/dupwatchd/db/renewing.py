@@ -1,7 +1,7 @@
 """Pictures that were indexed before proofs were kept, or have lost theirs: which they are, and how they are renewed."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dupwatchd.db.connection import Database
@@ -80,6 +80,32 @@ def to_read(database: Database, picture_ids: Iterable[PictureId], roots: Sequenc
     ]
 
 
+def contents_without_keywords(
+    database: Database, after: int, limit: int, *, matched: bool
+) -> list[tuple[int, PictureId]]:
+    """Contents decoded before keywords were read, in order, from the first one behind ``after``, with their pictures.
+
+    Those of pictures that match others or that another content shows, too, or the rest.
+    """
+    shared = "EXISTS (SELECT 1 FROM content AS other WHERE other.picture_id = picture.id AND other.id != content.id)"
+    return database.rows(
+        "SELECT content.id, picture.id FROM content JOIN picture ON picture.id = content.picture_id "
+        f"WHERE content.keywords IS NULL AND content.id > ? AND ({_MATCHED} OR {shared}) = ? "
+        "ORDER BY content.id LIMIT ?",
+        (after, int(matched), limit),
+    )
+
+
+def count_without_keywords(database: Database) -> int:
+    """How many contents were decoded before keywords were read."""
+    return int(database.value("SELECT count(*) FROM content WHERE keywords IS NULL"))
+
+
+def give_keywords(database: Database, keywords: Mapping[int, str]) -> None:
+    """Store the keywords of contents. Within the caller's transaction."""
+    database.many("UPDATE content SET keywords = ? WHERE id = ?", [(text, one) for one, text in keywords.items()])
+
+
 def renew_picture(database: Database, picture_id: PictureId, digest: bytes, proof_digest: bytes) -> None:
     """Give a picture its proof, and the digest that it has with it. Within the caller's transaction."""
     database.rows("UPDATE picture SET digest = ?, proof_digest = ? WHERE id = ?", (digest, proof_digest, picture_id))
@@ -89,8 +115,8 @@ def renew_content(database: Database, content_id: int, content: NewContent) -> N
     """Store what was found when a content was decoded again. Within the caller's transaction."""
     database.rows(
         "UPDATE content SET (picture_id, width, height, format, damage, frames, camera, captured, has_place, rating, "
-        "edited, has_colour, lossless, jpeg_grid, quality, scan_digest) = "
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
+        "edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords) = "
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
         (
             content.picture_id,
             content.width,

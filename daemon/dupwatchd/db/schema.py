@@ -274,6 +274,13 @@ def _remember_contents(database: "Database") -> None:
             database.rows(statement)
 
 
+def _know_keywords(database: "Database") -> None:
+    """Contents have keywords; NULL: it was decoded before they were read, and is read again for them."""
+    database.rows("ALTER TABLE content ADD COLUMN keywords TEXT")
+    database.rows("UPDATE content SET keywords = '' WHERE picture_id IS NULL")
+    database.rows("CREATE INDEX content_without_keywords ON content(id) WHERE keywords IS NULL")
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -281,6 +288,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _count_as_it_goes,
     _look_again,
     _remember_contents,
+    _know_keywords,
 )
 VERSION = len(_STEPS)
 

@@ -18,6 +18,7 @@ In reading order:
     pillow_formats      all other formats, by Pillow
     frames              animations and files of several pages
     facts               what a file says of its own history
+    keywords            the keywords in its metadata
     png_chunks          whether all of a PNG is there
     unsupported         kinds of files that nothing here reads, by name
     thumbnail           area averaging

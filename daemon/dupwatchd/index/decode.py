@@ -238,14 +238,15 @@ def _facts_of_file(picture: OpenPicture, data: bytes, colour: bool) -> Facts:
         grid,
         facts.jpeg_quality(facts.luma_steps(picture.head.segments)) if jpeg and picture.head else 0,
         facts.scan_digest(data) if jpeg else b"",
+        said.keywords,
     )
 
 
 def _metadata(picture: OpenPicture, data: bytes) -> facts.Metadata:
     if data[:2] in (b"II", b"MM"):  # TIFF, and most RAW formats
-        return facts.metadata_of(data, b"")
+        return facts.metadata_of(data)
     if picture.head is not None:
-        return facts.jpeg_metadata(picture.head.segments)
+        return facts.jpeg_metadata(picture.head)
     return facts.read_metadata(picture.image, data) if picture.image else facts.Metadata()
 
 

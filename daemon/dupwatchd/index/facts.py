@@ -6,6 +6,8 @@ come from anywhere: whatever is broken or absurd in them counts as absent and ne
 
 import re
 import struct
+import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +18,8 @@ from blake3 import blake3
 from numpy.typing import NDArray
 from PIL import Image
 
-from dupwatchd.index.jpeg_segments import first_end_marker, read_head
+from dupwatchd.index.jpeg_segments import Head, first_end_marker, read_head
+from dupwatchd.index.keywords import keywords
 
 MAX_EXIF_BYTES = 1 << 20  # of a PNG; a JPEG has room for 64 KB
 MAX_TAGS = 1000  # of one EXIF directory; cameras write about fifty
@@ -42,7 +45,8 @@ _MAKE, _MODEL, _SOFTWARE, _RATING = 0x010F, 0x0110, 0x0131, 0x4746
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _TAKEN, _DIGITISED, _TAKEN_FRACTION = 0x9003, 0x9004, 0x9291
 _LATITUDE, _LONGITUDE = 2, 4
-_XMP = 0x02BC
+_XMP, _IPTC, _RESOURCES = 0x02BC, 0x83BB, 0x8649
+_WINDOWS_KEYWORDS = 0x9C9E
 _WANTED = frozenset(
     {
         _MAKE,
@@ -57,8 +61,12 @@ _WANTED = frozenset(
         _LATITUDE,
         _LONGITUDE,
         _XMP,
+        _IPTC,
+        _RESOURCES,
+        _WINDOWS_KEYWORDS,
     }
 )
+_PNG_METADATA = {b"eXIf": b"", b"iTXt": b"XML:com.adobe.xmp", b"zTXt": b"Raw profile type iptc"}
 _SHORT, _LONG, _IFD = 3, 4, 13
 _UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4}  # by type: bytes, text, numbers, fractions, anything
 
@@ -88,6 +96,7 @@ class Metadata:
     has_place: bool = False
     rating: int = 0  # 0 … 5 stars
     edited: bool = False  # Software or CreatorTool names an editor, converter or messenger
+    keywords: str = ""  # in alphabetical order, one a line
 
 
 def read_metadata(image: Image.Image, data: bytes) -> Metadata:
@@ -95,16 +104,19 @@ def read_metadata(image: Image.Image, data: bytes) -> Metadata:
     return metadata_of(*_blocks(image, data))
 
 
-def jpeg_metadata(segments: list[bytes]) -> Metadata:
-    """Likewise of a JPEG, of the segments in front of its first scan."""
+def jpeg_metadata(head: Head) -> Metadata:
+    """Likewise of a JPEG, of what stands in front of its first scan."""
+    segments, mark = head.segments, b"Photoshop 3.0\0"
     exif = next((segment[10:] for segment in segments if segment.startswith(b"Exif\0\0", 4)), b"")
     xmp = next((segment for segment in segments if segment.startswith(b"http://ns.adobe.com/xap/1.0/\0", 4)), b"")
-    return metadata_of(exif, xmp)
+    # What is too long for one segment goes on in the next one.
+    iptc = b"".join(segment[4 + len(mark) :] for segment in head.resources if segment.startswith(mark, 4))
+    return metadata_of(exif, xmp, iptc)
 
 
-def metadata_of(exif: bytes, xmp: bytes) -> Metadata:
-    """What a TIFF structure with EXIF tags and an XMP packet say; each b"" if there is none. Never raises."""
-    if not exif and not xmp:
+def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"") -> Metadata:
+    """What a TIFF structure with EXIF tags, an XMP packet and IPTC say; each b"" if there is none. Never raises."""
+    if not exif and not xmp and not iptc:
         return Metadata()
     main = _directory(exif, None)
     details = _directory(exif, main.get(_EXIF_IFD))
@@ -120,6 +132,9 @@ def metadata_of(exif: bytes, xmp: bytes) -> Metadata:
         has_place=_LATITUDE in place and _LONGITUDE in place,
         rating=stars if isinstance(stars, int) and 0 < stars <= 5 else int(rating[1]) if rating else 0,
         edited=any(map(_EDITORS.search, (_text(main.get(_SOFTWARE)), _text(tool[1] if tool else b"")))),
+        keywords=keywords(
+            xmp, iptc or _bytes(main.get(_IPTC)) or _bytes(main.get(_RESOURCES)), _bytes(main.get(_WINDOWS_KEYWORDS))
+        ),
     )
 
 
@@ -233,14 +248,24 @@ def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _blocks(image: Image.Image, data: bytes) -> tuple[bytes, bytes]:
-    """The TIFF structure with the EXIF tags, and the XMP packet; each b"" if there is none."""
+def _blocks(image: Image.Image, data: bytes) -> tuple[bytes, bytes, bytes]:
+    """The TIFF structure with the EXIF tags, the XMP packet, and IPTC; each b"" if there is none."""
     if image.format == "PNG":  # Pillow finds what follows the picture data only by decoding all of it
-        chunks = _png_chunks(data, (b"eXIf", b"iTXt"))
-        return chunks.get(b"eXIf", b""), chunks.get(b"iTXt", b"")
+        chunks = _png_chunks(data, _PNG_METADATA)
+        return chunks.get(b"eXIf", b""), chunks.get(b"iTXt", b""), _unpacked(chunks.get(b"zTXt", b""))
     if data[:2] in (b"II", b"MM"):  # TIFF, and most RAW formats
-        return data, b""
-    return _bytes(image.info.get("exif")).removeprefix(b"Exif\0\0"), _bytes(image.info.get("xmp"))
+        return data, b"", b""
+    return _bytes(image.info.get("exif")).removeprefix(b"Exif\0\0"), _bytes(image.info.get("xmp")), b""
+
+
+def _unpacked(profile: bytes) -> bytes:
+    """The bytes of a chunk zTXt in which ImageMagick and exiv2 keep IPTC: packed text of hexadecimal digits."""
+    try:
+        packed = profile.removeprefix(_PNG_METADATA[b"zTXt"] + b"\0\0")
+        text = zlib.decompressobj().decompress(packed, MAX_EXIF_BYTES)
+        return bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))  # behind its kind and its length
+    except (zlib.error, ValueError):
+        return b""
 
 
 def _directory(tiff: bytes, offset: int | bytes | None) -> dict[int, int | bytes]:
@@ -275,15 +300,18 @@ def _value(tiff: bytes, order: str, kind: int, count: int, value: bytes) -> int 
     return tiff[start : start + min(size, MAX_XMP_BYTES)]
 
 
-def _png_chunks(data: bytes, wanted: tuple[bytes, ...]) -> dict[bytes, bytes]:
-    """The first chunk of each wanted kind, at most MAX_EXIF_BYTES of it; skips picture data without reading it."""
+def _png_chunks(data: bytes, wanted: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The first chunk of each wanted kind that begins as it says there, at most MAX_EXIF_BYTES of it.
+
+    Picture data are skipped without being read.
+    """
     found: dict[bytes, bytes] = {}
     at = 8
     for _ in range(MAX_SEGMENTS):
         if at + 12 > len(data) or len(found) == len(wanted):
             break
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind in wanted and kind not in found and (kind != b"iTXt" or data[at + 8 : at + 25] == b"XML:com.adobe.xmp"):
+        if kind in wanted and kind not in found and data.startswith(wanted[kind], at + 8):
             found[kind] = data[at + 8 : at + 8 + min(length, MAX_EXIF_BYTES)]
         at += 12 + length
     return found

@@ -25,6 +25,7 @@ _BETWEEN_SCANS = frozenset({_DHT, _DAC, _DQT, _DNL, _DRI, SOS})
 _NEEDED = _FRAMES | {_DHT, _DAC, _DQT, _DRI, 0xE0, 0xE1, 0xEE}
 # A thumbnail inside EXIF has 160 by 120 pixels by the standard, and seldom more than this.
 _MAX_THUMBNAIL_PX = 640
+_RESOURCES = 0xED  # where Photoshop, and others since, put IPTC
 
 _PIECE_BYTES = 1 << 18  # that are looked through at once
 
@@ -65,6 +66,7 @@ class Head:
     scan_at: int  # where in the file the marker of the first scan is
     restart_interval: int  # units between two restart markers; 0: there are none
     holds_other_picture: bool  # the headers of a thumbnail lie in front of the picture's own
+    resources: list[bytes]  # segments with resources of Photoshop, which decoding does without
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def read_head(data: bytes) -> Head | None:
     """The head of the picture in a JPEG file; None if there is none."""
     found = None
     segments: list[bytes] = []
+    resources: list[bytes] = []
     frame = None
     interval = 0
     at = 2
@@ -90,7 +93,7 @@ def read_head(data: bytes) -> Head | None:
         marker = data[at + 1]
         if marker == _SOI:  # of a thumbnail: the length of the segment that holds it is wrong
             at = _end_of_inner_picture(data, at + 2)
-            found, frame, segments, interval = None, None, [], 0
+            found, frame, segments, resources, interval = None, None, [], [], 0
             continue
         if marker < _FIRST_KNOWN or marker in (0xFF, _EOI) or marker in _RESTARTS:  # stray, or without a length
             at += 1
@@ -98,11 +101,11 @@ def read_head(data: bytes) -> Head | None:
         if marker == SOS:
             if frame is None:
                 return found
-            found = Head(frame, segments, at, interval, found is not None)
+            found = Head(frame, segments, at, interval, found is not None, resources)
             behind = _headers_behind_thumbnail(data, found)
             if behind is None:
                 return found
-            at, frame, segments, interval = behind, None, [], 0
+            at, frame, segments, resources, interval = behind, None, [], [], 0
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker in _FRAMES:
@@ -111,6 +114,8 @@ def read_head(data: bytes) -> Head | None:
             interval = int.from_bytes(data[at + 4 : at + 6], "big")
         if marker in _NEEDED:
             segments.append(data[at:end])
+        elif marker == _RESOURCES:
+            resources.append(data[at:end])
         at = end
     return found
 

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatchd.index.keywords import MAX_KEYWORDS_CHARS
 from dupwatchd.index.reasons import one_line
 from dupwatchd.model import Decoded, Facts, ReadStatus, Stamp
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES
@@ -413,8 +414,15 @@ def _facts(entry: dict[str, Any]) -> Facts:
         rating=_number(entry["rating"], 6, least=0),
         quality=_number(entry["quality"], 101, least=0),
         scan_digest=_short_digest(entry["scan_digest"]),
+        keywords=_keywords(entry["keywords"]),
         **flags,
     )
+
+
+def _keywords(value: str) -> str:
+    if not isinstance(value, str) or len(value) > MAX_KEYWORDS_CHARS:
+        raise TypeError
+    return "\n".join(map(one_line, value.split("\n")))
 
 
 def _short_digest(value: str) -> bytes:

@@ -277,6 +277,7 @@ def _add_details(row: ClusterFile, copy: Copy) -> None:
     row["digest"], row["mtime_ns"], row["format"] = copy.content_digest, copy.mtime_ns, copy.format
     row["camera"], row["captured"], row["has_place"] = copy.camera, copy.captured, bool(copy.has_place)
     row["rating"], row["frames"], row["quality"] = copy.rating, copy.frames, copy.quality
+    row["keywords"] = copy.keywords.split("\n") if copy.keywords else []
 
 
 def named_reason(other: OtherName) -> str:

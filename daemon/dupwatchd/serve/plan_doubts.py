@@ -15,15 +15,29 @@ BURST_SECONDS = 10  # one camera takes the photos of a burst, and those of a ser
 
 
 def lacking(copy: Copy, holder: Copy) -> list[str]:
-    """What a file has that the other one lacks: "place", "rating", "camera", "captured", "colour"."""
+    """What a file has that the other one lacks: "place", "rating", "keywords", "camera", "captured", "colour"."""
     compared = {
         "place": (copy.has_place, holder.has_place),
         "rating": (copy.rating, holder.rating),
+        "keywords": (keywords_lacking(copy, holder), []),
         "camera": (copy.camera, holder.camera),
         "captured": (copy.captured, holder.captured),
         "colour": (copy.has_colour, holder.has_colour),
     }
     return [name for name, (mine, theirs) in compared.items() if mine and not theirs]
+
+
+def keywords_lacking(copy: Copy, holder: Copy) -> list[str]:
+    """The keywords of a file that the other one has not; upper and lower case are the same."""
+    if not copy.keywords or holder.keywords is None:
+        return []
+    known = set(holder.keywords.casefold().split("\n"))
+    return [keyword for keyword in copy.keywords.split("\n") if keyword.casefold() not in known]
+
+
+def _unread(*copies: Copy) -> bool:
+    """Does nobody know yet whether one of these files has keywords?"""
+    return any(copy.keywords is None for copy in copies)
 
 
 def taken_apart(one: Copy, other: Copy) -> bool:
@@ -51,7 +65,8 @@ def of_one_burst(one: Copy, other: Copy) -> bool:
 
 def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collection[Doubt]) -> str | None:
     """What a person wants to look at before a file goes and the other one stays, in words; None: nothing."""
-    if verdict is Verdict.SAME and _told_of(copy) == _told_of(holder) and Doubt.ENLARGED not in ask_when:
+    is_told_alike = _told_of(copy) == _told_of(holder) and not _unread(copy)
+    if verdict is Verdict.SAME and is_told_alike and Doubt.ENLARGED not in ask_when:
         return None  # most pairs, in a tenth of the time
     found = next((one for one in Doubt if one in ask_when and _HOLDS[one](copy, holder, verdict)), None)
     if found is None:
@@ -69,11 +84,16 @@ def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collectio
             what = "camera" if _differ(copy.camera, holder.camera) else "rating"
             return f"{name} has the {what} {getattr(copy, what)}, {other} {getattr(holder, what)}"
         case Doubt.LACKS:
-            return f"{other}, which stays, lacks what {name} has: {', '.join(_lacking_metadata(copy, holder))}"
+            lacks = _lacking_metadata(copy, holder)
+            if not lacks:
+                return (
+                    f"{name} or {other} was indexed before keywords were; once it has been read again, this is decided"
+                )
+            return f"{other}, which stays, lacks what {name} has: {', '.join(lacks)}"
 
 
-def _told_of(copy: Copy) -> tuple[str, str, bool, int]:
-    return copy.camera, copy.captured, copy.has_place, copy.rating
+def _told_of(copy: Copy) -> tuple[str, str, bool, int, str | None]:
+    return copy.camera, copy.captured, copy.has_place, copy.rating, copy.keywords
 
 
 def _lacking_metadata(copy: Copy, holder: Copy) -> list[str]:
@@ -89,5 +109,5 @@ _HOLDS: dict[Doubt, Callable[[Copy, Copy, Verdict | None], bool]] = {
     Doubt.ENLARGED: lambda copy, holder, _: copy.width * copy.height > holder.width * holder.height,
     Doubt.CAPTURE_TIMES: lambda copy, holder, _: taken_apart(copy, holder),
     Doubt.CONFLICT: lambda copy, holder, _: _differ(copy.camera, holder.camera) or _differ(copy.rating, holder.rating),
-    Doubt.LACKS: lambda copy, holder, _: bool(_lacking_metadata(copy, holder)),
+    Doubt.LACKS: lambda copy, holder, _: bool(_lacking_metadata(copy, holder)) or _unread(copy, holder),
 }

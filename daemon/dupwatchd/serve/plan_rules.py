@@ -144,6 +144,7 @@ def metadata_of(copy: Copy) -> dict[str, str]:
         "capture time": copy.captured,
         "place": "known" if copy.has_place else "",
         "rating": f"{copy.rating} stars" if copy.rating else "",
+        "keywords": (copy.keywords or "").replace("\n", ", "),
     }
     return {name: value for name, value in told.items() if value}
 

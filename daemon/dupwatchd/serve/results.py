@@ -40,6 +40,7 @@ class ClusterFile(FoundFile):
     captured: NotRequired[str]  # as ISO 8601; empty: not known
     has_place: NotRequired[bool]
     rating: NotRequired[int]  # stars; 0: none
+    keywords: NotRequired[list[str]]
     frames: NotRequired[int]  # or pages
     quality: NotRequired[int]  # of a JPEG, 1 … 100; 0: not known
 

@@ -3,7 +3,8 @@
 An index made before there were proofs is opened as it is, and brought up to date here, some pictures at a time, each
 part in a transaction of its own. A picture keeps its place and its matches if all contents that show it turn out to be
 one picture still; else they get new pictures, and the old one goes when no content shows it. A file that is away is
-left for another time.
+left for another time. After them come the contents that were decoded before keywords were read: decoded again, they get
+their keywords and nothing else.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ from dupwatchd.update.tidy import remove_pictures
 
 if TYPE_CHECKING:
     from dupwatchd.update.intake import Pool
+
+_Contents = dict[int, PictureId]  # contents, and the picture that each of them shows
 
 _PICTURES_AT_ONCE = 64  # a few seconds of decoding, which a kill loses
 _PICTURES_AT_A_TIME = 8  # when there is nothing else to do: a new photo waits for no more of them
@@ -62,7 +65,7 @@ class Renewal:
         self._comparing = comparing
         self._looking = looking
         self._progress = progress
-        self._round = self._in_parts(_PICTURES_AT_A_TIME)
+        self.begin_round()
 
     def renew_all(self, roots: Sequence[bytes]) -> None:
         """Renew all pictures with a file under these roots, which are in force."""
@@ -70,16 +73,21 @@ class Renewal:
         for ids in self._in_parts(_PICTURES_AT_ONCE):
             self._renew(ids, roots)
             self._progress.advance(len(ids))
+        self._progress.stage("reading keywords", renewing.count_without_keywords(self._database), "pictures")
+        for contents in self._contents_in_parts(_PICTURES_AT_ONCE):
+            self._read_keywords(contents, roots)
+            self._progress.advance(len(contents))
 
     def begin_round(self) -> None:
-        """Let `renew_some` try all pictures without a proof, once."""
+        """Let `renew_some` try all pictures without a proof, and all contents without keywords, once."""
         self._round = self._in_parts(_PICTURES_AT_A_TIME)
+        self._keywords_round = self._contents_in_parts(_PICTURES_AT_A_TIME)
 
     def renew_some(self, roots: Sequence[bytes]) -> bool:
         """Renew some pictures; returns whether this round has any left."""
         ids = next(self._round, None)
         if ids is None:
-            return False
+            return self._read_some_keywords(roots)
         try:
             self._renew(ids, roots)
         except BaseException:
@@ -93,6 +101,32 @@ class Renewal:
             while ids := renewing.without_proof(self._database, last, size, matched=matched):
                 yield ids
                 last = ids[-1]
+
+    def _read_some_keywords(self, roots: Sequence[bytes]) -> bool:
+        contents = next(self._keywords_round, None)
+        if contents is None:
+            return False
+        try:
+            self._read_keywords(contents, roots)
+        except BaseException:
+            self._keywords_round = chain([contents], self._keywords_round)
+            raise
+        return True
+
+    def _contents_in_parts(self, size: int) -> Iterator[_Contents]:
+        for matched in (True, False):
+            last = -1
+            while contents := renewing.contents_without_keywords(self._database, last, size, matched=matched):
+                yield dict(contents)
+                last = contents[-1][0]
+
+    def _read_keywords(self, contents: _Contents, roots: Sequence[bytes]) -> None:
+        """Decode contents again for their keywords alone, from files under these roots."""
+        sources = renewing.to_read(self._database, sorted(set(contents.values())), roots)
+        read = self._decoded([source for source in sources if source.content_id in contents])
+        with self._database.transaction():
+            keywords = {one.source.content_id: one.decoded.facts.keywords for one in read}
+            renewing.give_keywords(self._database, keywords)
 
     def _renew(self, ids: list[PictureId], roots: Sequence[bytes]) -> None:
         read = self._decoded(renewing.to_read(self._database, ids, roots))

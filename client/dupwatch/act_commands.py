@@ -6,6 +6,7 @@ Everything that touches a photo is in `dupwatch.act`, which is imported when a c
 
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -143,7 +144,7 @@ def _check_out(out: bytes) -> None:
 def _write_out(plan: "Plan", out: bytes | None, as_json: bool) -> None:
     """Write a plan to a file, as JSON, or as a table."""
     from dupwatch.act.plan_file import plan_document, write_plan
-    from dupwatch.act_output import plan_lines, plan_summary
+    from dupwatch.act_output import plan_and_next_command, plan_lines
     from dupwatch.terminal import page_on
 
     if out is not None:
@@ -151,7 +152,7 @@ def _write_out(plan: "Plan", out: bytes | None, as_json: bool) -> None:
             write_plan(plan, out)
         except OSError as error:
             raise WrongUsageError(f"cannot write {printable(out)}: {error.strerror}") from None
-        remark(f"{plan_summary(plan)}; `dupwatch apply {printable(out)}` carries it out")
+        remark(plan_and_next_command(plan, out))
     if as_json:
         _write_json(plan_document(plan))
     elif out is None:
@@ -189,6 +190,7 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
           dupwatch apply copies.plan --action reflink --yes
         """
         from dupwatch.act.apply import Action, apply_plan, check_action
+        from dupwatch.act.earlier import earlier, left_of
         from dupwatch.act.plan_file import plan_document
         from dupwatch.act.plan_reading import check_links, read_plan
         from dupwatch.act.telling import tell
@@ -200,13 +202,21 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
         chosen = Action(action, None if to is None else os.path.realpath(to))
         check_action(read, chosen)
         check_links(read)
+        before = earlier(read)
+        left = left_of(read, before.paths)
         page = page_on(sys.stderr)
-        page.write([*folder_lines(read, page), page.paint(action_line(read, chosen, page), "head")])
-        if dry_run or not read.groups:
+        if before.run is not None:
+            undo = (
+                f"; `dupwatch undo {shlex.quote(printable(plan))}` puts back what went" if before.run.open_steps else ""
+            )
+            remark(f"{before.in_words(read)}{undo}")
+        if left.groups or before.run is None:
+            page.write([*folder_lines(left, page), page.paint(action_line(left, chosen, page), "head")])
+        if dry_run or not left.groups:
             if as_json:
-                _write_json({"action": action, **plan_document(read)["summary"]})
+                _write_json({"action": action, "done_before": len(before.paths), **plan_document(left)["summary"]})
             return
-        _ask(yes, _word_to_type(action, len(read.going)))
+        _ask(yes, _word_to_type(action, len(left.going)))
         with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:
             summary = apply_plan(read, chosen, bars, is_stopped)
         if summary.digests:

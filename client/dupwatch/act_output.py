@@ -4,6 +4,7 @@ In: plans and summaries of `dupwatch.act`. Out: lines for a `Page`, and dictiona
 """
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from dupwatch.act.plan_file import GoingFile, Plan
 from dupwatch.act.purge import Entry, Purged
 from dupwatch.act.runs import Run
 from dupwatch.act.undo import Undone
-from dupwatch.terminal import Page, counted, human_bytes
+from dupwatch.terminal import Page, counted, human_bytes, printable
 
 _WHAT_HAPPENS = {
     "quarantine": "are moved into quarantine",
@@ -76,6 +77,13 @@ def plan_summary(plan: Plan) -> str:
     return ", ".join(parts)
 
 
+def plan_and_next_command(plan: Plan, file: bytes) -> str:
+    """Return in one line what a plan is about, and how to carry it out from the file that it is in."""
+    if not plan.groups:
+        return plan_summary(plan)
+    return f"{plan_summary(plan)}; `dupwatch apply {shlex.quote(printable(file))}` carries it out"
+
+
 def action_line(plan: Plan, action: Action, page: Page) -> str:
     """Return in one line what an apply does."""
     to = "" if action.to is None else f" to {page.name(action.to)}"
@@ -135,6 +143,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "bytes": summary.bytes_done,
         "halted": summary.halted,
         "stopped": summary.is_stopped,
+        "done_before": summary.done_before,
         "done": [{"path": path, "bytes": size} for path, size in summary.done],
         "skipped": _reasons_document(summary.skipped),
     }

@@ -400,7 +400,7 @@ def test_stopped_between_two_files_it_goes_on_when_called_again(root: Path) -> N
     first = apply_plan(plan, Action(), stop=after_two)
     assert (first.is_stopped, len(first.done)) == (True, 2)
     second = apply_plan(plan, Action())
-    assert (len(second.done), len(second.skipped)) == (2, 2)
+    assert (len(second.done), second.done_before, second.skipped) == (2, 2, [])
     undo_all()
     assert all(os.path.lexists(goes) for goes, _ in pairs)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,35 @@ def test_from_plan_to_apply_to_undo(root: Path, plan: str) -> None:
     assert json.loads(run("undo", plan, "--yes", "--json"))["skipped"] == []
     assert seen(root) == before
     assert "nothing to undo" in run("undo", "--last", "--yes", status=1)
+
+
+def test_a_plan_that_was_applied_says_so_in_one_line(root: Path, plan: str) -> None:
+    before = seen(root)
+    run("apply", plan, "--yes")
+    for arguments in (["apply", plan, "--yes"], ["apply", plan], ["apply", plan, "--dry-run"]):
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=True)
+        [line] = done.stderr.splitlines()
+        assert re.search(r"this plan has been applied already \(20.* UTC, journal /.*\.jsonl\)", line)
+        assert f"`dupwatch undo {plan}` puts back what went" in line
+        assert done.stdout == ""
+    assert json.loads(run("apply", plan, "--yes", "--json"))["done_before"] == 5
+    run("undo", plan, "--yes")
+    assert seen(root) == before
+    assert json.loads(run("apply", plan, "--yes", "--json"))["done_before"] == 0
+
+
+def test_what_is_left_of_a_plan_is_done_and_undone_with_the_rest(root: Path, plan: str) -> None:
+    before = seen(root)
+    away = (root / "best/3.jpg").rename(root.parent / "away")
+    run("apply", plan, "--yes", status=1)
+    away.rename(root / "best/3.jpg")
+    done = subprocess.run([*COMMAND, "apply", plan, "--yes", "--json"], capture_output=True, text=True, check=True)
+    assert "4 of 5 files went before, by an earlier apply of this plan" in done.stderr
+    assert "1 file of 1 group" in done.stderr
+    said = json.loads(done.stdout)
+    assert (said["done_before"], len(said["done"]), said["skipped"]) == (4, 1, [])
+    run("undo", plan, "--yes")
+    assert seen(root) == before
 
 
 def test_what_goes_by_a_persons_choice_alone_is_said_before(root: Path, plan: str) -> None:
@@ -175,7 +205,8 @@ def test_ctrl_c_ends_between_two_files_and_says_how_to_go_on(root: Path, tmp_pat
     assert apply.returncode == 130, shown
     assert "goes on" in shown
     assert len(list(root.glob("spare/*"))) > 0
-    run("apply", str(path), "--yes", status=1)  # those that went before are told to be gone
+    again = json.loads(run("apply", str(path), "--yes", "--json"))
+    assert (len(again["done"]) + again["done_before"], again["skipped"]) == (400, [])
     assert not list(root.glob("spare/*"))
     run("undo", "--all", "--yes")
     assert seen(root) == before

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from dupwatch.act.content import KeptFiles, OpenFile, unchanged
+from dupwatch.act.earlier import earlier, left_of
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.families import FolderNames
 from dupwatch.act.folders import forget_mounts, root_above
@@ -50,6 +51,7 @@ class Summary:
     skipped: list[tuple[bytes, str]] = field(default_factory=list)  # path, why
     halted: str | None = None  # why it ended before its time
     is_stopped: bool = False  # whether the caller ended it
+    done_before: int = 0  # files that an earlier apply of this plan has taken away
 
     @property
     def bytes_done(self) -> int:
@@ -65,7 +67,7 @@ class Summary:
 def apply_plan(
     plan: Plan, action: Action, progress: Bars | None = None, stop: Callable[[], bool] = lambda: False
 ) -> Summary:
-    """Carry out a plan; ``stop`` is asked between two pictures.
+    """Carry out what earlier applies have left of a plan; ``stop`` is asked between two pictures.
 
     Raises PlanError for a plan that leads through links, WrongUsageError for an action that cannot be, and ActError if
     no journal can be written or another run is at work: then nothing has been touched.
@@ -73,11 +75,14 @@ def apply_plan(
     forget_mounts()
     check_action(plan, action)
     check_links(plan)
-    summary = Summary(action.kind)
+    before = earlier(plan)
+    summary = Summary(action.kind, done_before=len(before.paths))
+    digest = plan_digest(plan)
+    plan = left_of(plan, before.paths)
     if not plan.groups:
         return summary
     quarantines = Quarantines()
-    with Journal.begun(action.kind, plan_digest(plan)) as journal:
+    with Journal.begun(action.kind, digest) as journal:
         summary.run = journal.run.id
         try:
             intents = Intents(action.kind, action.to, journal, quarantines)

@@ -182,15 +182,16 @@ def scan_command(
     with ExitStack() as stack:
         with progress(sys.stderr) as bars:
             document = stack.enter_context(scan.scanning(chosen, folders, bars, asked))
-        if plan is not None:
-            _write_plan(document.pop("plan"), plan)
+        planned = None if plan is None else _written_plan(document.pop("plan"), plan)
         if pairs:
             write_pairs(document.pop("pairs"), document, form)
         else:
             write_copies(document, form, spare)
     _report_gaps(document)
     if document["files"] and (form is None or sys.stderr.isatty()):
-        remark(_summary(document))
+        remark(_summary(document, proposes=plan is None))
+    if planned is not None:
+        remark(planned)
     # what the limit of looks leaves out is left out by every other run as well: this one is done
     by_limit = (document["pairs_left_out"] > 0) + (document["groups_not_counted"] > 0)
     sys.exit(0 if len(document["incomplete_because"]) == by_limit else 1)
@@ -375,11 +376,11 @@ def _loaded(flags: dict[str, Any], config: str | None, *, service: bool = False)
     return loaded
 
 
-def _write_plan(page: dict[str, Any], file: bytes) -> None:
-    """Write the plan of a scan as the client would, and say on stderr what is in it."""
+def _written_plan(page: dict[str, Any], file: bytes) -> str:
+    """Write the plan of a scan as the client would; returns in one line what is in it, and how to carry it out."""
     from dupwatch.act.plan_file import write_plan
     from dupwatch.act.planning import make_plan
-    from dupwatch.act_output import plan_summary
+    from dupwatch.act_output import plan_and_next_command
     from dupwatch.terminal import printable
 
     made = make_plan([page])
@@ -387,7 +388,7 @@ def _write_plan(page: dict[str, Any], file: bytes) -> None:
         write_plan(made, file)
     except OSError as error:
         raise UsageError(f"cannot write {printable(os.fsdecode(file))}: {error.strerror}") from None
-    remark(f"{plan_summary(made)}; `dupwatch apply {printable(os.fsdecode(file))}` carries it out")
+    return plan_and_next_command(made, file)
 
 
 def _report_gaps(document: dict[str, Any]) -> None:
@@ -406,21 +407,23 @@ def _report_gaps(document: dict[str, Any]) -> None:
         remark("no photos found")
 
 
-def _summary(document: dict[str, Any]) -> str:
-    """Return in one line what a scan has found, and the next command worth typing."""
+def _summary(document: dict[str, Any], *, proposes: bool) -> str:
+    """Return in one line what a scan has found, and if it ``proposes`` something, the next command worth typing."""
     from dupwatch.terminal import counted, human_bytes
 
     command = shlex.join(["dupwatchd", *sys.argv[1:]])
     if "total_pairs" in document:
         photos, found = counted(document["files"], "photo"), counted(document["total_pairs"], "pair")
         return f"{photos}, {found} of copies, {len(document['failed']):,} unreadable"
-    if document["total_clusters"]:
-        next_command = f"`{command} --print0 --spare | xargs -0r ls -l` lists the files that can go"
+    if not proposes:
+        next_command = ""
+    elif document["total_clusters"]:
+        next_command = f"; `{command} --print0 --spare | xargs -0r ls -l` lists the files that can go"
     else:
-        next_command = "`dupwatchd run --root DIR` keeps watch from now on"
+        next_command = "; `dupwatchd run --root DIR` keeps watch from now on"
     return (
         f"{counted(document['files'], 'photo')}, {counted(document['total_clusters'], 'group')} of copies, "
-        f"{human_bytes(document['reclaimable_bytes'])} to win, {len(document['failed']):,} unreadable; {next_command}"
+        f"{human_bytes(document['reclaimable_bytes'])} to win, {len(document['failed']):,} unreadable{next_command}"
     )
 
 

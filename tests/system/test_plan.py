@@ -140,6 +140,17 @@ def test_a_scan_writes_the_plan_that_a_service_would_give(service: Service, phot
     assert written["complete"]
 
 
+def test_a_scan_that_wrote_a_plan_proposes_to_apply_it(photos: Path, tmp_path: Path) -> None:
+    """Not itself with other flags, which would write over the plan."""
+    file = tmp_path / "my copies.plan"
+    *before, last = run("scan", "--plan", file, photos, state=tmp_path / "state").stderr.decode().splitlines()
+    assert last.endswith(f"; `dupwatch apply '{file}'` carries it out")
+    assert not any("dupwatchd scan" in line for line in before)
+    empty = run("scan", "--plan", file, photos / "phone", state=tmp_path / "state").stderr.decode()
+    assert "0 files of 0 groups would go" in empty
+    assert "dupwatch apply" not in empty
+
+
 def test_a_plan_of_a_scan_names_what_is_wrong_before_it_reads_anything(photos: Path, tmp_path: Path) -> None:
     refused = run("scan", "--plan", tmp_path / "plan", "--also", "similar", photos, state=tmp_path / "state")
     assert refused.returncode == 2

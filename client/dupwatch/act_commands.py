@@ -250,7 +250,7 @@ def _add_undo(group: click.Group, connection_flags: Flags, make_client: MakeClie
         """
         from dupwatch.act.plan_reading import read_plan
         from dupwatch.act.telling import tell
-        from dupwatch.act.undo import runs_to_undo
+        from dupwatch.act.undo import files_to_put_back, runs_to_undo
         from dupwatch.act.undo import undo as put_back
         from dupwatch.act_output import undone_document, undone_lines
         from dupwatch.progress import progress
@@ -259,7 +259,7 @@ def _add_undo(group: click.Group, connection_flags: Flags, make_client: MakeClie
         if sum((plan is not None, last, every)) != 1:
             raise click.UsageError("name a PLAN, or --last, or --all")
         runs = runs_to_undo(None if plan is None else read_plan(plan), every)
-        files = sum(len(run.open_steps) for run in runs)
+        files = files_to_put_back(runs)
         click.echo(f"{counted(files, 'file')} of {counted(len(runs), 'apply', 'applies')} to be put back", err=True)
         _ask(yes)
         with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:

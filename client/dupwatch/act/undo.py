@@ -71,6 +71,27 @@ def runs_to_undo(plan: Plan | None = None, every: bool = False) -> list[Run]:
     return found if plan is not None or every else found[:1]
 
 
+def files_to_put_back(runs: Sequence[Run]) -> int:
+    """Return how many files an undo of these runs will find away from their places, as far as that can be seen.
+
+    After a kill a journal also names files that were about to be moved and were not.
+    """
+    return sum(_is_away(step, run.states[step.number]) for run in runs for step in run.open_steps)
+
+
+def _is_away(step: Step, state: str) -> bool:
+    if state == "deleted":
+        return False
+    if os.path.lexists(step.held):
+        return True
+    if step.action == "hardlink":
+        with suppress(OSError):
+            return os.lstat(step.path).st_ino != step.inode
+    if os.path.lexists(step.path) or step.action == "reflink":  # a clone is a file of its own: it stays as it is
+        return False
+    return step.action == "trash" or (step.to is not None and os.path.lexists(step.to))
+
+
 def _complete(run: Run, found: Run) -> None:
     """Take over what the journal of a run has lost and the one in the quarantine still has."""
     run.plan = run.plan or found.plan

@@ -191,6 +191,7 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
         """
         from dupwatch.act.apply import Action, apply_plan, check_action
         from dupwatch.act.earlier import earlier, left_of
+        from dupwatch.act.links import with_other_rights
         from dupwatch.act.plan_file import plan_document
         from dupwatch.act.plan_reading import check_links, read_plan
         from dupwatch.act.telling import tell
@@ -212,9 +213,13 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
             remark(f"{before.in_words(read)}{undo}")
         if left.groups or before.run is None:
             page.write([*folder_lines(left, page), page.paint(action_line(left, chosen, page), "head")])
+        changing = len(with_other_rights(left)) if action == "hardlink" else 0
+        if changing:
+            remark(f"{changing:,} of them get the owner and the permissions of the file that stays: links share them")
         if dry_run or not left.groups:
             if as_json:
-                _write_json({"action": action, "done_before": len(before.paths), **plan_document(left)["summary"]})
+                document = {"action": action, "done_before": len(before.paths), "with_other_rights": changing}
+                _write_json({**document, **plan_document(left)["summary"]})
             return
         _ask(yes, _word_to_type(action, len(left.going)))
         with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:
@@ -261,7 +266,8 @@ def _add_undo(group: click.Group, connection_flags: Flags, make_client: MakeClie
         runs = runs_to_undo(None if plan is None else read_plan(plan), every)
         files = files_to_put_back(runs)
         click.echo(f"{counted(files, 'file')} of {counted(len(runs), 'apply', 'applies')} to be put back", err=True)
-        _ask(yes)
+        if files:
+            _ask(yes)
         with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:
             undone = put_back(runs, bars, is_stopped)
         if undone.digests:

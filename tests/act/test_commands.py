@@ -212,6 +212,53 @@ def test_ctrl_c_ends_between_two_files_and_says_how_to_go_on(root: Path, tmp_pat
     assert seen(root) == before
 
 
+def test_after_a_kill_undo_announces_what_it_moves(root: Path, tmp_path: Path) -> None:
+    pairs = [
+        (write(root / f"spare/{number}.jpg", b"%d" % number), write(root / f"best/{number}.jpg", b"%d" % number))
+        for number in range(400)
+    ]
+    before = seen(root)
+    path = tmp_path / "copies.plan"
+    write_plan(plan_for(root, pairs), os.fsencode(path))
+    apply = subprocess.Popen([*COMMAND, "apply", str(path), "--yes"], stderr=subprocess.DEVNULL)
+    while len(os.listdir(root / "spare")) > 390 and apply.poll() is None:
+        time.sleep(0.0005)
+    apply.kill()
+    apply.wait()
+    gone = 400 - len(os.listdir(root / "spare"))
+    assert 10 <= gone < 400
+    assert f"{gone} files of 1 apply to be put back" in run("undo", "--last", status=2)
+    assert len(json.loads(run("undo", "--last", "--yes", "--json"))["done"]) == gone
+    assert seen(root) == before
+
+
+@pytest.mark.parametrize("action", ["hardlink", "delete", "trash", "move"])
+def test_undo_announces_what_other_actions_have_done(root: Path, plan: str, tmp_path: Path, action: str) -> None:
+    (tmp_path / "to").mkdir()
+    run("apply", plan, "--yes", "--action", action, *(("--to", str(tmp_path / "to")) if action == "move" else ()))
+    if action == "delete":
+        assert "0 files of 1 apply to be put back" in run("undo", "--last", status=1)
+    else:
+        assert "5 files of 1 apply to be put back" in run("undo", "--last", status=2)
+        run("undo", "--last", "--yes")
+
+
+def test_hard_links_that_change_owner_or_mode_are_told_before_anybody_is_asked(root: Path, plan: str) -> None:
+    (root / "spare/1.jpg").chmod(0o600)
+    (root / "best/3.jpg").chmod(0o644)
+    before = seen(root)
+    shown = run("apply", plan, "--action", "hardlink", status=2)
+    assert "2 of them get the owner and the permissions of the file that stays" in shown
+    assert seen(root) == before
+    said = json.loads(run("apply", plan, "--action", "hardlink", "--dry-run", "--json"))
+    assert (said["files"], said["with_other_rights"]) == (5, 2)
+    assert "permissions" not in run("apply", plan, "--action", "reflink", status=2)
+    run("apply", plan, "--action", "hardlink", "--yes")
+    assert (root / "spare/1.jpg").stat().st_mode & 0o777 == 0o640
+    run("undo", plan, "--yes")
+    assert seen(root) == before
+
+
 def test_what_no_service_was_told_is_told_by_the_next_command(state: Path, tmp_path: Path) -> None:
     from dupwatchd.serve.request_queue import OpenRequest, Result
     from dupwatchd.serve.server import Server

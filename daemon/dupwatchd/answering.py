@@ -16,7 +16,7 @@ from dupwatchd.db import pictures
 from dupwatchd.db.connection import open_for_reading, open_second_writer
 from dupwatchd.errors import DamagedBlocksError, DamagedStateError
 from dupwatchd.find import Finder
-from dupwatchd.live_checks import measurer, presence
+from dupwatchd.live_checks import has_sidecar, measurer, presence
 from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import at_or_below
 from dupwatchd.previews import Previews
@@ -117,7 +117,7 @@ class Answering:
     def _live_checks(self) -> LiveChecks:
         is_there = presence(self._offline(), inside=self.roots)
         measure = measurer(self._settings, self._state, self._thumbnail_px, self._thumbnail_digests)
-        return LiveChecks(measure, is_there, OtherNames())
+        return LiveChecks(measure, is_there, OtherNames(), has_sidecar)
 
     def _thumbnail_digests(self, picture_ids: Sequence[int]) -> list[bytes]:
         with self._readers.snapshot() as reader:

@@ -39,6 +39,13 @@ def presence(
     return is_there
 
 
+def has_sidecar(copy: Copy) -> bool:
+    """Does a file .xmp or .aae lie beside a file? The client knows more ways to write these names."""
+    stem = os.path.splitext(copy.path)[0]
+    names = (copy.path + b".xmp", copy.path + b".XMP", stem + b".xmp", stem + b".XMP", stem + b".aae", stem + b".AAE")
+    return any(map(os.path.lexists, names))
+
+
 def _prefixes(folders: Sequence[bytes]) -> tuple[bytes, ...]:
     """What the paths of all files below the folders start with."""
     return tuple(folder.rstrip(b"/") + b"/" for folder in folders)

@@ -16,7 +16,7 @@ from dupwatchd.db import answers, facts, files, pictures, remembered
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.errors import StateError, StateInUseError, UsageError
 from dupwatchd.interruption import stoppable
-from dupwatchd.live_checks import measurer, presence
+from dupwatchd.live_checks import has_sidecar, measurer, presence
 from dupwatchd.model import Progress, Verdict
 from dupwatchd.other_names import OtherNames
 from dupwatchd.paths import outermost
@@ -114,7 +114,10 @@ def scanning(
             intake().looking.confirm(pairs)
         is_there = presence(survey.offline, just_walked=roots if listed is None else ())
         live_checks = LiveChecks(
-            measurer(settings, state, side, partial(pictures.thumbnail_digests, database)), is_there, OtherNames()
+            measurer(settings, state, side, partial(pictures.thumbnail_digests, database)),
+            is_there,
+            OtherNames(),
+            has_sidecar,
         )
         yield _answer(database, live_checks, settings, roots, survey, changing, asked, policy)
 

@@ -141,7 +141,7 @@ def _live_checks(state: str) -> LiveChecks:
     def is_there(copy: Copy) -> bool:
         return not os.path.lexists(copy.path)
 
-    return LiveChecks(measure, is_there, lambda copies: [None] * len(copies))
+    return LiveChecks(measure, is_there, lambda copies: [None] * len(copies), lambda _: False)
 
 
 @contextmanager

@@ -74,6 +74,7 @@ class File:
     inode: int | None = None  # None: one of its own
     body: int = 0  # files of one inode are one file if this is the same, too; the index does not know
     there: bool = True
+    sidecar: bool = False
     how: SameFile = SameFile.LINK  # it is another name of an earlier file, if there is one
 
     @property
@@ -135,7 +136,10 @@ class Made:
         def other_names(copies: Sequence[Copy]) -> list[OtherName | None]:
             return self.other_names([by_path[copy.path] for copy in copies])
 
-        return LiveChecks(measure_pairs, lambda copy: by_path[copy.path].there, other_names)
+        def has_sidecar(copy: Copy) -> bool:
+            return by_path[copy.path].sidecar
+
+        return LiveChecks(measure_pairs, lambda copy: by_path[copy.path].there, other_names, has_sidecar)
 
     def other_names(self, files: Sequence[File]) -> list[OtherName | None]:
         """For each file the first one that is the same."""

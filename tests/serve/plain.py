@@ -420,7 +420,13 @@ def _in_order(made: Made, part: list[File], question: Question, pinned: dict[byt
         if seen.verdict in (Verdict.SAME, Verdict.RECOLOURED)
     ]
     by_path = {file.path: file for file in part}
-    order = KeepOrder([_copy(made, file) for file in part], nearer, question.policy.rules, pinned)
+    order = KeepOrder(
+        [_copy(made, file) for file in part],
+        nearer,
+        question.policy.rules,
+        pinned,
+        lambda copy: by_path[copy.path].sidecar,
+    )
     return [(by_path[copy.path], reason) for copy, reason in order.kept]
 
 

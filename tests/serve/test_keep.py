@@ -131,6 +131,21 @@ def test_the_first_difference_decides_and_is_the_reason(
     assert keep_order([second, first]) == [Kept(first, won), Kept(second, lost)]
 
 
+def test_of_files_that_only_their_paths_tell_apart_the_one_with_a_sidecar_is_kept() -> None:
+    """Others nobody looks for."""
+    asked: list[bytes] = []
+
+    def has_sidecar(copy: Copy) -> bool:
+        asked.append(copy.path)
+        return copy.path == b"/photos/long name.jpg"
+
+    noted = replace(PLAIN, path=b"/photos/long name.jpg")
+    other = replace(PLAIN, path=b"/photos/other.jpg", size_bytes=10)
+    order = KeepOrder([PLAIN, noted, other], has_sidecar=has_sidecar)
+    assert order.kept[:2] == [Kept(noted, "a sidecar beside it"), Kept(PLAIN, "no sidecar beside it")]
+    assert sorted(asked) == sorted([PLAIN.path, noted.path])
+
+
 def test_a_small_copy_that_kept_the_cameras_data_is_not_kept_for_them() -> None:
     small = replace(PLAIN, path=b"/s.jpg", width=1600, height=1200, camera="Lumen L1", captured="2024-05-01T10:11:12")
     assert keep_order([small, PLAIN])[0].copy is PLAIN

@@ -92,6 +92,7 @@ def libraries(draw: st.DrawFn) -> Made:
             inode=one_of.choice([None, None, 1, 2]),
             body=one_of.randrange(2),
             there=one_of.random() < 0.85,
+            sidecar=one_of.random() < 0.2,
             how=one_of.choice([SameFile.LINK, SameFile.LINK, SameFile.ALIAS, SameFile.MAYBE]),
         )
         made[file.path] = file
@@ -312,7 +313,7 @@ class Counting:
             self.looked_at += 1
             return honest.is_there(copy)
 
-        self.live_checks = LiveChecks(honest.measure_pairs, is_there, honest.other_names)
+        self.live_checks = LiveChecks(honest.measure_pairs, is_there, honest.other_names, honest.has_sidecar)
 
 
 def pairs_of_files(sizes_bytes: list[int], **options: Any) -> Made:

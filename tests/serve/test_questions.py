@@ -78,7 +78,9 @@ class Asked:
             Waiting(lambda: True, lambda: 0),
             Uploads(str(folder), 1000),
             QuestionDefaults("structure", 0.02, False, {"structure": 0.04, "mse": 50}, {"mse": 25.0}, ""),
-            lambda: LiveChecks(lambda *_: [], lambda copy: self.look(copy), lambda copies: [None] * len(copies)),
+            lambda: LiveChecks(
+                lambda *_: [], lambda copy: self.look(copy), lambda copies: [None] * len(copies), lambda _: False
+            ),
             lambda *_: [],
             "1",
         )

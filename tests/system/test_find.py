@@ -28,7 +28,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def finder(tmp_path: Path) -> Iterator[Finder]:
-    live_checks = LiveChecks(lambda *_: [], lambda _copy: True, lambda copies: [None] * len(copies))
+    live_checks = LiveChecks(lambda *_: [], lambda _copy: True, lambda copies: [None] * len(copies), lambda _: False)
     made = Finder(Settings(), str(tmp_path), 32, lambda _thumbnail: Matches.none(), lambda: live_checks)
     yield made
     made.close()

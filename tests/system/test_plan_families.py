@@ -162,6 +162,21 @@ def test_what_would_lose_its_keywords_is_asked_about(tmp_path: Path) -> None:
         assert {group["asked"] for group in service.ask("plan")["groups"]} == asked
 
 
+@pytest.mark.parametrize("sidecar", ["named by its name.xmp", "named by its name.jpg.XMP", "named by its name.AAE"])
+def test_of_two_equal_files_the_one_with_a_sidecar_stays(tmp_path: Path, sidecar: str) -> None:
+    root, data = tmp_path / "photos", tagged(6)
+    put(root, {"a.jpg": data, "spare/named by its name.jpg": data, f"spare/{sidecar}": b"rating 5"})
+    for path in root.rglob("*.jpg"):
+        os.utime(path, (1, 1))
+    with Service(tmp_path / "service", root) as service:
+        service.settled()
+        assert going(service) == {"a.jpg"}
+        kept, other = service.clusters()[0]["files"]
+        assert (kept["reason"], other["reason"]) == ("a sidecar beside it", "no sidecar beside it")
+        steps = service.ask("explain", path=os.fsencode(root / "a.jpg"))["steps"]
+        assert any("no sidecar beside it (none; the other: .xmp or .aae)" in step for step in steps)
+
+
 def test_clusters_tell_details_if_asked(tmp_path: Path) -> None:
     data = tagged(6, "2024:05:01 10:11:12", stars=3)
     put(tmp_path / "photos", {"a.jpg": data, "b.jpg": data})

@@ -21,7 +21,7 @@ from dupwatchd.compat.difpy_matching import Group, Searched
 from dupwatchd.compat.difpy_rereading import NEAR_MSE
 from dupwatchd.db import answers, pictures, remembered
 from dupwatchd.db.answers import Copy
-from dupwatchd.live_checks import measurer, presence
+from dupwatchd.live_checks import has_sidecar, measurer, presence
 from dupwatchd.model import Verdict
 from dupwatchd.other_names import OtherNames
 from dupwatchd.serve.clusters import LiveChecks, Question
@@ -86,6 +86,7 @@ def _planned(
         measurer(index.settings, index.state, index.thumbnail_px, partial(pictures.thumbnail_digests, index.database)),
         lambda copy: copy.path in members and is_there(copy),
         OtherNames(),
+        has_sidecar,
     )
     question = Question("mse", near, False, policy=policy, ignored=ignored)
     _, found = library.plan_page(index.database, question, checks, limit=None)

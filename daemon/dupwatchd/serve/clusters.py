@@ -92,6 +92,7 @@ class LiveChecks:
     measure_pairs: MeasurePairs
     is_there: Callable[[Copy], bool]
     other_names: Callable[[Sequence[Copy]], list[OtherName | None]]  # for each the earlier one that is the same file
+    has_sidecar: Callable[[Copy], bool]  # a file with what somebody, or a program, has noted about this one
 
 
 @dataclass(frozen=True, slots=True)

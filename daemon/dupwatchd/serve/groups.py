@@ -182,7 +182,7 @@ def _group(
     nearer = list(looks.nearer())
     pins = {**(of_family or {}), **_pins(files, policy)}
     while True:
-        order = KeepOrder(files, nearer, policy.rules, _ahead(pins, policy))
+        order = KeepOrder(files, nearer, policy.rules, _ahead(pins, policy), live_checks.has_sidecar)
         copies = [kept.copy for kept in order.kept]
         other_names = live_checks.other_names(copies)
         with_all_names = _of_all_names(copies, other_names, pins)
@@ -192,7 +192,8 @@ def _group(
     paired = _paired(copies, other_names, families)
     by_rules = list(range(len(copies)))
     if pins:
-        places = {kept.copy.path: place for place, kept in enumerate(KeepOrder(files, nearer, policy.rules).kept)}
+        unpinned = KeepOrder(files, nearer, policy.rules, has_sidecar=live_checks.has_sidecar).kept
+        places = {kept.copy.path: place for place, kept in enumerate(unpinned)}
         by_rules = [places[copy.path] for copy in copies]
     pinned = [pins.get(copy.path) for copy in copies]
     decided = decide(copies, other_names, looks, policy, pinned, paired, by_rules)

@@ -13,8 +13,8 @@ to be nearer, and that to another, until none is or a circle closes.
 import math
 import os
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -60,6 +60,7 @@ _DEFAULT: _Reasons = (
     ("taken earliest", "taken later"),
     ("modified earliest", "modified later"),
     ("most bytes", "fewer bytes"),
+    ("a sidecar beside it", "no sidecar beside it"),
     ("shortest path", "longer path"),
     ("first by name", "later by name"),
 )
@@ -90,7 +91,7 @@ if TYPE_CHECKING:  # a scan without copies does without the array library
 
 
 def _default_key(copy: Copy, most_pixels: int) -> _Key:
-    """The smaller one of two is kept, by the default order; ``most_pixels``: of a file of the cluster."""
+    """The smaller one of two is kept, by the default order but for its last parts; ``most_pixels``: of the cluster."""
     # what is far smaller than another was made smaller: then neither metadata nor format count for it
     made_smaller = copy.width * copy.height < SMALL * most_pixels
     from_camera = not made_smaller and copy.camera != "" and copy.captured != ""
@@ -109,12 +110,10 @@ def _default_key(copy: Copy, most_pixels: int) -> _Key:
         (copy.captured == "", copy.captured),
         copy.mtime_ns,
         -copy.size_bytes,
-        len(copy.path),
-        copy.path,
     )
 
 
-def _default_value(part: int, copy: Copy) -> str:
+def _default_value(part: int, copy: Copy, *, has_sidecar: bool) -> str:
     """What a file has of a part of the default order, in words."""
     values = (
         "in colour" if copy.has_colour else "without colour",
@@ -129,6 +128,7 @@ def _default_value(part: int, copy: Copy) -> str:
         copy.captured or "no capture time",
         time_in_words(copy.mtime_ns),
         f"{copy.size_bytes:,} bytes",
+        ".xmp or .aae" if has_sidecar else "none",
         f"{len(copy.path)} bytes of path",
         os.fsdecode(copy.path),
     )
@@ -210,12 +210,13 @@ class KeepOrder:
         nearer: Iterable[tuple[int, int]] = (),
         rules: Sequence[KeepRule] = (),
         ahead: Mapping[bytes, int] = NONE_AHEAD,
+        has_sidecar: Callable[[Copy], bool] = lambda _: False,
     ) -> None:
         """Of at least one file; no path may occur twice.
 
         ``nearer``: pairs of pictures of which the first is shown to be nearer the original than the second. ``rules``
         come before the default order. ``ahead``: paths of files that come before others whatever the rules say, those
-        with the smallest number first.
+        with the smallest number first. ``has_sidecar`` is asked of files that only their paths tell apart.
 
         Any set of pairs gives an order, and the order of the files does not matter.
         """
@@ -224,7 +225,7 @@ class KeepOrder:
             self._above[loser].add(winner)
         self._copies, self._rules = copies, rules
         self._picture = [copy.picture_id for copy in copies]
-        self._keys = self._made_keys(ahead)
+        self._keys = self._made_keys(ahead, has_sidecar)
         self._reasons = (*_ALWAYS_FIRST, *((rule.won, rule.lost) for rule in rules), *_DEFAULT)
         self._above_directions = len(_ALWAYS_FIRST) + len(rules) + _DEFAULT_ABOVE_DIRECTIONS
         order = sorted(range(len(copies)), key=self._keys.__getitem__)
@@ -237,9 +238,9 @@ class KeepOrder:
         reasons = [self._why_kept(kept, rest), *(self._lacks(kept, place) for place in rest)]
         self.kept = [Kept(copies[place], reason) for place, reason in zip([kept, *rest], reasons, strict=True)]
 
-    def _made_keys(self, ahead: Mapping[bytes, int]) -> list[_Key]:
+    def _made_keys(self, ahead: Mapping[bytes, int], has_sidecar: Callable[[Copy], bool]) -> list[_Key]:
         most = _most_pixels(self._copies, self._above)
-        return [
+        keys = [
             (
                 copy.damaged,
                 -copy.frames,
@@ -248,6 +249,11 @@ class KeepOrder:
                 *_default_key(copy, most),
             )
             for copy in self._copies
+        ]
+        alike = Counter(keys)
+        return [
+            (*key, alike[key] > 1 and not has_sidecar(copy), len(copy.path), copy.path)
+            for key, copy in zip(keys, self._copies, strict=True)
         ]
 
     @cached_property
@@ -305,16 +311,18 @@ class KeepOrder:
             return "it takes the place of a file that is further from the original"
         won, lost = self._reasons[rule]
         words = won if self._keys[first] < self._keys[second] else lost
-        return f"{words} ({self._value(rule, one)}; the other: {self._value(rule, other)})"
+        return f"{words} ({self._value(rule, first)}; the other: {self._value(rule, second)})"
 
-    def _value(self, rule: int, copy: Copy) -> str:
+    def _value(self, rule: int, place: int) -> str:
         """What a file has of the part of its key that is told in words of the rule."""
+        copy = self._copies[place]
         by_rule = rule - len(_ALWAYS_FIRST)
         if 0 <= by_rule < len(self._rules):
             return self._rules[by_rule].value(copy, copy.path in self._originals)
         if by_rule < 0:
             return (copy.damage or "sound", f"{copy.frames} frames", "by choice or folder")[rule]
-        return _default_value(by_rule - len(self._rules), copy)
+        # Where this part of the key does not decide, its value is not told.
+        return _default_value(by_rule - len(self._rules), copy, has_sidecar=not self._keys[place][rule])
 
     def _why_kept(self, kept: int, rest: list[int]) -> str:
         """The rule that tells the kept file from the next one."""

@@ -4,6 +4,7 @@ import array
 import fcntl
 import json
 import os
+import pickle
 import shutil
 import signal
 import struct
@@ -698,6 +699,53 @@ def test_a_file_system_that_answers_from_memory(tmp_path: Path, mounts: Mounts, 
     assert not summary.done, summary
     shutil.rmtree(lower / ".Trash-0", ignore_errors=True)
     assert seen(lower) == before
+
+
+def many_copies_by_fuse(tmp_path: Path, mounts: Mounts, count: int) -> tuple[Path, list[tuple[bytes, bytes]]]:
+    below, top = tmp_path / "below", tmp_path / "seen"
+    for number in range(count):
+        for folder in ("spare", "best"):
+            write(below / folder / f"{number}.jpg", b"picture %d" % number)
+    mounts.passthrough(below, top)
+    return top, [tuple(os.fsencode(top / folder / f"{n}.jpg") for folder in ("spare", "best")) for n in range(count)]  # type: ignore[misc]
+
+
+def test_folders_are_not_listed_for_each_file(tmp_path: Path, mounts: Mounts) -> None:
+    """Where a listing has to tell whether a file is there still, one tells it for many files."""
+    top, pairs = many_copies_by_fuse(tmp_path, mounts, 40)
+    plan, before = plan_for(top, pairs), seen(top)
+    program = (
+        "import os, pickle, sys\n"
+        "from dupwatch.act.apply import Action, apply_plan\n"
+        "plan, listings = pickle.load(sys.stdin.buffer), []\n"
+        "sys.addaudithook(lambda event, _: listings.append(event) if event == 'os.listdir' else None)\n"
+        "print(len(apply_plan(plan, Action()).done), len(listings))\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input=pickle.dumps(plan), stdout=subprocess.PIPE, check=True)
+    files, listings = map(int, done.stdout.split())
+    assert files == 40
+    assert listings < 10
+    undo_all()
+    assert seen(top) == before
+
+
+def test_a_file_that_is_not_listed_after_many_steps_brings_back_what_went_for_it(
+    tmp_path: Path, mounts: Mounts
+) -> None:
+    top, pairs = many_copies_by_fuse(tmp_path, mounts, 5)
+    with_sidecar = write(top / "spare/1.xmp", b"rating 5")
+    plan, before = plan_for(top, pairs), seen(top / "spare")
+    summary = apply_plan(plan, Action(), stop=at_call(4, (tmp_path / "below/best/1.jpg").unlink))
+    assert summary.halted is not None
+    assert "best/1.jpg is gone" in summary.halted
+    assert [path for path, _ in summary.skipped] == [with_sidecar, pairs[1][0]]
+    assert len(summary.digests) == len(summary.done) == 4
+    assert {path: what for path, what in seen(top / "spare").items() if path.startswith(b"1")} == {
+        path: what for path, what in before.items() if path.startswith(b"1")
+    }
+    undo_all()
+    assert seen(top / "spare") == before
 
 
 @pytest.mark.parametrize("changed", ["what goes", "what stays", "what stays, in the middle"])

@@ -165,15 +165,43 @@ class _Apply:
         for family in families:
             self._prepare(family)
         self._steps.intend([step for family in families for step in family.steps])
+        try:
+            for family in families:
+                if self._stop():
+                    self._summary.is_stopped = True
+                    return
+                if family.why_not is None:
+                    self._act_on(family)
+                else:
+                    self._summary.skipped.append((family.going.file.path, family.why_not))
+                self._progress.advance(1 + len(family.along))
+        finally:
+            self._put_back_what_is_lost(families)
+
+    def _put_back_what_is_lost(self, families: Sequence[_Family]) -> None:
+        """Put back whatever was moved for the sake of a file that is gone now; then the apply ends."""
+        lost = self._steps.what_is_lost()
+        because = {step.number: one.because for step, one in lost}
         for family in families:
-            if self._stop():
-                self._summary.is_stopped = True
-                return
-            if family.why_not is None:
-                self._act_on(family)
-            else:
-                self._summary.skipped.append((family.going.file.path, family.why_not))
-            self._progress.advance(1 + len(family.along))
+            why = next((because[step.number] for step in family.steps if step.number in because), None)
+            if why is not None:
+                for step in reversed(family.steps):
+                    self._take_back(step, f"stays, for {why}")
+        if lost:
+            raise HaltError(f"{printable(lost[0][0].path)} stays, for {lost[0][1].because}")
+
+    def _take_back(self, step: Step, why: str) -> None:
+        if all(path != step.path for path, _ in self._summary.done):
+            return
+        try:
+            self._steps.put_back(step, why)
+        except (SkipError, OSError) as error:
+            where = f"it lies in {printable(step.held)}, and `dupwatch undo` puts it back"
+            raise HaltError(f"{printable(step.path)} {why}; it could not be put back ({error}): {where}") from None
+        self._summary.done = [one for one in self._summary.done if one[0] != step.path]
+        self._summary.skipped.append((step.path, why))
+        if step.goes_with is None:
+            self._summary.digests.remove(step.digest)
 
     def _families(self) -> Iterator[_Family]:
         moves_sidecars = self._summary.action in MOVING_ACTIONS  # a link stays where the file was

@@ -7,7 +7,7 @@ after each use it is told by its stamp that nothing has happened to it since.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -162,11 +162,23 @@ class KeptLost(NamedTuple):
     is_gone: bool  # then it may be that it and the file that went are one
 
 
-def look_again(path: bytes, root: bytes, file: OpenFile, linked: bool = False) -> KeptLost | None:
+def is_listed(place: Place) -> bool:
+    """Return whether a name is in the listing of its folder, which is asked for anew; raises OSError."""
+    return os.fsdecode(place.name) in os.listdir(place.folder)
+
+
+def look_again(
+    path: bytes,
+    root: bytes,
+    file: OpenFile,
+    linked: bool = False,
+    is_in_listing: Callable[[Place], bool] = is_listed,
+) -> KeptLost | None:
     """Return what is wrong with a file that stays, found by its path anew; None if it is what it was a moment ago.
 
     What renames another file leaves the time of its own change alone: if that has changed too, both may be one file.
-    ``linked``: whether it was given another name meanwhile.
+    ``linked``: whether it was given another name meanwhile. ``is_in_listing`` is asked where a name may still be
+    answered after it is gone.
     """
     try:
         with opened(path, root) as (place, descriptor):
@@ -174,7 +186,7 @@ def look_again(path: bytes, root: bytes, file: OpenFile, linked: bool = False) -
                 return KeptLost(f"{printable(path)} has changed", is_gone=False)
             if not linked and asked_ctime_ns(descriptor) != file.stamp.ctime_ns:
                 return KeptLost(f"{printable(path)} has just changed, or is the same file", is_gone=False)
-            if may_answer_from_memory(place.folder) and os.fsdecode(place.name) not in os.listdir(place.folder):
+            if may_answer_from_memory(place.folder) and not is_in_listing(place):
                 return KeptLost(f"{printable(path)} is gone", is_gone=True)
     except SkipError as error:
         return KeptLost(str(error), is_gone=True)

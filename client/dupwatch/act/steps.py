@@ -9,11 +9,12 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple, NoReturn
 
-from dupwatch.act.content import KeptLost, OpenFile, digest_of, look_again, stamp_of
+from dupwatch.act.content import KeptLost, OpenFile, digest_of, is_listed, look_again, stamp_of
 from dupwatch.act.errors import HaltError, SkipError
-from dupwatch.act.folders import Place, make_below, open_folder, status_at
+from dupwatch.act.folders import Place, make_below, open_below, open_folder, parts_below, status_at
 from dupwatch.act.journal import Journal
 from dupwatch.act.kernel import asked_ctime_ns, exchange, share_blocks
 from dupwatch.act.moving import is_same_file, put, remove_empty_folders, take
@@ -21,6 +22,7 @@ from dupwatch.act.quarantine import Quarantine, Quarantines
 from dupwatch.act.runs import Step
 from dupwatch.act.traits import Traits, give_traits
 from dupwatch.act.trash import check_trash, put_into_trash
+from dupwatch.act.undo import put_back_from_quarantine
 from dupwatch.terminal import printable
 
 MOVING_ACTIONS = ("quarantine", "move", "trash", "delete")
@@ -60,6 +62,10 @@ class Steps:
         self._journal, self._quarantines = journal, quarantines
         self._to_status = None if to is None else os.stat(to)
         self._cut_off: set[int] = set()  # numbers of steps that were ended in the middle
+        self._listed: set[tuple[bytes, bytes]] = (
+            set()
+        )  # folders of what goes and what stays: one was listed after a step
+        self._to_list: list[tuple[Step, Holder]] = []  # what stays, and is still to be looked for in its folder
         self._do: Callable[[Going, Quarantine, Place], None] = {
             "quarantine": self._keep_in_quarantine,
             "move": self._move,
@@ -96,6 +102,37 @@ class Steps:
         finally:
             os.close(place.folder)
         self._cut_off.discard(going.step.number)
+
+    def what_is_lost(self) -> list[tuple[Step, KeptLost]]:
+        """Return the steps whose file that stays is not listed any more, with the reason; they may be put back.
+
+        Some file systems answer from memory that a file is there, and listing a large folder after each step takes
+        longer than all else. So it is listed after the first step between two folders, and then once for many steps.
+        That is for what lies in quarantine only: whatever is deleted, or goes elsewhere, waits for a listing.
+        """
+        waiting, self._to_list = self._to_list, []
+        names: dict[bytes, set[bytes]] = {}
+        lost = []
+        for step, holder in waiting:
+            folder, name = os.path.split(holder.path)
+            if folder not in names:
+                names[folder] = _names_below(holder.root, folder)
+            if name not in names[folder]:
+                lost.append((step, KeptLost(f"{printable(holder.path)} is gone", is_gone=True)))
+        return lost
+
+    def _is_listed(self, going: Going, holder: Holder, place: Place) -> bool:
+        between = os.path.dirname(going.path), os.path.dirname(holder.path)
+        if self._action == "quarantine" and between in self._listed:
+            self._to_list.append((going.step, holder))
+            return True
+        self._listed.add(between)
+        return is_listed(place)
+
+    def put_back(self, step: Step, why: str) -> None:
+        """Put back what lies in quarantine by a step that was done; raises SkipError, OSError, HaltError."""
+        put_back_from_quarantine(step, self._journal.run)
+        self._journal.note(step, "skipped", self._quarantines.opened(step.quarantine), because=why)
 
     def give_up(self, steps: Sequence[Step], why: str) -> None:
         """Note that steps are not done after all, but not of files that may lie elsewhere; raises HaltError."""
@@ -201,7 +238,7 @@ class Steps:
                 f"{printable(going.path)} was replaced meanwhile; what it was lies in {printable(place.path)}"
             )
         else:
-            lost = _what_is_lost(going, linked=self._action == "hardlink")
+            lost = self._lost_for(going, linked=self._action == "hardlink")
             why = None if lost is None else lost.because
         if why is None:
             os.unlink(place.name, dir_fd=place.folder)
@@ -222,9 +259,17 @@ class Steps:
         take(going.file.place, place)
         if not is_same_file(place, going.file.stamp, going.file.digest):
             self._put_back(going, quarantine, place, "was replaced or changed meanwhile")
-        lost = _what_is_lost(going)
+        lost = self._lost_for(going)
         if lost is not None:
             self._put_back(going, quarantine, place, f"stays, for {lost.because}", halt=lost.is_gone)
+
+    def _lost_for(self, going: Going, linked: bool = False) -> KeptLost | None:
+        """Return what is wrong with one of the files that stay for one that goes; None: nothing."""
+        for one in going.others if going.holder is None else (going.holder, *going.others):
+            lost = look_again(one.path, one.root, one.file, linked, partial(self._is_listed, going, one))
+            if lost is not None:
+                return lost
+        return None
 
     def _put_back(
         self,
@@ -254,12 +299,18 @@ class Steps:
         raise SkipError(f"{printable(going.path)} cannot be moved: {error.strerror or error}") from None
 
 
-def _what_is_lost(going: Going, linked: bool = False) -> KeptLost | None:
-    for one in going.others if going.holder is None else (going.holder, *going.others):
-        lost = look_again(one.path, one.root, one.file, linked)
-        if lost is not None:
-            return lost
-    return None
+def _names_below(root: bytes, folder: bytes) -> set[bytes]:
+    """Return the names in a folder below a root; none if it cannot be listed."""
+    try:
+        descriptor = open_below(root, parts_below(folder, root))
+    except OSError:
+        return set()
+    try:
+        return set(map(os.fsencode, os.listdir(descriptor)))
+    except OSError:
+        return set()
+    finally:
+        os.close(descriptor)
 
 
 def raise_if_disk_error(error: OSError) -> None:

@@ -161,6 +161,17 @@ def _undo_step(step: Step, run: Run, journal: Journal, quarantines: Quarantines,
     journal.note(step, "undone")
 
 
+def put_back_from_quarantine(step: Step, run: Run) -> None:
+    """Bring back a file that lies in quarantine, for an apply that finds it should not have gone.
+
+    Raises SkipError and OSError.
+    """
+    with held_place(step) as held:
+        if held is None:
+            raise SkipError(f"it is not in {printable(step.held)}")
+        _put_back_from(held, step, run)
+
+
 def _put_back(step: Step, run: Run, journal: Journal, quarantines: Quarantines) -> bool:
     """Bring one file back to where it was; returns whether it was away. Raises SkipError and OSError."""
     with held_place(step) as held:

@@ -24,6 +24,7 @@ from dupwatchd.problems import Fault, Problems
 from dupwatchd.serve.binding import default_endpoint
 from dupwatchd.serve.clusters import LiveChecks
 from dupwatchd.serve.library_cache import LibraryCache
+from dupwatchd.serve.plan_policy import Policy
 from dupwatchd.serve.questions import QuestionDefaults, Questions
 from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.remembered import Remembered
@@ -82,6 +83,10 @@ class Answering:
             self._left_out = left_out_lines(reader, roots)
         for line in self._left_out:
             _log.warning("%s", line)
+
+    def take_up_policy(self, policy: Policy) -> None:
+        """From now on this decides what goes in a plan, where a question does not say."""
+        self._questions.take_up_policy(policy)
 
     def status(self) -> StatusResult:
         """The result of the command `status`."""
@@ -145,7 +150,7 @@ class Answering:
         uploads = Uploads(self._state, settings.index.max_file_mb << 20)
         stack.callback(uploads.close)
         defaults = QuestionDefaults.of(settings)
-        questions = Questions(
+        self._questions = Questions(
             self,
             self._readers,
             self.libraries,
@@ -163,7 +168,7 @@ class Answering:
             settings.endpoint or default_endpoint(),
             {
                 command: self._telling_of_damage(handler)
-                for command, handler in {**questions.handlers(), "preview": previews.preview}.items()
+                for command, handler in {**self._questions.handlers(), "preview": previews.preview}.items()
             },
             threads=settings.serve.threads,
             connection_closed=uploads.drop,

@@ -31,6 +31,7 @@ from dupwatchd.paths import outermost
 from dupwatchd.priority import stand_back
 from dupwatchd.problems import Fault, Problems
 from dupwatchd.run_log import ShowStatus
+from dupwatchd.serve.plan_policy import policy_of
 from dupwatchd.settings import Loaded, Settings, reload
 from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
 from dupwatchd.update.intake import Intake
@@ -225,6 +226,7 @@ class Service:
         try:
             taken = reload(self._settings, self._flags, self._file)
             _check_roots(taken.settings)
+            policy = policy_of(taken.settings.plan)
         except DupwatchError as error:
             _log.error("settings are left as they were: %s", error)
         else:
@@ -233,14 +235,19 @@ class Service:
             if taken.applied:
                 _log.info("taken up: %s", ", ".join(taken.applied))
                 self._settings = taken.settings
-                self._roots = _resolved(taken.settings.roots)
-                self._answering.take_up_roots(self._roots)
-                self._watcher.stop()
-                self._hints = self._new_hints()
-                self._updater.change(self._work(), self._hints)
-                self._watcher = self._new_watcher()
-                self._watcher.start()
+                self._answering.take_up_policy(policy)
+                if not all(name.startswith("plan.") for name in taken.applied):
+                    self._watch_anew()
         systemd.ready(self._status_line())
+
+    def _watch_anew(self) -> None:
+        self._roots = _resolved(self._settings.roots)
+        self._answering.take_up_roots(self._roots)
+        self._watcher.stop()
+        self._hints = self._new_hints()
+        self._updater.change(self._work(), self._hints)
+        self._watcher = self._new_watcher()
+        self._watcher.start()
 
     # parts
 

@@ -629,6 +629,39 @@ def test_settings_are_taken_up_and_wrong_ones_are_not(tmp_path: Path) -> None:
         assert "9 again.jpg" in service.shown()
 
 
+def test_how_plans_are_made_is_taken_up(tmp_path: Path) -> None:
+    root = library(tmp_path / "root")
+    shutil.copy(root / "5.jpg", root / "phone/5 again.jpg")
+    config = tmp_path / "dupwatch.toml"
+    config.write_text(f'roots = ["{root}"]')
+    with Service(tmp_path / "s", config=config) as service:
+
+        def told(text: str) -> str:
+            before = len(service.lines())
+            config.write_text(f'roots = ["{root}"]\n[plan]\n{text}\n')
+            service.process.send_signal(signal.SIGHUP)
+            until(lambda: service.lines()[before:].count("\n") > 0)
+            return service.lines()[before:]
+
+        def going() -> set[bytes]:
+            marked = {file["path"] for one in service.clusters() for file in one["files"] if file["may_go"]}
+            groups = service.ask("plan")["groups"]
+            assert marked == {file["path"] for group in groups for file in group["files"] if file["goes"]}
+            return marked
+
+        service.settled()
+        until(lambda: "up to date" in service.lines())
+        before, revision = going(), service.ask("plan")["revision"]
+        assert any(b"/phone/" in path for path in before)
+        assert "taken up: plan.protect" in told(f'protect = ["{root}/phone"]')
+        assert not any(b"/phone/" in path for path in going())
+        assert service.ask("plan")["revision"] > revision
+        assert "keep rule 'best first'" in told('keep = ["best first"]')
+        assert not any(b"/phone/" in path for path in going())
+        assert "taken up: plan.protect" in told("")
+        assert going() == before
+
+
 def test_outside_its_hours_it_answers_and_reads_nothing(tmp_path: Path) -> None:
     root = library(tmp_path / "root")
     with Service(tmp_path / "s", root) as service:

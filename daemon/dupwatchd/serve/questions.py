@@ -4,6 +4,7 @@ Everything is read from what was committed, over connections of its own, so that
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -129,9 +130,17 @@ class Questions:
         self._waiting = waiting
         self._uploads = uploads
         self._defaults = defaults
+        self._policy_lock = threading.Lock()
+        self._policies = 0  # how often another policy was taken up
         self._live_checks = live_checks
         self._find = find
         self._version = version
+
+    def take_up_policy(self, policy: Policy) -> None:
+        """From now on this holds in plans and clusters if a question does not say; any thread may call it."""
+        with self._policy_lock:
+            self._policies += 1
+            self._defaults = replace(self._defaults, policy=policy)
 
     def handlers(self) -> dict[str, Handler]:
         """By command."""
@@ -257,11 +266,12 @@ class Questions:
     ) -> tuple[Answer, int, Completeness]:
         """A page of something, the revision of the index that it is of, and how complete it is. Raises StateError."""
         before = self._working.completeness()  # before the page: what comes meanwhile need not be in it
+        policies = self._policies
         for _ in range(2):
             with self._libraries.moment() as moment:
                 is_current = self._libraries.is_current(moment)
-                # Both numbers only grow, so that their sum is another one whenever one of them is.
-                revision = moment.revision + question.ignored.revision
+                # All of these only grow, so that their sum is another one whenever one of them is.
+                revision = moment.revision + question.ignored.revision + policies
                 answer = page(moment)
                 completeness = with_not_looked_at(
                     before, moment.library.count_not_looked_at(moment.reader, question, self._live_checks())

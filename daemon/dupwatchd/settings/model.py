@@ -156,19 +156,22 @@ class CompareSettings(_Section):
 class PlanSettings(_Section):
     """Which files are kept and which go, in plans and wherever it is told what may go."""
 
-    keep: Annotated[tuple[str, ...], Field(examples=[["folder /srv/photos/best /srv/photos", "format raw heic"]])] = ()
+    keep: Annotated[
+        tuple[str, ...], Field(examples=[["folder /srv/photos/best /srv/photos", "format raw heic"]]), LIVE
+    ] = ()
     """Rules that decide which of two copies is kept, before the default order does; the first difference counts."""
-    protect: Annotated[tuple[str, ...], Field(examples=[["/srv/photos/albums"]])] = ()
+    protect: Annotated[tuple[str, ...], Field(examples=[["/srv/photos/albums"]]), LIVE] = ()
     """Folders that never lose a file."""
-    reference: Annotated[tuple[str, ...], Field(examples=[["/srv/archive"]])] = ()
+    reference: Annotated[tuple[str, ...], Field(examples=[["/srv/archive"]]), LIVE] = ()
     """Folders that others are held against: files in them stay, and others go only for the sake of those."""
-    ask_when: tuple[
-        Literal["enlarged", "capture times differ", "metadata conflict", "lacks metadata", "below same"], ...
+    ask_when: Annotated[
+        tuple[Literal["enlarged", "capture times differ", "metadata conflict", "lacks metadata", "below same"], ...],
+        LIVE,
     ] = ("capture times differ", "metadata conflict", "lacks metadata")
     """What makes a group one that a person has to look at before anything of it goes."""
-    bursts: bool = False
+    bursts: Annotated[bool, LIVE] = False
     """Photos that one camera took seconds apart may be copies of each other."""
-    pairs: bool = False
+    pairs: Annotated[bool, LIVE] = False
     """A RAW photo and the JPEG beside it may be copies of each other."""
 
     @field_validator("protect", "reference")

@@ -3,6 +3,7 @@
 In: flags. Out: a page. What only these commands need is imported when they run.
 """
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
     @click.option(
         "--port", type=click.IntRange(1, 65535), metavar="N", help="The port to serve at [default: a free one]."
     )
+    @click.option("--state", type=click.Path(path_type=bytes), metavar="DIR", help="Of the index that a scan has left in DIR, without a service.")  # fmt: skip  # noqa: E501
     @click.option("--no-browser", is_flag=True, help="Only print the address.")
     @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON, and open no browser.")
     @connection_flags
-    def review(port: int | None, no_browser: bool, as_json: bool) -> None:
+    def review(port: int | None, state: bytes | None, no_browser: bool, as_json: bool) -> None:
         """Look at copies in the browser and decide what stays, with keys, side by side.
 
         The page is served to this machine only, by a process of yours, and shows what you may read. Its address works
@@ -37,8 +39,10 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
         Examples:
           dupwatch review
           dupwatch review --no-browser --port 8123    over ssh -L 8123:127.0.0.1:8123
+          dupwatch review --state ~/.local/state/dupwatch    after `dupwatchd scan`, where no service runs
         """
         from dupwatch.json_text import json_line
+        from dupwatch.review.private_service import private_service
         from dupwatch.review.server import serve
 
         context = click.get_current_context()
@@ -51,7 +55,18 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
             click.echo(json_line({"address": address}) if as_json else address)
             remark("the address works once, in one browser; Ctrl-C ends the page, and nothing is lost")
 
-        serve(client, port or 0, tell_address, opens_browser=not (no_browser or as_json))
+        opens_browser = not (no_browser or as_json)
+        if state is None:
+            serve(client, port or 0, tell_address, opens_browser=opens_browser)
+            return
+        if context.find_object(dict):
+            raise click.UsageError("--state starts a service of its own: it goes without --endpoint and --keys")
+        from dupwatch.client import Client
+
+        state = os.path.realpath(state)
+        with private_service(state) as endpoint:
+            name = f"index {os.fsdecode(state)}"  # the endpoint is another one each time
+            serve(lambda: Client(endpoint), port or 0, tell_address, opens_browser=opens_browser, name=name)
 
     @group.command()
     @click.option("--html", "path", required=True, type=click.Path(), metavar="FILE", help="The file to write.")
@@ -67,7 +82,6 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
         Examples:
           dupwatch report --html copies.html
         """
-        import os
         import sys
 
         from dupwatch.json_text import json_line

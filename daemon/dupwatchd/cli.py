@@ -289,11 +289,18 @@ def forget_command(folder: bytes, config: str | None, state: str | None, as_json
 @_CONFIG
 @click.option("--root", "roots", multiple=True, metavar="DIR", help="A folder to watch with all below it; repeatable.")
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
+@click.option("--as-indexed", is_flag=True, help="Watch the folders that the index was last made of, and no others.")
 @click.option("--endpoint", metavar="EP", help="Where to listen: ipc:///path or tcp://address:port.")
 @click.option("-v", "--verbose", is_flag=True, help="Say of every file what becomes of it.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
 def run_command(
-    config: str | None, roots: tuple[str, ...], state: str | None, endpoint: str | None, verbose: bool, quiet: bool
+    config: str | None,
+    roots: tuple[str, ...],
+    state: str | None,
+    as_indexed: bool,
+    endpoint: str | None,
+    verbose: bool,
+    quiet: bool,
 ) -> None:
     """Watch folders, keep the index current, and answer questions until told to stop.
 
@@ -313,12 +320,14 @@ def run_command(
 
     if verbose and quiet:
         raise click.UsageError("choose one: --verbose or --quiet")
+    if as_indexed and roots:
+        raise click.UsageError("choose one: --root or --as-indexed")
 
     flags = _given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
     loaded = _loaded(flags, config, service=True)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     with run_log.logging_of_run(level) as show_status:
-        service.run(loaded, flags, show_status)
+        service.run(loaded, flags, show_status, as_indexed=as_indexed)
 
 
 @cli.command(name="config")

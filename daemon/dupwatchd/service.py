@@ -24,7 +24,7 @@ from dupwatch.terminal import counted
 from dupwatchd import systemd
 from dupwatchd.answering import Answering
 from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
-from dupwatchd.db import facts
+from dupwatchd.db import facts, roots
 from dupwatchd.db.connection import open_database
 from dupwatchd.errors import DupwatchError, StateError, UsageError
 from dupwatchd.paths import outermost
@@ -33,7 +33,7 @@ from dupwatchd.problems import Fault, Problems
 from dupwatchd.run_log import ShowStatus
 from dupwatchd.serve.plan_policy import policy_of
 from dupwatchd.settings import Loaded, Settings, reload
-from dupwatchd.state import decoders, locked_state, retry_after_upgrade, stores_of, thumbnail_px_of
+from dupwatchd.state import decoders, locked_state, require_index, retry_after_upgrade, stores_of, thumbnail_px_of
 from dupwatchd.update.intake import Intake
 from dupwatchd.update.pipeline import IntakeOnDemand
 from dupwatchd.update.updater import Updater, Work
@@ -62,11 +62,11 @@ class Service:
         file: str | None,
         stack: ExitStack,
         show_status: ShowStatus | None,
+        *,
+        as_indexed: bool = False,
     ) -> None:
-        self._settings = settings
         self._show_status = show_status
         self._is_up_to_date = False  # the scan at the start is over, and that was said
-        self._flags, self._file = flags, file
         self._wake = threading.Event()
         self._stop = False
         self._failed = False
@@ -76,6 +76,11 @@ class Service:
         self._state = stack.enter_context(locked_state(settings.state))
         self._database = open_database(self._state)
         stack.callback(self._database.close)
+        if as_indexed:
+            indexed = list(map(os.fsdecode, roots.in_force(self._database)))
+            settings, flags = settings.model_copy(update={"roots": tuple(indexed)}), {**flags, "roots": indexed}
+            _check_roots(settings)
+        self._settings, self._flags, self._file = settings, flags, file
         self._side = thumbnail_px_of(self._database, settings)
         retry_after_upgrade(self._database, settings)
         self._hints = self._new_hints()
@@ -282,15 +287,19 @@ class Service:
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def run(loaded: Loaded, flags: dict[str, Any], show_status: ShowStatus | None) -> None:
+def run(loaded: Loaded, flags: dict[str, Any], show_status: ShowStatus | None, *, as_indexed: bool = False) -> None:
     """Run the service until it is told to stop; raises UsageError or StateError if it cannot start.
 
-    ``show_status`` is called about once a second, on the main thread, with the document of `status`.
+    ``show_status`` is called about once a second, on the main thread, with the document of `status`. ``as_indexed``:
+    the roots are those that the index was last made of, and there must be one.
     """
     settings = loaded.settings
-    _check_roots(settings)
+    if as_indexed:
+        require_index(settings.state)
+    else:
+        _check_roots(settings)
     with ExitStack() as stack:
-        Service(settings, flags, loaded.file, stack, show_status).run()
+        Service(settings, flags, loaded.file, stack, show_status, as_indexed=as_indexed).run()
 
 
 def _check_roots(settings: Settings) -> None:
@@ -298,6 +307,6 @@ def _check_roots(settings: Settings) -> None:
         raise UsageError("there is nothing to watch: name folders with --root DIR, or as roots in the settings file")
 
 
-def _resolved(roots: Sequence[str]) -> list[bytes]:
+def _resolved(folders: Sequence[str]) -> list[bytes]:
     """Without links, and without those inside another; one that is not there now is watched for."""
-    return outermost(os.path.realpath(os.fsencode(root)) for root in roots)
+    return outermost(os.path.realpath(os.fsencode(root)) for root in folders)

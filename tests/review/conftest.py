@@ -101,11 +101,13 @@ def shared(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 class Reviewing:
     """`dupwatch review` as a process of its own, with folders of its own."""
 
-    def __init__(self, endpoint: str, home: Path, code: str = START, before: Sequence[str] = ()) -> None:
-        """``before``: a command that starts it."""
+    def __init__(
+        self, endpoint: str, home: Path, code: str = START, before: Sequence[str] = (), state: Path | None = None
+    ) -> None:
+        """``before``: a command that starts it. ``state``: of an index, instead of an endpoint."""
         self.home = home
         self._before = before
-        self.endpoint = endpoint
+        self._of = ["--endpoint", endpoint] if state is None else ["--state", str(state)]
         self._code = code
         self.process: subprocess.Popen[str] | None = None
         self.address = ""
@@ -117,7 +119,7 @@ class Reviewing:
             "XDG_STATE_HOME": str(self.home / "state"),
         }
         self.process = subprocess.Popen(
-            [*self._before, sys.executable, "-c", self._code, "review", "--no-browser", "--endpoint", self.endpoint],
+            [*self._before, sys.executable, "-c", self._code, "review", "--no-browser", *self._of],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

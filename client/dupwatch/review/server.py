@@ -30,8 +30,11 @@ def serve(
     *,
     opens_browser: bool,
     idle_seconds: float = IDLE_SECONDS,
+    name: str | None = None,
 ) -> None:
     """Serve the page until it is ended, or has not been used for so long; ``port`` 0 takes any that is free.
+
+    ``name``: of whose groups they are, by which decisions are kept; else it is the endpoint.
 
     Raises WrongUsageError if the port is taken or the photos are elsewhere, and ClientError if there is no service or
     decisions cannot be kept.
@@ -43,14 +46,14 @@ def serve(
                 "and reach its page through `ssh -L`"
             )
         client.request("version")  # else the first thing that anybody sees is a page without groups
-        endpoint = client.endpoint
+        name = name or client.endpoint
     listening = _bound(port)
     bound_port = listening.getsockname()[1]
     try:
-        review = Review(make_client, cache_folder(os.environ), journal_path(os.environ, endpoint))
+        review = Review(make_client, cache_folder(os.environ), journal_path(os.environ, name))
     except OSError as error:
         raise ClientError(f"decisions cannot be kept in {error.filename}: {error.strerror}") from None
-    app = make_app(review, lambda: guard.change_token, endpoint)
+    app = make_app(review, lambda: guard.change_token, name)
     guard = Guard(app, bound_port)
     config = uvicorn.Config(
         guard,

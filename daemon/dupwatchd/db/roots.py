@@ -52,6 +52,11 @@ def put_in_force(database: Database, roots: Iterable[bytes]) -> None:
         count_anew(database)
 
 
+def in_force(database: Database) -> list[bytes]:
+    """The roots that `put_in_force` was last called with, in order."""
+    return [path for (path,) in database.rows("SELECT path FROM root WHERE id != ? ORDER BY path", (_OUTSIDE,))]
+
+
 def count_anew(database: Database) -> None:
     """Count all that the triggers count; within the caller's transaction."""
     database.rows("UPDATE root SET files = 0, pending = 0, failed = 0")

@@ -32,6 +32,8 @@ from dupwatchd import __version__
 from dupwatchd.errors import DupwatchError, UsageError
 
 if TYPE_CHECKING:
+    from dupwatchd.backup import BackedUp, Contents
+    from dupwatchd.restore import Restored
     from dupwatchd.settings import Loaded, Settings
 
 _FOLDER = click.Path(path_type=bytes, readable=False)  # `scan` itself says what it cannot list, and does the rest
@@ -60,6 +62,7 @@ def cli() -> None:
       dupwatchd scan ~/Photos                   look through a folder, show the groups of copies
       dupwatchd scan --json /srv/photos >a.json the same for a program
       dupwatchd check                           is the index sound?
+      dupwatchd backup /mnt/backup/index.zip    a copy of it, with what was said of pictures
       dupwatchd config                          which settings are in force, and why?
       eval "$(dupwatchd completion bash)"       completes commands and flags with <Tab>
 
@@ -285,6 +288,90 @@ def forget_command(folder: bytes, config: str | None, state: str | None, as_json
         )
 
 
+@cli.command(name="backup")
+@click.argument("file", type=click.Path(readable=False), metavar="FILE")
+@_CONFIG
+@click.option("--state", metavar="DIR", help="The state directory [default: your own, else the service's].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def backup_command(file: str, config: str | None, state: str | None, as_json: bool) -> None:
+    """Copy the index into FILE, with all that was said of pictures, while the service may go on.
+
+    Photos are not in it, nor what `dupwatch apply` has moved. An older backup of that name is replaced once the new one
+    is complete; any other file stays. Exit status 1: some thumbnails in the index are damaged, and not in the copy.
+
+    \b
+    Examples:
+      dupwatchd backup /mnt/backup/dupwatch.zip
+      dupwatchd backup --state /var/lib/dupwatch "dupwatch-$(date +%F).zip"
+    """
+    from dupwatch.progress import progress
+    from dupwatch.terminal import counted, human_bytes, printable
+    from dupwatchd import backup
+
+    chosen = _index_meant(config, state)
+    with progress(sys.stderr) as bars:
+        done = backup.backup(chosen, file, bars)
+    if as_json:
+        click.echo(json.dumps(_flat(done)))
+    else:
+        click.echo(f"saved in {printable(done.file)}, {human_bytes(done.bytes)}: {_contents(done.holds)}")
+    if done.changed:
+        remark(f"{counted(done.changed, 'picture')} changed meanwhile: not in it, read again after a restore")
+    if done.damaged:
+        remark(
+            f"{done.damaged:,} thumbnails or proofs in {done.state} are damaged and not in it: "
+            "run `dupwatchd check --repair` and then the backup again"
+        )
+    sys.exit(1 if done.damaged else 0)
+
+
+@cli.command(name="restore")
+@click.argument("file", type=click.Path(readable=False), metavar="FILE")
+@_CONFIG
+@click.option("--state", metavar="DIR", help="The state directory [default: your own, else the service's].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def restore_command(file: str, config: str | None, state: str | None, as_json: bool) -> None:
+    """Put the index of a backup in place: what is known of pictures, and what was said of them.
+
+    All of FILE is verified before anything is changed. An index that is there is moved aside, not deleted. The service
+    must be stopped meanwhile. What has changed since the backup is read by the next scan. Run by root, it acts with the
+    rights of the owner of the state directory.
+
+    \b
+    Examples:
+      dupwatchd restore /mnt/backup/dupwatch.zip
+      systemctl stop dupwatchd && dupwatchd restore --state /var/lib/dupwatch a.zip; systemctl start dupwatchd
+    """
+    from dupwatch.progress import progress
+    from dupwatch.terminal import printable
+    from dupwatchd import restore
+
+    chosen = _index_to_restore(config, state)
+    with progress(sys.stderr) as bars:
+        done = restore.restore(chosen, file, bars)
+    if as_json:
+        click.echo(json.dumps(_flat(done)))
+    else:
+        click.echo(f"restored in {printable(done.state)}, as of {done.made_at}: {_contents(done.holds)}")
+    if done.replaced is not None:
+        remark(f"what was there is now in {done.replaced}; delete it once you are content")
+
+
+def _flat(done: "BackedUp | Restored") -> dict[str, Any]:
+    document = dataclasses.asdict(done)
+    return {**document.pop("holds"), **document}
+
+
+def _contents(holds: "Contents") -> str:
+    from dupwatch.terminal import counted
+
+    said = holds.ignored_pairs + holds.decisions + holds.removed_contents
+    return (
+        f"{counted(holds.files, 'file')}, {counted(holds.pictures, 'picture')}, "
+        f"{counted(said, 'thing')} said of pictures"
+    )
+
+
 @cli.command(name="run")
 @_CONFIG
 @click.option("--root", "roots", multiple=True, metavar="DIR", help="A folder to watch with all below it; repeatable.")
@@ -370,6 +457,21 @@ def _index_meant(config: str | None, state: str | None) -> "Settings":
     from dupwatchd.state import index_meant
 
     return index_meant(_loaded({"state": state}, config), remark)
+
+
+def _index_to_restore(config: str | None, state: str | None) -> "Settings":
+    """The settings of the index that `restore` is to put in place, which need not be there yet.
+
+    Raises UsageError if none is there and it could as well be the service's that is meant.
+    """
+    from dupwatchd.settings.sources import installed_files
+    from dupwatchd.state import has_index, index_meant
+
+    loaded = _loaded({"state": state}, config)
+    chosen = index_meant(loaded, remark)
+    if loaded.origins["state"] == "default" and not has_index(chosen.state) and installed_files():
+        raise UsageError("your own index or that of the service? Name its directory with --state")
+    return chosen
 
 
 def _loaded(flags: dict[str, Any], config: str | None, *, service: bool = False) -> "Loaded":

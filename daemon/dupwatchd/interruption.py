@@ -14,11 +14,16 @@ from dupwatchd.errors import Interrupted
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGINT and SIGTERM raise Interrupted in the main thread, wherever it is: what is committed stays."""
+def stoppable(
+    told: str = "interrupted: what is done is kept; run the same command again to go on",
+) -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise Interrupted in the main thread, wherever it is: what is committed stays.
+
+    ``told`` is the line that the user gets.
+    """
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        interrupted = Interrupted("interrupted: what is done is kept; run the same command again to go on")
+        interrupted = Interrupted(told)
         if number == signal.SIGINT:
             interrupted.exit_status = CTRL_C_STATUS
         raise interrupted

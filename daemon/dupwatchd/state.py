@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from dupwatchd.db import facts, files, pictures
 from dupwatchd.db.connection import FILE_NAME, Database
 from dupwatchd.errors import StateError, StateInUseError, UsageError
+from dupwatchd.replacing_index import finish_replacing, is_replacing
 from dupwatchd.settings import Loaded, Settings
 from dupwatchd.settings.services import installed
 
@@ -28,7 +29,7 @@ _DECODERS = ("opencv-python-headless", "pillow", "pillow-heif", "pillow-jxl-plug
 
 def has_index(state: str) -> bool:
     """Whether there is an index in a state directory, as far as the caller may look into it."""
-    return os.path.exists(os.path.join(state, FILE_NAME))
+    return os.path.exists(os.path.join(state, FILE_NAME)) or is_replacing(state)
 
 
 def require_index(state: str) -> None:
@@ -38,7 +39,8 @@ def require_index(state: str) -> None:
     except PermissionError:
         raise UsageError(f"cannot look into {state}: permission denied; run it as the owner of the index") from None
     except OSError:
-        raise UsageError(f"no index in {state}; name its directory with --state") from None
+        if not is_replacing(state):  # by a `restore` that was killed; whoever gets the lock finishes it
+            raise UsageError(f"no index in {state}; name its directory with --state") from None
 
 
 def index_meant(loaded: Loaded, say: Callable[[str], None]) -> Settings:
@@ -67,12 +69,35 @@ def act_as_owner(state: str) -> None:
     owner = os.stat(state)
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
+    _take_groups_of(owner)
+    os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+    os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+
+
+@contextmanager
+def acting_as_owner(state: str) -> Iterator[None]:
+    """As `act_as_owner`, until the block is left: what is outside the state directory is the caller's own."""
+    owner = os.stat(state)
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    _take_groups_of(owner)
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _take_groups_of(owner: os.stat_result) -> None:
     try:
         os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
     except KeyError:  # a user without a name
         os.setgroups([owner.st_gid])
-    os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
-    os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
 
 
 def _same(one: str, other: str) -> bool:
@@ -82,6 +107,8 @@ def _same(one: str, other: str) -> bool:
 @contextmanager
 def locked_state(path: str) -> Iterator[str]:
     """Make the state directory if need be and hold its lock; gives its resolved path.
+
+    A `restore` that was killed while it put another index in place is finished first.
 
     Raises UsageError if the directory cannot be used, StateError if another process holds the lock or no space
     is left. The lock ends with the process, however that ends.
@@ -113,6 +140,7 @@ def locked_state(path: str) -> Iterator[str]:
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         except OSError:
             pass  # the number only serves a message; a full disk is reported by whoever needs the room
+        finish_replacing(state)
         yield state
     finally:
         os.close(lock)

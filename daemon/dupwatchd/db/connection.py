@@ -1,8 +1,8 @@
 """Opening the database, its pragmas, and the one place where SQLite's errors become ours."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import apsw
@@ -13,6 +13,8 @@ from dupwatchd.errors import DamagedStateError, Interrupted, StateError, StateLo
 FILE_NAME = "dupwatch.sqlite"
 BUSY_TIMEOUT_MS = 5_000  # a reader may hold up a checkpoint for a moment; the lock file keeps second writers out
 JOURNAL_LIMIT_BYTES = 64 << 20  # what a long reader let the WAL grow to is given back at the next checkpoint
+
+_PAGES_AT_ONCE = 2_000  # of a copy, between two signs of progress
 
 _WAL_HEADER_BYTES = 32  # see "WAL File Format" in SQLite's documentation
 _WAL_FRAME_HEADER_BYTES = 24
@@ -75,6 +77,18 @@ class Database:
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+    def copy_into(self, target: "Database", copied: Callable[[int, int], None]) -> None:
+        """Make ``target`` equal to this database as it is at one moment, whoever commits meanwhile.
+
+        ``copied`` is told how many pages are copied, and of how many.
+        """
+        with self._errors(), self.snapshot():
+            self.rows("SELECT count(*) FROM sqlite_master")  # without a reading the snapshot has not begun
+            with target._connection.backup("main", self._connection, "main") as copying:  # noqa: SLF001 - our own class
+                while not copying.done:
+                    copying.step(_PAGES_AT_ONCE)
+                    copied(copying.page_count - copying.remaining, copying.page_count)
 
     def interrupt(self) -> None:
         """Let the statement that another thread runs at the moment raise Interrupted."""
@@ -200,6 +214,19 @@ def open_second_writer(state: str) -> Database:
         raise StateError(f"cannot open {path}: {error}") from error
     _set_up(database)
     return database
+
+
+def copy_database(state: str, folder: str, copied: Callable[[int, int], None]) -> Database:
+    """Copy the database of a state directory as it is at one moment into an empty folder, and open the copy.
+
+    A service may write meanwhile, and waits for nothing. The copy is brought up to date like any database. Raises
+    as `open_database`.
+    """
+    path = os.path.join(folder, FILE_NAME)
+    with closing(open_for_reading(state)) as source, closing(Database(apsw.Connection(path), path)) as target:
+        target.rows("PRAGMA synchronous = OFF")  # it is synced, or thrown away, by whoever wanted it
+        source.copy_into(target, copied)
+    return open_database(folder)
 
 
 def _first_page_restored(path: str) -> bool:

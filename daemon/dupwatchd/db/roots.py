@@ -103,6 +103,11 @@ def counts_outside(database: Database) -> FileCounts:
     return FileCounts(*row) if row is not None else FileCounts()
 
 
+def count_files(database: Database) -> int:
+    """How many files are known, under the roots in force and elsewhere."""
+    return int(database.value("SELECT sum(files) FROM root"))
+
+
 def count_pictures(database: Database) -> int:
     """How many distinct pictures there are, under whatever root."""
     return int(database.value("SELECT number FROM tally WHERE name = 'picture'"))

@@ -7,6 +7,7 @@ ones; what people said of pictures is kept by content and stays.
 
 from collections.abc import Iterator
 
+from dupwatchd.arrays import Thumbnail
 from dupwatchd.blocks.store import BlockStore, thumbnail_digest
 from dupwatchd.db import pictures, upkeep
 from dupwatchd.db.connection import Database
@@ -30,9 +31,7 @@ def forget_lost_thumbnails(
     for rows in upkeep.pictures_in_parts(database, _AT_ONCE):
         lost += wrong_thumbnails(thumbnails, rows)
         progress.advance(len(rows))
-    with database.transaction():
-        upkeep.forget_contents(database, lost)
-        remove_pictures(database, lost, limits)
+    forget_pictures(database, lost, limits)
     thumbnails.extend(pictures.count_slots(database))
     thumbnails.sync()
     return lost
@@ -40,16 +39,32 @@ def forget_lost_thumbnails(
 
 def wrong_thumbnails(thumbnails: BlockStore, expected: list[tuple[PictureId, bytes]]) -> Iterator[PictureId]:
     """Of these pictures and the digests of their thumbnails, those whose thumbnails are missing or others."""
+    sound = {picture_id for picture_id, _ in sound_thumbnails(thumbnails, expected)}
+    yield from (picture_id for picture_id, _ in expected if picture_id not in sound)
+
+
+def sound_thumbnails(
+    thumbnails: BlockStore, expected: list[tuple[PictureId, bytes]]
+) -> Iterator[tuple[PictureId, Thumbnail]]:
+    """Of these pictures and the digests of their thumbnails, those that have the thumbnail they should, in order."""
     try:
         found = thumbnails.read([picture_id for picture_id, _ in expected])
     except DamagedBlocksError:
-        if len(expected) == 1:
-            yield expected[0][0]
-            return
-        middle = len(expected) // 2
-        for half in (expected[:middle], expected[middle:]):
-            yield from wrong_thumbnails(thumbnails, half)
+        if len(expected) > 1:
+            middle = len(expected) // 2
+            for half in (expected[:middle], expected[middle:]):
+                yield from sound_thumbnails(thumbnails, half)
         return
     for (picture_id, digest), thumbnail in zip(expected, found, strict=True):
-        if thumbnail_digest(thumbnail) != digest:
-            yield picture_id
+        if thumbnail_digest(thumbnail) == digest:
+            yield picture_id, thumbnail
+
+
+def forget_pictures(database: Database, lost: list[PictureId], limits: Limits) -> None:
+    """Forget pictures whose thumbnails are lost: their files are pending, and their slots are free.
+
+    Pictures that were joined through them are noted to be compared again.
+    """
+    with database.transaction():
+        upkeep.forget_contents(database, lost)
+        remove_pictures(database, lost, limits)

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 import dupwatchd.compat.difpy as difPy  # noqa: N812 - as its users write it
-from dupwatchd.compat.difpy_matching import Pairs, Searched, groups_of
+from dupwatchd.compat.difpy_matching import Searched, groups_of
+from dupwatchd.compat.pairs import Pairs
 from tests.compat.pictures import ONE, THREE, TWO, as_png, flat, smaller
 from tests.conftest import photo_like
 

@@ -4,7 +4,7 @@ difpy           the Python interface of difPy 4: ``import dupwatchd.compat.difpy
 difpy_cli       its command line, as the program `dupwatch-difpy`
 difpy_options   what its parameters may be
 difpy_files     which files its arguments mean
-difpy_index     these files, and no others, in an index
+file_index      chosen files, and no others, in an index
 difpy_matching  matches → its `result`, `lower_quality` and counts
 difpy_acting    its `move_to` and `delete`, over plans and their apply
 """

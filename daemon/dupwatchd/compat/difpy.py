@@ -29,10 +29,11 @@ from dupwatch.terminal import counted, printable
 from dupwatchd.compat import difpy_options as options
 from dupwatchd.compat.difpy_acting import Done, Prepared, carry_out, prepare
 from dupwatchd.compat.difpy_files import find_files
-from dupwatchd.compat.difpy_index import Index
-from dupwatchd.compat.difpy_matching import Group, Searched, groups_of, pairs_within
+from dupwatchd.compat.difpy_matching import Group, Searched, groups_of
 from dupwatchd.compat.difpy_options import note
 from dupwatchd.compat.difpy_rereading import NEAR_MSE, Rereading
+from dupwatchd.compat.file_index import Index
+from dupwatchd.compat.pairs import pairs_within
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import PictureId
 from dupwatchd.settings import load
@@ -79,7 +80,7 @@ class build:  # noqa: N801 - difPy's name
         self._files = find_files(
             directories, recursive=recursive, in_folder=in_folder, limit_extensions=limit_extensions
         )
-        self._index = Index(settings, self._files)
+        self._index = Index(settings, self._files.roots, [file.path for file in self._files.files])
         with progress(sys.stderr, quiet=not show_progress) as bars, self._index.opened(bars, update=True) as index:
             copies, failures = index.copies(), index.failures()
         invalid = dict(self._files.left_out)
@@ -174,7 +175,7 @@ class search:  # noqa: N801 - difPy's name
             files = difpy_obj.searched(copies)
             pictures = sorted({PictureId(file.picture) for file in files})
             rereading = Rereading(index, copies.values(), rotate=rotate)
-            near = pairs_within(index, pictures, max(self._threshold, NEAR_MSE), bars, rotate=rotate)
+            near = pairs_within(index, pictures, max(self._threshold, NEAR_MSE), bars, rotate=rotate, warn=note)
             pairs = (rereading.measured(some).within(self._threshold) for some in near)
             self._groups = groups_of(files, pairs, same_dim=same_dim)
         self.result: dict[str, Any] = _by_folder(self._groups) if difpy_obj.in_folder else _as_result(self._groups)

@@ -16,9 +16,9 @@ from dupwatch.act.plan_file import Plan
 from dupwatch.act.planning import make_plan
 from dupwatch.progress import Bars
 from dupwatch.terminal import printable
-from dupwatchd.compat.difpy_index import OpenIndex
 from dupwatchd.compat.difpy_matching import Group, Searched
 from dupwatchd.compat.difpy_rereading import NEAR_MSE
+from dupwatchd.compat.file_index import OpenIndex
 from dupwatchd.db import answers, pictures, remembered
 from dupwatchd.db.answers import Copy
 from dupwatchd.live_checks import has_sidecar, measurer, presence

@@ -7,29 +7,13 @@ All arrays of a search have the length of its units. A unit stands for the files
 with each other: those of one folder, if folders are searched apart, and of the same sides, if these must agree.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatch.progress import Bars
-from dupwatchd.arrays import Thumbnails
-from dupwatchd.assembly import processors
-from dupwatchd.compare.measures import exact
-from dupwatchd.compare.measures.descriptors import describe
-from dupwatchd.compare.search import open_search
-from dupwatchd.compat.difpy_index import OpenIndex
-from dupwatchd.compat.difpy_options import note
-from dupwatchd.model import Limits, PictureId
-
-_PICTURES_AT_ONCE = 4096
-_PAIRS_AT_ONCE = 256  # whose thumbnails are subtracted at once: 75 MB at 128 px
-LARGEST_MSE = 65025.0
-
-ReadThumbnails = Callable[[Sequence[int]], Thumbnails]
-Ints = NDArray[np.int64]
+from dupwatchd.compat.pairs import Ints, Pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +32,6 @@ class Searched:
     def resolution(self) -> int:
         """Its pixels."""
         return self.sides[0] * self.sides[1]
-
-
-class Pairs(NamedTuple):
-    """M pairs of pictures within the threshold."""
-
-    a: Ints
-    b: Ints
-    mse: NDArray[np.float64]
-
-    def within(self, threshold: float) -> "Pairs":
-        """Those of the pairs within an mse."""
-        rows = np.flatnonzero(self.mse <= threshold)
-        return Pairs(self.a[rows], self.b[rows], self.mse[rows])
 
 
 @dataclass
@@ -144,42 +115,3 @@ class _Units:
         """Return the first file that matches a file, maybe itself, and the mse of both."""
         unit = self._unit_of_file[place]
         return int(self._best[unit]), float(self._best_mse[unit])
-
-
-def pairs_within(
-    index: OpenIndex, pictures: Sequence[PictureId], threshold: float, progress: Bars, *, rotate: bool
-) -> Iterator[Pairs]:
-    """Yield all pairs of these pictures within an mse, some at a time, each once.
-
-    With ``rotate`` the smallest mse over the four quarter turns counts, else that of the pictures as they are.
-    """
-    read = index.read_thumbnails
-    limits = Limits(min(threshold, LARGEST_MSE), 0.0, mirrored=False)
-    compare = index.settings.compare
-    search = open_search(limits, read, index.thumbnail_px, compare.device, compare.device_memory_mb, note)
-    for start in range(0, len(pictures), _PICTURES_AT_ONCE):
-        part = pictures[start : start + _PICTURES_AT_ONCE]
-        search.add(part, describe(read(part)))
-    progress.stage("comparing", len(pictures), "pictures")
-    for count, some in search.match_all(pictures, processors()):
-        for found in some:
-            pairs = Pairs(found.a, found.b, found.mse)  # those of equal structure come as well
-            yield pairs.within(threshold) if rotate else _as_they_are(pairs, read).within(threshold)
-        progress.advance(count)
-
-
-def _as_they_are(pairs: Pairs, read: ReadThumbnails) -> Pairs:
-    """Return pairs with their mse without any turn, which is no smaller than that in the best turn."""
-    mse = np.empty(len(pairs.mse))
-    for start in range(0, len(mse), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        mse[part] = mse_of(read(pairs.a[part].tolist()), read(pairs.b[part].tolist()), rotate=False)
-    return Pairs(pairs.a, pairs.b, mse)
-
-
-def mse_of(first: Thumbnails, second: Thumbnails, *, rotate: bool) -> NDArray[np.float64]:
-    """Return the mse of pairs of thumbnails, each (M, S, S, 3): the smallest over the quarter turns, or as they are."""
-    if rotate:
-        return exact.measure_pairs(first, second, mirrored=False).mse
-    difference = first.astype(np.int32) - second
-    return np.asarray((difference * difference).mean(axis=(1, 2, 3), dtype=np.float64))

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.arrays import Thumbnails
-from dupwatchd.compat.difpy_index import OpenIndex
-from dupwatchd.compat.difpy_matching import Pairs, mse_of
+from dupwatchd.compat.file_index import OpenIndex
+from dupwatchd.compat.pairs import Pairs, mse_of
 from dupwatchd.db.answers import Copy
 from dupwatchd.index.messages import Detail
 from dupwatchd.index.thumbnail import average, to_bytes

@@ -5,7 +5,7 @@ directory below the same folders is no longer in it afterwards.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +14,6 @@ from dupwatch.progress import Bars
 from dupwatch.suffixes import suffix_of_name
 from dupwatchd.arrays import Thumbnails
 from dupwatchd.assembly import limits_of, processors, search_opener, worker_pool
-from dupwatchd.compat.difpy_files import Files
 from dupwatchd.db import answers, facts, files, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, open_database
@@ -60,19 +59,19 @@ class _Chosen(WalkRules):
         return path not in self.folders
 
 
-def _rules(chosen: Files) -> WalkRules:
+def _rules(roots: Sequence[bytes], paths: frozenset[bytes]) -> WalkRules:
     """What the walk takes up; a file is known by its path below its root, so that of equal paths all are taken up."""
     below: set[bytes] = set()
     folders: set[bytes] = set()
-    tops = [root.rstrip(b"/") + b"/" for root in chosen.roots]
-    for path in {file.path for file in chosen.files}:
+    tops = [root.rstrip(b"/") + b"/" for root in roots]
+    for path in paths:
         top = next(one for one in tops if path.startswith(one))
         below.add(path[len(top) :])
         folder = os.path.dirname(path)
         while folder not in folders and folder.startswith(top):
             folders.add(folder)
             folder = os.path.dirname(folder)
-    suffixes = {os.fsencode(suffix_of_name(os.path.basename(file.shown))) for file in chosen.files}
+    suffixes = {os.fsencode(suffix_of_name(os.fsdecode(os.path.basename(path)))) for path in paths}
     return _Chosen(frozenset(suffixes), (), frozenset(), frozenset(below), frozenset(folders))
 
 
@@ -108,9 +107,10 @@ class OpenIndex:
 class Index:
     """The index of some files in a state directory."""
 
-    def __init__(self, settings: Settings, chosen: Files) -> None:
+    def __init__(self, settings: Settings, roots: Sequence[bytes], paths: Iterable[bytes]) -> None:
+        """``paths`` are absolute and without links, each below one of ``roots``, none of which lies inside another."""
         self.settings = settings
-        self._chosen = chosen
+        self._roots, self._paths = roots, frozenset(paths)
 
     @contextmanager
     def opened(self, progress: Bars, *, update: bool = False, verdicts: bool = False) -> Iterator[OpenIndex]:
@@ -119,7 +119,7 @@ class Index:
         With ``update`` it is first made to agree with the files. With ``verdicts`` all pairs that may be the same are
         looked at again then, which takes about as long as reading the files, and serves acting alone.
         """
-        settings, roots = self.settings, self._chosen.roots
+        settings, roots = self.settings, self._roots
         with ExitStack() as stack:
             stack.enter_context(stoppable())
             state = stack.enter_context(locked_state(settings.state))
@@ -141,6 +141,6 @@ class Index:
             if update:
                 retry_after_upgrade(database, settings)
                 index.survey, _ = bring_up_to_date(
-                    database, roots, _rules(self._chosen), limits, index.intake, progress
+                    database, roots, _rules(roots, self._paths), limits, index.intake, progress
                 )
             yield index

@@ -57,6 +57,8 @@ def make_library(folder: Path) -> None:
     save(photo(10), "albums/2023/crop-10.jpg", 95)
     save(photo(10).crop((18, 14, 882, 662)), "prints/crop-10 cut.jpg", 95)
     save(photo(11), "albums/2023/alone-11.jpg")
+    (folder / "albums/2022/same-4.xmp").write_bytes(b"rating 5")
+    (folder / "albums/2022/same-4.MOV").write_bytes(b"movie")
 
 
 def camera(taken: str) -> Image.Exif:
@@ -64,6 +66,7 @@ def camera(taken: str) -> Image.Exif:
     exif = Image.Exif()
     exif[271], exif[272] = "Leica", "Leica Q2"
     exif.get_ifd(0x8769)[36867] = taken
+    exif[0x9C9E] = "sea;dock".encode("utf-16-le")
     return exif
 
 

@@ -68,6 +68,16 @@ def test_a_file_name_is_text_and_nothing_else(page: Page) -> None:
     assert page.evaluate("window.failed") is None
 
 
+def test_sidecars_and_keywords_are_among_the_facts(page: Page) -> None:
+    go_to(page, "same-4.jpg")
+    cells = page.locator("#facts tr", has=page.locator("th:text-is('Sidecars')")).locator("td span:first-child")
+    assert [one.inner_text() for one in cells.all()] == ["same-4.MOV, same-4.xmp", "—"]
+    cells = page.locator("#facts tr", has=page.locator("th:text-is('Keywords')")).locator("td span:first-child")
+    assert [one.inner_text() for one in cells.all()] == ["dock, sea", "—"]
+    go_to(page, "same-5.jpg")
+    assert page.locator("#facts th:text-is('Sidecars')").count() == 0
+
+
 def test_keys_walk_through_groups_and_files(page: Page) -> None:
     listed = names(page)
     for key, place in (("j", 1), ("ArrowDown", 2), ("k", 1), ("ArrowUp", 0), ("k", 0), ("PageDown", 10), ("PageUp", 0)):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from dupwatch.client import Client
 from dupwatch.errors import ClientError
+from dupwatch.review.companions import Companions
 
 FIRST_GROUPS = 200  # what a person sees at once must not wait for the rest
 PAGE_GROUPS = 2_000  # the service looks at those before a page again: few large pages cost less
@@ -61,6 +62,7 @@ class Library:
         self.files: dict[bytes, list[HeldFile]] = {}  # by digest
         self.is_whole = False
         self.error: str | None = None  # why the reading ended early
+        self._companions = Companions()
         self.incomplete_because: list[str] = []
 
     def add(self, group: Group) -> None:
@@ -83,12 +85,13 @@ class Library:
                 self.incomplete_because = list(page.get("incomplete_because", ()))
                 planned, asked = _planned(client, [cluster["files"][0]["path"] for cluster in page["clusters"]])
                 for cluster in page["clusters"]:
-                    self.add(_group(cluster, _certain_class(cluster, asked), planned, asked))
+                    self.add(_group(cluster, _certain_class(cluster, asked), planned, asked, self._companions))
             for kind in LOOSE_CLASSES:
                 if further.get(kind):
                     self._read_loose(client, kind)
         except ClientError as error:
             self.error = str(error)
+        self._companions = Companions()  # the names of large folders are needed no more
         self.is_whole = True
 
     def _read_loose(self, client: Client, kind: str) -> None:
@@ -100,7 +103,7 @@ class Library:
             ]
             planned, asked = _planned(client, [file["path"] for cluster in loose for file in cluster["files"]])
             for cluster in loose:
-                self.add(_group(cluster, kind, planned, asked))
+                self.add(_group(cluster, kind, planned, asked, self._companions))
 
 
 def _pages(client: Client, **question: Any) -> Iterator[dict[str, Any]]:
@@ -152,7 +155,9 @@ def _certain_class(cluster: Mapping[str, Any], asked: Mapping[str, str]) -> str:
     return "same"
 
 
-def _group(cluster: Mapping[str, Any], kind: str, planned: Planned, asked: Mapping[str, str]) -> Group:
+def _group(
+    cluster: Mapping[str, Any], kind: str, planned: Planned, asked: Mapping[str, str], companions: Companions
+) -> Group:
     files = cluster["files"]
     held = tuple(HeldFile(file["path"], file["digest"], file["bytes"], file["mtime_ns"]) for file in files)
     key = cluster["id"] if kind not in LOOSE_CLASSES else f"{cluster['id']}-{kind}"
@@ -161,7 +166,7 @@ def _group(cluster: Mapping[str, Any], kind: str, planned: Planned, asked: Mappi
         "kind": kind,
         "asked": asked.get(cluster["id"]),
         "frees": cluster["reclaimable_bytes"],
-        "files": [_file_row(file, planned.get(file["path"], {})) for file in files],
+        "files": [_file_row(file, planned.get(file["path"], {}), companions) for file in files],
     }
     return Group(key, kind, held, json.dumps(row, separators=(",", ":")).encode("ascii"))
 
@@ -172,13 +177,14 @@ _TOLD = (
 )  # fmt: skip
 
 
-def _file_row(file: File, plan: File) -> dict[str, Any]:
+def _file_row(file: File, plan: File, companions: Companions) -> dict[str, Any]:
     """Return what the page is told of a file; what is nothing, false or zero is left out."""
     row = {name: file.get(name) for name in _TOLD}
     row |= {
         "path": text_of(file["path"]),
         "digest": file["digest"].hex(),
         "modified": file["mtime_ns"] // 1_000_000_000,
+        "beside": [text_of(name) for name in companions.of(file["path"])],
         # of a group that a person has to look at it is proposed as well: it is a person who accepts it here
         "goes": plan["goes"] or plan["held_by"] is not None if plan else file["may_go"],
         "reason": plan.get("reason") or file["reason"],

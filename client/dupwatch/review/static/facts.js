@@ -18,6 +18,7 @@ const FACTS = [
   ["Place", (file) => (file.has_place ? "known" : ""), (file) => (file.has_place ? 1 : 0)],
   ["Rating", (file) => (file.rating ? "★".repeat(file.rating) : ""), (file) => file.rating || 0],
   ["Keywords", (file) => (file.keywords || []).join(", "), (file) => (file.keywords || []).length],
+  ["Sidecars", (file) => (file.beside || []).join(", "), (file) => (file.beside || []).length],
   ["Frames", (file) => (file.frames > 1 ? numberText(file.frames) : ""), (file) => file.frames || 1],
   ["Changed", (file) => momentText(file.modified)],
   ["Damaged", (file) => (file.damaged ? "could be read only in part" : ""), (file) => (file.damaged ? 0 : 1)],

@@ -78,6 +78,44 @@ def test_sidecars_and_keywords_are_among_the_facts(page: Page) -> None:
     assert page.locator("#facts th:text-is('Sidecars')").count() == 0
 
 
+def corner(page: Page, pane: str) -> list[int]:
+    """The colour of the upper left corner of a picture."""
+    return list(
+        page.evaluate(
+            """pane => {
+                const context = new OffscreenCanvas(1, 1).getContext('2d');
+                context.drawImage(document.querySelector(`.pane-${pane} img`), -4, -4);
+                return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map((one) => Math.round(one / 64));
+            }""",
+            pane,
+        )
+    )
+
+
+def test_pages_of_a_document_are_shown_on_demand(page: Page) -> None:
+    frames = page.locator("#stage .frames")
+    go_to(page, "identical-0.jpg")
+    frames.wait_for(state="hidden")
+    go_to(page, "pages-12.tif")
+    frames.wait_for(state="visible")
+    assert frames.inner_text() == "3 frames or pages"
+    red, lime, blue = [4, 0, 0], [0, 4, 0], [0, 0, 4]
+    shows = frames.locator("span")
+    for key, text, colour in (
+        (".", "1 of 3", red), (".", "2 of 3", lime), (".", "3 of 3", blue), (".", "1 of 3", red), (",", "3 of 3", blue),
+    ):  # fmt: skip
+        page.keyboard.press(key)
+        assert shows.inner_text() == text
+        wait_until(lambda colour=colour: corner(page, "a") == colour == corner(page, "b"))  # type: ignore[misc]
+    frames.get_by_label("Previous frame or page").click()
+    assert shows.inner_text() == "2 of 3"
+    wait_until(lambda: corner(page, "a") == lime == corner(page, "b"))
+    go_to(page, "identical-0.jpg")
+    frames.wait_for(state="hidden")
+    go_to(page, "pages-12.tif")
+    assert shows.inner_text() == "3 frames or pages"
+
+
 def test_keys_walk_through_groups_and_files(page: Page) -> None:
     listed = names(page)
     for key, place in (("j", 1), ("ArrowDown", 2), ("k", 1), ("ArrowUp", 0), ("k", 0), ("PageDown", 10), ("PageUp", 0)):

@@ -47,6 +47,7 @@ const KEYS = [
   ["D", "difference, brightened"],
   ["Z", "zoom in and out"],
   ["+  −", "zoom by a step"],
+  [",  .", "frames of an animation, pages of a document"],
   ["/", "search"],
   ["F", "filters"],
   ["Esc", "back"],

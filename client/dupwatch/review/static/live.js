@@ -11,6 +11,7 @@ export class LiveSource {
     this.waiting = new Set(); // decisions that are not sent yet
     addEventListener("pagehide", () => this.sendNow());
     this.canAct = true;
+    this.hasFrames = true; // pictures can be asked for by frame
   }
 
   start() {
@@ -40,8 +41,9 @@ export class LiveSource {
     }
   }
 
-  pictureUrl(file, px) {
-    return `/api/picture/${file.digest}?px=${px}`;
+  // `frame` is a frame of an animation, or a page, from 0; else the one that stands for the file.
+  pictureUrl(file, px, frame = null) {
+    return `/api/picture/${file.digest}?px=${px}${frame === null ? "" : `&frame=${frame}`}`;
   }
 
   // How a picture must be turned to be upright like the kept one: mirrored first, then clockwise by degrees.

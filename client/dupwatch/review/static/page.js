@@ -559,6 +559,8 @@ export class Page {
       ArrowLeft: () => this.chooseBy(-1),
       "+": () => this.zoomBy(1),
       "-": () => this.zoomBy(-1),
+      ",": () => this.stage.stepFrame(-1),
+      ".": () => this.stage.stepFrame(1),
       "/": () => find("search").focus(),
       "?": () => find("open-help").click(),
       j: () => this.walk(1),

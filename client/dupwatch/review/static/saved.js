@@ -7,6 +7,7 @@ const ONE_PREVIEW = new Set(["identical", "same"]); // their files look alike: t
 export class SavedSource {
   constructor() {
     this.canAct = false;
+    this.hasFrames = false;
     this.report = JSON.parse(document.getElementById("report").textContent);
     this.places = new Map(); // digest → which part of the previews, and where in it
     this.parts = [];

@@ -2,8 +2,9 @@
 // Zoom and pan always hold for both; places are told in parts of the upright picture, so that sizes may differ.
 
 import { partOf } from "./align.js";
-import { find, h } from "./dom.js";
+import { find, h, icon } from "./dom.js";
 import { Pictures } from "./pictures.js";
+import { numberText } from "./words.js";
 
 const ZOOM_MAX = 32;
 const ZOOM_STEP = 1.25;
@@ -22,6 +23,7 @@ export class Stage {
     this.view = { zoom: 1, x: 0.5, y: 0.5 };
     this.front = 0; // which one is seen while they take turns
     this.split = 0.5; // where the slider is
+    this.frame = null; // of animations and documents, from 0; null: the one that stands for the file
     this.part = null; // where one picture lies in the other, if it is a part of it; see align.js
     this.sides = [this.makeSide(0), this.makeSide(1)];
     this.canvas = h("canvas", { class: "difference", role: "img", "aria-label": "Difference of both pictures" });
@@ -31,7 +33,8 @@ export class Stage {
       this.draw();
     });
     this.line = h("div", { class: "split-line", "aria-hidden": "true" }, h("span"));
-    element.append(...this.sides.map((side) => side.pane), this.canvas, this.line, this.slider);
+    this.frames = this.makeFrames();
+    element.append(...this.sides.map((side) => side.pane), this.canvas, this.line, this.slider, this.frames);
     this.listen();
     new ResizeObserver(() => this.draw()).observe(element);
   }
@@ -42,9 +45,49 @@ export class Stage {
     return { number, pane, note, file: null, turned: null, shown: null, wanted: "" };
   }
 
+  // A bar to go through frames or pages; it lies over the pictures, so that nothing moves where there are none.
+  makeFrames() {
+    const step = (steps, label, picture) =>
+      h("button", { type: "button", class: "round", "aria-label": label, onclick: () => this.stepFrame(steps) }, icon(picture));
+    return h(
+      "div",
+      { class: "frames", role: "group", "aria-label": "Frames or pages", hidden: true },
+      step(-1, "Previous frame or page", "left"),
+      h("span", { "aria-live": "polite" }),
+      step(1, "Next frame or page", "right"),
+    );
+  }
+
+  // How many frames or pages there are to go through, of the file that has most of them.
+  frameCount() {
+    return this.source.hasFrames ? Math.max(...this.sides.map((side) => side.file?.frames || 1)) : 1;
+  }
+
+  // Both pictures show the same frame, or their last one if they have fewer.
+  stepFrame(steps) {
+    const count = this.frameCount();
+    if (count < 2) return;
+    this.frame = this.frame === null ? (steps > 0 ? 0 : count - 1) : (this.frame + steps + count) % count;
+    for (const side of this.sides) this.setFile(side, side.file, true);
+    this.draw();
+  }
+
+  frameOf(file) {
+    return this.frame === null || !(file.frames > 1) ? null : Math.min(this.frame, file.frames - 1);
+  }
+
+  drawFrames() {
+    const count = this.frameCount();
+    this.frames.hidden = count < 2;
+    this.frames.querySelector("span").textContent = this.frame === null ? `${numberText(count)} frames or pages` : `${numberText(this.frame + 1)} of ${numberText(count)}`;
+  }
+
   // Shows two files of a group; the view stays as it is if `keepView`.
   show(first, second, keepView = false) {
-    if (!keepView) this.view = { zoom: 1, x: 0.5, y: 0.5 };
+    if (!keepView) {
+      this.view = { zoom: 1, x: 0.5, y: 0.5 };
+      this.frame = null;
+    }
     this.front = 0;
     this.part = null;
     this.setFile(this.sides[0], first);
@@ -103,7 +146,8 @@ export class Stage {
     return room * window.devicePixelRatio > 1300 ? 2048 : 1024;
   }
 
-  setFile(side, file) {
+  // `keepsPicture`: what is shown stays until the new picture is there.
+  setFile(side, file, keepsPicture = false) {
     side.file = file;
     side.turned = file && this.source.turnOf(file);
     side.wanted = "";
@@ -113,21 +157,22 @@ export class Stage {
       return;
     }
     side.pane.setAttribute("aria-label", file.path);
-    const picture = this.pictures.get(side.number, this.source.pictureUrl(file, this.wantedPx()));
-    this.put(side, picture.isReady ? picture : null);
+    const picture = this.pictures.get(side.number, this.source.pictureUrl(file, this.wantedPx(), this.frameOf(file)));
+    if (picture.isReady || !keepsPicture) this.put(side, picture.isReady ? picture : null);
     if (!picture.isReady) this.arrive(side, file, picture);
   }
 
   wantFull(side) {
-    const address = side.file && this.source.fullUrl(side.file);
+    const address = side.file && this.frameOf(side.file) === null && this.source.fullUrl(side.file);
     if (!address || side.wanted === address) return;
     side.wanted = address;
     this.arrive(side, side.file, this.pictures.get(side.number, address));
   }
 
   async arrive(side, file, picture) {
+    const { frame } = this;
     await picture.ready;
-    if (side.file !== file) return;
+    if (side.file !== file || this.frame !== frame) return;
     if (!picture.failed) {
       this.put(side, picture);
       this.align();
@@ -181,6 +226,7 @@ export class Stage {
 
   draw() {
     this.element.dataset.front = this.front ? "b" : "a";
+    this.drawFrames();
     for (const side of this.sides) this.place(side);
     const isSplit = this.mode === "split";
     this.sides[1].pane.style.clipPath = isSplit ? `inset(0 0 0 ${this.split * 100}%)` : "";
@@ -254,9 +300,9 @@ export class Stage {
       },
       { passive: false },
     );
-    this.element.addEventListener("dblclick", () => this.toggleZoom());
+    this.element.addEventListener("dblclick", (event) => this.frames.contains(event.target) || this.toggleZoom());
     this.element.addEventListener("pointerdown", (event) => {
-      if (event.target === this.slider || event.button !== 0) return;
+      if (event.target === this.slider || event.button !== 0 || this.frames.contains(event.target)) return;
       this.element.setPointerCapture(event.pointerId);
       pointers.set(event.pointerId, event);
       this.element.classList.add("dragging");

@@ -48,18 +48,22 @@ def is_copy(number: int) -> bool:
 
 
 def _part(photos: str, part: int) -> Thumbnails:
-    random = np.random.default_rng([1, part])
-    masks = [_mask(random) for _ in range(100)]
-    made = np.empty((_PART, SIDE_PX, SIDE_PX, 3), np.uint8)
-    for place in range(_PART):
+    return pictures(photos, np.random.default_rng([1, part]), _PART, SIDE_PX)
+
+
+def pictures(photos: str, random: np.random.Generator, count: int, side_px: int) -> Thumbnails:
+    """(count, S, S, 3) uint8 pictures, cut from photos."""
+    masks = [_mask(random, side_px) for _ in range(100)]
+    made = np.empty((count, side_px, side_px, 3), np.uint8)
+    for place in range(count):
         if is_copy(place):
             noise = random.normal(0, _NOISE, made[0].shape)
             picture = np.rot90(made[place - 1], int(random.integers(4))) + noise
         else:
-            picture = _crop(_sources(photos), random)
+            picture = _crop(_sources(photos), random, side_px)
             for _ in range(random.integers(1, 3)):
                 mask = masks[random.integers(len(masks))]
-                picture = picture * mask + _crop(_sources(photos), random) * (1 - mask)
+                picture = picture * mask + _crop(_sources(photos), random, side_px) * (1 - mask)
         made[place] = np.clip(np.rint(picture), 0, 255)
     return made
 
@@ -82,20 +86,20 @@ def _sources(folder: str) -> list[Image.Image]:
     return found
 
 
-def _crop(photos: list[Image.Image], random: np.random.Generator) -> NDArray[np.float64]:
+def _crop(photos: list[Image.Image], random: np.random.Generator, side_px: int) -> NDArray[np.float64]:
     photo = photos[random.integers(len(photos))]
     width = min(photo.size) * random.uniform(0.35, 0.95)
     height = width * random.uniform(0.8, 1)
     left, top = random.uniform(0, photo.width - width), random.uniform(0, photo.height - height)
     box = (left, top, left + width, top + height)
-    part = np.asarray(photo.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX, box), np.float64)
+    part = np.asarray(photo.resize((side_px, side_px), Image.Resampling.BOX, box), np.float64)
     if random.random() < 0.5:
         part = part[:, ::-1]
     return part * random.uniform(0.85, 1.15, 3) + random.uniform(-12, 12)
 
 
-def _mask(random: np.random.Generator) -> NDArray[np.float64]:
+def _mask(random: np.random.Generator, side_px: int) -> NDArray[np.float64]:
     cells = int(random.integers(2, 6))
     field = Image.fromarray(random.random((cells, cells)).astype(np.float32))
-    grown = np.asarray(field.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC), np.float64)
+    grown = np.asarray(field.resize((side_px, side_px), Image.Resampling.BICUBIC), np.float64)
     return np.clip((grown - np.median(grown)) * random.uniform(2, 10) + 0.5, 0, 1)[..., None]

@@ -116,7 +116,7 @@ class Config(_Model):
     dir_index_lookup: list[str] | None = None
     partition_swapped: bool = False
     dir_index_elapsed: float = 0
-    recurse: bool = Field(True, validation_alias=AliasChoices("recurse", "recursive"))
+    recurse: bool = Field(default=True, validation_alias=AliasChoices("recurse", "recursive"))
     rotate: bool = True
     thumb_dir: str | None = None
     ignore_names: list[str] = Field(default_factory=list)

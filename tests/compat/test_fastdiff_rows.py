@@ -67,7 +67,8 @@ class Place:
         }  # fmt: skip
         b = {
             "one-again.png": as_png(ONE), "one-turned.png": as_png(np.rot90(ONE)),
-            "two-small.png": as_png(smaller(TWO)), "two.bmp": encoded(TWO, "BMP"), "black.png": as_png(flat(0)), "white.png": as_png(flat(255)),
+            "two-small.png": as_png(smaller(TWO)), "two.bmp": encoded(TWO, "BMP"),
+            "black.png": as_png(flat(0)), "white.png": as_png(flat(255)),
         }  # fmt: skip
         for part, files in ((self.a, a), (self.b, b)):
             for name, data in files.items():

@@ -60,8 +60,8 @@ def make_library(folder: Path) -> None:
     pages = [Image.new("RGB", (320, 240), colour) for colour in ("red", "lime", "blue")]
     for number, page in enumerate(pages):
         page.paste(photo(12 + number).resize((200, 150)), (60, 45))
-    save(pages[0], "albums/2023/pages-12.tif", append_images=pages[1:], save_all=True)
-    shutil.copy2(folder / "albums/2023/pages-12.tif", folder / "backup/phone/pages-12 copy.tif")
+    save(pages[0], "albums/2023/identical-pages.tif", append_images=pages[1:], save_all=True)
+    shutil.copy2(folder / "albums/2023/identical-pages.tif", folder / "backup/phone/identical-pages copy.tif")
     (folder / "albums/2022/same-4.xmp").write_bytes(b"rating 5")
     (folder / "albums/2022/same-4.MOV").write_bytes(b"movie")
 

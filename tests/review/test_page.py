@@ -96,7 +96,7 @@ def test_pages_of_a_document_are_shown_on_demand(page: Page) -> None:
     frames = page.locator("#stage .frames")
     go_to(page, "identical-0.jpg")
     frames.wait_for(state="hidden")
-    go_to(page, "pages-12.tif")
+    go_to(page, "identical-pages.tif")
     frames.wait_for(state="visible")
     assert frames.inner_text() == "3 frames or pages"
     red, lime, blue = [4, 0, 0], [0, 4, 0], [0, 0, 4]
@@ -112,7 +112,7 @@ def test_pages_of_a_document_are_shown_on_demand(page: Page) -> None:
     wait_until(lambda: corner(page, "a") == lime == corner(page, "b"))
     go_to(page, "identical-0.jpg")
     frames.wait_for(state="hidden")
-    go_to(page, "pages-12.tif")
+    go_to(page, "identical-pages.tif")
     assert shows.inner_text() == "3 frames or pages"
 
 

@@ -32,9 +32,10 @@ export class Page {
 
   async begin() {
     buildFrame(this.source.canAct);
-    this.stage = new Stage(find("stage"), this.source, (text) => {
+    const noted = (text) => {
       find("stage-note").textContent = text;
-    });
+    };
+    this.stage = new Stage(find("stage"), this.source, noted, () => this.drawModes());
     this.list = new GroupList(find("list"), {
       pictureUrl: (file) => this.source.pictureUrl(file, 160),
       state: (group) => this.groups.decided.has(group.key),
@@ -476,11 +477,10 @@ export class Page {
     on("take-out", "click", () => this.takeOut());
     on("keep-this", "click", () => this.keepThis(this.second));
     on("take-back", "click", () => this.takeBack());
-    on("zoom", "click", () => this.toggleZoom());
+    on("zoom", "click", () => this.stage.toggleZoom());
     for (const element of document.querySelectorAll(".modes button")) {
       element.addEventListener("click", () => (element.dataset.mode === "blink" ? this.blink() : this.setMode(element.dataset.mode)));
     }
-    find("stage").addEventListener("wheel", () => this.drawModes(), { passive: true });
     document.addEventListener("keydown", (event) => this.pressed(event));
     // After a click the keys belong to the group again, and not to the button.
     document.addEventListener("click", (event) => {
@@ -512,17 +512,13 @@ export class Page {
     this.drawModes();
   }
 
-  toggleZoom() {
-    this.stage.toggleZoom();
-    this.drawModes();
-  }
 
   pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const isTyping = event.target.matches("input:not([type=range]), select, textarea");
     if (event.key === "Escape") {
       if (isTyping) this.leaveField(event.target);
-      else if (this.stage.view.zoom > 1) this.toggleZoom();
+      else if (this.stage.view.zoom > 1) this.stage.toggleZoom();
       else if (this.stage.mode !== "side") this.setMode("side");
       else document.body.classList.remove("in-group");
       return;
@@ -557,15 +553,15 @@ export class Page {
       PageUp: () => this.walk(-10),
       ArrowRight: () => this.chooseBy(1),
       ArrowLeft: () => this.chooseBy(-1),
-      "+": () => this.zoomBy(1),
-      "-": () => this.zoomBy(-1),
+      "+": () => this.stage.zoomBy(1),
+      "-": () => this.stage.zoomBy(-1),
       ",": () => this.stage.stepFrame(-1),
       ".": () => this.stage.stepFrame(1),
       "/": () => find("search").focus(),
       "?": () => find("open-help").click(),
       j: () => this.walk(1),
       k: () => this.walk(-1),
-      z: () => this.toggleZoom(),
+      z: () => this.stage.toggleZoom(),
       c: () => this.setMode("side"),
       s: () => this.setMode("split"),
       d: () => this.setMode(this.stage.mode === "difference" ? "side" : "difference"),
@@ -577,10 +573,6 @@ export class Page {
     return keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   }
 
-  zoomBy(steps) {
-    this.stage.zoomBy(steps);
-    this.drawModes();
-  }
 }
 
 // The file that is shown beside the kept one at first: one that makes the group what it is.

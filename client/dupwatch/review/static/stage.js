@@ -13,11 +13,13 @@ const GAIN_MAX = 24; // of a difference: beyond it the noise of any JPEG looks l
 export const MODES = ["side", "blink", "split", "difference"];
 
 export class Stage {
-  // `source` tells the addresses of pictures; `noted(text)` gets what a person should know of the picture.
-  constructor(element, source, noted) {
+  // `source` tells the addresses of pictures; `noted(text)` gets what a person should know of the picture; `zoomed()` is
+  // called after every zoom, be it by keys, wheel or fingers.
+  constructor(element, source, noted, zoomed) {
     this.element = element;
     this.source = source;
     this.noted = noted;
+    this.zoomed = zoomed;
     this.pictures = new Pictures();
     this.mode = "side";
     this.view = { zoom: 1, x: 0.5, y: 0.5 };
@@ -118,6 +120,7 @@ export class Stage {
     this.keepInside();
     if (this.view.zoom >= FULL_FROM) for (const side of this.sides) this.wantFull(side);
     this.draw();
+    this.zoomed();
   }
 
   zoomBy(steps) {

@@ -54,6 +54,20 @@
     return found;
   },
 
+  // What has the focus: a name that no other element has, and whether one can see that it has it. Null: nothing has.
+  focused: () => {
+    const one = document.activeElement;
+    if (!one || one === document.body) return null;
+    const style = getComputedStyle(one.closest('.search') && one.matches('input') ? one.closest('.search') : one);
+    const name = one.id || one.className + (one.dataset.mode || '') + (one.getAttribute('aria-label') || one.textContent);
+    return { name, visible: (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2) || style.boxShadow !== 'none' };
+  },
+
+  // All controls on the screen that Tab should reach, by the names of `focused`; of radios one is enough.
+  controls: () => [...document.querySelectorAll('button, input, select, a[href], [tabindex="0"]')]
+    .filter((one) => one.checkVisibility({ visibilityProperty: true }) && !one.disabled && one.tabIndex >= 0 && getComputedStyle(one).opacity !== '0')
+    .map((one) => one.id || one.className + (one.dataset.mode || '') + (one.getAttribute('aria-label') || one.textContent)),
+
   // Parts that stick out of the screen, texts that are cut without a sign of it, and controls that lie over each other.
   crowded: () => {
     const shown = (one) => one.checkVisibility({ visibilityProperty: true });

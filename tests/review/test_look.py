@@ -120,7 +120,7 @@ def test_a_finger_moves_and_a_phone_shows_one_thing_at_a_time(review: Reviewing,
     show_list(page)
     assert page.locator("#list").is_visible()
     page.locator("#stage").wait_for(state="hidden")
-    page.locator("#row-1").click()
+    page.locator(".row:not([hidden])").nth(1).click()
     page.locator("#stage").wait_for(state="visible")
     page.locator("#list").wait_for(state="hidden")
     smallest = page.evaluate(
@@ -132,3 +132,43 @@ def test_a_finger_moves_and_a_phone_shows_one_thing_at_a_time(review: Reviewing,
 
 def _is_empty(found: list[Any], view: str) -> None:
     assert found == [], view
+
+
+AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page: Page, scheme: Any) -> None:
+    """Automated checks of WCAG AA by axe-core, which the package brings along."""
+    package = pytest.importorskip("axe_playwright_python", reason="axe is not installed here")
+    page.evaluate((Path(package.__file__).parent / "axe.min.js").read_text())
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+
+    def check(view: str) -> None:
+        found = page.evaluate("rules => axe.run({ runOnly: rules, resultTypes: ['violations'] })", AXE_RULES)
+        _is_empty([(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]], view)
+
+    page.set_viewport_size({"width": 1440, "height": 900})
+    views(page, check)
+    page.set_viewport_size({"width": 390, "height": 844})
+    show_list(page)
+    check("list on a phone")
+    page.locator("#row-0").click()
+    check("group on a phone")
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_tab_reaches_every_control_and_shows_where_it_is(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    reached: list[str] = []
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        place = ask(page, "focused")
+        if place is not None:  # else it is outside the page, and comes back
+            if reached and place["name"] == reached[0]:
+                break
+            assert place["visible"], place
+            reached.append(place["name"])
+    wanted = set(ask(page, "controls"))
+    assert wanted - set(reached) == set()
+    assert len(wanted) > 20

@@ -223,7 +223,7 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
             return
         _ask(yes, _word_to_type(action, len(left.going)))
         with _until_interrupted() as is_stopped, progress(sys.stderr) as bars:
-            summary = apply_plan(read, chosen, bars, is_stopped)
+            summary = apply_plan(read, chosen, bars, is_stopped, before)
         if summary.digests:
             tell(make_client, "removed", summary.digests)
         _show(summary_document(summary), as_json, lambda: summary_lines(summary, page_on(sys.stdout)))

@@ -13,13 +13,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from dupwatch.act.content import KeptFiles, OpenFile, unchanged
-from dupwatch.act.earlier import earlier, left_of
+from dupwatch.act.earlier import Earlier, earlier, left_of
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.families import FolderNames
 from dupwatch.act.folders import forget_mounts, root_above
 from dupwatch.act.intents import Intents, is_as_intended
 from dupwatch.act.journal import Journal
-from dupwatch.act.plan_file import GoingFile, Plan, PlannedFile, PlannedGroup, plan_digest
+from dupwatch.act.plan_file import GoingFile, Plan, PlannedFile, PlannedGroup
 from dupwatch.act.plan_reading import check_links
 from dupwatch.act.quarantine import Quarantines, tidy_all
 from dupwatch.act.runs import Step
@@ -65,9 +65,15 @@ class Summary:
 
 
 def apply_plan(
-    plan: Plan, action: Action, progress: Bars | None = None, stop: Callable[[], bool] = lambda: False
+    plan: Plan,
+    action: Action,
+    progress: Bars | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    before: Earlier | None = None,
 ) -> Summary:
     """Carry out what earlier applies have left of a plan; ``stop`` is asked between two pictures.
+
+    ``before``: what they have done, if that is known already.
 
     Raises PlanError for a plan that leads through links, WrongUsageError for an action that cannot be, and ActError if
     no journal can be written or another run is at work: then nothing has been touched.
@@ -75,14 +81,13 @@ def apply_plan(
     forget_mounts()
     check_action(plan, action)
     check_links(plan)
-    before = earlier(plan)
+    before = before or earlier(plan)
     summary = Summary(action.kind, done_before=len(before.paths))
-    digest = plan_digest(plan)
     plan = left_of(plan, before.paths)
     if not plan.groups:
         return summary
     quarantines = Quarantines()
-    with Journal.begun(action.kind, digest) as journal:
+    with Journal.begun(action.kind, before.plan) as journal:
         summary.run = journal.run.id
         try:
             intents = Intents(action.kind, action.to, journal, quarantines)

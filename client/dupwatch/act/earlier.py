@@ -20,6 +20,7 @@ _WENT = frozenset(["done", "deleted", "purging", "purged", "lost"])
 class Earlier:
     """The files of a plan that earlier applies have taken away, and the latest of these runs."""
 
+    plan: str  # its digest
     paths: frozenset[bytes] = frozenset()
     run: Run | None = None
 
@@ -38,14 +39,13 @@ def earlier(plan: Plan) -> Earlier:
     """Return what was done of a plan; raises ActError if the journals cannot be read."""
     digest = plan_digest(plan)
     by_path: dict[bytes, Run] = {}
-    for run in known_runs():  # the oldest first
-        if run.plan == digest:
-            for number, step in run.steps.items():
-                if _has_gone(step, run.states[number]):
-                    by_path[step.path] = run
+    for run in known_runs(digest):  # the oldest first
+        for number, step in run.steps.items():
+            if _has_gone(step, run.states[number]):
+                by_path[step.path] = run
     gone = {one.file.path for one in plan.going if one.file.path in by_path and not os.path.lexists(one.file.path)}
     latest = max((by_path[path] for path in gone), key=lambda run: run.began, default=None)
-    return Earlier(frozenset(gone), latest)
+    return Earlier(digest, frozenset(gone), latest)
 
 
 def _has_gone(step: Step, state: str) -> bool:

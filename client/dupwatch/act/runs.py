@@ -85,8 +85,12 @@ class Run:
         return [self.steps[number] for number in sorted(self.steps, reverse=True) if self.states[number] in STATES[:4]]
 
 
-def known_runs() -> list[Run]:
-    """Return the runs of this user's journals, the oldest first; raises ActError if they cannot be read."""
+def known_runs(plan: str | None = None) -> list[Run]:
+    """Return the runs of this user's journals, or of those of a plan, the oldest first.
+
+    ``plan``: its digest; then no more than the first line is read of other journals. Raises ActError if they cannot be
+    read.
+    """
     try:
         names = sorted(os.listdir(journal_folder()))
     except FileNotFoundError:
@@ -94,7 +98,20 @@ def known_runs() -> list[Run]:
     except OSError as error:
         raise ActError(f"cannot read the journals in {printable(journal_folder())}: {error.strerror}") from None
     paths = [os.path.join(journal_folder(), name) for name in names if name.endswith(_SUFFIX)]
-    return [run for path in paths if (run := read_run(path, name=_name_of(path))) is not None]
+    if plan is not None:
+        paths = [path for path in paths if _plan_of(path) in (plan, None)]
+    found = [run for path in paths if (run := read_run(path, name=_name_of(path))) is not None]
+    return found if plan is None else [run for run in found if run.plan == plan]
+
+
+def _plan_of(path: bytes) -> str | None:
+    """Return the digest of the plan that a journal is of, by its first line; None if that does not tell."""
+    try:
+        with open(path, "rb") as stream:
+            head = next(_records([stream.readline()]), {})
+    except OSError:
+        return None
+    return head.get("plan") if isinstance(head.get("plan"), str) else None
 
 
 def _name_of(path: bytes) -> str:

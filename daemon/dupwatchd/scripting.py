@@ -119,8 +119,8 @@ def open_service(endpoint: str | None = None) -> Iterator[Photos]:
 def open_state(state: Path, folders: Sequence[Path]) -> Iterator[Photos]:
     """Give the photos below some folders, read and compared; the index is kept in a state directory for the next time.
 
-    While it is open it is kept current. Raises WrongUsageError for what is no folder, NoServiceError if the state directory
-    is in use or cannot be used.
+    While it is open it is kept current. Raises WrongUsageError for what is no folder, NoServiceError if the state
+    directory is in use or cannot be used.
     """
     for folder in folders:
         if not os.path.isdir(folder):

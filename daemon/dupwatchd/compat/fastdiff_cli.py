@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -93,7 +94,13 @@ def _in_one_line(error: Exception) -> str:
     errors = getattr(error, "errors", None)
     if errors is None:
         return str(error)
-    return "; ".join(f"{'.'.join(map(str, one['loc'][:2]))}: {one['msg']}, not {one['input']!r}" for one in errors())
+    said = (f"{_field(one['loc'])}: {one['msg']}, not {one['input']!r}" for one in errors())
+    return "; ".join(dict.fromkeys(said))
+
+
+def _field(place: Sequence[object]) -> str:
+    """Return the name of the field, of a place in which classes and kinds of values are named as well."""
+    return [str(one) for one in place if str(one).isidentifier() and str(one).islower()][-1]
 
 
 def _print_rows(given: argparse.Namespace) -> None:
@@ -127,6 +134,9 @@ def _job(given: argparse.Namespace) -> "FastDifPy":
         return _recovered(given.recover)
     if not given.part_a:
         raise UsageError("name the folders of partition a: -a DIR")
+    for folder in (*given.part_a, *(given.part_b or [])):
+        if not os.path.isdir(folder):
+            raise UsageError(f"no such directory: {folder}")
     settings = _settings(given)
     folder = given.temp_dir or given.part_a[0]
     places = [os.path.join(folder, name) for name in (FastDifPy.default_config_file, FastDifPy.default_db_file)]

@@ -1,0 +1,345 @@
+"""fast-diff-py's interface beyond its options: whole jobs, held against brute force, broken off, and on odd files."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dupwatchd.compat.fastdiff import (
+    Config,
+    FastDifPy,
+    FirstLoopConfig,
+    Progress,
+    SecondLoopConfig,
+    SecondLoopRuntimeConfig,
+    SQLiteDB,
+)
+from dupwatchd.compat.fastdiff_db import VIEWS
+from dupwatchd.errors import StateInUseError
+from tests.compat.pictures import ONE, THREE, TWO, as_png, flat, smaller
+from tests.conftest import encoded, photo_like
+from tests.system.service import Service, until
+
+COMMAND = [sys.executable, "-c", "from dupwatchd.compat.fastdiff_cli import main; main()"]
+
+
+def write(folder: Path, **files: bytes) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / f"{name}.png").write_bytes(data)
+    return str(folder)
+
+
+def done(work: Path, **settings: Any) -> FastDifPy:
+    work.mkdir(exist_ok=True)
+    job = FastDifPy(config=Config(**settings), purge=True, workdir=str(work))
+    job.full_index()
+    job.first_loop()
+    job.second_loop()
+    return job
+
+
+def names(job: FastDifPy) -> list[tuple[str, str]]:
+    return [(os.path.basename(a), os.path.basename(b)) for a, b, _ in job.get_diff_pairs(matching_hash=True)]
+
+
+def fastdiff(*words: object, **options: Any) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [*COMMAND, *map(str, words)], capture_output=True, text=True, env=environment, check=False,
+        **{"stdin": subprocess.DEVNULL, **options},
+    )  # fmt: skip
+
+
+def test_calls_of_the_readme_in_their_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = write(tmp_path / "dir_a", one=as_png(ONE), two=as_png(TWO), three=as_png(THREE))
+    b = write(tmp_path / "dir_c", one=as_png(ONE), turned=as_png(np.rot90(ONE)), small=as_png(smaller(TWO)))
+    first = FirstLoopConfig(compute_hash=True)
+    second = SecondLoopConfig(skip_matching_hash=True, match_aspect_by=0)
+    config = Config(part_a=[a], part_b=b, second_loop=second, first_loop=first)
+
+    job = FastDifPy(config=config, purge=True)
+    job.full_index()
+    job.first_loop()
+    job.second_loop()
+    job.commit()
+    a, b = b, a  # of partitions of one size the second becomes a
+    by_a = list(job.get_diff_clusters(matching_hash=True))
+    by_b = list(job.get_diff_clusters(matching_hash=True, dir_a=False))
+    job.config.delete_thumb = False
+    job.config.retain_progress = False
+    job.commit()
+    job.cleanup()
+
+    assert by_a == [(f"{a}/one.png", [(f"{b}/one.png", 0.0)]), (f"{a}/turned.png", [(f"{b}/one.png", 0.0)])]
+    assert [head for head, _ in by_b] == [f"{b}/one.png"]
+    assert sorted(by_b[0][1]) == [(f"{a}/one.png", 0.0), (f"{a}/turned.png", 0.0)]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("rotate", [True, False])
+@pytest.mark.parametrize("two_partitions", [True, False])
+def test_pairs_are_those_of_brute_force(tmp_path: Path, rotate: bool, two_partitions: bool) -> None:
+    random = np.random.default_rng(7)
+    base = [photo_like(seed, 96, 64) for seed in range(4)]
+    noisy = [  # of a shade, so that pairs lie on both sides of each threshold
+        np.clip(np.rot90(base[one], one) + random.normal(0, sigma, (1, 1, 3)), 0, 255).astype(np.uint8)
+        for one in range(4)
+        for sigma in (0, 4, 9, 16)
+    ]  # fmt: skip
+    files = {f"{number:02}": as_png(picture) for number, picture in enumerate([*noisy, noisy[0], noisy[5]])}
+    a = write(tmp_path / "a", **dict(list(files.items())[::2]))
+    b = write(tmp_path / "b", **dict(list(files.items())[1::2]))
+    parts: dict[str, Any] = {"part_a": a, "part_b": b} if two_partitions else {"part_a": [a, b]}
+    for threshold, by in ((0, None), (200.0, None), (200.0, 1.2), (3000.0, 0), (1e6, None)):
+        second = SecondLoopConfig(diff_threshold=threshold, match_aspect_by=by)
+        job = done(tmp_path / "work", **parts, rotate=rotate, second_loop=second)
+        rows = job.db.connection.execute("SELECT key_a, key_b, dif FROM dif_table")
+        found = {(key_a, key_b): dif for key_a, key_b, dif in rows}
+        assert found == by_brute_force(job, threshold, by, rotate=rotate)
+
+
+def by_brute_force(job: FastDifPy, threshold: float, by: float | None, *, rotate: bool) -> dict[tuple[int, int], float]:
+    rows = job.db.allowed_files()
+    sizes = {key: (px, py) for key, px, py in job.db.connection.execute("SELECT key, px, py FROM directory")}
+    thumbnails = dict(zip([key for key, *_ in rows], job.read_thumbnails([path for _, path, _ in rows]), strict=True))
+    parts = [[key for key, _, part_b in rows if part_b == wanted] for wanted in (False, True)]
+    expected = {}
+    for one, other in product(*parts) if parts[1] else combinations(parts[0], 2):
+        ratios = [max(sizes[key]) / min(sizes[key]) for key in (one, other)]
+        if by == 0 and sorted(sizes[one]) != sorted(sizes[other]):
+            continue
+        if by and max(ratios) > min(ratios) * by:
+            continue
+        first, second = thumbnails[one].astype(int), thumbnails[other].astype(int)
+        turned = [np.rot90(first, quarters) for quarters in range(4 if rotate else 1)]
+        dif = min(((some - second) ** 2).sum() / 64**2 for some in turned)
+        if dif <= threshold:
+            expected[one, other] = dif
+    return expected
+
+
+def test_equal_hashes_are_pairs_like_any_other_file_of_the_group(tmp_path: Path) -> None:
+    pictures = {
+        f"{one}-{quarters}": as_png(np.rot90(ONE if one == "one" else TWO, quarters))
+        for one in ("one", "two")
+        for quarters in range(4)
+    }
+    folder = write(tmp_path / "a", **pictures, black=as_png(flat(0)), black_too=as_png(flat(0, 80, 80)))
+    second = SecondLoopConfig(skip_matching_hash=True, diff_threshold=0)
+    job = done(tmp_path / "work", part_a=folder, first_loop=FirstLoopConfig(compute_hash=True), second_loop=second)
+    found = {tuple(sorted(pair)) for pair in names(job)}
+    for one, other in combinations([f"{name}.png" for name in (*pictures, "black", "black_too")], 2):
+        assert ((one, other) in found) == (one[:3] == other[:3])
+    assert job.db.get_hash_cluster_count() == 3
+
+
+def test_odd_names_are_kept_byte_for_byte(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "[2019] t?ip")
+    os.mkdir(folder)
+    odd = [b"caf\xe9.png", b"line\nbreak.png", "früh.png".encode()]
+    for name in odd:
+        with open(os.path.join(folder, name), "wb") as stream:
+            stream.write(as_png(ONE))
+    job = done(tmp_path / "work", part_a=os.fsdecode(folder))
+    assert {os.fsencode(path) for pair in job.get_diff_pairs() for path in pair[:2]} == {
+        os.path.join(folder, name) for name in odd
+    }
+    job.db.close()
+    done_file = str(tmp_path / "work" / ".fast_diff.db")
+    with sqlite3.connect(done_file) as database:
+        database.text_factory = bytes
+        assert {name for (name,) in database.execute("SELECT filename FROM directory")} == set(odd)
+    database.close()
+    exported = fastdiff_bytes("--export", "pairs", done_file)
+    assert b"caf\xe9.png" in exported
+
+
+def fastdiff_bytes(*words: str) -> bytes:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C"}
+    return subprocess.run([*COMMAND, *words], stdout=subprocess.PIPE, env=environment, check=True).stdout
+
+
+def test_links_are_passed_over_and_loops_end(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", one=as_png(ONE), two=as_png(TWO))
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "link.png").symlink_to("one.png")
+    (tmp_path / "pointer").symlink_to("a")
+    for name in (folder, str(tmp_path / "pointer")):  # a folder may be named by a link
+        job = done(tmp_path / "work", part_a=name)
+        assert names(job) == []
+        assert len(job.db.allowed_files()) == 2
+        assert {os.path.basename(path) for path in job.db.get_directory_disallowed()} == {"link.png", "loop"}
+
+
+def test_folders_of_like_names_are_not_inside_each_other(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "p", one=as_png(ONE)), write(tmp_path / "pp", one=as_png(ONE))
+    assert len(names(done(tmp_path / "work", part_a=a, part_b=b))) == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_files_and_none(tmp_path: Path, count: int) -> None:
+    folder = write(tmp_path / "a", **{str(number): as_png(ONE) for number in range(count)})
+    hashes = FirstLoopConfig(compute_hash=True)
+    assert len(names(done(tmp_path / "work", part_a=folder, first_loop=hashes))) == (count == 2)
+    other = write(tmp_path / "b", one=as_png(ONE))
+    assert len(names(done(tmp_path / "work", part_a=folder, part_b=other))) == count
+    second = SecondLoopConfig(skip_matching_hash=True, match_aspect_by=0, keep_non_matching_aspects=True)
+    assert (
+        len(names(done(tmp_path / "work", part_a=folder, part_b=other, first_loop=hashes, second_loop=second))) == count
+    )
+
+
+def test_files_that_cannot_be_read_match_nothing(tmp_path: Path) -> None:
+    cut = encoded(ONE, "JPEG")
+    folder = write(
+        tmp_path / "a", one=b"", two=b"", three=b"no picture", four=cut[: len(cut) // 2], black=as_png(flat(0))
+    )
+    job = done(tmp_path / "work", part_a=folder, second_loop=SecondLoopConfig(diff_threshold=1e6))
+    assert names(job) == []
+    told = {os.path.basename(path): why for path, why in job.db.get_directory_errors()}
+    assert set(told) == {"one.png", "two.png", "three.png", "four.png"}
+    assert all(told.values())
+
+
+def test_a_first_loop_that_was_broken_off_goes_on(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", **{str(number): as_png(photo_like(number, 60, 40)) for number in range(6)})
+    job = FastDifPy(part_a=folder, first_loop=FirstLoopConfig(compute_hash=True))
+    job.full_index()
+
+    def breaks(_: Any) -> str:
+        raise KeyboardInterrupt
+
+    job.hash_fn = breaks
+    with pytest.raises(KeyboardInterrupt):
+        job.first_loop()
+    job.db.close()
+    again = FastDifPy(part_a=folder)
+    assert again.config.state is Progress.FIRST_LOOP_IN_PROGRESS
+    again.first_loop()
+    again.second_loop()
+    assert len(again.db.hash_keys()) == 6
+    again.test_cleanup()
+
+
+def test_a_second_loop_by_an_own_function_goes_on_where_it_was(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", **{str(number): as_png(photo_like(number, 60, 40)) for number in range(6)})
+    single = SecondLoopConfig(parallel=False, diff_threshold=1e6)
+    job = FastDifPy(part_a=folder, second_loop=single)
+    job.full_index()
+    job.first_loop()
+    calls: list[int] = []
+    is_first = True
+
+    def count(one: Any, other: Any, rotate: bool) -> float:
+        calls.append(1)
+        if len(calls) == 9 and is_first:  # in the second row, of 5 + 4 + 3 + 2 + 1
+            raise KeyboardInterrupt
+        return float(one.mean() - other.mean()) ** 2
+
+    job.cpu_diff = count
+    job._tick = job.commit  # type: ignore[method-assign] # else every five seconds
+    with pytest.raises(KeyboardInterrupt):
+        job.second_loop()
+    job.db.close()
+    again = FastDifPy(part_a=folder)
+    assert isinstance(again.config.second_loop, SecondLoopRuntimeConfig)
+    assert again.config.second_loop.cache_index == 1
+    calls.clear()
+    is_first = False
+    again.cpu_diff = count
+    again.second_loop()
+    assert len(names(again)) == 15
+    assert len(calls) == 4 + 3 + 2 + 1
+
+
+def test_views_of_the_file_answer_in_sql(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", one=as_png(ONE), again=as_png(ONE), two=as_png(TWO), broken=b"no picture")
+    (tmp_path / "a" / "note.txt").write_text("text")
+    job = done(tmp_path / "work", part_a=folder, first_loop=FirstLoopConfig(compute_hash=True))
+    path = job.db.path
+    job.db.close()
+    with sqlite3.connect(path) as database:
+        found = {view: database.execute(f"SELECT * FROM {view}").fetchall() for view in VIEWS}
+        columns = [column for column, *_ in database.execute("SELECT * FROM pairs").description]
+    database.close()
+    assert {view: len(rows) for view, rows in found.items()} == {
+        "pairs": 1, "clusters_a": 1, "clusters_b": 1, "hash_clusters": 2, "unreadable_files": 1, "disallowed_files": 1,
+    }  # fmt: skip
+    document = (Path(__file__).parent.parent.parent / "docs" / "fastdiff.md").read_text()
+    assert f"`pairs` ({', '.join(columns)})" in document
+    assert all(f"`{view}`" in document for view in VIEWS)
+
+
+def test_command_line_as_a_program(tmp_path: Path) -> None:
+    a = write(tmp_path / "a", one=as_png(ONE), two=as_png(TWO))
+    b = write(tmp_path / "b", one=as_png(ONE))
+    run = fastdiff("-a", a, "-b", b, "-o", tmp_path / "out.db")
+    assert (run.returncode, run.stdout) == (0, f"{tmp_path}/out.db\n")
+    assert len(list(SQLiteDB(str(tmp_path / "out.db")).get_duplicate_pairs(200))) == 1
+    assert sorted(os.listdir(a)) == ["one.png", "two.png"]  # nothing is left behind
+    for words, said in (
+        (["-a", a, "-m"], "needs --hash"),
+        (["-a", tmp_path / "none"], "no such directory"),
+        (["-a", a, "-S", "9"], "shift_amount"),
+        (["-R", tmp_path], "nothing to go on with"),
+        (["--export", "pairs", tmp_path / "a" / "one.png"], "cannot open"),
+    ):
+        run = fastdiff(*words)
+        assert run.returncode == 2, run.stderr
+        assert run.stderr.count("\n") == 1
+        assert said in run.stderr
+    assert sorted(os.listdir(a)) == ["one.png", "two.png"]
+
+
+def test_an_unfinished_job_is_gone_on_with_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+    a = write(tmp_path / "a", one=as_png(ONE), again=as_png(ONE), small=as_png(smaller(ONE)))
+    job = FastDifPy(part_a=a, second_loop=SecondLoopConfig(diff_threshold=0), cli_args={"output_dir": str(tmp_path)})
+    job.full_index()
+    job.db.close()
+    for answer, pairs in (("y\n", 3), ("", 1)):
+        if not answer:
+            job = FastDifPy(
+                part_a=a, second_loop=SecondLoopConfig(diff_threshold=0), cli_args={"output_dir": str(tmp_path)}
+            )
+            job.full_index()
+            job.db.close()
+        run = fastdiff("-a", a, "-o", tmp_path, stdin=None, input=answer)
+        assert run.returncode == 0, run.stderr
+        assert "Begin anew?" in run.stderr
+        assert SQLiteDB(str(tmp_path / "fast_diff_py.db")).get_pair_count_diff() == pairs
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", **{str(number): as_png(photo_like(number, 500, 400)) for number in range(4)})
+    for number in range(400):
+        (tmp_path / "a" / f"more-{number}.jpg").write_bytes(encoded(photo_like(number % 5, 900, 700), "JPEG"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([*COMMAND, "-a", folder, "-C", "1"], stderr=subprocess.PIPE, env=environment, text=True)
+    config = tmp_path / "a" / ".task.json"
+    until(lambda: config.exists() and json.loads(config.read_text())["state"] == "first_loop_in_progress")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    run = fastdiff("-R", folder)
+    assert run.returncode == 0, run.stderr
+    assert len(SQLiteDB(run.stdout.strip()).allowed_files()) == 404
+
+
+def test_a_state_directory_in_use_is_an_error_in_words(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", one=as_png(ONE))
+    job = FastDifPy(part_a=folder, workdir=str(tmp_path))
+    job.full_index()
+    with Service(tmp_path / "service", tmp_path / "a") as service:
+        job.config.thumb_dir = str(service.state)
+        with pytest.raises(StateInUseError):
+            job.first_loop()

@@ -42,7 +42,7 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
           dupwatch review --state ~/.local/state/dupwatch    after `dupwatchd scan`, where no service runs
         """
         from dupwatch.json_text import json_line
-        from dupwatch.review.private_service import private_service
+        from dupwatch.private_service import service_of_index
         from dupwatch.review.server import serve
 
         context = click.get_current_context()
@@ -64,7 +64,7 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
         from dupwatch.client import Client
 
         state = os.path.realpath(state)
-        with private_service(state) as endpoint:
+        with service_of_index(state) as endpoint:
             name = f"index {os.fsdecode(state)}"  # the endpoint is another one each time
             serve(lambda: Client(endpoint), port or 0, tell_address, opens_browser=opens_browser, name=name)
 

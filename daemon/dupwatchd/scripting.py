@@ -13,24 +13,20 @@ one's own is kept by a service that runs as long as it is open: so both give the
 """
 
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypedDict, Unpack, cast
 
 from dupwatch.client import Client
-from dupwatch.errors import NoServiceError, RequestFailedError, WrongUsageError
+from dupwatch.errors import WrongUsageError
 from dupwatch.pages import all_clusters, all_failures, all_pairs
+from dupwatch.private_service import private_service
 from dupwatch.sending import find_stream, opened, suffix_of
 from dupwatch.waiting import wait_until_idle
 from dupwatchd.serve.results import Cluster, FoundCopy, FoundPair
 
 Path = str | bytes
-_STOP_SECONDS = 30.0
-_LOOK_SECONDS = 1.0
 
 
 class Question(TypedDict, total=False):
@@ -119,44 +115,17 @@ def open_service(endpoint: str | None = None) -> Iterator[Photos]:
 def open_state(state: Path, folders: Sequence[Path]) -> Iterator[Photos]:
     """Give the photos below some folders, read and compared; the index is kept in a state directory for the next time.
 
-    While it is open it is kept current. Raises WrongUsageError for what is no folder, NoServiceError if the state
+    While it is open it is kept current. Raises WrongUsageError for what is no folder, ClientError if the state
     directory is in use or cannot be used.
     """
     for folder in folders:
         if not os.path.isdir(folder):
             raise WrongUsageError(f"no such folder: {os.fsdecode(folder)}")
-    with tempfile.TemporaryDirectory(prefix="dupwatch-") as private, open(f"{private}/log", "w+b") as log:
-        endpoint = f"ipc://{private}/query.sock"
-        roots = [word for folder in folders for word in ("--root", os.fsdecode(folder))]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dupwatchd", "run", "--state", os.fsdecode(state), "--endpoint", endpoint, *roots],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-        )  # fmt: skip
-        try:
-            if not _is_ready(process, endpoint):
-                log.seek(0)
-                said = log.read().decode(errors="replace").strip().splitlines()
-                raise NoServiceError(said[-1] if said else "the service ended at once")
-            with Client(endpoint) as client:
-                yield Photos(client)
-        finally:
-            process.terminate()
-            process.wait(_STOP_SECONDS)
-
-
-def _is_ready(process: "subprocess.Popen[bytes]", endpoint: str) -> bool:
-    """Wait until a service has read all that there is; False if it ends."""
-    while process.poll() is None:
-        try:
-            with Client(endpoint) as client:
-                if client.request("wait", 10 + _LOOK_SECONDS, timeout=_LOOK_SECONDS)["idle"]:
-                    return True
-        except NoServiceError:
-            time.sleep(0.05)  # it is not there yet
-        except RequestFailedError as error:
-            if not error.is_passing:
-                raise
-    return False
+    roots = [word for folder in folders for word in ("--root", os.fsencode(folder))]
+    with private_service(os.fsencode(state), *roots) as endpoint, Client(endpoint) as client:
+        photos = Photos(client)
+        photos.wait()
+        yield photos
 
 
 def _arguments(question: Question) -> dict[str, Any]:

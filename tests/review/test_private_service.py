@@ -77,7 +77,7 @@ def test_an_index_that_a_service_holds_is_left_to_it(photos: Path, tmp_path: Pat
     with Service(tmp_path / "service", photos) as service:
         said = refused("--state", service.state, status=1)
         assert f"cannot start a service for {service.state}: the state directory" in said
-        assert said.endswith("`dupwatch review` without --state asks the service")
+        assert said.endswith("ask that service instead, without a state directory")
         service.settled()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dupwatch.errors import ClientError, NoServiceError, WrongUsageError
+from dupwatch.errors import ClientError, WrongUsageError
 from dupwatchd.scripting import open_service, open_state
 from tests.compat.pictures import ONE, THREE, TWO, as_png, smaller
 from tests.system.service import Service
@@ -79,7 +79,7 @@ def test_wrong_question_and_missing_service_are_errors_in_words(folders: Path) -
     with open_state("index", ["photos"]) as photos:
         with pytest.raises(WrongUsageError):
             list(photos.clusters(linkage="stars"))  # type: ignore[arg-type]
-        with pytest.raises(NoServiceError, match="in use"), open_state("index", ["photos"]):
+        with pytest.raises(ClientError, match="in use"), open_state("index", ["photos"]):
             pass
     with pytest.raises(ClientError), open_service(f"ipc://{folders}/none.sock"):
         pass

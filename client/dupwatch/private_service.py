@@ -1,4 +1,4 @@
-"""Starts a service for one page: of an index that a scan has made, and that no service keeps.
+"""Starts a service of one's own, for a page or a script: of an index that no other service keeps.
 
 In: a state directory. Out: the endpoint of a `dupwatchd run` that is a process of its own and ends with this one. Its
 socket lies in a folder that only the caller may enter; the lock of the state directory holds for it as for any service.
@@ -28,28 +28,31 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def private_service(state: bytes) -> Iterator[str]:
-    """Give the endpoint of a service of its own for an index, which ends afterwards.
+def service_of_index(state: bytes) -> Iterator[str]:
+    """Give the endpoint of a service for an index as it is, which ends afterwards. For the main thread.
 
-    Raises WrongUsageError if there is no index or it is another user's, and ClientError if the service does not start,
-    with what it said: that another process holds the index, say.
+    Raises WrongUsageError if there is no index or it is another user's; else as `private_service`.
     """
     _check_index(state)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what follows is cleaned up, too
     try:
-        with _running(state) as endpoint:
+        with private_service(state, "--as-indexed") as endpoint:
             yield endpoint
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
-def _running(state: bytes) -> Iterator[str]:
+def private_service(state: bytes, *options: str | bytes) -> Iterator[str]:
+    """Give the endpoint of a service, which ends afterwards. ``options`` are those of `dupwatchd run`.
+
+    Raises ClientError if the service does not start, with what it said: that another process holds the index, say.
+    """
     with tempfile.TemporaryDirectory(prefix="dupwatch-", dir=_runtime_folder()) as folder:
         endpoint, log = f"ipc://{folder}/query.sock", Path(folder, "log")
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [*_command(), "run", "--as-indexed", "--quiet", "--state", state, "--endpoint", endpoint],
+                [*_command(), "run", "--quiet", "--state", state, "--endpoint", endpoint, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -123,5 +126,5 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", endpoint: str, lo
 def _why_it_ended(log: Path, state: bytes) -> str:
     lines = log.read_text(errors="replace").splitlines() or ["it ended without a word"]
     said = lines[-1].removeprefix("dupwatchd: ")
-    hint = "; `dupwatch review` without --state asks the service" if "is in use by process" in said else ""
+    hint = "; ask that service instead, without a state directory" if "is in use by process" in said else ""
     return f"cannot start a service for {printable(state)}: {printable(said)}{hint}"

@@ -19,6 +19,8 @@ class Fault(Enum):
     DATABASE = "database"  # a question, or the check at the start, met damage
     STATE_FOLDER = "state folder"  # removed or replaced while the service runs
     SOCKETS = "sockets"  # new clients cannot reach the service
+    EVENTS = "events"  # likewise for those that listen to events
+    LISTENERS = "listeners"  # they are told nothing at the moment
 
 
 class Problems:

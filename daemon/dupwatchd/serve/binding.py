@@ -5,8 +5,10 @@ The umask of the process is 0117 while a socket file is made: the file has the r
 no moment at which strangers could connect.
 """
 
+import logging
 import os
 import stat
+import time
 from dataclasses import dataclass
 
 import zmq
@@ -15,7 +17,15 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from dupwatch.endpoints import default_endpoints, is_local, socket_path, why_unreachable
 from dupwatchd.errors import UsageError
+from dupwatchd.problems import Fault, Problems
 
+_log = logging.getLogger(__name__)
+
+HANDSHAKE_MS = 5_000
+HEARTBEAT_MS = 5_000
+GOODBYE_SECONDS = 0.3  # for the last messages to leave
+FILES_CHECK_SECONDS = 5.0
+UNBIND_SECONDS = 0.5  # until libzmq has removed the file of a socket that it was told to unbind; it takes milliseconds
 _SOCKET_UMASK = 0o117
 _ZAP_DOMAIN = "dupwatch"
 
@@ -42,6 +52,62 @@ class SocketFile:
                 os.unlink(self.path)
         except OSError:
             pass  # the file, or its folder, is gone already
+
+
+def new_socket(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) -> "zmq.Socket[bytes]":
+    """A socket for clients that waits for none of them, and ends connections that do not shake hands."""
+    made = context.socket(kind)
+    made.linger = int(GOODBYE_SECONDS * 1000)
+    made.sndtimeo = 0
+    made.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    if socket_path(endpoint) is None:
+        made.heartbeat_ivl = HEARTBEAT_MS
+        made.heartbeat_timeout = 2 * HEARTBEAT_MS
+        made.ipv6 = True
+    return made
+
+
+class BoundSocket:
+    """A socket that listens at an endpoint, and does so again if its file was removed or replaced.
+
+    It belongs to the thread of the socket, but for `remove_file`.
+    """
+
+    def __init__(
+        self, zmq_socket: "zmq.Socket[bytes]", endpoint: str, group: str | None, fault: Fault, problems: Problems
+    ) -> None:
+        """Bind; raises UsageError if that is not possible. ``fault`` is noted while nobody new can reach the socket."""
+        self._socket, self._endpoint, self._group = zmq_socket, endpoint, group
+        self._fault, self._problems = fault, problems
+        self._check_at = 0.0
+        self._is_bound = True
+        self._file = bind(zmq_socket, endpoint, group)  # None: TCP
+
+    def keep_in_place(self) -> None:
+        """Now and then: listen again where the file was removed or replaced: nobody new could reach the service."""
+        now = time.monotonic()
+        if now < self._check_at or self._file is None:
+            return
+        self._check_at = now + FILES_CHECK_SECONDS
+        try:
+            if not self._is_bound:
+                self._file = bind(self._socket, self._endpoint, self._group)
+                self._is_bound = True
+                _log.warning("listening again at %s, whose file was removed", self._endpoint)
+            elif not self._file.is_in_place:
+                make_room_again(self._socket, self._endpoint, self._group)
+                self._is_bound = False
+                self._check_at = now + UNBIND_SECONDS
+        except UsageError as error:
+            self._problems.note(self._fault, f"new clients cannot reach the service: {error}")
+        else:
+            if self._is_bound:
+                self._problems.clear(self._fault)
+
+    def remove_file(self) -> None:
+        """Remove the socket file, if it is still there and ours."""
+        if self._file is not None:
+            self._file.remove()
 
 
 def bind(zmq_socket: "zmq.Socket[bytes]", endpoint: str, group: str | None) -> SocketFile | None:
@@ -122,40 +188,62 @@ def _give_to_group(path: str, group: str) -> None:
         raise UsageError(f"cannot give {path} to group {group!r}: {error.strerror}") from error
 
 
-def demand_keys(
-    context: "zmq.Context[zmq.Socket[bytes]]", sockets: "list[zmq.Socket[bytes]]", endpoint: str, keys: str | None
-) -> ThreadAuthenticator | None:
-    """Make unbound sockets accept only clients whose public key lies in ``keys/clients``; None without keys.
+class Keys:
+    """The keys of a service: its own, and those of the clients that may use it.
 
-    ``keys`` also holds ``server.key_secret``. Raises UsageError for keys that cannot be used, and if other machines can
-    reach the endpoint and there are no keys. Clients that are added or removed later count after a restart.
+    Clients that are added or removed later count after a restart.
     """
-    if keys is None:
-        if not is_local(endpoint):
-            raise UsageError(
-                f"{endpoint} can be reached from other machines: that needs keys; "
-                "name their folder, or listen at a socket file or at 127.0.0.1"
-            )
-        return None
-    secret_file = os.path.join(keys, "server.key_secret")
-    try:
-        if os.stat(secret_file).st_mode & 0o077:
-            raise UsageError(f"others may read {secret_file}: run chmod 600 on it")
-        public, secret = load_certificate(secret_file)
-        allowed = load_certificates(os.path.join(keys, "clients"))
+
+    def __init__(self, folder: str) -> None:
+        """Read ``server.key_secret`` and ``clients/*.key``; raises UsageError if they cannot be used."""
+        secret_file = os.path.join(folder, "server.key_secret")
+        self._folder = folder
+        self._clients = os.path.join(folder, "clients")
+        try:
+            if os.stat(secret_file).st_mode & 0o077:
+                raise UsageError(f"others may read {secret_file}: run chmod 600 on it")
+            self._public, secret = load_certificate(secret_file)
+            allowed = load_certificates(self._clients)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot use the keys in {folder}: {error}") from error
         if secret is None or not allowed:
-            raise UsageError(f"{keys} must hold server.key_secret with a secret key, and clients/*.key")
-        authenticator = ThreadAuthenticator(context)
-        authenticator.start()
-        authenticator.configure_curve(domain=_ZAP_DOMAIN, location=os.path.join(keys, "clients"))
-        for zmq_socket in sockets:
+            raise UsageError(f"{folder} must hold server.key_secret with a secret key, and clients/*.key")
+        self._secret = secret
+        self._authenticators: list[ThreadAuthenticator] = []
+
+    def demand(self, context: "zmq.Context[zmq.Socket[bytes]]", zmq_socket: "zmq.Socket[bytes]") -> None:
+        """Let the only socket of a context, which is not bound yet, accept clients with one of the keys and no others.
+
+        Raises UsageError for keys that cannot be used.
+        """
+        try:
+            authenticator = ThreadAuthenticator(context)
+            authenticator.start()
+            self._authenticators.append(authenticator)
+            authenticator.configure_curve(domain=_ZAP_DOMAIN, location=self._clients)
             zmq_socket.zap_domain = _ZAP_DOMAIN.encode()
             zmq_socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
             zmq_socket.curve_server = True
-            zmq_socket.curve_publickey, zmq_socket.curve_secretkey = public, secret
-    except (OSError, ValueError, zmq.ZMQError) as error:
-        raise UsageError(f"cannot use the keys in {keys}: {error}") from error
-    return authenticator
+            zmq_socket.curve_publickey, zmq_socket.curve_secretkey = self._public, self._secret
+        except (OSError, ValueError, zmq.ZMQError) as error:
+            raise UsageError(f"cannot use the keys in {self._folder}: {error}") from error
+
+    def close(self) -> None:
+        """End the threads that compare keys."""
+        for authenticator in self._authenticators:
+            authenticator.stop()
+
+
+def keys_for(endpoint: str, folder: str | None) -> Keys | None:
+    """The keys in a folder; None without one, which is a UsageError if other machines can reach the endpoint."""
+    if folder is not None:
+        return Keys(folder)
+    if not is_local(endpoint):
+        raise UsageError(
+            f"{endpoint} can be reached from other machines: that needs keys; "
+            "name their folder, or listen at a socket file or at 127.0.0.1"
+        )
+    return None
 
 
 def default_endpoint() -> str:

@@ -11,10 +11,12 @@ that never said anything, or else the one that was idle for longest: nobody can 
 is idle connects again by itself.
 
 libzmq keeps every subscription of a listener while it is connected, at some 30 bytes of memory for each byte of it, and
-takes them all within a single call as long as they come quickly enough: that call may never return. So a listener is
-ended from two sides: here, when it has subscribed to more, or to longer names, than any client needs; and by
-`watch_listeners`, when more bytes wait to be read from it than all that a client ever says. Its user's other attempts
-to listen are then turned away for a moment, for each of them would cost as much before it is noticed.
+takes them all within a single call as long as they come quickly enough: that call may never return. When a listener
+goes, libzmq walks the subscriptions of all. So a listener is ended from two sides: here, when it has subscribed to
+more, or to longer names, than any client needs; and by `watch_listeners`, when more bytes wait to be read from it than
+all that a client ever says. Its user's other attempts to listen are then turned away for a while, for each of them
+would cost as much before it is noticed; how often anybody may begin to listen is bounded as well, see `admission.py`.
+That is decided within the handshake (ZAP, https://rfc.zeromq.org/spec/27/), before the first subscription is read.
 """
 
 import contextlib
@@ -31,6 +33,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
+from dupwatchd.serve.admission import Admission
 from dupwatchd.serve.request_queue import Peer
 
 CONNECTIONS_MAX = 512
@@ -38,8 +41,9 @@ FILES_WANTED = 65_536
 SUBSCRIPTIONS_MAX = 32  # of one listener; there are seven topics
 TOPIC_BYTES_MAX = 64
 UNREAD_BYTES_MAX = 4096  # of one listener
-TURNED_AWAY_SECONDS = 1.0
 _BREATH_SECONDS = 0.002  # between two looks at listeners that say something
+_GATE = "inproc://zeromq.zap.01"  # where libzmq asks whether a connection is welcome
+_GATE_DOMAIN = b"dupwatch"
 _EVENTS = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 _COUNT = struct.Struct("i")
@@ -50,9 +54,11 @@ class _Connection:
     """One that is open, by the descriptor that libzmq has for it."""
 
     descriptor: int
-    user: int | None  # of the process at the other end; None over TCP
+    process: int | None  # at the other end; None over TCP
+    user: int | None  # of that process
     last_used: float  # on the monotonic clock
     subscriptions: int = 0
+    is_admitted: bool = False  # a listener that may go on
     is_ended: bool = False  # by us, because a listener said too much; libzmq will notice
     peers: list[Peer] = field(default_factory=list)  # that have asked something over it
 
@@ -60,7 +66,9 @@ class _Connection:
 class Connections:
     """The connections of the sockets for requests and for events, which are not bound yet.
 
-    ``is_busy`` tells whether a peer waits for an answer; such a connection is ended last.
+    ``is_busy`` tells whether a peer waits for an answer; such a connection is ended last. ``asks_whom_to_admit``: the
+    socket for events, alone in its context, asks within each handshake whether the user may listen, and
+    `watch_listeners` answers. With keys it cannot, for then the handshake asks for the key.
 
     A connection of the first socket is known by two names: the first frame of its messages, and the descriptor that
     libzmq's monitor names; both come with each message. A descriptor is used again after its connection has closed. The
@@ -70,7 +78,12 @@ class Connections:
     """
 
     def __init__(
-        self, requests: "zmq.Socket[bytes]", events: "zmq.Socket[bytes]", is_busy: Callable[[Peer], bool]
+        self,
+        requests: "zmq.Socket[bytes]",
+        events: "zmq.Socket[bytes]",
+        is_busy: Callable[[Peer], bool],
+        *,
+        asks_whom_to_admit: bool = False,
     ) -> None:
         self.monitor = requests.get_monitor_socket(_EVENTS)  # readable when `closed` has something to do
         self._listeners_monitor = events.get_monitor_socket(_EVENTS)
@@ -80,7 +93,13 @@ class Connections:
         self._lock = threading.Lock()  # around the two tables, whose keys are descriptors
         self._asking: dict[int, _Connection] = {}
         self._listening: dict[int, _Connection] = {}
-        self._turned_away: dict[int | None, float] = {}  # until when, by user: whose listener said too much
+        self._admission = Admission()  # within the lock
+        self._gate: zmq.Socket[bytes] | None = None
+        if asks_whom_to_admit:
+            self._gate = events.context.socket(zmq.REP)
+            self._gate.linger = 0
+            self._gate.bind(_GATE)
+            events.zap_domain = _GATE_DOMAIN
         self._is_stopping = False
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -124,23 +143,27 @@ class Connections:
                 before = self._asking.pop(descriptor, None)
                 gone += before.peers if before is not None else []
                 if has_come:
-                    self._asking[descriptor] = _Connection(descriptor, _user(descriptor), time.monotonic())
+                    self._asking[descriptor] = _Connection(descriptor, *_credentials(descriptor), time.monotonic())
             self._make_room()
         for peer in gone:
             self._peers.pop(peer.connection, None)
         return gone
 
     def watch_listeners(self) -> None:
-        """Take note of listeners that come and go, and end those that say too much, until `stop_watching`."""
+        """Admit listeners, note who comes and goes, and end those that say too much, until `stop_watching`."""
         poller = zmq.Poller()
         poller.register(self._wake_fd, zmq.POLLIN)
         poller.register(int(self._listeners_monitor.get(zmq.FD)), zmq.POLLIN)
+        if self._gate is not None:
+            poller.register(self._gate, zmq.POLLIN)
         watched: dict[_Connection, int] = {}  # our own descriptor of each: libzmq's may become another's
         try:
             while not self._is_stopping:
                 ready = dict(poller.poll())
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._wake_fd)
+                if self._gate is not None:
+                    self._answer_at(self._gate)
                 with self._lock:
                     self._hear_of_listeners()
                     self._watch_those_open(poller, watched)
@@ -175,13 +198,29 @@ class Connections:
         """Holding the lock: end a listener that said too much."""
         _end(descriptor)
         listener.is_ended = True
-        self._turned_away[listener.user] = time.monotonic() + TURNED_AWAY_SECONDS
+        self._admission.said_too_much(listener.user, time.monotonic())
 
-    def _is_turned_away(self, user: int | None) -> bool:
-        if time.monotonic() < self._turned_away.get(user, 0.0):
-            return True
-        self._turned_away.pop(user, None)
-        return False
+    def _answer_at(self, gate: "zmq.Socket[bytes]") -> None:
+        """Say of each connection that is shaking hands whether it may listen; one that may not is ended.
+
+        (libzmq alone would keep it until the time for shaking hands is over.) It may come again later.
+        """
+        with contextlib.suppress(zmq.Again):
+            while True:
+                version, request, _, address = gate.recv_multipart(zmq.NOBLOCK)[:4]
+                user, _, process = _local_ids(address.decode(errors="replace")) or (None, None, None)
+                with self._lock:
+                    self._hear_of_listeners()
+                    is_welcome = self._admission.may_begin(user, time.monotonic())
+                    # Of several connections of one process it does not matter which is which.
+                    for listener in self._listening.values():
+                        if (listener.user, listener.process) == (user, process) and not listener.is_admitted:
+                            listener.is_admitted = is_welcome
+                            if not is_welcome:
+                                _end(listener.descriptor)
+                            break
+                status = (b"200", b"OK") if is_welcome else (b"300", b"too many")
+                gate.send_multipart([version, request, *status, b"", b""])
 
     def _hear_of_listeners(self) -> bool:
         """Holding the lock: take note of listeners that have come or gone; returns whether there were any."""
@@ -190,9 +229,9 @@ class Connections:
             is_news = True
             self._listening.pop(descriptor, None)
             if has_come:
-                listener = _Connection(descriptor, _user(descriptor), time.monotonic())
+                listener = _Connection(descriptor, *_credentials(descriptor), time.monotonic())
                 self._listening[descriptor] = listener
-                if self._is_turned_away(listener.user):
+                if self._admission.is_turned_away(listener.user, time.monotonic()):
                     _end(descriptor)
                     listener.is_ended = True
         if is_news:
@@ -238,11 +277,17 @@ def _unread_bytes(descriptor: int) -> int:
 def _who(connection: bytes, frame: zmq.Frame) -> Peer:
     """Who sent a frame: the system tells of local processes, the handshake of keys."""
     key = _property(frame, "User-Id")
-    parts = _property(frame, "Peer-Address").split(":")
-    if len(parts) == 4 and parts[0] == "localhost" and all(part.isdecimal() for part in parts[1:]):
-        uid, gid, pid = map(int, parts[1:])
-        return Peer(connection, uid, gid, pid, key)
-    return Peer(connection, key=key)
+    ids = _local_ids(_property(frame, "Peer-Address"))
+    return Peer(connection, key=key) if ids is None else Peer(connection, *ids, key)
+
+
+def _local_ids(address: str) -> tuple[int, int, int] | None:
+    """User, group and process of a peer on a socket file, from what libzmq calls its address; None over TCP."""
+    parts = address.split(":")
+    if len(parts) != 4 or parts[0] != "localhost" or not all(part.isdecimal() for part in parts[1:]):
+        return None
+    uid, gid, pid = map(int, parts[1:])
+    return uid, gid, pid
 
 
 def _property(frame: zmq.Frame, name: str) -> str:
@@ -252,16 +297,17 @@ def _property(frame: zmq.Frame, name: str) -> str:
         return ""
 
 
-def _user(descriptor: int) -> int | None:
-    """The user of the process at the other end of a connection; None over TCP, or if the connection has gone."""
+def _credentials(descriptor: int) -> tuple[int | None, int | None]:
+    """The process at the other end of a connection, and its user; None over TCP, or if the connection has gone."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as connection:
             if connection.family != socket.AF_UNIX:
-                return None
+                return None, None
             told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except OSError:
-        return None
-    return int(_CREDENTIALS.unpack(told)[1])
+        return None, None
+    process, user, _ = _CREDENTIALS.unpack(told)
+    return process, user
 
 
 def _end(descriptor: int) -> None:

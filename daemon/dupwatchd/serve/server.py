@@ -1,35 +1,35 @@
 """The socket side of the service: requests in, replies and events out, as PROTOCOL.md says.
 
-One thread owns all sockets; it never waits for a handler nor for a client. Handlers run on the threads of the
-`RequestQueue`; what they return, and what `publish` is given, comes back to the socket thread through deques and an
-eventfd. The socket thread also learns which connections have closed, and tells the queue.
+One thread owns the socket for requests; it never waits for a handler nor for a client. Handlers run on the threads of
+the `RequestQueue`; what they return comes back to the socket thread through a deque and an eventfd. The socket thread
+also learns which connections have closed, and tells the queue. Events have a socket and a thread of their own, see
+`publisher.py`: what listeners do costs nobody else an answer.
 Nothing a client sends or fails to read may stop the loop, and each queue has an end:
 
 - connections: see `connections.py`
 - requests: see `request_queue.py`; beyond that the answer is "busy"
 - replies to one client that does not read: `REPLIES_MAX`, then they are dropped
-- events: `EVENTS_MAX` not yet sent, then the oldest are dropped; per slow listener `LISTENER_MAX`, then new ones are.
-  Either way numbers are missing, which the listener sees.
+- events: see `publisher.py`
 """
 
 import logging
 import os
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
 
 from dupwatch import wire
 from dupwatch.endpoints import checked, events_endpoint, socket_path
 from dupwatch.errors import WrongUsageError
 from dupwatchd.errors import UsageError
 from dupwatchd.problems import Fault, Problems
-from dupwatchd.serve.binding import SocketFile, bind, demand_keys, make_room_again
+from dupwatchd.serve.binding import GOODBYE_SECONDS, BoundSocket, keys_for, new_socket
 from dupwatchd.serve.connections import Connections
+from dupwatchd.serve.publisher import Publisher
 from dupwatchd.serve.request_queue import (
     CHANGING,
     OPEN_PER_CONNECTION_MAX,
@@ -44,21 +44,10 @@ from dupwatchd.serve.request_queue import (
 log = logging.getLogger(__name__)
 
 REPLIES_MAX = OPEN_PER_CONNECTION_MAX  # a client that reads gets all it may have asked for
-EVENTS_MAX = 20_000
-LISTENER_MAX = 10_000
-TICK_SECONDS = 5.0
-FILES_CHECK_SECONDS = 5.0
-UNBIND_SECONDS = 0.5  # until libzmq has removed the file of a socket that it was told to unbind; it takes milliseconds
 TURN_MS = 1000  # the loop turns at least as often, for the watchdog
 UNREAD_MAX = 4  # requests of one connection that libzmq keeps for us; a piece of a picture has a megabyte
-BURST_MAX = 64  # requests taken in one turn: replies and events get theirs in between
-SUBSCRIPTIONS_BURST_MAX = 1024  # taken in one turn; libzmq holds the rest without a limit, so they are taken quickly
-HANDSHAKE_MS = 5_000
-HEARTBEAT_MS = 5_000
-GOODBYE_SECONDS = 0.3  # for the last replies to leave
+BURST_MAX = 64  # requests taken in one turn: replies get theirs in between
 ENVELOPE_FRAME_BYTES_MAX = 16
-# Of what a listener may send in one message. It bounds the handshake, too, whose messages are larger with keys.
-SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_WITH_KEYS_BYTES_MAX = 128, 512
 
 
 class Server:
@@ -67,7 +56,7 @@ class Server:
     ``handlers`` maps commands to functions of the request that return the result, or a Future of it; they run on the
     threads of the `RequestQueue`, ``threads`` of them for what is read from the index, and raise RequestError for what
     cannot be. ``connection_closed`` is told of each client that has gone, on the socket thread. ``group`` may use the
-    socket file besides the owner. ``keys`` is the folder of `binding.demand_keys`.
+    socket file besides the owner. ``keys`` is the folder of `binding.Keys`.
     """
 
     def __init__(
@@ -86,41 +75,40 @@ class Server:
         except WrongUsageError as error:
             raise UsageError(str(error)) from error
         self._group = group
-        self._keys = keys
         self._problems = problems or Problems()
         self._is_read_only = socket_path(self.endpoint) is None and keys is None  # whoever is on this machine may ask
         self._request_queue = RequestQueue(handlers, threads, self._finish)
         self._connection_closed = connection_closed
+        self._keys = keys_for(self.endpoint, keys)
+        self._publisher = Publisher(events_endpoint(self.endpoint), self._keys, group, self._problems)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._authenticator: ThreadAuthenticator | None = None
-        self._files: list[SocketFile | None] = []  # of the socket for requests and of that for events; None: TCP
-        self._check_files_at = 0.0
-        self._to_bind: list[int] = []  # of these two, those that listen nowhere at the moment
+        self._bound: BoundSocket | None = None
         self._thread = threading.Thread(target=self._run, name="serve", daemon=True)
         self._waking = threading.Lock()
         self._wake_fd = -1  # before start and after stop
         self._stopping = False
         self._replies: deque[tuple[list[bytes], bytes]] = deque()
-        self._publishing = threading.Lock()  # numbers are given in the order of the queue
-        self._events: deque[wire.Event] = deque(maxlen=EVENTS_MAX)
-        self._numbers: Counter[str] = Counter()  # given out, by topic
-        self._sent: Counter[str] = Counter()  # gone to the socket
-        self._run_id = os.urandom(8).hex()
-        self._tick_at = 0.0
         self.last_turn_monotonic = time.monotonic()
         """When the loop last went round without failing; older than some seconds means that it hangs."""
 
     def start(self) -> None:
         """Bind the sockets and serve; raises UsageError with one line."""
         try:
-            self._requests = self._socket(zmq.ROUTER)
-            self._listeners = self._socket(zmq.XPUB)
-            sockets = [self._requests, self._listeners]
-            self._connections = Connections(self._requests, self._listeners, self._request_queue.has_open)
-            self._authenticator = demand_keys(self._context, sockets, self.endpoint, self._keys)
-            self._bound = list(zip(sockets, (self.endpoint, events_endpoint(self.endpoint)), strict=True))
-            for zmq_socket, endpoint in self._bound:
-                self._files.append(bind(zmq_socket, endpoint, self._group))
+            self._requests = new_socket(self._context, zmq.ROUTER, self.endpoint)
+            self._requests.router_mandatory = 1  # a reply nobody takes is an error here, not a silent loss
+            self._requests.maxmsgsize = wire.PIECE_BYTES_MAX
+            self._requests.sndhwm = REPLIES_MAX
+            self._requests.rcvhwm = UNREAD_MAX
+            if self._keys is not None:
+                self._keys.demand(self._context, self._requests)
+            self._connections = Connections(
+                self._requests,
+                self._publisher.open(),
+                self._request_queue.has_open,
+                asks_whom_to_admit=self._keys is None,
+            )
+            self._bound = BoundSocket(self._requests, self.endpoint, self._group, Fault.SOCKETS, self._problems)
+            self._publisher.bind()
         except BaseException:
             self._close()
             raise
@@ -131,13 +119,15 @@ class Server:
             target=self._connections.watch_listeners, name="listeners", daemon=True
         )
         self._listeners_thread.start()
+        self._publisher.start(self._connections)
 
     def stop(self) -> None:
         """Answer what is open with `stopping`, and close; takes less than a second."""
         if not self._thread.ident or self._stopping:
             return
-        for file in filter(None, self._files):
-            file.remove()  # whoever comes now is told at once that nobody serves
+        assert self._bound is not None
+        self._bound.remove_file()  # whoever comes now is told at once that nobody serves
+        self._publisher.remove_file()
         self._request_queue.close()
         self._stopping = True
         self._wake()
@@ -151,37 +141,14 @@ class Server:
 
     def publish(self, topic: str, event: Mapping[str, Any]) -> None:
         """Tell all listeners of something; any thread may call, and nobody waits."""
-        with self._publishing:
-            self._numbers[topic] += 1
-            self._events.append(wire.Event(topic, self._run_id, self._numbers[topic], time.time(), dict(event)))
-        self._wake()
-
-    def _socket(self, kind: int) -> "zmq.Socket[bytes]":
-        made = self._context.socket(kind)
-        made.linger = int(GOODBYE_SECONDS * 1000)
-        made.sndtimeo = 0
-        made.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        if kind == zmq.ROUTER:
-            made.router_mandatory = 1  # a reply nobody takes is an error here, not a silent loss
-            made.maxmsgsize = wire.PIECE_BYTES_MAX
-            made.sndhwm = REPLIES_MAX
-            made.rcvhwm = UNREAD_MAX
-        else:
-            made.xpub_verbose = 1  # tells of every new listener, who gets a tick at once
-            made.maxmsgsize = SUBSCRIPTION_WITH_KEYS_BYTES_MAX if self._keys else SUBSCRIPTION_BYTES_MAX
-            made.rcvhwm = BURST_MAX
-            made.sndhwm = LISTENER_MAX
-        if socket_path(self.endpoint) is None:
-            made.heartbeat_ivl = HEARTBEAT_MS
-            made.heartbeat_timeout = 2 * HEARTBEAT_MS
-            made.ipv6 = True
-        return made
+        self._publisher.publish(topic, event)
 
     def _close(self) -> None:
-        for file in filter(None, self._files):
-            file.remove()
-        if self._authenticator is not None:
-            self._authenticator.stop()
+        if self._bound is not None:
+            self._bound.remove_file()
+        if self._keys is not None:
+            self._keys.close()
+        self._publisher.stop()
         self._context.destroy(linger=int(GOODBYE_SECONDS * 1000))
 
     def _wake(self) -> None:
@@ -193,7 +160,7 @@ class Server:
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for readable in (self._requests, self._listeners, self._wake_fd, self._connections.monitor):
+        for readable in (self._requests, self._wake_fd, self._connections.monitor):
             poller.register(readable, zmq.POLLIN)
         while not self._stopping:
             try:
@@ -215,31 +182,9 @@ class Server:
         self._take_leave()
         self._take_requests()
         self._send_replies()
-        self._take_subscriptions()
-        self._send_events()
-        self._keep_files_in_place()
-
-    def _keep_files_in_place(self) -> None:
-        """Listen again where the file of a socket was removed or replaced: nobody new could reach the service."""
-        now = time.monotonic()
-        if now < self._check_files_at or self._stopping:
-            return
-        self._check_files_at = now + FILES_CHECK_SECONDS
-        try:
-            for place in self._to_bind[:]:
-                self._files[place] = bind(*self._bound[place], self._group)
-                self._to_bind.remove(place)
-                log.warning("listening again at %s, whose file was removed", self._bound[place][1])
-            for place, file in enumerate(self._files):
-                if file is not None and not file.is_in_place and place not in self._to_bind:
-                    make_room_again(*self._bound[place], self._group)
-                    self._to_bind.append(place)
-                    self._check_files_at = now + UNBIND_SECONDS
-        except UsageError as error:
-            self._problems.note(Fault.SOCKETS, f"new clients cannot reach the service: {error}")
-        else:
-            if not self._to_bind:
-                self._problems.clear(Fault.SOCKETS)
+        if self._bound is not None and not self._stopping:
+            self._bound.keep_in_place()
+        self._publisher.note_if_stuck()
 
     def _take_leave(self) -> None:
         """Forget the clients that have gone, and all that they asked for."""
@@ -288,37 +233,6 @@ class Server:
             except zmq.ZMQError as error:
                 # EAGAIN: it does not read its replies; EHOSTUNREACH: it is gone
                 log.debug("a reply was dropped: %s", error)
-
-    def _take_subscriptions(self) -> None:
-        wants_tick = False
-        for _ in range(SUBSCRIPTIONS_BURST_MAX):
-            try:
-                frame = self._listeners.recv(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                break
-            told = frame.bytes
-            if told.startswith(b"\x01"):
-                self._connections.subscribed(frame)
-                wants_tick |= told[1:] == wire.TICK.encode()
-        if wants_tick:
-            self._tick_at = 0.0
-
-    def _send_events(self) -> None:
-        while self._events:
-            event = self._events.popleft()
-            self._sent[event.topic] = event.seq
-            self._send_event(event)
-        now = time.monotonic()
-        if now >= self._tick_at:
-            self._tick_at = now + TICK_SECONDS
-            self._send_event(wire.Event(wire.TICK, self._run_id, 0, time.time(), dict(self._sent)))
-
-    def _send_event(self, event: wire.Event) -> None:
-        try:
-            self._listeners.send_multipart(wire.encode_event(event), zmq.NOBLOCK)
-        except (wire.WireError, ValueError, TypeError, OverflowError, zmq.ZMQError):
-            # Its number will be missing, so that listeners know that they have to ask anew.
-            log.exception("an event could not be sent: %s", event.topic)
 
     # ---- on the threads of the request queue
 

@@ -54,6 +54,7 @@ def main() -> None:
             "index s",
             "read s",
             "compare s",
+            "its CPU s",
             "all s",
             "CPU s",
             "peak MiB",
@@ -113,6 +114,7 @@ def _measured(python: str, module: str, keep: str, size: int, *, memory: bool) -
     )
     return [
         *(f"{seconds[step]:.1f}" for step in ("index", "read", "compare")),
+        f"{told['cpu_seconds']['compare']:.1f}",
         f"{timed.wall_s:.1f}",
         f"{timed.cpu_s:.1f}",
         peak,

@@ -39,7 +39,7 @@ from dupwatchd.compat.fastdiff_config import (
     SecondLoopRuntimeConfig,
 )
 from dupwatchd.compat.fastdiff_db import SQLiteDB, is_fastdiff_db
-from dupwatchd.compat.fastdiff_files import check_directories, listed, real_path, walk
+from dupwatchd.compat.fastdiff_files import check_directories, listed, real_paths, walk
 from dupwatchd.compat.fastdiff_pairs import Difference
 from dupwatchd.compat.fastdiff_reading import HashFunction, Row, files_of, hashes_of, index_of, sizes_and_failures
 
@@ -374,7 +374,7 @@ class FastDifPy:
         """Return thumbnails (N, S, S, 3) RGB of files that were read; raises KeyError for one that was not."""
         with index_of(self.config, self._rows()).opened(Bars()) as index:
             copies = index.copies()
-            return index.read_thumbnails([copies[real_path(path)].picture_id for path in paths])
+            return index.read_thumbnails([copies[path].picture_id for path in real_paths(paths)])
 
     def print_fs_usage(self, do_print: bool = True, verbose: bool = False) -> int:
         """Return how many bytes the thumbnails take, and log it; ``verbose``: of each directory as well."""

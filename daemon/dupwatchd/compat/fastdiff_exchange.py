@@ -13,7 +13,7 @@ from dupwatch.json_text import json_line
 from dupwatch.progress import Bars
 from dupwatchd.compat.difpy_options import thumbnail_px
 from dupwatchd.compat.fastdiff_db import VIEWS, SQLiteDB
-from dupwatchd.compat.fastdiff_files import real_path, roots_of
+from dupwatchd.compat.fastdiff_files import real_paths, roots_of
 from dupwatchd.compat.fastdiff_pairs import CHANNELS
 from dupwatchd.compat.file_index import Index, OpenIndex
 from dupwatchd.compat.pairs import mse_of
@@ -49,7 +49,7 @@ def verified(database: SQLiteDB, state: str | None, bars: Bars, side_px: int = 6
     be read. The index is kept in ``state``. Raises DupwatchError.
     """
     pairs = list(rows_of(database, "pairs"))
-    paths = {real_path(str(row[name])) for row in pairs for name in ("path_a", "path_b")}
+    paths = set(real_paths(str(row[name]) for row in pairs for name in ("path_a", "path_b")))
     with tempfile.TemporaryDirectory(prefix="dupwatch-fastdiff-") as temporary:
         settings = load({"state": state or temporary, "index": {"thumbnail_px": thumbnail_px(side_px)}})
         index_of_files = Index(settings, roots_of(paths), paths)
@@ -72,10 +72,11 @@ def _looks(index: OpenIndex, copies: Mapping[bytes, Copy]) -> Looks:
 
 
 def _verified(pairs: list[Row], copies: Mapping[bytes, Copy], looks: Looks, index: OpenIndex) -> Iterator[Row]:
-    found = [tuple(copies.get(real_path(str(row[name]))) for name in ("path_a", "path_b")) for row in pairs]
+    first, second = (real_paths(str(row[name]) for row in pairs) for name in ("path_a", "path_b"))
+    found = [(copies.get(one), copies.get(other)) for one, other in zip(first, second, strict=True)]
     both = [(one, other) for one, other in found if one is not None and other is not None]
-    first, second = (index.read_thumbnails([pair[place].picture_id for pair in both]) for place in (0, 1))
-    measured = iter((CHANNELS * mse_of(first, second, rotate=True)).tolist() if both else [])
+    shown, others = (index.read_thumbnails([pair[place].picture_id for pair in both]) for place in (0, 1))
+    measured = iter((CHANNELS * mse_of(shown, others, rotate=True)).tolist() if both else [])
     for row, (one, other) in zip(pairs, found, strict=True):
         known = {name: row[name] for name in ("path_a", "path_b", "dif")}
         if one is None or other is None:

@@ -71,10 +71,16 @@ def listed(paths: Iterable[str], suffixes: Sequence[str] | None) -> Iterator[Lis
         yield _listed(path, -1, is_wanted=wanted is None or os.path.splitext(path)[1].lower() in wanted)
 
 
-def real_path(path: str) -> bytes:
-    """Return a path without links in its folders, as the index knows it."""
-    folder, name = os.path.split(os.path.abspath(path))
-    return os.path.join(os.fsencode(os.path.realpath(folder)), os.fsencode(name))
+def real_paths(paths: Iterable[str]) -> list[bytes]:
+    """Return paths without links in their folders, as the index knows them."""
+    real: dict[str, bytes] = {}  # each folder is looked up once
+    found = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in real:
+            real[folder] = os.fsencode(os.path.realpath(folder))
+        found.append(os.path.join(real[folder], os.fsencode(name)))
+    return found
 
 
 def roots_of(paths: Iterable[bytes]) -> list[bytes]:

@@ -14,7 +14,7 @@ from dupwatch.progress import Bars
 from dupwatchd.arrays import Thumbnail
 from dupwatchd.compat.difpy_options import thumbnail_px
 from dupwatchd.compat.fastdiff_config import Config
-from dupwatchd.compat.fastdiff_files import real_path, roots_of
+from dupwatchd.compat.fastdiff_files import real_paths, roots_of
 from dupwatchd.compat.fastdiff_pairs import Files
 from dupwatchd.compat.file_index import Index, OpenIndex
 from dupwatchd.db import pictures
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 def index_of(config: Config, rows: Sequence[Row]) -> Index:
     """Return the index of some files, in the directory for thumbnails; raises UsageError."""
-    paths = [real_path(row.path) for row in rows]
+    paths = real_paths(row.path for row in rows)
     return Index(_settings(config), roots_of(paths), paths)
 
 
@@ -60,8 +60,7 @@ def sizes_and_failures(
     """Return key, height and width in px of each file that was read, and key and reason of each that was not."""
     copies, failures = index.copies(), index.failures()
     read, failed = list[tuple[int, int, int]](), list[tuple[int, str]]()
-    for row in rows:
-        path = real_path(row.path)
+    for row, path in zip(rows, real_paths(row.path for row in rows), strict=True):
         copy = copies.get(path)
         if copy is None:
             failed.append((row.key, failures.get(path, _NO_PICTURE)))
@@ -75,7 +74,8 @@ def hashes_of(
 ) -> dict[int, list[str]]:
     """Return the hashes of the thumbnail of each file that was read, by quarter turns counter-clockwise, by key."""
     copies = index.copies()
-    shown = {row.key: copies[path].picture_id for row in rows if (path := real_path(row.path)) in copies}
+    paths = real_paths(row.path for row in rows)
+    shown = {row.key: copies[path].picture_id for row, path in zip(rows, paths, strict=True) if path in copies}
     turns = 4 if config.rotate else 1
     shift = config.first_loop.shift_amount
     by_picture: dict[int, list[str]] = {}
@@ -108,7 +108,8 @@ def files_of(
 ) -> tuple[list[int], Files]:
     """Return the keys of all files that were read, and what comparing needs to know of them, in the order of keys."""
     copies = index.copies()
-    found = [(row, path, copies[path]) for row in rows if (path := real_path(row.path)) in copies]
+    paths = real_paths(row.path for row in rows)
+    found = [(row, path, copies[path]) for row, path in zip(rows, paths, strict=True) if path in copies]
     shown: list[Copy] = [copy for *_, copy in found]
     ids = [copy.picture_id for copy in shown]
     keys = [row.key for row, *_ in found]

@@ -1,6 +1,7 @@
 """All pairs of pictures of an index within an mse: pictures go in, pairs with their mse come out, some at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -55,11 +56,15 @@ def pairs_within(
     limits = Limits(min(threshold, LARGEST_MSE), 0.0, mirrored=False)
     compare = index.settings.compare
     search = open_search(limits, read, index.thumbnail_px, compare.device, compare.device_memory_mb, warn)
-    for start in range(0, len(pictures), _PICTURES_AT_ONCE):
-        part = pictures[start : start + _PICTURES_AT_ONCE]
-        search.add(part, describe(read(part)))
+    parts = [pictures[start : start + _PICTURES_AT_ONCE] for start in range(0, len(pictures), _PICTURES_AT_ONCE)]
+    threads = threads or processors()
+    progress.stage("describing", len(pictures), "pictures")
+    with ThreadPoolExecutor(threads) as pool:
+        for part, described in zip(parts, pool.map(lambda part: describe(read(part)), parts), strict=True):
+            search.add(part, described)
+            progress.advance(len(part))
     progress.stage("comparing", len(pictures), "pictures")
-    for count, some in search.match_all(pictures, threads or processors()):
+    for count, some in search.match_all(pictures, threads):
         for found in some:
             pairs = Pairs(found.a, found.b, found.mse)  # those of equal structure come as well
             yield pairs.within(threshold) if rotate else _as_they_are(pairs, read).within(threshold)

@@ -1141,6 +1141,16 @@ def test_subscriptions_count_although_nobody_has_watched_for_their_listener_yet(
         context.destroy()
 
 
+def test_the_number_of_a_connection_that_has_become_a_file_s_is_left_alone(tmp_path: Path) -> None:
+    with (tmp_path / "upload").open("wb") as file:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(10):
+            assert connections_module._credentials(file.fileno()) == (None, None)
+            connections_module._end(file.fileno())
+        assert len(os.listdir("/proc/self/fd")) == before
+        file.write(b"as it was")
+
+
 def test_a_peer_is_not_taken_for_a_local_process_over_tcp() -> None:
     assert Peer(b"x").uid is None
 

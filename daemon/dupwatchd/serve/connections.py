@@ -214,10 +214,13 @@ class Connections:
                     is_welcome = self._admission.may_begin(user, time.monotonic())
                     # Of several connections of one process it does not matter which is which.
                     for listener in self._listening.values():
-                        if (listener.user, listener.process) == (user, process) and not listener.is_admitted:
+                        if (listener.user, listener.process) != (user, process) or listener.is_admitted:
+                            continue
+                        if not listener.is_ended:
                             listener.is_admitted = is_welcome
                             if not is_welcome:
                                 _end(listener.descriptor)
+                                listener.is_ended = True
                             break
                 status = (b"200", b"OK") if is_welcome else (b"300", b"too many")
                 gate.send_multipart([version, request, *status, b"", b""])
@@ -300,7 +303,7 @@ def _property(frame: zmq.Frame, name: str) -> str:
 def _credentials(descriptor: int) -> tuple[int | None, int | None]:
     """The process at the other end of a connection, and its user; None over TCP, or if the connection has gone."""
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
+        with _socket_at(descriptor) as connection:
             if connection.family != socket.AF_UNIX:
                 return None, None
             told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -310,10 +313,23 @@ def _credentials(descriptor: int) -> tuple[int | None, int | None]:
     return process, user
 
 
+@contextlib.contextmanager
+def _socket_at(descriptor: int) -> Iterator[socket.socket]:
+    """The socket that libzmq has under a number; raises OSError if a file has that number by now, or nothing."""
+    own = os.dup(descriptor)
+    try:
+        connection = socket.socket(fileno=own)
+    except OSError:
+        os.close(own)
+        raise
+    with connection:
+        yield connection
+
+
 def _end(descriptor: int) -> None:
     """End a connection that libzmq owns; it notices and closes the descriptor itself."""
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
+        with _socket_at(descriptor) as connection:
             if connection.getsockname():  # else the number is another one's by now: those we connect have no name
                 connection.shutdown(socket.SHUT_RDWR)
     except OSError:

@@ -12,6 +12,7 @@ main      signals, the service manager; says that all is well only while the oth
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -43,6 +44,10 @@ from dupwatchd.watch.watcher import Watcher
 
 _log = logging.getLogger("dupwatchd")
 _MOST_FILES_PER_FOLDER = 10_000  # unsettled at once; listing the folder as a whole is cheaper beyond that
+# For so long a thread that works may keep the interpreter while that of the sockets waits for it, several times for
+# each request. Measured with somebody who asks for ever other clusters, on a busy machine: with 0.5 ms `status` took 26
+# to 53 ms (median) and at worst 570 ms; with Python's own 5 ms it took 39 to 92 ms, and at worst 808 ms.
+_SWITCH_SECONDS = 0.0005
 _TURN_SECONDS = 1.0
 _CHECK_SECONDS = 10.0
 _STUCK_UPDATER_SECONDS = 120.0  # the longest piece of work between two signs of life, on a slow disk
@@ -298,6 +303,7 @@ def run(loaded: Loaded, flags: dict[str, Any], show_status: ShowStatus | None, *
         require_index(settings.state)
     else:
         _check_roots(settings)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with ExitStack() as stack:
         Service(settings, flags, loaded.file, stack, show_status, as_indexed=as_indexed).run()
 

@@ -28,6 +28,7 @@ from tests.compat.pictures import ONE, THREE, TWO, as_png, flat, smaller
 from tests.conftest import encoded, photo_like
 from tests.system.service import Service, until
 
+DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "fastdiff.md").read_text()
 COMMAND = [sys.executable, "-c", "from dupwatchd.compat.fastdiff_cli import main; main()"]
 
 
@@ -83,6 +84,18 @@ def test_calls_of_the_readme_in_their_order(tmp_path: Path, capsys: pytest.Captu
     assert [head for head, _ in by_b] == [f"{b}/one.png"]
     assert sorted(by_b[0][1]) == [(f"{a}/one.png", 0.0), (f"{a}/turned.png", 0.0)]
     assert capsys.readouterr().out == ""
+
+
+def test_example_of_the_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "photos", one=as_png(ONE), two=as_png(TWO))
+    write(tmp_path / "phone", one=as_png(ONE), three=as_png(THREE))
+    write(tmp_path / "camera", small=as_png(smaller(TWO)))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(DOCUMENT.split("```python\n")[1].partition("```")[0], "docs/fastdiff.md", "exec"), {})
+    heads = [line.split(" ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert heads == [f"{tmp_path}/photos/one.png", f"{tmp_path}/photos/two.png"]
 
 
 @pytest.mark.parametrize("rotate", [True, False])
@@ -274,9 +287,8 @@ def test_views_of_the_file_answer_in_sql(tmp_path: Path) -> None:
     assert {view: len(rows) for view, rows in found.items()} == {
         "pairs": 1, "clusters_a": 1, "clusters_b": 1, "hash_clusters": 2, "unreadable_files": 1, "disallowed_files": 1,
     }  # fmt: skip
-    document = (Path(__file__).parent.parent.parent / "docs" / "fastdiff.md").read_text()
-    assert f"`pairs` ({', '.join(columns)})" in document
-    assert all(f"`{view}`" in document for view in VIEWS)
+    assert f"`pairs` ({', '.join(columns)})" in DOCUMENT
+    assert all(f"`{view}`" in DOCUMENT for view in VIEWS)
 
 
 def test_command_line_as_a_program(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -416,9 +417,15 @@ def _(place: Place) -> None:
         job.cleanup()
         assert os.listdir(place.work) == [name], setting
     (place.folder / "letters.db").write_text("my letters")
-    for settings in ({"db_path": str(place.folder / "letters.db")}, {"thumb_dir": str(place.a)}):
-        with pytest.raises(ValueError, match="not removed"):
-            place.job(place.config(**settings), until=0)
+    with sqlite3.connect(place.folder / "people.db") as database:
+        database.execute("CREATE TABLE directory (name)")
+    database.close()
+    for file in ("letters.db", "people.db"):
+        for purge in (True, False):
+            with pytest.raises(ValueError, match="neither filled nor removed"):
+                place.job(place.config(db_path=str(place.folder / file)), until=0, purge=purge)
+    with pytest.raises(ValueError, match="not removed"):
+        place.job(place.config(thumb_dir=str(place.a)), until=0)
     assert (place.a / "one.png").exists()
     assert (place.folder / "letters.db").read_text() == "my letters"
     with pytest.raises(ValueError, match="neither replaced nor removed"):

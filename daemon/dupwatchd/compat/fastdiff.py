@@ -97,6 +97,7 @@ class FastDifPy:
             self._note_without_meaning(self.config, self.config.first_loop, self.config.second_loop)
         if purge:
             self._purge()
+        self._check_own_db()
         self.db = SQLiteDB(self._place("db_path"))
         self._committed_at = time.monotonic()
         self.commit()
@@ -195,11 +196,14 @@ class FastDifPy:
         self._remove_config()
         self.config.state = Progress.INIT
 
-    def _remove_db(self) -> None:
+    def _check_own_db(self) -> None:
         path = self._place("db_path")
-        if os.path.lexists(path):
-            if not is_fastdiff_db(path):
-                raise ValueError(f"{path} is no database of fast-diff-py: it is not removed")
+        if os.path.lexists(path) and not is_fastdiff_db(path):
+            raise ValueError(f"{path} is no database of fast-diff-py: it is neither filled nor removed")
+
+    def _remove_db(self) -> None:
+        self._check_own_db()
+        if os.path.lexists(path := self._place("db_path")):
             os.remove(path)
 
     def _remove_index(self) -> None:

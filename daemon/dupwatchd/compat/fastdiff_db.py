@@ -360,8 +360,9 @@ def is_fastdiff_db(path: str) -> bool:
     except (OSError, ValueError):
         return False
     try:
-        names = {name for (name,) in database.connection.execute("SELECT name FROM sqlite_master")}
-        return not names or "directory" in names
+        is_empty = not database.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        columns = {name for _, name, *_ in database.connection.execute("PRAGMA table_info(directory)")}
+        return is_empty or {"path", "allowed", "dir_index", "part_b", "hash_270"} <= columns
     finally:
         database.close()
 

@@ -52,7 +52,7 @@ def private_service(state: bytes, *options: str | bytes) -> Iterator[str]:
         endpoint, log = f"ipc://{folder}/query.sock", Path(folder, "log")
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [*_command(), "run", "--quiet", "--state", state, "--endpoint", endpoint, *options],
+                [*_command(), "run", "--quiet", "--private", "--state", state, "--endpoint", endpoint, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,

@@ -378,6 +378,7 @@ def _contents(holds: "Contents") -> str:
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
 @click.option("--as-indexed", is_flag=True, help="Watch the folders that the index was last made of, and no others.")
 @click.option("--endpoint", metavar="EP", help="Where to listen: ipc:///path or tcp://address:port.")
+@click.option("--private", is_flag=True, hidden=True, help="Serve the user who starts it, and no group nor keys.")
 @click.option("-v", "--verbose", is_flag=True, help="Say of every file what becomes of it.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
 def run_command(
@@ -386,6 +387,7 @@ def run_command(
     state: str | None,
     as_indexed: bool,
     endpoint: str | None,
+    private: bool,
     verbose: bool,
     quiet: bool,
 ) -> None:
@@ -411,6 +413,8 @@ def run_command(
         raise click.UsageError("choose one: --root or --as-indexed")
 
     flags = _given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
+    if private:  # whatever the file says, which is that of a service for others
+        flags |= {"socket_group": None, "serve": {"curve_keys": None}}
     loaded = _loaded(flags, config, service=True)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     with run_log.logging_of_run(level) as show_status:

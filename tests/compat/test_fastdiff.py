@@ -24,9 +24,11 @@ from dupwatchd.compat.fastdiff import (
 )
 from dupwatchd.compat.fastdiff_db import VIEWS
 from dupwatchd.errors import StateInUseError
+from dupwatchd.state import locked_state
 from tests.compat.pictures import ONE, THREE, TWO, as_png, flat, smaller
 from tests.conftest import encoded, photo_like
-from tests.system.service import Service, until
+from tests.system.service import until
+from tests.system.test_scan import scan
 
 DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "fastdiff.md").read_text()
 COMMAND = [sys.executable, "-c", "from dupwatchd.compat.fastdiff_cli import main; main()"]
@@ -350,11 +352,28 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     assert db.get_pair_count_diff() == 300 * 299 // 2
 
 
-def test_a_state_directory_in_use_is_an_error_in_words(tmp_path: Path) -> None:
-    folder = write(tmp_path / "a", one=as_png(ONE))
-    job = FastDifPy(part_a=folder, workdir=str(tmp_path))
+def test_an_index_in_use_is_an_error_in_words(tmp_path: Path) -> None:
+    job = FastDifPy(part_a=write(tmp_path / "a", one=as_png(ONE)), workdir=str(tmp_path))
     job.full_index()
-    with Service(tmp_path / "service", tmp_path / "a") as service:
-        job.config.thumb_dir = str(service.state)
+    job.first_loop()
+    with locked_state(str(tmp_path / ".temp_thumb")):
         with pytest.raises(StateInUseError):
             job.first_loop()
+        with pytest.raises(StateInUseError):
+            job.cleanup()
+        assert (tmp_path / ".temp_thumb" / "dupwatch.sqlite").exists()
+
+
+def test_an_index_of_dupwatch_is_neither_changed_nor_removed(tmp_path: Path) -> None:
+    folder, state = write(tmp_path / "a", one=as_png(ONE)), tmp_path / "state"
+    scan(Path(folder), state=state)
+    before = sorted(os.listdir(state))
+    job = FastDifPy(config=Config(part_a=folder, thumb_dir=str(state)), workdir=str(tmp_path))
+    job.full_index()
+    with pytest.raises(ValueError, match="name a directory that is new or empty"):
+        job.first_loop()
+    with pytest.raises(ValueError, match="not removed"):
+        job.cleanup()
+    with pytest.raises(ValueError, match="not removed"):
+        FastDifPy(config=job.config, purge=True)
+    assert sorted(os.listdir(state)) == before

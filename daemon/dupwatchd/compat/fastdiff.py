@@ -41,7 +41,17 @@ from dupwatchd.compat.fastdiff_config import (
 from dupwatchd.compat.fastdiff_db import SQLiteDB, is_fastdiff_db
 from dupwatchd.compat.fastdiff_files import check_directories, listed, real_paths, walk
 from dupwatchd.compat.fastdiff_pairs import Difference
-from dupwatchd.compat.fastdiff_reading import HashFunction, Row, files_of, hashes_of, index_of, sizes_and_failures
+from dupwatchd.compat.fastdiff_reading import (
+    HashFunction,
+    Row,
+    files_of,
+    hashes_of,
+    index_of,
+    is_of_a_job,
+    make_folder,
+    sizes_and_failures,
+)
+from dupwatchd.state import locked_state
 
 __all__ = [
     "Config",
@@ -209,10 +219,13 @@ class FastDifPy:
     def _remove_index(self) -> None:
         folder = self._place("thumb_dir")
         if os.path.lexists(folder):
-            names = set(os.listdir(folder))
-            if names and not {"lock", "blocks"} <= names:
-                raise ValueError(f"{folder} was not made by this program: it is not removed")
-            shutil.rmtree(folder)
+            if not os.listdir(folder):
+                os.rmdir(folder)
+                return
+            if not is_of_a_job(folder):
+                raise ValueError(f"{folder} was not made by a job of fast-diff-py: it is not removed")
+            with locked_state(folder):  # another job may be at work there
+                shutil.rmtree(folder)
 
     def _remove_config(self) -> None:
         path = self._place("config_path")
@@ -269,6 +282,7 @@ class FastDifPy:
         self.commit()
         started = time.monotonic()
         self._note_thumbnail_px()
+        make_folder(self._place("thumb_dir"))
         with progress(sys.stderr) as bars, index_of(self.config, rows).opened(bars, update=True) as index:
             read, failed = sizes_and_failures(index, rows)
             hashes = hashes_of(index, rows, self.config, self.hash_fn, bars) if loop.compute_hash else {}

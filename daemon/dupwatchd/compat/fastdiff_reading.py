@@ -4,6 +4,7 @@ In: the settings of a job, and its files. Out: an index of them, what is known o
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from dupwatchd.settings import Settings, load
 HashFunction = Callable[[Thumbnail], str]
 _PICTURES_AT_ONCE = 1024
 _NO_PICTURE = "it is no picture that can be read"
+_MARK = "fast-diff-py"  # a file in the directory for thumbnails that a job has made, and may remove
 
 
 class Row(NamedTuple):
@@ -32,6 +34,20 @@ class Row(NamedTuple):
     key: int
     path: str
     part_b: bool
+
+
+def is_of_a_job(folder: str) -> bool:
+    """Whether a job has made this directory for thumbnails: an index of dupwatch holds what people said as well."""
+    return os.path.lexists(os.path.join(folder, _MARK))
+
+
+def make_folder(folder: str) -> None:
+    """Make the directory for thumbnails, unless a job has; raises ValueError if it holds anything else."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if os.listdir(folder) and not is_of_a_job(folder):
+        raise ValueError(f"thumb_dir: {folder} holds something else; name a directory that is new or empty")
+    with open(os.path.join(folder, _MARK), "ab"):
+        pass
 
 
 def index_of(config: Config, rows: Sequence[Row]) -> Index:

@@ -170,7 +170,7 @@ def scan_command(
         "index": {"workers": workers},
         "compare": {"measure": measure, "threshold": threshold, "mirrored": mirrored or None},
     }
-    chosen = _loaded(flags, config).settings
+    chosen = _loaded(_given(flags), config).settings
     is_planned = plan is not None
     asked = scan.Asked(
         frozenset(map(Verdict, also)),
@@ -448,7 +448,7 @@ def config_command(
     if example:
         click.echo(printing.example(), nl=False)
         return
-    flags = {"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint}
+    flags = _given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
     loaded = _loaded(flags, config, service=True)
     click.echo(json.dumps(printing.as_document(loaded)) if as_json else printing.in_force(loaded), nl=as_json)
     installed = sources.installed_files()
@@ -460,7 +460,7 @@ def _index_meant(config: str | None, state: str | None) -> "Settings":
     """The settings of the index that `check` or `forget` is to look at; says on stderr if it is not the user's own."""
     from dupwatchd.state import index_meant
 
-    return index_meant(_loaded({"state": state}, config), remark)
+    return index_meant(_loaded(_given({"state": state}), config), remark)
 
 
 def _index_to_restore(config: str | None, state: str | None) -> "Settings":
@@ -471,7 +471,7 @@ def _index_to_restore(config: str | None, state: str | None) -> "Settings":
     from dupwatchd.settings.sources import installed_files
     from dupwatchd.state import has_index, index_meant
 
-    loaded = _loaded({"state": state}, config)
+    loaded = _loaded(_given({"state": state}), config)
     chosen = index_meant(loaded, remark)
     if loaded.origins["state"] == "default" and not has_index(chosen.state) and installed_files():
         raise UsageError("your own index or that of the service? Name its directory with --state")
@@ -479,14 +479,14 @@ def _index_to_restore(config: str | None, state: str | None) -> "Settings":
 
 
 def _loaded(flags: dict[str, Any], config: str | None, *, service: bool = False) -> "Loaded":
-    """The settings, with those of the flags that were given; ``service``: as the service would find them.
+    """The settings, with those of these flags; ``service``: as the service would find them.
 
     The start is over with this, and rubbish is collected again, see `main`. Raises UsageError.
     """
     from dupwatchd import settings
     from dupwatchd.settings import sources
 
-    loaded = settings.load_with_origins(_given(flags), sources.find_file(config, service=service))
+    loaded = settings.load_with_origins(flags, sources.find_file(config, service=service))
     gc.enable()
     return loaded
 

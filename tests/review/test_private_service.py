@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq.auth
 
+from dupwatch import private_service
+from dupwatch.client import Client
 from tests.review.conftest import Reviewing
 from tests.system.service import Service, until
 from tests.system.test_scan import scan
@@ -79,6 +82,22 @@ def test_an_index_that_a_service_holds_is_left_to_it(photos: Path, tmp_path: Pat
         assert f"cannot start a service for {service.state}: the state directory" in said
         assert said.endswith("ask that service instead, without a state directory")
         service.settled()
+
+
+def test_the_settings_of_a_service_for_others_keep_nobody_out(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = tmp_path / "keys"
+    (keys / "clients").mkdir(parents=True)
+    zmq.auth.create_certificates(keys, "server")
+    (keys / "server.key_secret").chmod(0o600)
+    zmq.auth.create_certificates(keys / "clients", "somebody")
+    settings = tmp_path / "service.toml"
+    settings.write_text(f'socket_group = "no such group"\n[serve]\ncurve_keys = "{keys}"\n')
+    monkeypatch.setenv("DUPWATCH_CONFIG", str(settings))
+    monkeypatch.setattr(private_service, "START_SECONDS", 15.0)
+    with private_service.service_of_index(os.fsencode(state)) as endpoint, Client(endpoint) as client:
+        assert client.request("version")
 
 
 def test_what_is_no_index_is_told_in_one_line(tmp_path: Path) -> None:

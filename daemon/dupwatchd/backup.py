@@ -78,7 +78,9 @@ def backup(settings: Settings, file: str, progress: Progress) -> BackedUp:
         stream = stack.enter_context(_written_whole(file))
         with acting_as_owner(state), _folder_to_work_in(state) as work:
             header = Header(FORMAT, schema.VERSION, __version__, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-            copy = _Copy(state, work, BackupWriter(stream, header), progress)
+            writer = BackupWriter(stream, header)
+            stack.callback(writer.abandon)
+            copy = _Copy(state, work, writer, progress)
             copy.write(settings)
         if copy.damaged and not is_first:
             raise StateError(

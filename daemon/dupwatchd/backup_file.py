@@ -15,10 +15,10 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol
 
 from dupwatchd.errors import StateError
 from dupwatchd.model import PictureId
@@ -56,6 +56,11 @@ class BackupWriter:
         with self._archive.open(name if packed else zipfile.ZipInfo(name), "w", force_zip64=True) as stream:
             yield stream
 
+    def abandon(self) -> None:
+        """End it without a table of contents that counts; else the archive would want to write one when it is freed."""
+        with suppress(OSError, ValueError):
+            self._archive.close()
+
     def close(self) -> None:
         """Write the table of contents; without it no member counts."""
         self._archive.close()
@@ -76,7 +81,7 @@ class BackupReader:
         with self._damage():
             self._archive = zipfile.ZipFile(stream)
             with self._archive.open(_HEADER) as member:
-                self.header = Header(**json.loads(member.read(_CHUNK_BYTES)))
+                self.header = _header(member.read(_CHUNK_BYTES))
         if self.header.format > FORMAT:
             raise self.newer()
 
@@ -89,30 +94,32 @@ class BackupReader:
         return StateError(f"{self._name} is damaged, or no backup of dupwatch ({what}); nothing was changed")
 
     @contextmanager
-    def member(self, name: str) -> Iterator[IO[bytes]]:
+    def member(self, name: str) -> Iterator["Member"]:
         """A member; when the block is left without an error it was read to its end, and its checksum is right."""
-        with self._damage(), self._archive.open(name) as stream:
-            yield stream
-            if stream.read(1):
+        with self._damage():
+            stream = self._archive.open(name)
+        with stream:
+            member = Member(stream, self._damage)
+            yield member
+            if member.read(1):
                 raise self.damaged(f"{name} is too long")
 
-    def exactly(self, stream: IO[bytes], size_bytes: int) -> bytes:
+    def exactly(self, member: "Member", size_bytes: int) -> bytes:
         """The next bytes of a member."""
-        with self._damage():
-            data = stream.read(size_bytes)
+        data = member.read(size_bytes)
         if len(data) != size_bytes:
             raise self.damaged("it is too short")
         return data
 
-    def proofs(self, stream: IO[bytes]) -> Iterator[tuple[PictureId, bytes]]:
+    def proofs(self, member: "Member") -> Iterator[tuple[PictureId, bytes]]:
         """All proofs: id of the picture, and bytes."""
-        while head := stream.read(_PROOF.size):
+        while head := member.read(_PROOF.size):
             if len(head) != _PROOF.size:
                 raise self.damaged("it is too short")
             picture_id, size_bytes = _PROOF.unpack(head)
             if size_bytes > _PROOF_BYTES_MAX:
                 raise self.damaged("a proof is too long")
-            yield PictureId(picture_id), self.exactly(stream, size_bytes)
+            yield PictureId(picture_id), self.exactly(member, size_bytes)
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
@@ -125,14 +132,38 @@ class BackupReader:
             TypeError,
             ValueError,
             EOFError,
-            NotImplementedError,
+            RuntimeError,  # it is encrypted, needs what is not implemented, or its header has no end of brackets
         ) as error:
             raise self.damaged(str(error)) from error
         except OSError as error:
             raise StateError(f"cannot read {self._name}: {error.strerror or error}; nothing was changed") from error
 
 
-def copied(source: IO[bytes], target: IO[bytes]) -> Iterator[int]:
+class Member:
+    """A member that is being read: an error of its own is told from one of whoever writes it elsewhere."""
+
+    def __init__(self, stream: IO[bytes], damage: Callable[[], AbstractContextManager[None]]) -> None:
+        self._stream, self._damage = stream, damage
+
+    def read(self, size_bytes: int) -> bytes:
+        """The next bytes, fewer at the end; raises StateError."""
+        with self._damage():
+            return self._stream.read(size_bytes)
+
+
+class _Readable(Protocol):
+    def read(self, size_bytes: int, /) -> bytes: ...
+
+
+def _header(text: bytes) -> Header:
+    header = Header(**json.loads(text))
+    numbers, texts = (header.format, header.schema), (header.program, header.made_at)
+    if not all(type(one) is int for one in numbers) or not all(isinstance(one, str) for one in texts):
+        raise ValueError("its header has other types")
+    return header
+
+
+def copied(source: _Readable, target: IO[bytes]) -> Iterator[int]:
     """Copy all that is left of one stream to another; gives the number of bytes after each part."""
     while part := source.read(_CHUNK_BYTES):
         target.write(part)

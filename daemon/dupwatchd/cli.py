@@ -352,7 +352,7 @@ def restore_command(file: str, config: str | None, state: str | None, as_json: b
     if as_json:
         click.echo(json.dumps(_flat(done)))
     else:
-        click.echo(f"restored in {printable(done.state)}, as of {done.made_at}: {_contents(done.holds)}")
+        click.echo(f"restored in {printable(done.state)}, as of {printable(done.made_at)}: {_contents(done.holds)}")
     if done.replaced is not None:
         remark(f"what was there is now in {done.replaced}; delete it once you are content")
 

@@ -27,7 +27,7 @@ _BESIDE = ("-wal", "-shm", "")  # what SQLite keeps beside a database, and the d
 def begin_replacing(state: str) -> str:
     """Make a folder for the parts of another index, all of them there and empty; returns its path."""
     folder = os.path.join(state, _UNFINISHED)
-    with _disk_errors(state):
+    with disk_errors(state):
         shutil.rmtree(folder, ignore_errors=True)
         os.mkdir(folder, 0o700)
         os.mkdir(os.path.join(folder, "blocks"), 0o700)
@@ -42,7 +42,7 @@ def abandon_replacing(state: str) -> None:
 
 def replace(state: str) -> str | None:
     """Put the index that was made, closed and synced in place of the one that is there; returns where that is now."""
-    with _disk_errors(state):
+    with disk_errors(state):
         stamp = time.strftime("%Y%m%d-%H%M%S")
         sync_folder(os.path.join(state, _UNFINISHED))
         os.rename(os.path.join(state, _UNFINISHED), os.path.join(state, f"{_COMPLETE}{stamp}-{os.getpid()}"))
@@ -52,7 +52,7 @@ def replace(state: str) -> str | None:
 
 def finish_replacing(state: str) -> str | None:
     """Finish what `replace` began, if anything, and remove what does not count; returns where the old index is now."""
-    with _disk_errors(state):
+    with disk_errors(state):
         names = os.listdir(state)
         if _UNFINISHED in names:
             abandon_replacing(state)
@@ -105,7 +105,8 @@ def _set_aside(path: str, aside: str) -> None:
 
 
 @contextmanager
-def _disk_errors(state: str) -> Iterator[None]:
+def disk_errors(state: str) -> Iterator[None]:
+    """Raise StateError, which says what to do, for what cannot be written to a state directory."""
     try:
         yield
     except OSError as error:

@@ -21,7 +21,7 @@ from dupwatchd.db.proofs import Proofs
 from dupwatchd.errors import DamagedStateError, UsageError
 from dupwatchd.interruption import stoppable
 from dupwatchd.model import PictureId, Progress
-from dupwatchd.replacing_index import abandon_replacing, begin_replacing, replace
+from dupwatchd.replacing_index import abandon_replacing, begin_replacing, disk_errors, replace
 from dupwatchd.settings import Settings
 from dupwatchd.state import act_as_owner, locked_state, stores_of
 
@@ -70,7 +70,7 @@ def _unpack(reader: BackupReader, folder: str, progress: Progress) -> Contents:
     """Make an index of the members of a backup, and verify all of it; when this returns it is closed and on disk."""
     path = os.path.join(folder, FILE_NAME)
     progress.stage("database", None, "bytes")
-    with reader.member(INDEX) as member, open(path, "xb") as target:
+    with reader.member(INDEX) as member, disk_errors(os.path.dirname(folder)), open(path, "xb") as target:
         for part_bytes in copied(member, target):
             progress.advance(part_bytes)
     try:

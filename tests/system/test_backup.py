@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -236,6 +237,9 @@ def test_an_archive_that_was_put_together_wrongly_is_refused(tmp_path: Path, sta
         ("dupwatch.sqlite", b"no database"),
         ("dupwatch-backup.json", b'{"format": 1}'),
         ("dupwatch-backup.json", b"[]"),
+        ("dupwatch-backup.json", b"[" * 100_000),
+        ("dupwatch-backup.json", b'{"format": "1", "schema": 1, "program": "", "made_at": ""}'),
+        ("dupwatch-backup.json", b'{"format": 1, "schema": null, "program": "", "made_at": ""}'),
     ):
         with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
             for member, data in {**members, name: other}.items():
@@ -243,6 +247,31 @@ def test_an_archive_that_was_put_together_wrongly_is_refused(tmp_path: Path, sta
         with pytest.raises(StateError, match="nothing was changed"):
             put_back(Settings(state=str(tmp_path / "new")), str(tmp_path / "bad.zip"), Bars())
         assert not (tmp_path / "new" / "dupwatch.sqlite").exists()
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path, state: Path) -> None:
+    backup(tmp_path / "b.zip", state)
+    data = bytearray((tmp_path / "b.zip").read_bytes())
+    for head, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        data[data.index(head) + flags] |= 1
+    (tmp_path / "b.zip").write_bytes(data)
+    with pytest.raises(StateError, match="nothing was changed"):
+        put_back(Settings(state=str(tmp_path / "new")), str(tmp_path / "b.zip"), Bars())
+
+
+@pytest.mark.parametrize("program", ["backup", "restore"])
+def test_what_cannot_be_written_is_told_of_the_right_file(tmp_path: Path, state: Path, program: str) -> None:
+    backup(tmp_path / "b.zip", state)
+    file = tmp_path / ("b.zip" if program == "restore" else "new.zip")
+    target = state if program == "backup" else tmp_path / "target"
+    before = everything_below(state)
+    bounded = f"ulimit -f 40; exec {shlex.join([*COMMAND, program, str(file), '--state', str(target)])}"
+    done = subprocess.run(["bash", "-c", bounded], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "cannot read" not in line if program == "restore" else "b.zip" not in line
+    assert str(target) in line
+    assert everything_below(state) == before
 
 
 def test_a_backup_of_a_newer_program_is_refused(tmp_path: Path, state: Path) -> None:

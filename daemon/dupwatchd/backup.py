@@ -193,6 +193,9 @@ def _written_whole(file: str) -> Iterator[BinaryIO]:
     except OSError as error:
         raise UsageError(f"cannot write {error.filename or file}: {error.strerror}") from error
     with open(descriptor, "w+b") as stream:
+        if os.fstat(descriptor).st_uid != os.geteuid():  # who could read what is written there
+            raise UsageError(f"cannot write {partial}: it belongs to another user; name another file")
+        os.fchmod(descriptor, 0o600)
         if not _locked(descriptor) or not _is_at(descriptor, partial):
             raise StateError(f"another backup is being written to {file}; wait for it, or name another file")
         try:

@@ -274,6 +274,20 @@ def test_what_cannot_be_written_is_told_of_the_right_file(tmp_path: Path, state:
     assert everything_below(state) == before
 
 
+def test_a_backup_is_for_its_owner_only(tmp_path: Path, state: Path) -> None:
+    file, partial = tmp_path / "b.zip", tmp_path / "b.zip.partial"
+    partial.touch(0o644)  # a killed backup may have left one that was made readable since
+    partial.chmod(0o644)
+    backup(file, state)
+    assert file.stat().st_mode & 0o777 == 0o600
+    if os.geteuid() == 0:
+        partial.touch()
+        os.chown(partial, 4321, 4321)
+        done = run("backup", file, state=state)
+        assert (done.returncode, b"belongs to another user" in done.stderr) == (2, True)
+        assert partial.stat().st_size == 0
+
+
 def test_a_backup_of_a_newer_program_is_refused(tmp_path: Path, state: Path) -> None:
     backup(tmp_path / "b.zip", state)
     with zipfile.ZipFile(tmp_path / "b.zip") as archive:

@@ -15,6 +15,7 @@ from blake3 import blake3
 MAX_KEYWORD_CHARS = 64  # IPTC has room for so many bytes
 MAX_KEYWORDS_CHARS = 1000  # of all together; stock photos have up to fifty keywords
 _MAX_BLOCK_BYTES = 1 << 18
+_LOOKED_AT_CHARS = 4096  # of one keyword: to normalise a long run of accents takes the square of its length
 _MAX_KEYWORDS = 10_000  # that are looked at
 _IPTC_RESOURCE = 0x0404  # among the resources of Photoshop
 _UTF8 = b"\x1b%G"  # IPTC's name of it
@@ -36,7 +37,8 @@ def keywords(xmp: bytes = b"", iptc: bytes = b"", windows: bytes = b"") -> str:
 
 
 def _plain(text: str) -> str:
-    printable = "".join(c if c.isprintable() else " " for c in unicodedata.normalize("NFC", text))
+    composed = unicodedata.normalize("NFC", text.strip()[:_LOOKED_AT_CHARS])
+    printable = "".join(c if c.isprintable() else " " for c in composed)
     return " ".join(printable.split())[:MAX_KEYWORD_CHARS].rstrip()
 
 

@@ -15,6 +15,7 @@ from dupwatchd.db.connection import Database, open_for_reading, open_second_writ
 from dupwatchd.serve import library_cache
 from dupwatchd.serve.clusters import LiveChecks
 from dupwatchd.serve.library_cache import LibraryCache
+from dupwatchd.serve.plan_policy import Policy
 from dupwatchd.serve.questions import QuestionDefaults, Questions
 from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.remembered import Remembered
@@ -120,6 +121,21 @@ def test_a_page_is_of_the_index_as_it_is(asked: Asked) -> None:
     assert asked.clusters()["revision"] == 2
     assert len(asked.open_readers) == 2
     assert is_closed(asked.open_readers[0])
+
+
+@pytest.mark.parametrize("command", ["clusters", "plan"])
+def test_pages_by_two_policies_never_have_one_revision(asked: Asked, command: str) -> None:
+    def ask() -> dict[str, Any]:
+        return dict(getattr(asked.questions, command)(OpenRequest([], 1, command, {}, Peer(b""))))
+
+    def take_up() -> Completeness:  # while a page is being made, whose question is made already
+        asked.working.completeness = completeness  # type: ignore[method-assign]
+        asked.questions.take_up_policy(Policy(bursts=True))
+        return completeness()
+
+    completeness, asked.working.completeness = asked.working.completeness, take_up  # type: ignore[method-assign]
+    revisions = [ask()["revision"] for _ in range(3)]
+    assert revisions == [1, 2, 2]
 
 
 def test_a_page_of_a_moment_ago_says_so(asked: Asked) -> None:

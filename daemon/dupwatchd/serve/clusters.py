@@ -54,6 +54,7 @@ class Question:
     touching: tuple[bytes, ...] | None = None  # only clusters with a file under one of these folders; None: all
     verdicts: frozenset[Verdict] = ONE_PICTURE  # of pairs that belong together; these two are always among them
     policy: Policy = field(default=Policy())  # which file to keep, and what goes
+    policies: int = 0  # how many the service has had before the one that now holds if a question does not say
     details: bool = False  # whether clusters tell more of each file
     holding: frozenset[bytes] | None = None  # only clusters that hold one of these files; None: all
     ignored: IgnoredPairs = NONE_IGNORED  # pairs of contents that do not belong together, whatever a look says

@@ -93,6 +93,7 @@ class QuestionDefaults:
     default_thresholds: dict[str, float]
     custom: str  # what the user calls the measure that is "custom" here
     policy: Policy = field(default=Policy())
+    policies: int = 0  # how often another policy was taken up
 
     @classmethod
     def of(cls, settings: Settings) -> "QuestionDefaults":
@@ -131,7 +132,6 @@ class Questions:
         self._uploads = uploads
         self._defaults = defaults
         self._policy_lock = threading.Lock()
-        self._policies = 0  # how often another policy was taken up
         self._live_checks = live_checks
         self._find = find
         self._version = version
@@ -139,8 +139,8 @@ class Questions:
     def take_up_policy(self, policy: Policy) -> None:
         """From now on this holds in plans and clusters if a question does not say; any thread may call it."""
         with self._policy_lock:
-            self._policies += 1
-            self._defaults = replace(self._defaults, policy=policy)
+            before = self._defaults
+            self._defaults = replace(before, policy=policy, policies=before.policies + 1)
 
     def handlers(self) -> dict[str, Handler]:
         """By command."""
@@ -266,12 +266,11 @@ class Questions:
     ) -> tuple[Answer, int, Completeness]:
         """A page of something, the revision of the index that it is of, and how complete it is. Raises StateError."""
         before = self._working.completeness()  # before the page: what comes meanwhile need not be in it
-        policies = self._policies
         for _ in range(2):
             with self._libraries.moment() as moment:
                 is_current = self._libraries.is_current(moment)
                 # All of these only grow, so that their sum is another one whenever one of them is.
-                revision = moment.revision + question.ignored.revision + policies
+                revision = moment.revision + question.ignored.revision + question.policies
                 answer = page(moment)
                 completeness = with_not_looked_at(
                     before, moment.library.count_not_looked_at(moment.reader, question, self._live_checks())
@@ -342,7 +341,11 @@ class Questions:
 
     def _question(self, args: dict[str, Any], touching: tuple[bytes, ...] | None) -> Question:
         """What is asked, with the defaults filled in. Raises RequestError for what is not kept."""
-        defaults = self._defaults
+        return self._question_with(self._defaults, args, touching)
+
+    def _question_with(
+        self, defaults: QuestionDefaults, args: dict[str, Any], touching: tuple[bytes, ...] | None
+    ) -> Question:
         measure = args.get("measure", defaults.measure)
         measure = "custom" if measure == defaults.custom else measure
         if measure not in defaults.kept:
@@ -361,8 +364,9 @@ class Questions:
         verdicts = ONE_PICTURE | {Verdict(word) for word in wire.words(args.get("also", ""))}
         ignored, details = self._remembered.ignored, bool(args.get("details"))
         return Question(
-            measure, float(threshold), mirrored, touching, verdicts, defaults.policy, ignored=ignored, details=details
-        )
+            measure, float(threshold), mirrored, touching, verdicts, defaults.policy,
+            policies=defaults.policies, ignored=ignored, details=details,
+        )  # fmt: skip
 
     def _filtered(self, question: Question, args: dict[str, Any]) -> Question:
         """The question with the filters and the order that are asked for. Raises RequestError."""
@@ -389,15 +393,16 @@ class Questions:
 
     def _plan_question(self, args: dict[str, Any]) -> Question:
         """What a plan is asked for. Raises RequestError for a rule, a folder or a file that is none."""
+        defaults = self._defaults
         try:
-            policy = changed(self._defaults.policy, args.get("policy", {}))
+            policy = changed(defaults.policy, args.get("policy", {}))
         except UsageError as error:
             raise RequestError("bad_request", str(error)) from None
         missing = missing_folder(policy)
         if missing is not None:
             raise RequestError("unknown_folder", f"no such folder: {os.fsdecode(missing)}")
         under, holding = args.get("under"), args.get("files")
-        question = self._question({}, None if under is None else (under,))
+        question = self._question_with(defaults, {}, None if under is None else (under,))
         return replace(
             question,
             policy=policy,

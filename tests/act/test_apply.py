@@ -379,6 +379,24 @@ def test_a_shared_sidecar_stays_with_the_picture_that_stays(root: Path) -> None:
     assert os.path.lexists(sidecar)
 
 
+def test_a_sidecar_left_behind_goes_later_or_the_apply_says_why_it_stays(root: Path) -> None:
+    pairs = copies(root, 1)
+    goes = pairs[0][0]
+    sidecar = write(goes[:-4] + b".xmp", b"rating 5")
+    plan = plan_for(root, pairs)
+    other = write(goes[:-4] + b".png", b"another picture")  # has come since
+    assert [path for path, _ in apply_plan(plan, Action()).skipped] == [sidecar]
+    again = apply_plan(plan, Action())
+    assert (again.done, [path for path, _ in again.skipped]) == ([], [sidecar])
+    os.unlink(other)
+    assert "would be lost" in skipped_for(apply_plan(plan, Action("delete")))
+    last = apply_plan(plan, Action())
+    assert ([path for path, _ in last.done], last.is_complete) == ([sidecar], True)
+    undo_all()
+    assert os.path.lexists(goes)
+    assert os.path.lexists(sidecar)
+
+
 def test_a_sidecar_without_equal_is_never_deleted(root: Path) -> None:
     goes, stays = copies(root, 1)[0]
     sidecar = write(goes + b".xmp", b"rating 5")

@@ -120,7 +120,7 @@ def check_action(plan: Plan, action: Action) -> None:
 
 @dataclass
 class _Family:
-    """A picture that goes, and what goes with it."""
+    """A picture that goes, and what goes with it; or a sidecar alone, whose picture went before."""
 
     group: PlannedGroup
     going: GoingFile
@@ -211,16 +211,19 @@ class _Apply:
     def _families(self) -> Iterator[_Family]:
         moves_sidecars = self._summary.action in MOVING_ACTIONS  # a link stays where the file was
         for group in self._plan.groups:
+            pictures = {one.file.path for one in group.goes if one.goes_with is None}
             for going in group.goes:
                 if going.goes_with is None:
                     along = [one for one in group.goes if moves_sidecars and one.goes_with == going.file.path]
                     yield _Family(group, going, along)
+                elif moves_sidecars and going.goes_with not in pictures:  # an earlier apply took the picture alone
+                    yield _Family(group, going, [])
 
     def _prepare(self, family: _Family) -> None:
         """Make the steps of a family; if one cannot be made, it has none and a reason."""
         try:
             if self._summary.action == "delete":
-                _check_nothing_is_lost(family.along)
+                _check_nothing_is_lost((family.going, *family.along))
             family.steps = [self._step(family.group, one) for one in (family.going, *family.along)]
         except SkipError as error:
             family.why_not = str(error)
@@ -240,6 +243,8 @@ class _Apply:
                 members = [
                     self._read(family.group, one, step, stack) for one, step in zip(going, family.steps, strict=True)
                 ]
+                if members[0].step.goes_with is not None:
+                    self._check_share(members[0])
                 self._act_on_member(members[0])
                 for member in members[1:]:
                     try:
@@ -328,9 +333,9 @@ def _kept_of(group: PlannedGroup, going: GoingFile) -> PlannedFile:
     return next(file for file in group.stays if file.path == going.held_by)
 
 
-def _check_nothing_is_lost(along: list[GoingFile]) -> None:
-    for one in along:
-        if one.held_by is None:
+def _check_nothing_is_lost(family: Sequence[GoingFile]) -> None:
+    for one in family:
+        if one.goes_with is not None and one.held_by is None:
             raise SkipError(
                 f"its sidecar {printable(one.file.path)} would be lost: the file that stays has none like it"
             )

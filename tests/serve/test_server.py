@@ -1123,6 +1123,26 @@ def test_a_listener_with_more_subscriptions_than_any_client_needs_is_ended(
             assert not monitor.poll(0)
 
 
+def test_who_says_too_much_over_tcp_keeps_no_other_address_from_listening(keys: Path) -> None:
+    with serving(f"tcp://127.0.0.1:{free_port()}", {}, keys=str(keys / "server")) as server:
+        there = events_endpoint(server.endpoint).removeprefix("tcp://")
+        public, secret = zmq.auth.load_certificate(keys / "known" / "client.key_secret")
+        with zmq.Context() as context, context.socket(zmq.XSUB) as listener:
+            listener.curve_publickey, listener.curve_secretkey = public, secret or b""
+            listener.curve_serverkey, _ = zmq.auth.load_certificate(keys / "known" / "server.key")
+            listener.connect(f"tcp://127.0.0.2:0;{there}")
+            for number in range(SUBSCRIPTIONS_MAX + 1):
+                listener.send(b"\x01" + b"%d" % number)
+            admission = server._connections._admission
+            until(lambda: bool(admission._records))
+            context.destroy(linger=0)
+        assert list(admission._records) == ["127.0.0.2"]
+        with Client(server.endpoint, 20, str(keys / "known")) as client:
+            events = client.events()
+            threading.Timer(0.2, server.publish, ["indexed", {"path": b"/a"}]).start()
+            assert isinstance(next(events), wire.Event)
+
+
 def test_subscriptions_count_although_nobody_has_watched_for_their_listener_yet(tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/events.sock"
     with zmq.Context() as context, context.socket(zmq.ROUTER) as requests, context.socket(zmq.XPUB) as events:

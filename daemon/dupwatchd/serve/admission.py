@@ -14,7 +14,7 @@ LISTENERS_PER_SECOND = 4.0
 TURNED_AWAY_SECONDS, TURNED_AWAY_SECONDS_MAX = 1.0, 60.0
 FORGIVEN_SECONDS = 600.0
 
-User = int | None  # None: over TCP, where all are one
+User = int | str | None  # over TCP the address; None: the connection had gone before it was looked at
 
 
 @dataclass(slots=True)

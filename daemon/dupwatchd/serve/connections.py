@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from dupwatchd.serve.admission import Admission
+from dupwatchd.serve.admission import Admission, User
 from dupwatchd.serve.request_queue import Peer
 
 CONNECTIONS_MAX = 512
@@ -55,7 +55,7 @@ class _Connection:
 
     descriptor: int
     process: int | None  # at the other end; None over TCP
-    user: int | None  # of that process
+    user: User  # of that process, or the address over TCP
     last_used: float  # on the monotonic clock
     subscriptions: int = 0
     is_admitted: bool = False  # a listener that may go on
@@ -208,7 +208,8 @@ class Connections:
         with contextlib.suppress(zmq.Again):
             while True:
                 version, request, _, address = gate.recv_multipart(zmq.NOBLOCK)[:4]
-                user, _, process = _local_ids(address.decode(errors="replace")) or (None, None, None)
+                told = address.decode(errors="replace")
+                user, _, process = _local_ids(told) or (_plain_address(told), None, None)
                 with self._lock:
                     self._hear_of_listeners()
                     is_welcome = self._admission.may_begin(user, time.monotonic())
@@ -245,7 +246,7 @@ class Connections:
         """Holding the lock: end connections until there are no more than there may be."""
         every = [*self._asking.values(), *self._listening.values()]
         while len(every) > self._connections_max:
-            of_user: dict[int | None, list[_Connection]] = {}
+            of_user: dict[User, list[_Connection]] = {}
             for connection in every:
                 of_user.setdefault(connection.user, []).append(connection)
             most = max(of_user.values(), key=len)
@@ -300,14 +301,14 @@ def _property(frame: zmq.Frame, name: str) -> str:
         return ""
 
 
-def _credentials(descriptor: int) -> tuple[int | None, int | None]:
-    """The process at the other end of a connection, and its user; None over TCP, or if the connection has gone."""
+def _credentials(descriptor: int) -> tuple[int | None, User]:
+    """The process at the other end of a connection, and its user; over TCP None, and the address."""
     try:
         with _socket_at(descriptor) as connection:
             if connection.family != socket.AF_UNIX:
-                return None, None
+                return None, _plain_address(str(connection.getpeername()[0]))
             told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    except OSError:
+    except OSError:  # it has gone already
         return None, None
     process, user, _ = _CREDENTIALS.unpack(told)
     return process, user
@@ -324,6 +325,11 @@ def _socket_at(descriptor: int) -> Iterator[socket.socket]:
         raise
     with connection:
         yield connection
+
+
+def _plain_address(address: str) -> str:
+    """An address as it is told of a socket for IPv4, also where the socket is for both."""
+    return address.removeprefix("::ffff:")
 
 
 def _end(descriptor: int) -> None:

@@ -69,14 +69,21 @@ def halved(plane: Floats) -> Floats:
     return cast("Floats", cv2.pyrDown(plane))
 
 
+def halved_exactly(plane: Floats) -> Floats:
+    """The means of two by two pixels; an odd last row or column is left out."""
+    height, width = plane.shape[0] // 2, plane.shape[1] // 2
+    return averaged(plane[: 2 * height, : 2 * width], (width, height))
+
+
 def edged(rgb: Levels, columns: int, rows: int) -> Levels:
     """With so many more columns and rows, which repeat the last ones."""
     return cast("Levels", cv2.copyMakeBorder(rgb, 0, rows, 0, columns, cv2.BORDER_REPLICATE))
 
 
-def blurred(plane: Plane, deviation_px: float) -> Plane:
-    """By a Gaussian of that deviation."""
-    return cast("Plane", cv2.GaussianBlur(plane, (0, 0), deviation_px))
+def blurred(plane: Plane, deviation_px: float, reach: float | None = None) -> Plane:
+    """By a Gaussian of that deviation, cut off at so many deviations; None: 3 for bytes and 4 for floats."""
+    side = 0 if reach is None else 2 * max(1, round(reach * deviation_px)) + 1
+    return cast("Plane", cv2.GaussianBlur(plane, (side, side), deviation_px))
 
 
 def box_mean(plane: Plane, side_px: int) -> Plane:
@@ -116,6 +123,12 @@ def spread(plane: Floats, reach_px: int) -> Floats:
     """The largest value within so many pixels."""
     side = 2 * reach_px + 1
     return cast("Floats", cv2.dilate(plane, np.ones((side, side), np.uint8)))
+
+
+def sunk(plane: Floats, reach_px: int) -> Floats:
+    """The smallest value within so many pixels."""
+    side = 2 * reach_px + 1
+    return cast("Floats", cv2.erode(plane, np.ones((side, side), np.uint8)))
 
 
 def slopes(plane: Floats) -> tuple[Floats, Floats]:
@@ -194,6 +207,15 @@ def warped_sharply(source: Levels, map_: Map, size: Size) -> Levels:
             source, map_, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
         ),
     )
+
+
+def sampled(source: Floats, x: Floats, y: Floats) -> Floats:
+    """Patches of a source, in straight lines between its pixels: (N, h, w) at all of y (N, h) by x (N, w)."""
+    count, height, width = len(x), y.shape[1], x.shape[1]
+    places_x = np.broadcast_to(x[:, None, :], (count, height, width)).reshape(-1, width)
+    places_y = np.broadcast_to(y[:, :, None], (count, height, width)).reshape(-1, width)
+    seen = cv2.remap(source, places_x, places_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cast("Floats", seen.reshape(count, height, width))
 
 
 def shared_area(outline: Floats, other: Floats) -> tuple[float, float]:

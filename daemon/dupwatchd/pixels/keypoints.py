@@ -1,0 +1,283 @@
+"""Keypoints of a picture: small patches by which a part of it is found again in another picture.
+
+The luma of a proof goes in, up to 44 keypoints come out, as whole numbers. A keypoint is a blob, darker or brighter
+than what is around it: an extremum of the differences of Gaussians in place and scale, as in SIFT. What describes it
+is the square patch around it, as many times its size, in the terms that the measure `structure` uses for a whole
+picture: less its mean, divided by its deviation, and of its cosine transform the lowest coefficients. A copy that was
+cropped, framed or captioned shows the same blobs at other places; two keypoints of two pictures whose coefficients
+hardly differ *meet*, and `compare.parts` decides what follows from that.
+
+Patches are upright, and turned by quarters to a canonical form, so that a turned copy has equal coefficients.
+Equal proofs give equal keypoints on one machine; they can always be made again from the stored proof.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupwatchd.pixels import levels
+from dupwatchd.pixels.levels import Floats, Levels
+from dupwatchd.pixels.proof import PROOF_AREA_PX, Proof
+
+COEFFICIENTS = 16
+MOST_COEFFICIENT = 127  # the sum of the squares of a keypoint's coefficients is at most the square of this
+PLACES_A_PX = 8  # x and y are in eighths of a pixel of the proof
+SCALES_A_PX = 64  # the scale is in sixty-fourths
+QUOTAS = (16, 16, 12)  # keypoints kept of each octave, the strongest
+MOST_KEYPOINTS = sum(QUOTAS)
+
+_LEVELS = 3  # scales looked at in an octave
+_FINEST_PX = 1.8  # deviation of the Gaussian of the first scale
+_OWN_BLUR_PX = 0.5  # that averaged pixels have already
+_REACH = 3.0  # deviations at which a Gaussian is cut off
+_LEAST_RESPONSE = 0.6  # grey levels of difference at a blob
+_EDGE_RATIO = 8.0  # of the curvatures across and along: a blob that is longer lies on an edge, and slides along it
+_LEAST_SIDE_PX = 20  # of an octave that is looked at
+_MOST_ENLARGED = 3.0  # a picture smaller than a proof is enlarged to its area by no more than this
+_HALF_SIDE = 6.0  # of a patch, in scales of its keypoint
+_OUTSIDE_PX = 1.0  # by which a patch may reach over the edge
+_PATCH_PX = 16
+_LEAST_DEVIATION = 3.0  # grey levels: what is flatter is not stretched further
+_SAMPLING_PX = 1.2  # patches are sampled from the picture halved until their pixels are at most twice this apart
+
+# The lowest frequencies (down, across) of a patch that are not constant; each has its partner with both exchanged.
+_FREQUENCIES = (
+    (0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2),
+    (0, 3), (3, 0), (1, 3), (3, 1), (2, 3), (3, 2), (0, 4), (4, 0),
+)  # fmt: skip
+_ACROSS, _DOWN = _FREQUENCIES.index((0, 1)), _FREQUENCIES.index((1, 0))
+_EXCHANGED = np.array([_FREQUENCIES.index((across, down)) for down, across in _FREQUENCIES])
+_ODD_ACROSS = np.array([-1 if across % 2 else 1 for _, across in _FREQUENCIES], np.int8)
+_ODD_DOWN = np.array([-1 if down % 2 else 1 for down, _ in _FREQUENCIES], np.int8)
+
+_HEADER = struct.Struct("<HHB")  # width, height, count
+_TURN_BITS = 2  # of the number that keeps scale and turn
+_PACKED_BYTES = 3 * 2 + COEFFICIENTS  # of a keypoint
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """The keypoints of one picture, N of them, from the finest octave to the coarsest; the strongest first in each."""
+
+    width: int  # of the proof, in pixels
+    height: int
+    x: NDArray[np.int16]  # (N,) in 1/8 pixel of the proof, the centre of its first pixel being 0
+    y: NDArray[np.int16]  # (N,)
+    scale: NDArray[np.int16]  # (N,) deviation of the blob's Gaussian in 1/64 pixel of the proof
+    turn: NDArray[np.uint8]  # (N,) quarter turns clockwise that brought the patch to its canonical form, 0 … 3
+    coefficients: NDArray[np.int8]  # (N, 16), -127 … 127
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to_bytes(self) -> bytes:
+        """22 bytes a keypoint and 5 more, to be read by `from_bytes`."""
+        head = _HEADER.pack(self.width, self.height, len(self))
+        scale = self.scale << _TURN_BITS | self.turn
+        return (
+            head
+            + b"".join(part.astype("<i2").tobytes() for part in (self.x, self.y, scale))
+            + (self.coefficients.tobytes())
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Keypoints":
+        """Raises ValueError if these are not the bytes of keypoints."""
+        if len(data) < _HEADER.size:
+            raise ValueError("a picture's keypoints are cut short")
+        width, height, count = _HEADER.unpack_from(data)
+        if count > MOST_KEYPOINTS or len(data) != _HEADER.size + count * _PACKED_BYTES:
+            raise ValueError("a picture's keypoints do not have the number that they name")
+        x, y, scale = np.frombuffer(data, "<i2", 3 * count, _HEADER.size).astype(np.int16).reshape(3, count)
+        coefficients = np.frombuffer(data, np.int8, offset=_HEADER.size + 6 * count).reshape(count, COEFFICIENTS)
+        within = (x >= 0) & (x < PLACES_A_PX * width) & (y >= 0) & (y < PLACES_A_PX * height)
+        if not within.all() or (scale >> _TURN_BITS < 1).any() or (coefficients < -MOST_COEFFICIENT).any():
+            raise ValueError("a picture's keypoints hold what no picture has")
+        turn = (scale & (2**_TURN_BITS - 1)).astype(np.uint8)
+        return cls(width, height, x, y, scale >> _TURN_BITS, turn, coefficients)
+
+    def mirrored(self) -> "Keypoints":
+        """Those of the picture with left and right exchanged.
+
+        A canonical patch that is mirrored and turned upside down is canonical again: rows in reverse order.
+        """
+        x = (PLACES_A_PX * (self.width - 1) - self.x).astype(np.int16)
+        turn = ((2 - self.turn.astype(np.int8)) % 4).astype(np.uint8)
+        return Keypoints(self.width, self.height, x, self.y, self.scale, turn, self.coefficients * _ODD_DOWN)
+
+
+class _Blobs(NamedTuple):
+    """Where blobs lie, (N,) each, in pixels of the plane that they were found in."""
+
+    x: Floats
+    y: Floats
+    scale: Floats
+
+    def at(self, which: NDArray[np.intp]) -> "_Blobs":
+        return _Blobs(self.x[which], self.y[which], self.scale[which])
+
+
+def keypoints_of(proof: Proof) -> Keypoints:
+    """Finds the keypoints of a picture; none in a flat one, or where no patch lies within it."""
+    height, width = proof.luma.shape
+    plane = _enlarged(proof.luma)
+    blobs = _blobs(plane)
+    coefficients, turn = _canonical(_described(_patches(plane, blobs)))
+    to_x, to_y = width / plane.shape[1], height / plane.shape[0]
+    x = _whole(PLACES_A_PX * ((blobs.x + 0.5) * to_x - 0.5), 0, PLACES_A_PX * (width - 1))
+    y = _whole(PLACES_A_PX * ((blobs.y + 0.5) * to_y - 0.5), 0, PLACES_A_PX * (height - 1))
+    scale = _whole(SCALES_A_PX * blobs.scale * (to_x * to_y) ** 0.5, 1, 2**13 - 1)
+    return Keypoints(width, height, x, y, scale, turn, coefficients)
+
+
+def _whole(values: Floats, least: int, most: int) -> NDArray[np.int16]:
+    return np.clip(np.rint(values), least, most).astype(np.int16)
+
+
+def _enlarged(luma: Levels) -> Floats:
+    """A picture smaller than a proof at about a proof's area: its blobs are those of a larger copy's proof."""
+    height, width = luma.shape
+    scale = min(_MOST_ENLARGED, (PROOF_AREA_PX / luma.size) ** 0.5)
+    if scale > 1.1:
+        luma = levels.resized(luma, (round(width * scale), round(height * scale)))
+    return luma.astype(np.float32)
+
+
+def _blobs(plane: Floats) -> _Blobs:
+    """The strongest of each octave."""
+    found = []
+    octave = levels.blurred(plane, (_FINEST_PX**2 - _OWN_BLUR_PX**2) ** 0.5, _REACH)
+    size = 1.0  # of the octave's pixels
+    for quota in QUOTAS:
+        if min(octave.shape) < _LEAST_SIDE_PX:
+            break
+        blurs = _blurs(octave)
+        blobs, response = _extrema(blurs[1:] - blurs[:-1])
+        x, y, scale = (blobs.x + 0.5) * size - 0.5, (blobs.y + 0.5) * size - 0.5, blobs.scale * size
+        inside = _inside(_Blobs(x, y, scale), plane.shape)
+        strongest = inside[np.argsort(-response[inside], kind="stable")[:quota]]
+        found.append(_Blobs(x, y, scale).at(strongest))
+        octave = levels.halved_exactly(blurs[_LEVELS])
+        size *= 2
+    return _Blobs(*map(np.concatenate, zip(*found, strict=True))) if found else _Blobs(*np.zeros((3, 0), np.float32))
+
+
+def _inside(blobs: _Blobs, shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Which blobs have their patch within the picture."""
+    reach = _HALF_SIDE * blobs.scale - _OUTSIDE_PX
+    low = np.minimum(blobs.x, blobs.y) - reach >= -0.5
+    high = (blobs.x + reach <= shape[1] - 0.5) & (blobs.y + reach <= shape[0] - 0.5)
+    return np.flatnonzero(low & high)
+
+
+def _blurs(octave: Floats) -> Floats:
+    """The octave at its scales, and at what lies beyond them on either side: (6, H, W)."""
+    blurs = np.empty((_LEVELS + 3, *octave.shape), np.float32)
+    blurs[0] = octave
+    for number in range(1, _LEVELS + 3):
+        before, now = (_FINEST_PX * 2 ** (one / _LEVELS) for one in (number - 1, number))
+        blurs[number] = levels.blurred(blurs[number - 1], (now**2 - before**2) ** 0.5, _REACH)
+    return blurs
+
+
+def _extrema(differences: Floats) -> tuple[_Blobs, Floats]:
+    """Blobs in differences of Gaussians (5, H, W), and by how many grey levels each stands out."""
+    number, y, x = _peaks(differences)
+    flat = differences.reshape(-1)
+    width = differences.shape[2]
+    layer = differences.shape[1] * width
+    at = number * layer + y * width + x
+    value = flat[at]
+    left, right, above, below, finer, coarser = (flat[at + step] for step in (-1, 1, -width, width, -layer, layer))
+    slopes = (right - left) / 2, (below - above) / 2, (coarser - finer) / 2
+    bends = right + left - 2 * value, below + above - 2 * value, coarser + finer - 2 * value
+    skew = (flat[at + width + 1] - flat[at + width - 1] - flat[at - width + 1] + flat[at - width - 1]) / 4
+    area = bends[0] * bends[1] - skew * skew
+    round_ = (area > 0) & ((bends[0] + bends[1]) ** 2 * _EDGE_RATIO < (_EDGE_RATIO + 1) ** 2 * area)
+    moved = [_to_peak(slope, bend) for slope, bend in zip(slopes, bends, strict=True)]
+    response = np.abs(value + (slopes[0] * moved[0] + slopes[1] * moved[1] + slopes[2] * moved[2]) / 2)
+    scale = np.float32(_FINEST_PX) * np.exp2((number + moved[2]) / np.float32(_LEVELS))
+    kept = np.flatnonzero(round_)
+    blobs = ((x + moved[0])[kept], (y + moved[1])[kept], scale[kept])
+    return _Blobs(*(one.astype(np.float32) for one in blobs)), response[kept]
+
+
+def _peaks(differences: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Layer, row and column of what no neighbour exceeds, in place and scale, less the layers and pixels at the rim."""
+    middle = differences[1:-1]
+    least = np.float32(_LEAST_RESPONSE)
+    is_peak = np.zeros(middle.shape, np.bool_)
+    for layer, own in enumerate(middle):
+        around = differences[layer : layer + 3]
+        highest = levels.spread(np.maximum(np.maximum(around[0], around[1]), around[2]), 1)
+        lowest = levels.sunk(np.minimum(np.minimum(around[0], around[1]), around[2]), 1)
+        is_peak[layer] = ((own >= highest) & (own > least)) | ((own <= lowest) & (own < -least))
+    layers, rows, columns = np.nonzero(is_peak[:, 1:-1, 1:-1])
+    return layers + 1, rows + 1, columns + 1
+
+
+def _to_peak(slope: Floats, bend: Floats) -> Floats:
+    """How far a parabola's summit lies from the place where it was sampled."""
+    moved: Floats = np.clip(-slope / np.where(np.abs(bend) < 1e-6, np.float32(1e-6), bend), -0.6, 0.6)
+    return moved
+
+
+def _patches(plane: Floats, blobs: _Blobs) -> Floats:
+    """What lies around each blob, less its mean and divided by its deviation: (N, 256), rows from the top."""
+    step = blobs.scale * np.float32(2 * _HALF_SIDE / _PATCH_PX)  # between the pixels of a patch
+    halvings = np.floor(np.log2(np.maximum(step / np.float32(_SAMPLING_PX), 1))).astype(np.intp)
+    offsets = np.arange(_PATCH_PX, dtype=np.float32) - np.float32((_PATCH_PX - 1) / 2)
+    patches = np.empty((len(step), _PATCH_PX, _PATCH_PX), np.float32)
+    shrunk = plane
+    for halving in range(int(halvings.max(initial=-1)) + 1):
+        if halving:
+            shrunk = levels.halved(shrunk)
+        which = np.flatnonzero(halvings == halving)
+        if len(which):
+            size = np.float32(0.5**halving)
+            along = step[which, None] * offsets
+            x, y = ((one[which, None] + along) * size for one in (blobs.x, blobs.y))
+            patches[which] = levels.sampled(shrunk, x, y)
+    flat = patches.reshape(len(step), _PATCH_PX**2)
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat /= np.maximum(np.sqrt(np.square(flat).mean(axis=1, keepdims=True)), np.float32(_LEAST_DEVIATION))
+    return flat
+
+
+def _basis() -> Floats:
+    """What makes the wanted cosine coefficients of a patch, as rows: (16, 256).
+
+    Divided by the side of a patch, so that their squared distance is at most the mean squared difference of patches.
+    """
+    at = (np.arange(_PATCH_PX) + 0.5) * np.pi / _PATCH_PX
+    waves = np.cos(np.arange(_PATCH_PX)[:, None] * at) * (2 / _PATCH_PX) ** 0.5
+    waves[0] /= 2**0.5
+    rows = [np.outer(waves[down], waves[across]).ravel() for down, across in _FREQUENCIES]
+    return (np.stack(rows) / _PATCH_PX).astype(np.float32)
+
+
+_BASIS = _basis()
+
+
+def _described(patches: Floats) -> Floats:
+    """The lowest coefficients of each: (N, 16)."""
+    described: Floats = patches @ _BASIS.T
+    return described
+
+
+def _canonical(described: Floats) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
+    """Coefficients of each patch turned so that its brighter half is the left one, in whole numbers, and the turns."""
+    turn = np.zeros(len(described), np.uint8)
+    for _ in range(3):
+        other = described[:, _ACROSS] < np.abs(described[:, _DOWN])
+        described[other] = _turned_clockwise(described[other])
+        turn[other] += 1
+    whole = np.clip(np.rint(MOST_COEFFICIENT * described), -MOST_COEFFICIENT, MOST_COEFFICIENT)
+    return whole.astype(np.int8), turn
+
+
+def _turned_clockwise(described: Floats) -> Floats:
+    return described[:, _EXCHANGED] * _ODD_ACROSS.astype(np.float32)

@@ -1,0 +1,152 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dupwatchd.pixels.keypoints import MOST_KEYPOINTS, PLACES_A_PX, QUOTAS, Keypoints, keypoints_of
+from dupwatchd.pixels.proof import Proof, make_proof
+from tests.compare.altered import Rgb, cut, framed, jpeg, photo, resized, sky
+
+FIELDS = ("x", "y", "scale", "turn", "coefficients")
+MEETS = 161  # squared distance of coefficients
+
+
+def equal(a: Keypoints, b: Keypoints) -> bool:
+    size = (a.width, a.height) == (b.width, b.height)
+    return size and all(np.array_equal(getattr(a, field), getattr(b, field)) for field in FIELDS)
+
+
+def distances(a: Keypoints, b: Keypoints) -> NDArray[np.int64]:
+    """Of all with all: (N, M)."""
+    apart = a.coefficients[:, None].astype(np.int64) - b.coefficients[None]
+    distances: NDArray[np.int64] = np.square(apart).sum(axis=2)
+    return distances
+
+
+def share_met(a: Keypoints, b: Keypoints) -> float:
+    """How many keypoints of the second have one of the first that they meet."""
+    return float((distances(a, b).min(axis=0) <= MEETS).mean())
+
+
+def of(picture: Rgb) -> Keypoints:
+    return keypoints_of(make_proof(picture))
+
+
+def turned(proof: Proof, quarters: int) -> Proof:
+    chroma = np.stack([np.rot90(plane, -quarters) for plane in proof.chroma])
+    return Proof(np.ascontiguousarray(np.rot90(proof.luma, -quarters)), np.ascontiguousarray(chroma), proof.fineness)
+
+
+def test_equal_proofs_have_equal_keypoints_and_the_stored_proof_gives_them_again() -> None:
+    proof = make_proof(photo(3))
+    found = keypoints_of(proof)
+    assert len(found) > 10
+    assert equal(found, keypoints_of(Proof.from_bytes(proof.to_bytes())))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_patch_of_each_keypoint_lies_within_the_picture(seed: int) -> None:
+    proof = make_proof(photo(seed, 700, 400))
+    found = keypoints_of(proof)
+    height, width = proof.luma.shape
+    assert (found.width, found.height) == (width, height)
+    assert len(found) <= MOST_KEYPOINTS == sum(QUOTAS)
+    reach = 6 * found.scale / 64 - 1.5
+    x, y = found.x / PLACES_A_PX, found.y / PLACES_A_PX
+    assert (x - reach >= -0.5).all()
+    assert (y - reach >= -0.5).all()
+    assert (x + reach <= width - 0.5).all()
+    assert (y + reach <= height - 0.5).all()
+
+
+@pytest.mark.parametrize("change", [lambda p: jpeg(p, 60), lambda p: resized(p, 0.5), lambda p: resized(p, 0.25)])
+def test_most_keypoints_of_a_copy_meet_those_of_the_original(change: Callable[[Rgb], Rgb]) -> None:
+    shares = [share_met(of(photo(seed)), of(change(photo(seed)))) for seed in range(4)]
+    assert np.mean(shares) > 0.7
+
+
+def test_keypoints_of_a_crop_and_of_a_framed_picture_meet_those_of_the_whole_at_their_places() -> None:
+    picture = photo(5)
+    whole = of(picture)
+    for altered in (of(cut(picture, 0.15)), of(framed(picture, 60))):
+        found = np.argwhere(distances(whole, altered) <= MEETS)
+        assert len(found) >= 5
+        first, second = found.T
+        ratio = np.median(altered.scale[second] / whole.scale[first])
+        moved = altered.x[second] / PLACES_A_PX - ratio * whole.x[first] / PLACES_A_PX
+        assert np.count_nonzero(np.abs(moved - np.median(moved)) < 3) >= 0.8 * len(found)
+
+
+def test_keypoints_of_unrelated_pictures_do_not_meet() -> None:
+    every = [of(photo(seed)) for seed in range(8)]
+    met = [share_met(a, b) for number, a in enumerate(every) for b in every[:number]]
+    assert np.mean(met) < 0.02
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_turned_picture_has_the_same_coefficients_and_its_turns_say_so(quarters: int) -> None:
+    proof = make_proof(photo(7))
+    upright, other = keypoints_of(proof), keypoints_of(turned(proof, quarters))
+    first, second = np.argwhere(distances(upright, other) <= 9).T
+    assert len(first) >= 0.8 * len(upright)
+    assert ((upright.turn[first].astype(int) - other.turn[second]) % 4 == quarters).all()
+
+
+def test_mirrored_keypoints_are_those_of_the_mirrored_picture() -> None:
+    proof = make_proof(photo(9))
+    mirrored = Proof(np.ascontiguousarray(proof.luma[:, ::-1]), proof.chroma[:, :, ::-1].copy(), proof.fineness)
+    by_hand, by_pixels = keypoints_of(proof).mirrored(), keypoints_of(mirrored)
+    first, second = np.argwhere(distances(by_hand, by_pixels) <= 9).T
+    assert len(first) >= 0.8 * len(by_pixels)
+    assert (np.abs(by_hand.x[first] - by_pixels.x[second]) <= 2).mean() > 0.9
+    assert (by_hand.turn[first] == by_pixels.turn[second]).mean() > 0.9
+    assert equal(by_hand.mirrored(), keypoints_of(proof))
+
+
+@pytest.mark.parametrize(
+    "picture", [np.full((300, 400, 3), 255, np.uint8), np.zeros((1, 1, 3), np.uint8), sky(3, strength=0.0)]
+)
+def test_flat_or_tiny_picture_has_no_keypoints(picture: Rgb) -> None:
+    found = of(picture)
+    assert len(found) == 0
+    assert equal(Keypoints.from_bytes(found.to_bytes()), found)
+
+
+@pytest.mark.parametrize("size", [(5000, 9), (9, 5000), (60, 3000), (40, 40)])
+def test_strips_and_small_pictures_are_taken(size: tuple[int, int]) -> None:
+    found = of(photo(11, *size))
+    assert equal(Keypoints.from_bytes(found.to_bytes()), found)
+
+
+def test_bytes_are_short_and_give_back_what_was_kept() -> None:
+    found = of(photo(13))
+    stored = found.to_bytes()
+    assert len(stored) <= 24 * len(found) + 8
+    assert equal(Keypoints.from_bytes(stored), found)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_bytes_that_are_no_keypoints_are_refused_or_read_as_some(data: st.DataObject) -> None:
+    stored = bytearray(of(photo(13)).to_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(stored) - 1), min_size=1, max_size=3)):
+        stored[at] = data.draw(st.integers(0, 255))
+    damaged = bytes(stored[: data.draw(st.integers(0, len(stored)))] + data.draw(st.binary(max_size=4)))
+    try:
+        found = Keypoints.from_bytes(damaged)
+    except ValueError:
+        return
+    assert found.to_bytes() == damaged
+    assert len(found) <= MOST_KEYPOINTS
+    assert ((found.x >= 0) & (found.x < PLACES_A_PX * found.width)).all()
+    assert (found.scale > 0).all()
+    assert (found.coefficients >= -127).all()
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 5, 22])
+def test_bytes_cut_short_are_refused(cut_bytes: int) -> None:
+    with pytest.raises(ValueError, match="keypoints"):
+        Keypoints.from_bytes(of(photo(13)).to_bytes()[:-cut_bytes])

@@ -22,6 +22,8 @@ from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Floats, Levels
 from dupwatchd.pixels.proof import PROOF_AREA_PX, Proof
 
+Places = NDArray[np.intp]
+
 COEFFICIENTS = 16
 MOST_COEFFICIENT = 127  # the sum of the squares of a keypoint's coefficients is at most the square of this
 PLACES_A_PX = 8  # x and y are in eighths of a pixel of the proof
@@ -116,7 +118,7 @@ class _Blobs(NamedTuple):
     y: Floats
     scale: Floats
 
-    def at(self, which: NDArray[np.intp]) -> "_Blobs":
+    def at(self, which: Places) -> "_Blobs":
         return _Blobs(self.x[which], self.y[which], self.scale[which])
 
 
@@ -165,7 +167,7 @@ def _blobs(plane: Floats) -> _Blobs:
     return _Blobs(*map(np.concatenate, zip(*found, strict=True))) if found else _Blobs(*np.zeros((3, 0), np.float32))
 
 
-def _inside(blobs: _Blobs, shape: tuple[int, ...]) -> NDArray[np.intp]:
+def _inside(blobs: _Blobs, shape: tuple[int, ...]) -> Places:
     """Which blobs have their patch within the picture."""
     reach = _HALF_SIDE * blobs.scale - _OUTSIDE_PX
     low = np.minimum(blobs.x, blobs.y) - reach >= -0.5
@@ -185,43 +187,50 @@ def _blurs(octave: Floats) -> Floats:
 
 def _extrema(differences: Floats) -> tuple[_Blobs, Floats]:
     """Blobs in differences of Gaussians (5, H, W), and by how many grey levels each stands out."""
-    number, y, x = _peaks(differences)
+    _, height, width = differences.shape
+    layer = height * width
+    at, number, y, x = _peaks(differences)
     flat = differences.reshape(-1)
-    width = differences.shape[2]
-    layer = differences.shape[1] * width
-    at = number * layer + y * width + x
     value = flat[at]
     left, right, above, below, finer, coarser = (flat[at + step] for step in (-1, 1, -width, width, -layer, layer))
-    slopes = (right - left) / 2, (below - above) / 2, (coarser - finer) / 2
-    bends = right + left - 2 * value, below + above - 2 * value, coarser + finer - 2 * value
+    slopes = np.stack([right - left, below - above, coarser - finer]) / 2
+    bends = np.stack([right + left, below + above, coarser + finer]) - 2 * value
     skew = (flat[at + width + 1] - flat[at + width - 1] - flat[at - width + 1] + flat[at - width - 1]) / 4
     area = bends[0] * bends[1] - skew * skew
-    round_ = (area > 0) & ((bends[0] + bends[1]) ** 2 * _EDGE_RATIO < (_EDGE_RATIO + 1) ** 2 * area)
-    moved = [_to_peak(slope, bend) for slope, bend in zip(slopes, bends, strict=True)]
-    response = np.abs(value + (slopes[0] * moved[0] + slopes[1] * moved[1] + slopes[2] * moved[2]) / 2)
-    scale = np.float32(_FINEST_PX) * np.exp2((number + moved[2]) / np.float32(_LEVELS))
-    kept = np.flatnonzero(round_)
-    blobs = ((x + moved[0])[kept], (y + moved[1])[kept], scale[kept])
-    return _Blobs(*(one.astype(np.float32) for one in blobs)), response[kept]
+    kept = np.flatnonzero((bends[0] + bends[1]) ** 2 * _EDGE_RATIO < (_EDGE_RATIO + 1) ** 2 * area)
+    moved = _to_peak(slopes, bends)[:, kept]
+    response = np.abs(value[kept] + (slopes[:, kept] * moved).sum(axis=0) / 2)
+    scale = _FINEST_PX * np.exp2((number[kept] + moved[2]) / _LEVELS)
+    places = (x[kept] + moved[0], y[kept] + moved[1], scale)
+    return _Blobs(*(one.astype(np.float32) for one in places)), response
 
 
-def _peaks(differences: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Layer, row and column of what no neighbour exceeds, in place and scale, less the layers and pixels at the rim."""
-    middle = differences[1:-1]
-    least = np.float32(_LEAST_RESPONSE)
-    is_peak = np.zeros(middle.shape, np.bool_)
-    for layer, own in enumerate(middle):
-        around = differences[layer : layer + 3]
-        highest = levels.spread(np.maximum(np.maximum(around[0], around[1]), around[2]), 1)
-        lowest = levels.sunk(np.minimum(np.minimum(around[0], around[1]), around[2]), 1)
-        is_peak[layer] = ((own >= highest) & (own > least)) | ((own <= lowest) & (own < -least))
-    layers, rows, columns = np.nonzero(is_peak[:, 1:-1, 1:-1])
-    return layers + 1, rows + 1, columns + 1
+def _peaks(differences: Floats) -> tuple[Places, Places, Places, Places]:
+    """Where no neighbour in place and scale is higher, or none lower, but for the rims.
+
+    Each as its place in all differences, its layer, row and column: (N,) each.
+    """
+    layers, height, width = differences.shape
+    between = differences[1:-1]
+    highest, lowest = np.maximum(differences[:-2], differences[2:]), np.minimum(differences[:-2], differences[2:])
+    np.maximum(highest, between, out=highest)
+    np.minimum(lowest, between, out=lowest)
+    # All layers at once, one below the other: what rows of two layers make of each other lies on the rims.
+    one_plane = ((layers - 2) * height, width)
+    is_peak = between.reshape(one_plane) >= levels.spread(highest.reshape(one_plane), 1)
+    is_peak |= between.reshape(one_plane) <= levels.sunk(lowest.reshape(one_plane), 1)
+    at = np.flatnonzero(is_peak) + height * width
+    at = at[np.abs(differences.reshape(-1)[at]) > _LEAST_RESPONSE]
+    number, within = np.divmod(at, height * width)
+    y, x = np.divmod(within, width)
+    inner = np.flatnonzero((y > 0) & (y < height - 1) & (x > 0) & (x < width - 1))
+    return at[inner], number[inner], y[inner], x[inner]
 
 
-def _to_peak(slope: Floats, bend: Floats) -> Floats:
+def _to_peak(slopes: Floats, bends: Floats) -> Floats:
     """How far a parabola's summit lies from the place where it was sampled."""
-    moved: Floats = np.clip(-slope / np.where(np.abs(bend) < 1e-6, np.float32(1e-6), bend), -0.6, 0.6)
+    steep = np.where(np.abs(bends) < 1e-6, np.float32(1e-6), bends)
+    moved: Floats = np.minimum(np.maximum(slopes / -steep, np.float32(-0.6)), np.float32(0.6))
     return moved
 
 

@@ -193,8 +193,8 @@ def _extrema(differences: Floats) -> tuple[_Blobs, Floats]:
     flat = differences.reshape(-1)
     value = flat[at]
     left, right, above, below, finer, coarser = (flat[at + step] for step in (-1, 1, -width, width, -layer, layer))
-    slopes = np.stack([right - left, below - above, coarser - finer]) / 2
-    bends = np.stack([right + left, below + above, coarser + finer]) - 2 * value
+    slopes: Floats = np.stack([right - left, below - above, coarser - finer]) * np.float32(0.5)
+    bends: Floats = np.stack([right + left, below + above, coarser + finer]) - value * np.float32(2)
     skew = (flat[at + width + 1] - flat[at + width - 1] - flat[at - width + 1] + flat[at - width - 1]) / 4
     area = bends[0] * bends[1] - skew * skew
     kept = np.flatnonzero((bends[0] + bends[1]) ** 2 * _EDGE_RATIO < (_EDGE_RATIO + 1) ** 2 * area)

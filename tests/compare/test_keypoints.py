@@ -150,3 +150,9 @@ def test_bytes_that_are_no_keypoints_are_refused_or_read_as_some(data: st.DataOb
 def test_bytes_cut_short_are_refused(cut_bytes: int) -> None:
     with pytest.raises(ValueError, match="keypoints"):
         Keypoints.from_bytes(of(photo(13)).to_bytes()[:-cut_bytes])
+
+
+def test_margins_have_no_say_in_where_keypoints_of_a_framed_picture_are() -> None:
+    picture = photo(8)
+    bars = np.pad(picture, ((250, 250), (0, 0), (0, 0)))
+    assert share_met(of(picture), of(bars)) > 0.8

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Floats, Levels
+from dupwatchd.pixels.margins import within_margins
 from dupwatchd.pixels.proof import PROOF_AREA_PX, Proof
 
 Places = NDArray[np.intp]
@@ -35,7 +36,7 @@ _LEVELS = 3  # scales looked at in an octave
 _FINEST_PX = 1.8  # deviation of the Gaussian of the first scale
 _OWN_BLUR_PX = 0.5  # that averaged pixels have already
 _REACH = 3.0  # deviations at which a Gaussian is cut off
-_LEAST_RESPONSE = 0.6  # grey levels of difference at a blob
+_LEAST_RESPONSE = 0.4  # grey levels of difference at a blob
 _EDGE_RATIO = 8.0  # of the curvatures across and along: a blob that is longer lies on an edge, and slides along it
 _LEAST_SIDE_PX = 20  # of an octave that is looked at
 _MOST_ENLARGED = 3.0  # a picture smaller than a proof is enlarged to its area by no more than this
@@ -125,12 +126,15 @@ class _Blobs(NamedTuple):
 def keypoints_of(proof: Proof) -> Keypoints:
     """Finds the keypoints of a picture; none in a flat one, or where no patch lies within it."""
     height, width = proof.luma.shape
-    plane = _enlarged(proof.luma)
+    inner = within_margins(proof.luma)
+    luma = inner.of(proof.luma)
+    plane = _enlarged(luma)
     blobs = _blobs(plane)
     coefficients, turn = _canonical(_described(_patches(plane, blobs)))
-    to_x, to_y = width / plane.shape[1], height / plane.shape[0]
-    x = _whole(PLACES_A_PX * ((blobs.x + 0.5) * to_x - 0.5), 0, PLACES_A_PX * (width - 1))
-    y = _whole(PLACES_A_PX * ((blobs.y + 0.5) * to_y - 0.5), 0, PLACES_A_PX * (height - 1))
+    to_x, to_y = luma.shape[1] / plane.shape[1], luma.shape[0] / plane.shape[0]
+    left, top = inner.left + 0.5 * to_x - 0.5, inner.top + 0.5 * to_y - 0.5
+    x = _whole(PLACES_A_PX * (blobs.x * to_x + left), 0, PLACES_A_PX * (width - 1))
+    y = _whole(PLACES_A_PX * (blobs.y * to_y + top), 0, PLACES_A_PX * (height - 1))
     scale = _whole(SCALES_A_PX * blobs.scale * (to_x * to_y) ** 0.5, 1, 2**13 - 1)
     return Keypoints(width, height, x, y, scale, turn, coefficients)
 

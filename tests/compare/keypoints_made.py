@@ -4,6 +4,8 @@ import numpy as np
 
 from dupwatchd.pixels.keypoints import Keypoints
 
+KINDS = ["random", "crowded", "equal", "constant", "extreme"]  # of `hostile`
+
 PLACES, SCALES = 8, 64  # a pixel
 
 
@@ -64,13 +66,15 @@ def hostile(seed: int, kind: str) -> Keypoints:
             random.choice(np.array([0, 1, 8 * most - 9, 8 * most - 1], np.int16), count),
             random.choice(np.array([1, 2, 8191], np.int16), count),
             random.integers(0, 4, count).astype(np.uint8),
-            random.choice(np.array([-127, 127], np.int8), (count, 1)).repeat(16, axis=1),
+            np.resize(np.array([-127, 0, 127], np.int8), (count, 1)).repeat(16, axis=1),
         )
     width, height = random.integers(20, 260, 2).tolist()
     made = scattered(seed, count, width, height)
     spread = {"random": 3.0, "crowded": 1.2, "equal": 0.0, "constant": 0.0}[kind]
-    middle = 0 if kind == "constant" else np.arange(-64, 64, 8)
-    coefficients = np.rint(middle + random.normal(0, spread, (count, 16))).astype(np.int8)
+    # most keypoints meet one in four or five of all others
+    middle = np.zeros((1, 16)) if kind == "constant" else np.eye(16)[: random.integers(4, 6)] * 60
+    coefficients = np.rint(middle[np.arange(count) % len(middle)] + random.normal(0, spread, (count, 16)))
     # few scales and turns, so that many agree
     scale = (SCALES * 2 * np.exp2(random.integers(0, 9, count) / 16)).astype(np.int16)
-    return Keypoints(width, height, made.x, made.y, scale, (made.turn // 3).astype(np.uint8), coefficients)
+    turn = (made.turn // 3).astype(np.uint8)
+    return Keypoints(width, height, made.x, made.y, scale, turn, coefficients.astype(np.int8))

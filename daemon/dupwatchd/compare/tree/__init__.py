@@ -2,5 +2,5 @@
 
 In reading order: `matcher` (candidates in, matches out), `candidates` (what all searches for candidates share),
 `descriptor_candidates` (by our own measures), `vector_candidates` (by vectors, such as the user's features), `boxtree`
-(the search tree; the only home of numba).
+(the search tree).
 """

@@ -8,13 +8,13 @@ The tree is built by halving at the median of the number that varies most, until
 It never changes. The search is compiled when it is first needed, and kept in numba's cache where one can be written.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from dupwatchd.compare.compiled import compiled
 
 NUMBERS = 16
 _WIDTH = 16  # points in a leaf, boxes in a node
@@ -129,22 +129,11 @@ def _nodes(low: NDArray[np.float32], high: NDArray[np.float32]) -> tuple[NDArray
     return np.concatenate([*levels, none]), np.concatenate([*first_child, np.empty(0, np.int64)])
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function that may sum in any order, as the bounds allow, and releases the interpreter's lock."""
-    # without "nnan" and "ninf", so that comparisons with such values stay defined
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
-    signature = (
-        "UniTuple(int64, 2)(float32[:, ::1], float32, float32[:, :, :, ::1], int64[::1], float32[:, :, ::1], "
-        "int64[::1], int64[::1])"
-    )
-    try:
-        compiled: Callable[..., Any] = numba.njit(signature, cache=True, **options)(function)
-    except RuntimeError:  # no cache can be written: each process compiles anew
-        compiled = numba.njit(signature, **options)(function)
-    return compiled
-
-
-@_compiled
+@compiled(
+    "UniTuple(int64, 2)(float32[:, ::1], float32, float32[:, :, :, ::1], int64[::1], float32[:, :, ::1], int64[::1], "
+    "int64[::1])",
+    any_order=True,
+)
 def _search(queries, bound, nodes, first_child, leaves, of_query, places):  # type: ignore[no-untyped-def]
     """Writes pairs until those of a query do not fit; returns how many queries are done, and how many pairs."""
     zero = np.float32(0)

@@ -1,0 +1,197 @@
+"""Finds all candidates: pairs of pictures that may share a part, without comparing each picture with all others.
+
+Keypoints go in, pairs with their placement come out: exactly those that `agreement.placement_of` finds. Known pictures
+lie in segments, each with a tree of its own, so that adding one picture does not build a tree of all. Segments of
+similar size are merged: there are few, and a picture is built into a tree only as often as the library has doubled
+since it came.
+
+What it costs. A known picture takes about 1.5 KB of memory, as its keypoints are. Of unrelated pictures, few keypoints
+meet. In a crowd of pictures that all show one thing, such as the frames of a film, each pair of them is a candidate
+indeed: time grows with the square of the crowd, by a microsecond or two a pair, memory does not.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dupwatchd.compare.parts.agreement import MOST_DISTANCE, Placement
+from dupwatchd.compare.parts.joining import join
+from dupwatchd.compare.parts.keypoint_tree import KeypointTree
+from dupwatchd.compare.parts.packed import Growing, Packed, Rows
+from dupwatchd.compare.parts.voting import TOLD, placement_told
+from dupwatchd.model import PictureId
+from dupwatchd.pixels.keypoints import Keypoints
+
+_AT_ONCE = 1024  # new pictures looked up at once
+_MOST_MEETINGS = 1 << 22  # held at once; if there are more, fewer new pictures are looked up at a time
+_SMALL = 64  # pictures in a segment that is merged with what is new in any case
+
+Meetings = NDArray[np.int32]
+Candidate = tuple[PictureId, PictureId, Placement]
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Known pictures start ... stop, and the tree of their keypoints; None if they have none."""
+
+    start: int
+    stop: int
+    tree: KeypointTree | None
+
+
+class PartSearch:
+    """The keypoints of all known pictures; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._rows: Rows = np.empty(0, np.int64)  # by id; -1: not known
+        self._living = 0
+        self._pictures = _Pictures(Packed())
+
+    def __len__(self) -> int:
+        return self._living
+
+    def add(self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints]) -> None:
+        """Make pictures known that are not."""
+        if not len(ids):
+            return
+        new = Packed.of(ids, keypoints)
+        most = int(new.ids.max())
+        if most >= len(self._rows):
+            more = np.full(max(most + 1, 5 * len(self._rows) // 4) - len(self._rows), -1, np.int64)
+            self._rows = np.concatenate([self._rows, more])
+        self._rows[new.ids] = len(self._pictures) + np.arange(len(new))
+        self._living += len(new)
+        self._pictures.add(new)
+
+    def remove(self, ids: Sequence[PictureId]) -> None:
+        """Make pictures unknown; what is not known is passed over. Their ids may be added again."""
+        gone = np.unique(np.asarray(ids, np.int64))
+        gone = gone[(gone >= 0) & (gone < len(self._rows))]
+        rows = self._rows[gone]
+        self._pictures.alive[rows[rows >= 0]] = False
+        self._rows[gone] = -1
+        self._living -= int((rows >= 0).sum())
+        if self._living < len(self._pictures) // 2:
+            living = self._pictures.living()
+            self._rows[living.ids] = np.arange(len(living))
+            self._pictures = _Pictures(living)
+
+    def match(self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints]) -> Iterator[Candidate]:
+        """All candidates of new pictures with the known ones and with each other, smaller id first; adds nothing.
+
+        A pair comes once. The placement says how the picture with the larger id lies on the other one.
+        """
+        new = Packed.of(ids, keypoints)
+        yield from self._pictures.candidates(new)
+        if len(new) > 1:
+            yield from _Pictures(new).candidates_among_themselves()
+
+
+class _Pictures:
+    """Known pictures by row; a removed one keeps its row."""
+
+    def __init__(self, known: Packed) -> None:
+        self._known = Packed()
+        self._alive = Growing((), np.bool_)
+        self._latest = Growing((), np.int32)  # for `join`
+        self._segments: list[_Segment] = []
+        self.add(known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which have not been removed (N,); may be written to."""
+        return self._alive.rows
+
+    def add(self, new: Packed) -> None:
+        """Further rows."""
+        self._known.extend(new)
+        self._alive.append(np.ones(len(new), np.bool_))
+        self._latest.append(np.full(len(new), -1, np.int32))
+
+    def living(self) -> Packed:
+        """Those that have not been removed, in their order."""
+        return self._known.chosen(np.flatnonzero(self.alive))
+
+    def candidates(self, new: Packed) -> Iterator[Candidate]:
+        """Pairs of a new picture and one of these."""
+        return self._candidates(new, all_before=np.full(len(new), len(self)))
+
+    def candidates_among_themselves(self) -> Iterator[Candidate]:
+        """Pairs of these."""
+        return self._candidates(self._known, all_before=np.arange(len(self)))
+
+    def _candidates(self, new: Packed, all_before: Rows) -> Iterator[Candidate]:
+        """Pairs of a new picture and one of the rows before the one that is named for it (N,)."""
+        self._build()
+        start, size = 0, _AT_ONCE
+        while start < len(new):
+            stop = min(start + size, len(new))
+            found = self._of_some(new, start, stop, all_before)
+            if found is None:
+                size = (stop - start + 1) // 2
+                continue
+            yield from found
+            start, size = stop, min(2 * size, _AT_ONCE)
+
+    def _of_some(self, new: Packed, start: int, stop: int, all_before: Rows) -> list[Candidate] | None:
+        """Candidates of new pictures start ... stop; None if they have too many meetings and can be divided."""
+        first = int(new.starts[start])
+        queries = new.coefficients[first : new.starts[stop]]
+        candidates: list[Candidate] = []
+        held = 0
+        for segment in self._segments:
+            if segment.tree is None:
+                continue
+            parts = [(np.empty(0, np.int32), np.empty(0, np.int32))]
+            for part in segment.tree.within(queries, MOST_DISTANCE):
+                parts.append(part)
+                held += len(part[0])
+                if held > _MOST_MEETINGS and stop - start > 1:
+                    return None
+            of_new, of_known = (np.concatenate(each) for each in zip(*parts, strict=True))
+            candidates += self._joined(new, of_new + np.int32(first), of_known, segment, all_before)
+        return candidates
+
+    def _joined(
+        self, new: Packed, of_new: Meetings, of_known: Meetings, segment: _Segment, all_before: Rows
+    ) -> list[Candidate]:
+        """The candidates among the pairs that meet in a segment."""
+        known = self._known
+        room = min(len(of_new) // 2, len(new) * (segment.stop - segment.start)) + 1
+        rows, others, votes = (np.empty(room, np.int32) for _ in range(3))
+        told = np.empty((room, TOLD))
+        count = join(
+            *new.arrays(),
+            *known.arrays(),
+            all_before,
+            self.alive,
+            of_new,
+            of_known,
+            int(known.starts[segment.start]),
+            self._latest.rows,
+            rows,
+            others,
+            votes,
+            told,
+        )
+        ends = new.ids[rows[:count]], known.ids[others[:count]]
+        lower, higher = np.minimum(*ends).tolist(), np.maximum(*ends).tolist()
+        placements = map(placement_told, votes[:count].tolist(), told[:count].tolist())
+        return [
+            (PictureId(a), PictureId(b), placement) for a, b, placement in zip(lower, higher, placements, strict=True)
+        ]
+
+    def _build(self) -> None:
+        """Build trees; only done when they are searched, so that adding many pictures at once makes one tree."""
+        start, stop = self._segments[-1].stop if self._segments else 0, len(self)
+        if start == stop:
+            return
+        while self._segments and self._segments[-1].stop - self._segments[-1].start <= max(stop - start, _SMALL):
+            start = self._segments.pop().start
+        points = self._known.coefficients[self._known.starts[start] :]
+        self._segments.append(_Segment(start, stop, KeypointTree(points) if len(points) else None))

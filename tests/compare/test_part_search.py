@@ -1,0 +1,159 @@
+"""Every candidate and nothing else: the search against `placement_of` for all pairs."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dupwatchd.compare.parts import search
+from dupwatchd.compare.parts.agreement import Placement, placement_of
+from dupwatchd.compare.parts.keypoint_tree import FARTHEST, KeypointTree, Points
+from dupwatchd.compare.parts.search import PartSearch
+from dupwatchd.model import PictureId
+from dupwatchd.pixels.keypoints import Keypoints
+from tests.compare.keypoints_made import KINDS, cropped, hostile, scattered, turned
+
+Found = dict[tuple[int, int], Placement]
+
+
+def brute(pictures: dict[int, Keypoints]) -> Found:
+    """All candidates."""
+    pairs = itertools.combinations(sorted(pictures), 2)
+    placed = {(a, b): placement_of(pictures[a], pictures[b]) for a, b in pairs}
+    return {pair: placement for pair, placement in placed.items() if placement is not None}
+
+
+def as_found(candidates: Iterable[tuple[PictureId, PictureId, Placement]]) -> Found:
+    rows = list(candidates)
+    found: Found = {(a, b): placement for a, b, placement in rows}
+    assert len(found) == len(rows), "a pair was given twice"
+    assert all(a < b for a, b in found)
+    return found
+
+
+def library(seed: int, kind: str, count: int) -> list[Keypoints]:
+    """Pictures of one kind, and crops of some: turned, enlarged."""
+    random = np.random.default_rng(seed)
+    pictures = [hostile(seed * 100 + number, kind) for number in range(count)]
+    whole = scattered(seed, 40, 192, 192)
+    for _ in range(count // 3):
+        left, top = random.integers(0, 60, 2).tolist()
+        part = cropped(whole, left=left, top=top, width=120, height=130, scale=float(random.uniform(0.7, 1.5)))
+        pictures.append(turned(part, int(random.integers(4))))
+    return [pictures[place] for place in random.permutation(len(pictures))]
+
+
+def ids_of(numbers: Iterable[int]) -> list[PictureId]:
+    return [PictureId(int(number)) for number in numbers]
+
+
+def run(pictures: Sequence[Keypoints], order: Sequence[int], batch: int) -> Found:
+    """Pictures come in batches, each compared with all before it."""
+    known = PartSearch()
+    found: list[tuple[PictureId, PictureId, Placement]] = []
+    for start in range(0, len(order), batch):
+        ids = ids_of(order[start : start + batch])
+        keypoints = [pictures[one] for one in ids]
+        found += known.match(ids, keypoints)
+        known.add(ids, keypoints)
+    assert len(known) == len(order)
+    return as_found(found)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10**5),
+    kind=st.sampled_from(KINDS),
+    batch=st.integers(1, 30),
+    at_once=st.sampled_from([1, 3, 1024]),
+    meetings=st.sampled_from([1, 100, 1 << 22]),
+    small=st.sampled_from([0, 4, 64]),
+)
+def test_candidates_equal_brute_force_in_any_order_and_batch_size(
+    monkeypatch: pytest.MonkeyPatch, seed: int, kind: str, batch: int, at_once: int, meetings: int, small: int
+) -> None:
+    monkeypatch.setattr(search, "_AT_ONCE", at_once)
+    monkeypatch.setattr(search, "_MOST_MEETINGS", meetings)
+    monkeypatch.setattr(search, "_SMALL", small)
+    pictures = library(seed, kind, 21)
+    order = np.random.default_rng(seed).permutation(len(pictures)).tolist()
+    assert run(pictures, order, batch) == brute(dict(enumerate(pictures)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**5), kind=st.sampled_from(KINDS), steps=st.integers(1, 12))
+def test_removed_pictures_are_no_candidates_until_they_are_added_again(seed: int, kind: str, steps: int) -> None:
+    random = np.random.default_rng(seed)
+    pictures = library(seed, kind, 21)
+    known, inside = PartSearch(), set[int]()
+    for _ in range(steps):
+        outside = [one for one in range(len(pictures)) if one not in inside]
+        some = random.permutation(outside)[: random.integers(0, 15)]
+        known.add(ids_of(some), [pictures[one] for one in some])
+        inside |= set(some.tolist())
+        gone = random.permutation(len(pictures))[: random.integers(0, 15)]
+        known.remove(ids_of(gone))
+        inside -= set(gone.tolist())
+        assert len(known) == len(inside)
+        asked = random.permutation([one for one in range(len(pictures)) if one not in inside])[:5].tolist()
+        found = as_found(known.match(ids_of(asked), [pictures[one] for one in asked]))
+        everything = brute({one: pictures[one] for one in {*inside, *asked}})
+        assert found == {pair: placement for pair, placement in everything.items() if not inside.issuperset(pair)}
+
+
+def test_a_picture_that_need_not_be_known_is_searched() -> None:
+    whole = scattered(5, 40, 192, 192)
+    known = PartSearch()
+    known.add([PictureId(0)], [whole])
+    part = cropped(whole, left=20, top=20, width=120, height=130, scale=1.0)
+    assert as_found(known.match([PictureId(-1)], [part])) == {(-1, 0): placement_of(part, whole)}
+    assert as_found(known.match([PictureId(7)], [part])) == {(0, 7): placement_of(whole, part)}
+
+
+def test_nothing_is_known_or_asked() -> None:
+    known = PartSearch()
+    some, none = scattered(6, 10, 192, 192), scattered(6, 0, 192, 192)
+    assert list(known.match([], [])) == list(known.match([PictureId(3)], [some])) == []
+    known.add([], [])
+    known.remove(ids_of([-1, 4]))
+    known.add(ids_of([1, 2]), [none, some])
+    assert list(known.match([PictureId(3)], [none])) == []
+    known.remove(ids_of([1, 2]))
+    assert len(known) == 0
+    assert list(known.match([PictureId(3)], [some])) == []
+
+
+def test_stripes_and_text_take_no_part() -> None:
+    pictures = [hostile(seed, "constant") for seed in range(30)]
+    assert max(map(len, pictures)) > 8
+    assert run([one for one in pictures if len(one) > 4], range(sum(len(one) > 4 for one in pictures)), 10) == {}
+
+
+def points(seed: int, count: int) -> Points:
+    """Some points are there many times, many differ little."""
+    random = np.random.default_rng(seed)
+    spread = random.permutation(np.geomspace(60, 0.5, 16))
+    made: Points = np.clip(np.rint(random.normal(size=(count, 16)) * spread), -127, 127).astype(np.int8)
+    made[:: random.integers(1, 50)] = made[0]
+    return made
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.one_of(st.sampled_from([1, 15, 16, 17, 31, 33, 255, 257, 4097]), st.integers(1, 700)),
+    share=st.floats(0, 1),
+)
+def test_all_points_within_a_distance_are_found_once(seed: int, count: int, share: float) -> None:
+    known = points(seed, count)
+    queries = np.concatenate([known[:40], points(seed + 1, 20), np.full((1, 16), -127, np.int8)])
+    distances = np.square(queries[:, None].astype(np.int64) - known).sum(axis=2)
+    for most in (min(FARTHEST, int(np.quantile(distances, share, method="lower"))), 161, 0):
+        found: list[tuple[int, int]] = []
+        for of_query, rows in KeypointTree(known).within(queries, most):
+            found += zip(of_query.tolist(), rows.tolist(), strict=True)
+        assert found == sorted(found, key=lambda pair: pair[0])
+        assert sorted(found) == list(zip(*(axis.tolist() for axis in np.nonzero(distances <= most)), strict=True))

@@ -22,7 +22,7 @@ from dupwatchd.pixels.proof import PROOF_AREA_PX, Proof, wants_a_closer_look
 
 # The last size shows differences of 5 · 4 cells. Proofs are averaged from pixels hardly smaller: how those fall on the
 # grid makes 3 % of plain half-size copies differ somewhere at a score of 100, and none where both are blurred first.
-_LENS = Lens(sides_px=(48, 96), sizes=3, softness_px=0.7, ringing_px=0, samples=3_000)
+OF_PROOF = Lens(sides_px=(48, 96), sizes=3, softness_px=0.7, ringing_px=0, samples=3_000)
 
 # Scores, in hundredths, from which on something in one picture is not in the other. Of 4,790 plain copies of photos one
 # exceeds 110, and of 240 brightened ones two; of 460 with a small text, a small object or a watermark five do not, and
@@ -98,7 +98,7 @@ def look(first: Proof, second: Proof, turn_degrees: int, *, mirrored: bool) -> S
         forwards = finer is second or mirrored
         planes[0] = planes[0].oriented(turn_degrees if forwards else -turn_degrees, mirrored=mirrored)
     fine = wants_a_closer_look(first) or wants_a_closer_look(second)
-    return compare(planes[0], planes[1], _LENS, turned=turned, fine=fine)
+    return compare(planes[0], planes[1], OF_PROOF, turned=turned, fine=fine)
 
 
 def compare(source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: bool) -> Seen:
@@ -109,12 +109,12 @@ def compare(source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: b
     """
     outlines = whole_onto_whole(source.luma, target.luma)
     found = register(source.luma, target.luma, lens.sides_px)
-    seen = _compare_at(found, source, target, lens, turned=turned, fine=fine)
+    seen = compare_at(found, source, target, lens, turned=turned, fine=fine)
     differs = seen.luma is None or seen.luma.score > DIFFERENT_TEXT
     part = min(seen.shared) < WHOLE
     if np.array_equal(found, outlines) or not (differs or part):
         return seen
-    other = _compare_at(outlines, source, target, lens, turned=turned, fine=fine)
+    other = compare_at(outlines, source, target, lens, turned=turned, fine=fine)
     if seen.luma is None or other.luma is None:
         return seen if other.luma is None else other
     as_well = _AS_WELL_TINY if seen.area_px < _TINY_AREA_PX else _AS_WELL
@@ -122,7 +122,8 @@ def compare(source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: b
     return other if worse_by < 0 or (part and worse_by <= as_well) else seen
 
 
-def _compare_at(map_: Map, source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: bool) -> Seen:
+def compare_at(map_: Map, source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: bool) -> Seen:
+    """Lays the source onto the target by a map that is known, and gathers what differs where both show something."""
     parts = overlap(map_, source.luma.shape[1::-1], target.luma.shape[1::-1])
     shared = round(1000 * parts.source), round(1000 * parts.target)
     smaller = min(source.luma, target.luma, key=np.size)

@@ -1,0 +1,147 @@
+"""One picture lies within another: what is said of the two."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dupwatchd.compare.parts.agreement import Placement, placement_of
+from dupwatchd.compare.parts.look import Outline, PartSeen, look_at_part
+from dupwatchd.model import Verdict
+from dupwatchd.pixels.keypoints import keypoints_of
+from dupwatchd.pixels.proof import Proof, make_proof
+from tests.bench import part_copies
+from tests.compare.altered import Rgb, captioned, jpeg, photo, resized
+
+Changed = Callable[[Rgb], Rgb]
+
+
+def cut(picture: Rgb, top: float, bottom: float, left: float, right: float) -> Rgb:
+    """What lies between these fractions of its height and width."""
+    height, width = picture.shape[:2]
+    return picture[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+
+
+def made(maker: part_copies.Maker, seed: int = 1) -> Changed:
+    return lambda picture: np.asarray(maker(Image.fromarray(picture), random.Random(seed)))
+
+
+def proof_of(picture: Rgb) -> Proof:
+    return make_proof(jpeg(picture, 88))
+
+
+def looked(first: Rgb | Proof, second: Rgb | Proof) -> PartSeen:
+    proofs = [one if isinstance(one, Proof) else proof_of(one) for one in (first, second)]
+    placement = placement_of(*map(keypoints_of, proofs))
+    assert placement is not None
+    return look_at_part(proofs[0], proofs[1], placement)
+
+
+def box(outline: Outline | None) -> tuple[float, float, float, float]:
+    """Top, bottom, left and right."""
+    assert outline is not None
+    return min(outline[1::2]), max(outline[1::2]), min(outline[::2]), max(outline[::2])
+
+
+PART = (0.1, 0.85, 0.2, 0.95)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_cut_picture_is_cropped_and_the_whole_shows_more_whichever_comes_first(seed: int) -> None:
+    whole = photo(seed, 800, 600)
+    part = cut(whole, *PART)
+    for first, second, more in ((whole, part, -1), (part, whole, 1)):
+        seen = looked(first, second)
+        assert seen.verdict is Verdict.CROPPED
+        assert seen.shows_more == more
+        assert not seen.is_framed
+        assert np.abs(np.subtract(box(seen.outline), PART)).max() < 0.01
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_outline_of_a_turned_part_begins_at_its_own_upper_left_corner(quarters: int, share: float) -> None:
+    whole = photo(4, 800, 600)
+    part = np.ascontiguousarray(np.rot90(resized(cut(whole, *PART), share), -quarters))
+    top, bottom, left, right = PART
+    upright = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    wanted = [upright[(corner - quarters) % 4] for corner in range(4)]
+    for first, second in ((whole, part), (part, whole)):
+        seen = looked(first, second)
+        assert seen.verdict is Verdict.CROPPED
+        assert seen.outline is not None
+        assert np.abs(np.subtract(np.reshape(seen.outline, (4, 2)), wanted)).max() < 0.015
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_part_that_is_mirrored_is_laid_as_the_placement_says(quarters: int) -> None:
+    whole = photo(5, 800, 600)
+    mirrored = np.ascontiguousarray(np.rot90(cut(whole, *PART)[:, ::-1], -quarters))
+    proofs = proof_of(whole), proof_of(mirrored)
+    for first, second in (proofs, proofs[::-1]):
+        found = placement_of(keypoints_of(first), keypoints_of(second).mirrored())
+        assert found is not None
+        seen = look_at_part(first, second, replace(found, mirrored=True))
+        assert seen.verdict is Verdict.CROPPED
+        assert np.abs(np.subtract(box(seen.outline), PART)).max() < 0.015
+
+
+def test_copy_of_the_whole_is_the_same_and_neither_shows_more() -> None:
+    seen = looked(photo(6), resized(photo(6), 0.6))
+    assert seen.verdict is Verdict.SAME
+    assert seen.shows_more == 0
+    assert np.abs(np.subtract(box(seen.outline), (0, 1, 0, 1))).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    "kind", [*part_copies.FRAMED, "cut 10 %", "cut to a square", "straightened", "cut 5 %, turned"]
+)
+def test_copies_as_people_make_them_are_cropped_and_frames_told_from_pictures(kind: str) -> None:
+    whole = photo(7, 800, 600)
+    seen = looked(whole, made(part_copies.KINDS[kind])(whole))
+    assert seen.verdict is Verdict.CROPPED
+    assert seen.is_framed == (kind in part_copies.FRAMED)
+    assert seen.shows_more == (1 if kind in part_copies.FRAMED else -1)
+
+
+def test_cut_picture_with_a_caption_is_retouched_and_one_in_grey_recoloured() -> None:
+    whole = photo(8, 800, 600)
+    part = cut(whole, *PART)
+    assert looked(whole, captioned(part, "see you at noon", 44)).verdict is Verdict.RETOUCHED
+    grey = np.asarray(Image.fromarray(part).convert("L").convert("RGB"))
+    assert looked(whole, grey).verdict is Verdict.RECOLOURED
+
+
+def test_two_pieces_that_each_show_what_the_other_does_not_share_a_part_at_most() -> None:
+    whole = photo(9, 800, 600)
+    seen = looked(cut(whole, 0, 1, 0, 0.8), cut(whole, 0, 1, 0.2, 1))
+    assert seen.verdict is None
+    assert seen.shows_more == 0
+
+
+def test_object_that_two_pictures_share_joins_nothing() -> None:
+    scenes = [photo(seed, 800, 600).copy() for seed in (10, 11)]
+    thing = photo(12, 400, 300)
+    for scene, (top, left) in zip(scenes, ((40, 60), (220, 330)), strict=True):
+        scene[top : top + 300, left : left + 400] = thing
+    assert looked(*scenes).verdict is None
+
+
+def test_wrong_placement_joins_nothing() -> None:
+    first, second = proof_of(photo(13)), proof_of(photo(14))
+    for scale in (0.01, 0.4, 1.0, 2.5, 90.0):
+        for place in (-2.0, -0.2, 0.0, 0.3):
+            seen = look_at_part(first, second, Placement(90, False, scale, place, -place, votes=2, distance=0))
+            assert seen.verdict is None
+
+
+def test_tiny_and_flat_proofs_are_taken() -> None:
+    some = [np.full((1, 1, 3), 9, np.uint8), np.full((300, 9, 3), 200, np.uint8), np.full((200, 200, 3), 77, np.uint8)]
+    proofs = [make_proof(one) for one in some]
+    for first in proofs:
+        for second in proofs:
+            seen = look_at_part(first, second, Placement(0, False, 1.0, 0.0, 0.0, votes=2, distance=0))
+            assert seen.verdict in (None, Verdict.SAME, Verdict.CROPPED)

@@ -101,7 +101,7 @@ def test_a_turned_enlarged_crop_is_placed_where_it_was_cut_from(quarters: int) -
 
 
 def test_a_picture_lies_on_itself() -> None:
-    picture = scattered(2, 44, width=192, height=192)
+    picture = Keypoints.from_bytes(scattered(2, 44, width=192, height=192).to_bytes())
     placement = placement_of(picture, picture)
     assert placement is not None
     assert (placement.turn_degrees, placement.votes) == (0, 44)

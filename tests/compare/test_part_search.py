@@ -83,6 +83,68 @@ def test_candidates_equal_brute_force_in_any_order_and_batch_size(
     assert run(pictures, order, batch) == brute(dict(enumerate(pictures)))
 
 
+def best_of(found: Found, one: int, count: int) -> Found:
+    """Those candidates of a picture that fewer than so many others have more votes than."""
+    own = {pair: placement for pair, placement in found.items() if one in pair}
+    votes = sorted((placement.votes for placement in own.values()), reverse=True)
+    return {pair: placement for pair, placement in own.items() if placement.votes >= (*votes, *[0] * count)[count - 1]}
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**5), kind=st.sampled_from(KINDS), batch=st.integers(1, 12), best=st.integers(1, 4))
+def test_the_best_of_every_picture_come_in_any_order_and_batch_size(
+    seed: int, kind: str, batch: int, best: int
+) -> None:
+    pictures = [*library(seed, kind, 18), *frames_of_a_film(seed, 12)]
+    order = np.random.default_rng(seed).permutation(len(pictures)).tolist()
+    known = PartSearch()
+    found: Found = {}
+    for start in range(0, len(order), batch):
+        ids = ids_of(order[start : start + batch])
+        keypoints = [pictures[one] for one in ids]
+        found |= as_found(known.match(ids, keypoints, best))
+        votes = [sorted((found[pair].votes for pair in found if one in pair), reverse=True) for one in ids]
+        known.add(ids, keypoints, [(*each, *[0] * best)[best - 1] for each in votes])
+    everything = brute(dict(enumerate(pictures)))
+    assert found.items() <= everything.items()
+    for one in range(len(pictures)):
+        assert best_of(everything, one, best).items() <= found.items()
+
+
+def test_few_come_of_a_crowd_but_the_best() -> None:
+    known = PartSearch()
+    frames = frames_of_a_film(7, 640)
+    known.add(ids_of(range(600)), frames[:600], [32] * 600)
+    asked = [(PictureId(number), frames[number]) for number in range(600, 640)]
+    few = sum(len(as_found(known.match([one], [keypoints], best=12))) for one, keypoints in asked)
+    every = sum(len(as_found(known.match([one], [keypoints]))) for one, keypoints in asked)
+    assert every == 40 * 600
+    assert 40 * 12 <= few < every / 2
+
+
+def frames_of_a_film(seed: int, count: int) -> list[Keypoints]:
+    """The same keypoints, but for a few that come and go, and some noise."""
+    whole = scattered(seed, 40, 192, 192)
+    made = []
+    for number in range(count):
+        random = np.random.default_rng([seed, number])
+        kept = np.flatnonzero(random.random(40) < 0.8)
+        coefficients = whole.coefficients[kept] + random.integers(-2, 3, (len(kept), 16))
+        x, y = (places[kept] + random.integers(0, 4, len(kept)) for places in (whole.x, whole.y))
+        made.append(
+            Keypoints(
+                192,
+                200,
+                x.astype(np.int16),
+                y.astype(np.int16),
+                whole.scale[kept],
+                whole.turn[kept],
+                np.clip(coefficients, -127, 127).astype(np.int8),
+            )
+        )
+    return made
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**5), kind=st.sampled_from(KINDS), steps=st.integers(1, 12))
 def test_removed_pictures_are_no_candidates_until_they_are_added_again(seed: int, kind: str, steps: int) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.compare.parts.agreement import MOST_DISTANCE, Placement
-from dupwatchd.compare.parts.joining import join
+from dupwatchd.compare.parts.joining import MOST_VOTES, join
 from dupwatchd.compare.parts.keypoint_tree import KeypointTree
 from dupwatchd.compare.parts.packed import Growing, Packed, Rows
 from dupwatchd.compare.parts.voting import TOLD, placement_told
@@ -47,13 +47,17 @@ class PartSearch:
     def __init__(self) -> None:
         self._rows: Rows = np.empty(0, np.int64)  # by id; -1: not known
         self._living = 0
-        self._pictures = _Pictures(Packed())
+        self._pictures = _Pictures()
 
     def __len__(self) -> int:
         return self._living
 
-    def add(self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints]) -> None:
-        """Make pictures known that are not."""
+    def add(self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints], reach: Sequence[int] | None = None) -> None:
+        """Make pictures known that are not.
+
+        ``reach`` (N,) says for each how many votes the weakest of its best candidates has, 0 where that is not known or
+        it has too few of them: see `match`.
+        """
         if not len(ids):
             return
         new = Packed.of(ids, keypoints)
@@ -63,7 +67,7 @@ class PartSearch:
             self._rows = np.concatenate([self._rows, more])
         self._rows[new.ids] = len(self._pictures) + np.arange(len(new))
         self._living += len(new)
-        self._pictures.add(new)
+        self._pictures.add(new, np.zeros(len(new), np.int16) if reach is None else np.asarray(reach, np.int16))
 
     def remove(self, ids: Sequence[PictureId]) -> None:
         """Make pictures unknown; what is not known is passed over. Their ids may be added again."""
@@ -74,112 +78,135 @@ class PartSearch:
         self._rows[gone] = -1
         self._living -= int((rows >= 0).sum())
         if self._living < len(self._pictures) // 2:
-            living = self._pictures.living()
-            self._rows[living.ids] = np.arange(len(living))
-            self._pictures = _Pictures(living)
+            self._pictures = self._pictures.living()
+            living = self._pictures.known.ids
+            self._rows[living] = np.arange(len(living))
 
-    def match(self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints]) -> Iterator[Candidate]:
+    def match(self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints], best: int = 0) -> Iterator[Candidate]:
         """All candidates of new pictures with the known ones and with each other, smaller id first; adds nothing.
 
         A pair comes once. The placement says how the picture with the larger id lies on the other one.
+
+        With ``best``, fewer may come of pictures that have very many: of a new and a known picture only if not so many
+        other pictures have more votes with the new one, or if the votes are not below the known one's reach. What is
+        among the best of a picture when all are known has been so before, and therefore comes, in whatever order
+        pictures are added. If one of them is removed, those must be searched again that it was among the best of.
         """
         new = Packed.of(ids, keypoints)
-        yield from self._pictures.candidates(new)
+        yield from self._pictures.candidates(new, best)
         if len(new) > 1:
-            yield from _Pictures(new).candidates_among_themselves()
+            among_themselves = _Pictures()
+            among_themselves.add(new, np.zeros(len(new), np.int16))
+            yield from among_themselves.candidates_among_themselves()
 
 
 class _Pictures:
     """Known pictures by row; a removed one keeps its row."""
 
-    def __init__(self, known: Packed) -> None:
-        self._known = Packed()
+    def __init__(self) -> None:
+        self.known = Packed()
         self._alive = Growing((), np.bool_)
+        self._reach = Growing((), np.int16)
         self._latest = Growing((), np.int32)  # for `join`
         self._segments: list[_Segment] = []
-        self.add(known)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.known)
 
     @property
     def alive(self) -> NDArray[np.bool_]:
         """Which have not been removed (N,); may be written to."""
         return self._alive.rows
 
-    def add(self, new: Packed) -> None:
+    def add(self, new: Packed, reach: NDArray[np.int16]) -> None:
         """Further rows."""
-        self._known.extend(new)
+        self.known.extend(new)
+        self._reach.append(reach)
         self._alive.append(np.ones(len(new), np.bool_))
         self._latest.append(np.full(len(new), -1, np.int32))
 
-    def living(self) -> Packed:
+    def living(self) -> "_Pictures":
         """Those that have not been removed, in their order."""
-        return self._known.chosen(np.flatnonzero(self.alive))
+        rows = np.flatnonzero(self.alive)
+        made = _Pictures()
+        made.add(self.known.chosen(rows), self._reach.rows[rows])
+        return made
 
-    def candidates(self, new: Packed) -> Iterator[Candidate]:
-        """Pairs of a new picture and one of these."""
-        return self._candidates(new, all_before=np.full(len(new), len(self)))
+    def candidates(self, new: Packed, best: int) -> Iterator[Candidate]:
+        """Pairs of a new picture and one of these; ``best`` as for `PartSearch.match`."""
+        return self._candidates(new, np.full(len(new), len(self)), best)
 
     def candidates_among_themselves(self) -> Iterator[Candidate]:
         """Pairs of these."""
-        return self._candidates(self._known, all_before=np.arange(len(self)))
+        return self._candidates(self.known, np.arange(len(self)), best=0)
 
-    def _candidates(self, new: Packed, all_before: Rows) -> Iterator[Candidate]:
+    def _candidates(self, new: Packed, all_before: Rows, best: int) -> Iterator[Candidate]:
         """Pairs of a new picture and one of the rows before the one that is named for it (N,)."""
         self._build()
+        seen = np.zeros((len(new), MOST_VOTES + 1), np.int64)
         start, size = 0, _AT_ONCE
         while start < len(new):
             stop = min(start + size, len(new))
-            found = self._of_some(new, start, stop, all_before)
-            if found is None:
+            meetings = self._meetings(new, start, stop)
+            if meetings is None:
                 size = (stop - start + 1) // 2
                 continue
-            yield from found
+            for segment, (of_new, of_known) in zip(self._segments, meetings, strict=True):
+                yield from self._joined(new, all_before, best, seen, segment, of_new, of_known)
             start, size = stop, min(2 * size, _AT_ONCE)
 
-    def _of_some(self, new: Packed, start: int, stop: int, all_before: Rows) -> list[Candidate] | None:
-        """Candidates of new pictures start ... stop; None if they have too many meetings and can be divided."""
+    def _meetings(self, new: Packed, start: int, stop: int) -> list[tuple[Meetings, Meetings]] | None:
+        """By segment, the keypoints of new pictures start ... stop and of known ones that meet, by their numbers.
+
+        None if they are too many and the pictures can be divided.
+        """
         first = int(new.starts[start])
         queries = new.coefficients[first : new.starts[stop]]
-        candidates: list[Candidate] = []
+        meetings: list[tuple[Meetings, Meetings]] = []
         held = 0
         for segment in self._segments:
-            if segment.tree is None:
-                continue
             parts = [(np.empty(0, np.int32), np.empty(0, np.int32))]
-            for part in segment.tree.within(queries, MOST_DISTANCE):
-                parts.append(part)
-                held += len(part[0])
+            for of_new, of_known in segment.tree.within(queries, MOST_DISTANCE) if segment.tree else ():
+                parts.append((of_new + np.int32(first), of_known))
+                held += len(of_new)
                 if held > _MOST_MEETINGS and stop - start > 1:
                     return None
             of_new, of_known = (np.concatenate(each) for each in zip(*parts, strict=True))
-            candidates += self._joined(new, of_new + np.int32(first), of_known, segment, all_before)
-        return candidates
+            meetings.append((of_new, of_known))
+        return meetings
 
     def _joined(
-        self, new: Packed, of_new: Meetings, of_known: Meetings, segment: _Segment, all_before: Rows
+        self,
+        new: Packed,
+        all_before: Rows,
+        best: int,
+        seen: NDArray[np.int64],
+        segment: _Segment,
+        of_new: Meetings,
+        of_known: Meetings,
     ) -> list[Candidate]:
         """The candidates among the pairs that meet in a segment."""
-        known = self._known
         room = min(len(of_new) // 2, len(new) * (segment.stop - segment.start)) + 1
         rows, others, votes = (np.empty(room, np.int32) for _ in range(3))
         told = np.empty((room, TOLD))
         count = join(
             *new.arrays(),
-            *known.arrays(),
+            *self.known.arrays(),
             all_before,
             self.alive,
+            self._reach.rows,
+            best,
+            seen,
             of_new,
             of_known,
-            int(known.starts[segment.start]),
+            int(self.known.starts[segment.start]),
             self._latest.rows,
             rows,
             others,
             votes,
             told,
         )
-        ends = new.ids[rows[:count]], known.ids[others[:count]]
+        ends = new.ids[rows[:count]], self.known.ids[others[:count]]
         lower, higher = np.minimum(*ends).tolist(), np.maximum(*ends).tolist()
         placements = map(placement_told, votes[:count].tolist(), told[:count].tolist())
         return [
@@ -193,5 +220,5 @@ class _Pictures:
             return
         while self._segments and self._segments[-1].stop - self._segments[-1].start <= max(stop - start, _SMALL):
             start = self._segments.pop().start
-        points = self._known.coefficients[self._known.starts[start] :]
+        points = self.known.coefficients[self.known.starts[start] :]
         self._segments.append(_Segment(start, stop, KeypointTree(points) if len(points) else None))

@@ -13,6 +13,9 @@ from dupwatchd.compare.parts.agreement import Placement
 from dupwatchd.pixels.keypoints import MOST_KEYPOINTS, PLACES_A_PX, SCALES_A_PX, Keypoints
 
 _X, _Y, _SCALE, _TURN = range(4)  # columns of geometry
+# columns of a meeting: both keypoints, the quarter turns that it needs, scales, places; the second picture's are turned
+_OURS, _THEIRS, _TURNS, _OUR_SCALE, _THEIR_SCALE, _OUR_X, _OUR_Y, _THEIR_X, _THEIR_Y = range(9)
+_COLUMNS = 9
 _QUARTERS, _ENLARGED, _DX, _DY, _DISTANCE = range(5)  # of what is told of a placement
 TOLD = 5
 
@@ -21,9 +24,9 @@ _RATIO, _RATIO_OF = 119, 100
 _UNIT, _UNIT_OF = 6 * PLACES_A_PX, 5 * 2 * SCALES_A_PX  # 1.2 mean scales, half the sum of two
 _SIDE, _SIDE_OF = PLACES_A_PX, 50  # two hundredths
 _SPREAD_PX = 15.0  # how far apart keypoints lie at which their places tell the scale as well as their own scales do
-_CODE = 64  # a meeting is number of the first's keypoint times this, and number of the second's
+CODE = 64  # a meeting is number of the first's keypoint times this, and number of the second's
 
-assert MOST_KEYPOINTS < _CODE - 1, "a set of keypoints is one number of 64 bits with a sign"
+assert MOST_KEYPOINTS < CODE - 1, "a set of keypoints is one number of 64 bits with a sign"
 
 Geometry = NDArray[np.int16]  # (N, 4) x, y, scale, turn
 Coefficients = NDArray[np.int8]  # (N, 16)
@@ -39,19 +42,23 @@ class Pair:
     @classmethod
     def of(cls, first: Keypoints, second: Keypoints) -> "Pair":
         """Of keypoints that take part, see `agreement.telling`."""
-        one, other = ((geometry_of(each), each.coefficients, each.width, each.height) for each in (first, second))
+        # copied, because compiled code takes no arrays that cannot be written to, as those read from bytes are
+        one, other = (
+            (geometry_of(each), each.coefficients.copy(), each.width, each.height) for each in (first, second)
+        )
         return cls(one, other)
 
 
 def geometry_of(keypoints: Keypoints) -> Geometry:
     """(N, 4)."""
+    assert len(keypoints) <= MOST_KEYPOINTS, "compiled code does not look whether there is room"
     return np.stack([keypoints.x, keypoints.y, keypoints.scale, keypoints.turn.astype(np.int16)], axis=1)
 
 
 def placed(pair: Pair, of_first: NDArray[np.intp], of_second: NDArray[np.intp]) -> Placement | None:
     """How the second lies on the first, by all their meetings: numbers of keypoints of both (M,); None: not at all."""
     told = np.empty(TOLD)
-    codes = of_first * _CODE + of_second
+    codes = of_first * CODE + of_second
     votes = vote(*pair.first, *pair.second, codes, len(codes), told)
     return placement_told(votes, told.tolist()) if votes else None
 
@@ -62,31 +69,36 @@ def placement_told(votes: int, told: list[float]) -> Placement:
     return Placement(90 * int(quarters), False, enlarged, dx, dy, votes, int(distance))
 
 
-@compiled("boolean(int16[:, ::1], int64, int64, int16[:, ::1], int64, int64, int64, int64)")
-def _agree(ours, i, k, theirs, j, m, our_side, their_side):  # type: ignore[no-untyped-def]
-    """Does the meeting of our keypoint i and their j agree with that of k and m?"""
-    if i == k or j == m:
-        return False
+@compiled("void(int16[:, ::1], int16[:, ::1], int64, int64[:, ::1], int64)")
+def _describe(ours, theirs, code, met, m):  # type: ignore[no-untyped-def]
+    """Fills in the meeting m from the keypoints that meet."""
+    i, j = code // CODE, code % CODE
     quarters = (np.int64(theirs[j, _TURN]) - ours[i, _TURN]) & 3
-    if (np.int64(theirs[m, _TURN]) - ours[k, _TURN]) & 3 != quarters:
-        return False
-    our_i, our_k = np.int64(ours[i, _SCALE]), np.int64(ours[k, _SCALE])
-    their_j, their_m = np.int64(theirs[j, _SCALE]), np.int64(theirs[m, _SCALE])
-    one, other = our_i * their_m, our_k * their_j
-    if one * _RATIO_OF > other * _RATIO or other * _RATIO_OF > one * _RATIO:
-        return False
-    # Ways are multiplied by the sums of scales in both pictures, so that they are whole numbers.
-    our_sum, their_sum = our_i + our_k, their_j + their_m
-    u, v = np.int64(theirs[j, _X]) - theirs[m, _X], np.int64(theirs[j, _Y]) - theirs[m, _Y]
+    u, v = np.int64(theirs[j, _X]), np.int64(theirs[j, _Y])
     for _ in range(quarters):
         u, v = -v, u
-    across = abs((np.int64(ours[i, _X]) - ours[k, _X]) * their_sum - u * our_sum)
-    down = abs((np.int64(ours[i, _Y]) - ours[k, _Y]) * their_sum - v * our_sum)
+    met[m, _OURS], met[m, _THEIRS], met[m, _TURNS] = i, j, quarters
+    met[m, _OUR_SCALE], met[m, _THEIR_SCALE] = ours[i, _SCALE], theirs[j, _SCALE]
+    met[m, _OUR_X], met[m, _OUR_Y], met[m, _THEIR_X], met[m, _THEIR_Y] = ours[i, _X], ours[i, _Y], u, v
+
+
+@compiled("boolean(int64[:, ::1], int64, int64, int64, int64)")
+def _agree(met, m, q, our_side, their_side):  # type: ignore[no-untyped-def]
+    """Do the meetings m and q agree?"""
+    if met[m, _TURNS] != met[q, _TURNS] or met[m, _OURS] == met[q, _OURS] or met[m, _THEIRS] == met[q, _THEIRS]:
+        return False
+    # Ways are multiplied by the sums of scales in both pictures, so that they are whole numbers.
+    our_sum, their_sum = met[m, _OUR_SCALE] + met[q, _OUR_SCALE], met[m, _THEIR_SCALE] + met[q, _THEIR_SCALE]
+    across = abs((met[m, _OUR_X] - met[q, _OUR_X]) * their_sum - (met[m, _THEIR_X] - met[q, _THEIR_X]) * our_sum)
+    down = abs((met[m, _OUR_Y] - met[q, _OUR_Y]) * their_sum - (met[m, _THEIR_Y] - met[q, _THEIR_Y]) * our_sum)
     room = max(
         our_sum * their_sum * _UNIT // _UNIT_OF, max(our_side * their_sum, their_side * our_sum) * _SIDE // _SIDE_OF
     )
     # less than 2**30, because all fields have 16 bits: no square overflows
-    return across <= room and down <= room and across * across + down * down <= room * room
+    if across > room or down > room or across * across + down * down > room * room:
+        return False
+    ratio, inverse = met[m, _OUR_SCALE] * met[q, _THEIR_SCALE], met[q, _OUR_SCALE] * met[m, _THEIR_SCALE]
+    return ratio * _RATIO_OF <= inverse * _RATIO and inverse * _RATIO_OF <= ratio * _RATIO
 
 
 @compiled("void(int64[::1], int64)")
@@ -101,13 +113,12 @@ def _sort(numbers, count):  # type: ignore[no-untyped-def]
 
 
 @compiled("int64(int64)")
-def _size(keypoints):  # type: ignore[no-untyped-def]
-    """How many keypoints are in a set, each of which is a bit."""
-    size = 0
-    while keypoints:
-        keypoints &= keypoints - 1
-        size += 1
-    return size
+def size(keypoints):  # type: ignore[no-untyped-def]
+    """How many keypoints are in a set, each of which is a bit: sums of 2, then 4, then 8 bits side by side."""
+    pairs = keypoints - ((keypoints >> 1) & 0x5555555555555555)
+    fours = (pairs & 0x3333333333333333) + ((pairs >> 2) & 0x3333333333333333)
+    eights = (fours + (fours >> 4)) & 0x0F0F0F0F0F0F0F0F
+    return (eights * 0x0101010101010101) >> 56
 
 
 @compiled("int64(int8[:, ::1], int64, int8[:, ::1], int64)")
@@ -141,45 +152,37 @@ def _sorts_before(  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled(
-    "void(int16[:, ::1], int64, int64, int16[:, ::1], int64, int64, int64[::1], int64, int64, boolean[::1], "
-    "float64[::1])"
-)
-def _fit(  # type: ignore[no-untyped-def]
-    ours, our_width, our_height, theirs, their_width, their_height, codes, count, best, agrees, told
-):
-    """Tells the placement that suits the meetings that agree best."""
-    quarters = (theirs[codes[best] % _CODE, _TURN] - ours[codes[best] // _CODE, _TURN]) & 3
-    x, y, u, v = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+@compiled("void(int64[:, ::1], int64[::1], int64, int64, int64, int64, int64, float64[::1])")
+def _fit(met, chosen, count, our_width, our_height, their_width, their_height, told):  # type: ignore[no-untyped-def]
+    """Tells the placement that suits the meetings chosen, which agree, best."""
+    quarters = met[chosen[0], _TURNS]
+    if quarters % 2:
+        their_width, their_height = their_height, their_width
+    # the picture's centre after a turn about the first pixel, in places
+    middle_u = (their_width - 1) * PLACES_A_PX / 2 * (-1 if quarters in (1, 2) else 1)
+    middle_v = (their_height - 1) * PLACES_A_PX / 2 * (-1 if quarters in (2, 3) else 1)
+    middle_x, middle_y = (our_width - 1) * PLACES_A_PX / 2, (our_height - 1) * PLACES_A_PX / 2
     mean_x = mean_y = mean_u = mean_v = octaves = 0.0
-    taken = 0
-    for q in range(count):
-        if not agrees[q]:
-            continue
-        i, j = codes[q] // _CODE, codes[q] % _CODE
-        # pixels from the picture's centre
-        x[taken] = ours[i, _X] / PLACES_A_PX - (our_width - 1) / 2
-        y[taken] = ours[i, _Y] / PLACES_A_PX - (our_height - 1) / 2
-        across = theirs[j, _X] / PLACES_A_PX - (their_width - 1) / 2
-        down = theirs[j, _Y] / PLACES_A_PX - (their_height - 1) / 2
-        for _ in range(quarters):
-            across, down = -down, across
-        u[taken], v[taken] = across, down
-        mean_x, mean_y, mean_u, mean_v = mean_x + x[taken], mean_y + y[taken], mean_u + across, mean_v + down
-        octaves += np.log2(ours[i, _SCALE] / theirs[j, _SCALE])
-        taken += 1
-    mean_x, mean_y, mean_u, mean_v = mean_x / taken, mean_y / taken, mean_u / taken, mean_v / taken
+    for n in range(count):
+        m = chosen[n]
+        mean_x += met[m, _OUR_X]
+        mean_y += met[m, _OUR_Y]
+        mean_u += met[m, _THEIR_X]
+        mean_v += met[m, _THEIR_Y]
+        octaves += np.log2(met[m, _OUR_SCALE] / met[m, _THEIR_SCALE])
+    mean_x, mean_y, mean_u, mean_v = mean_x / count, mean_y / count, mean_u / count, mean_v / count
     # the scale at which both sets of places have the same spread, unless that is small
-    by_scales, expected = 2.0 ** (octaves / taken), taken * _SPREAD_PX**2
+    by_scales, expected = 2.0 ** (octaves / count), count * (_SPREAD_PX * PLACES_A_PX) ** 2
     our_spread, their_spread = expected * by_scales, expected / by_scales
-    for q in range(taken):
-        our_spread += (x[q] - mean_x) ** 2 + (y[q] - mean_y) ** 2
-        their_spread += (u[q] - mean_u) ** 2 + (v[q] - mean_v) ** 2
+    for n in range(count):
+        m = chosen[n]
+        our_spread += (met[m, _OUR_X] - mean_x) ** 2 + (met[m, _OUR_Y] - mean_y) ** 2
+        their_spread += (met[m, _THEIR_X] - mean_u) ** 2 + (met[m, _THEIR_Y] - mean_v) ** 2
     enlarged = np.sqrt(our_spread / their_spread)
     told[_QUARTERS] = quarters
     told[_ENLARGED] = enlarged
-    told[_DX] = (mean_x - enlarged * mean_u) / our_width
-    told[_DY] = (mean_y - enlarged * mean_v) / our_height
+    told[_DX] = (mean_x - middle_x - enlarged * (mean_u - middle_u)) / (our_width * PLACES_A_PX)
+    told[_DY] = (mean_y - middle_y - enlarged * (mean_v - middle_v)) / (our_height * PLACES_A_PX)
 
 
 @compiled(
@@ -198,18 +201,20 @@ def vote(  # type: ignore[no-untyped-def]
         return 0
     _sort(codes, count)
     our_side, their_side = max(our_width, our_height), max(their_width, their_height)
+    met = np.empty((count, _COLUMNS), np.int64)
+    our_bits, their_bits = np.empty(count, np.int64), np.empty(count, np.int64)
     our_sets, their_sets = np.empty(count, np.int64), np.empty(count, np.int64)  # of keypoints, as bits
     most = 0
     for m in range(count):
-        i, j = codes[m] // _CODE, codes[m] % _CODE
-        our_sets[m], their_sets[m] = np.int64(1) << i, np.int64(1) << j
+        _describe(ours, theirs, codes[m], met, m)
+        our_bits[m], their_bits[m] = np.int64(1) << met[m, _OURS], np.int64(1) << met[m, _THEIRS]
+        our_sets[m], their_sets[m] = our_bits[m], their_bits[m]
         for q in range(m):
-            k, n = codes[q] // _CODE, codes[q] % _CODE
-            if _agree(ours, i, k, theirs, j, n, our_side, their_side):
-                our_sets[m] |= np.int64(1) << k
-                their_sets[m] |= np.int64(1) << n
-                our_sets[q] |= np.int64(1) << i
-                their_sets[q] |= np.int64(1) << j
+            if _agree(met, m, q, our_side, their_side):
+                our_sets[m] |= our_bits[q]
+                their_sets[m] |= their_bits[q]
+                our_sets[q] |= our_bits[m]
+                their_sets[q] |= their_bits[m]
                 most = 2
     if most == 0:
         return 0
@@ -218,22 +223,22 @@ def vote(  # type: ignore[no-untyped-def]
         ours, our_coefficients, our_width, our_height, theirs, their_coefficients, their_width, their_height
     )
     for m in range(count):
-        votes = min(_size(our_sets[m]), _size(their_sets[m]))
+        votes = min(size(our_sets[m]), size(their_sets[m]))
         if votes < most:
             continue
-        i, j = codes[m] // _CODE, codes[m] % _CODE
-        place = j * _CODE + i if swaps else codes[m]
-        order = _apart(our_coefficients, i, their_coefficients, j) * _CODE * _CODE + place
+        i, j = met[m, _OURS], met[m, _THEIRS]
+        place = j * CODE + i if swaps else codes[m]
+        order = _apart(our_coefficients, i, their_coefficients, j) * CODE * CODE + place
         if votes > most or best < 0 or order < least:
             most, best, least = votes, m, order
-    agrees = np.zeros(count, np.bool_)
-    i, j = codes[best] // _CODE, codes[best] % _CODE
+    chosen = np.empty(count, np.int64)  # meetings
+    agreeing = 0
     distance = np.int64(0)
-    for q in range(count):
-        k, n = codes[q] // _CODE, codes[q] % _CODE
-        agrees[q] = q == best or _agree(ours, i, k, theirs, j, n, our_side, their_side)
-        if agrees[q]:
-            distance += _apart(our_coefficients, k, their_coefficients, n)
+    for m in range(count):
+        if m == best or _agree(met, m, best, our_side, their_side):
+            distance += _apart(our_coefficients, met[m, _OURS], their_coefficients, met[m, _THEIRS])
+            chosen[agreeing] = m
+            agreeing += 1
     told[_DISTANCE] = distance
-    _fit(ours, our_width, our_height, theirs, their_width, their_height, codes, count, best, agrees, told)
+    _fit(met, chosen, agreeing, our_width, our_height, their_width, their_height, told)
     return most

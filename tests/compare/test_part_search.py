@@ -63,7 +63,7 @@ def run(pictures: Sequence[Keypoints], order: Sequence[int], batch: int) -> Foun
     return as_found(found)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10**5),
     kind=st.sampled_from(KINDS),
@@ -71,13 +71,22 @@ def run(pictures: Sequence[Keypoints], order: Sequence[int], batch: int) -> Foun
     at_once=st.sampled_from([1, 3, 1024]),
     meetings=st.sampled_from([1, 100, 1 << 22]),
     small=st.sampled_from([0, 4, 64]),
+    many=st.sampled_from([0, 40, 1024]),
 )
 def test_candidates_equal_brute_force_in_any_order_and_batch_size(
-    monkeypatch: pytest.MonkeyPatch, seed: int, kind: str, batch: int, at_once: int, meetings: int, small: int
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    kind: str,
+    batch: int,
+    at_once: int,
+    meetings: int,
+    small: int,
+    many: int,
 ) -> None:
     monkeypatch.setattr(search, "_AT_ONCE", at_once)
     monkeypatch.setattr(search, "_MOST_MEETINGS", meetings)
     monkeypatch.setattr(search, "_SMALL", small)
+    monkeypatch.setattr(search, "_MANY", many)
     pictures = library(seed, kind, 21)
     order = np.random.default_rng(seed).permutation(len(pictures)).tolist()
     assert run(pictures, order, batch) == brute(dict(enumerate(pictures)))

@@ -9,6 +9,22 @@ from dupwatchd.pixels.keypoints import MOST_KEYPOINTS
 MOST_VOTES = MOST_KEYPOINTS
 
 
+@compiled("UniTuple(int32[::1], 2)(int32[::1], int32[::1], int64)")
+def sorted_by_first(first, second, count):  # type: ignore[no-untyped-def]
+    """Pairs of numbers in the order of the first ones, which are below ``count``; else in the order they have."""
+    places = np.zeros(count + 1, np.int64)
+    for number in first:
+        places[number + 1] += 1
+    for number in range(count):
+        places[number + 1] += places[number]
+    sorted_first, sorted_second = np.empty_like(first), np.empty_like(second)
+    for pair in range(len(first)):
+        place = places[first[pair]]
+        places[first[pair]] += 1
+        sorted_first[place], sorted_second[place] = first[pair], second[pair]
+    return sorted_first, sorted_second
+
+
 @compiled("int64(int64[:, ::1], int64, int64, int64)")
 def _least(seen, new, best, least):  # type: ignore[no-untyped-def]
     """The votes of the weakest of so many best candidates of a picture, which had been ``least``; 0 if it has fewer."""

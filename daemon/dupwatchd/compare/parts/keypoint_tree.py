@@ -41,6 +41,11 @@ class KeypointTree:
         _fill_leaves(sorted_points, order, starts, self._leaves, self._rows, boxes)
         self._nodes, self._first_child = _nodes(boxes[0], boxes[1])
 
+    @property
+    def order(self) -> Rows:
+        """The rows of the points, near ones together: the quickest order to look them up in another tree."""
+        return self._rows[self._rows >= 0]
+
     def within(self, queries: Points, most_distance: int) -> Iterator[tuple[Rows, Rows]]:
         """Pairs of rows: of a query (M, 16) and of a point, whose squared distance is at most that, up to `FARTHEST`.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.compare.parts.agreement import MOST_DISTANCE, Placement
-from dupwatchd.compare.parts.joining import MOST_VOTES, join
+from dupwatchd.compare.parts.joining import MOST_VOTES, join, sorted_by_first
 from dupwatchd.compare.parts.keypoint_tree import KeypointTree
 from dupwatchd.compare.parts.packed import Growing, Packed, Rows
 from dupwatchd.compare.parts.voting import TOLD, placement_told
@@ -25,6 +25,7 @@ from dupwatchd.model import PictureId
 from dupwatchd.pixels.keypoints import Keypoints
 
 _AT_ONCE = 1024  # new pictures looked up at once
+_MANY = 1024  # keypoints that are looked up in the quickest order rather than in their own
 _MOST_MEETINGS = 1 << 22  # held at once; if there are more, fewer new pictures are looked up at a time
 _SMALL = 64  # pictures in a segment that is merged with what is new in any case
 
@@ -162,17 +163,22 @@ class _Pictures:
         """
         first = int(new.starts[start])
         queries = new.coefficients[first : new.starts[stop]]
+        # Near ones one after the other find what they need in the processor's cache: two thirds of the time.
+        order = KeypointTree(queries).order if len(queries) > _MANY else np.arange(len(queries), dtype=np.int32)
+        queries = queries[order]
         meetings: list[tuple[Meetings, Meetings]] = []
         held = 0
         for segment in self._segments:
             parts = [(np.empty(0, np.int32), np.empty(0, np.int32))]
-            for of_new, of_known in segment.tree.within(queries, MOST_DISTANCE) if segment.tree else ():
-                parts.append((of_new + np.int32(first), of_known))
-                held += len(of_new)
+            for of_query, of_known in segment.tree.within(queries, MOST_DISTANCE) if segment.tree else ():
+                parts.append((order[of_query], of_known))
+                held += len(of_query)
                 if held > _MOST_MEETINGS and stop - start > 1:
                     return None
             of_new, of_known = (np.concatenate(each) for each in zip(*parts, strict=True))
-            meetings.append((of_new, of_known))
+            if len(queries) > _MANY:
+                of_new, of_known = sorted_by_first(of_new, of_known, len(queries))
+            meetings.append((of_new + np.int32(first), of_known))
         return meetings
 
     def _joined(

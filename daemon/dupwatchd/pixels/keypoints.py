@@ -11,7 +11,9 @@ Patches are upright, and turned by quarters to a canonical form, so that a turne
 Equal proofs give equal keypoints on one machine; they can always be made again from the stored proof.
 """
 
+import itertools
 import struct
+import threading
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +35,7 @@ QUOTAS = (16, 16, 12)  # keypoints kept of each octave, the strongest
 MOST_KEYPOINTS = sum(QUOTAS)
 
 _LEVELS = 3  # scales looked at in an octave
+_PLANES = (_LEVELS + 3) + 3 * _LEVELS  # that an octave is worked out in: its blurs, and what lies around each layer
 _FINEST_PX = 1.8  # deviation of the Gaussian of the first scale
 _OWN_BLUR_PX = 0.5  # that averaged pixels have already
 _REACH = 3.0  # deviations at which a Gaussian is cut off
@@ -128,8 +131,9 @@ def keypoints_of(proof: Proof) -> Keypoints:
     height, width = proof.luma.shape
     inner = within_margins(proof.luma)
     luma = inner.of(proof.luma)
-    plane = _enlarged(luma)
-    blobs = _blobs(plane)
+    enlarged = _enlarged(luma)
+    plane, work = _WORKSPACE.divided(enlarged)
+    blobs = _blobs(plane, work)
     coefficients, turn = _canonical(_described(_patches(plane, blobs)))
     to_x, to_y = luma.shape[1] / plane.shape[1], luma.shape[0] / plane.shape[0]
     left, top = inner.left + 0.5 * to_x - 0.5, inner.top + 0.5 * to_y - 0.5
@@ -143,30 +147,53 @@ def _whole(values: Floats, least: int, most: int) -> NDArray[np.int16]:
     return np.clip(np.rint(values), least, most).astype(np.int16)
 
 
-def _enlarged(luma: Levels) -> Floats:
+def _enlarged(luma: Levels) -> Levels:
     """A picture smaller than a proof at about a proof's area: its blobs are those of a larger copy's proof."""
     height, width = luma.shape
     scale = min(_MOST_ENLARGED, (PROOF_AREA_PX / luma.size) ** 0.5)
-    if scale > 1.1:
-        luma = levels.resized(luma, (round(width * scale), round(height * scale)))
-    return luma.astype(np.float32)
+    return levels.resized(luma, (round(width * scale), round(height * scale))) if scale > 1.1 else luma
 
 
-def _blobs(plane: Floats) -> _Blobs:
+class _Workspace(threading.local):
+    """Memory that a thread uses again for each picture: new pages cost more time than what is done with them."""
+
+    def __init__(self) -> None:
+        self._floats = np.empty(0, np.float32)
+
+    def divided(self, luma: Levels) -> tuple[Floats, Floats]:
+        """A plane with the levels of another, and room for what an octave needs of that size: (W,)."""
+        if len(self._floats) < (1 + _PLANES) * luma.size:
+            self._floats = np.empty((1 + _PLANES) * luma.size, np.float32)
+        plane = self._floats[: luma.size].reshape(luma.shape)
+        plane[...] = luma
+        return plane, self._floats[luma.size :]
+
+
+_WORKSPACE = _Workspace()
+
+
+def _blobs(plane: Floats, work: Floats) -> _Blobs:
     """The strongest of each octave."""
     found = []
-    octave = levels.blurred(plane, (_FINEST_PX**2 - _OWN_BLUR_PX**2) ** 0.5, _REACH)
-    size = 1.0  # of the octave's pixels
-    for quota in QUOTAS:
+    octave, size = plane, 1.0  # of the octave's pixels
+    for number, quota in enumerate(QUOTAS):
         if min(octave.shape) < _LEAST_SIDE_PX:
             break
-        blurs = _blurs(octave)
-        blobs, response = _extrema(blurs[1:] - blurs[:-1])
+        planes = work[: _PLANES * octave.size].reshape(_PLANES, *octave.shape)
+        blurs, others = planes[: _LEVELS + 3], planes[_LEVELS + 3 :]
+        if number:
+            blurs[0] = octave
+        else:
+            levels.blur_into(blurs[0], octave, (_FINEST_PX**2 - _OWN_BLUR_PX**2) ** 0.5, _REACH)
+        _blur_further(blurs)
+        octave = levels.halved_exactly(blurs[_LEVELS])
+        for finer, coarser in itertools.pairwise(blurs):
+            np.subtract(coarser, finer, out=finer)
+        blobs, response = _extrema(blurs[:-1], others)
         x, y, scale = (blobs.x + 0.5) * size - 0.5, (blobs.y + 0.5) * size - 0.5, blobs.scale * size
         inside = _inside(_Blobs(x, y, scale), plane.shape)
         strongest = inside[np.argsort(-response[inside], kind="stable")[:quota]]
         found.append(_Blobs(x, y, scale).at(strongest))
-        octave = levels.halved_exactly(blurs[_LEVELS])
         size *= 2
     return _Blobs(*map(np.concatenate, zip(*found, strict=True))) if found else _Blobs(*np.zeros((3, 0), np.float32))
 
@@ -179,21 +206,21 @@ def _inside(blobs: _Blobs, shape: tuple[int, ...]) -> Places:
     return np.flatnonzero(low & high)
 
 
-def _blurs(octave: Floats) -> Floats:
-    """The octave at its scales, and at what lies beyond them on either side: (6, H, W)."""
-    blurs = np.empty((_LEVELS + 3, *octave.shape), np.float32)
-    blurs[0] = octave
-    for number in range(1, _LEVELS + 3):
+def _blur_further(blurs: Floats) -> None:
+    """From the first of them (6, H, W), the octave at its other scales, and at what lies beyond them on either side."""
+    for number in range(1, len(blurs)):
         before, now = (_FINEST_PX * 2 ** (one / _LEVELS) for one in (number - 1, number))
-        blurs[number] = levels.blurred(blurs[number - 1], (now**2 - before**2) ** 0.5, _REACH)
-    return blurs
+        levels.blur_into(blurs[number], blurs[number - 1], (now**2 - before**2) ** 0.5, _REACH)
 
 
-def _extrema(differences: Floats) -> tuple[_Blobs, Floats]:
-    """Blobs in differences of Gaussians (5, H, W), and by how many grey levels each stands out."""
+def _extrema(differences: Floats, others: Floats) -> tuple[_Blobs, Floats]:
+    """Blobs in differences of Gaussians (5, H, W), and by how many grey levels each stands out.
+
+    Overwrites the others (9, H, W).
+    """
     _, height, width = differences.shape
     layer = height * width
-    at, number, y, x = _peaks(differences)
+    at, number, y, x = _peaks(differences, others)
     flat = differences.reshape(-1)
     value = flat[at]
     left, right, above, below, finer, coarser = (flat[at + step] for step in (-1, 1, -width, width, -layer, layer))
@@ -209,20 +236,21 @@ def _extrema(differences: Floats) -> tuple[_Blobs, Floats]:
     return _Blobs(*(one.astype(np.float32) for one in places)), response
 
 
-def _peaks(differences: Floats) -> tuple[Places, Places, Places, Places]:
-    """Where no neighbour in place and scale is higher, or none lower, but for the rims.
+def _peaks(differences: Floats, others: Floats) -> tuple[Places, Places, Places, Places]:
+    """Where no neighbour in place and scale is higher, or none lower, but for the rims; overwrites the others.
 
     Each as its place in all differences, its layer, row and column: (N,) each.
     """
-    layers, height, width = differences.shape
-    between = differences[1:-1]
-    highest, lowest = np.maximum(differences[:-2], differences[2:]), np.minimum(differences[:-2], differences[2:])
-    np.maximum(highest, between, out=highest)
-    np.minimum(lowest, between, out=lowest)
+    height, width = differences.shape[1:]
+    finer, between, coarser = differences[:-2], differences[1:-1], differences[2:]
     # All layers at once, one below the other: what rows of two layers make of each other lies on the rims.
-    one_plane = ((layers - 2) * height, width)
-    is_peak = between.reshape(one_plane) >= levels.spread(highest.reshape(one_plane), 1)
-    is_peak |= between.reshape(one_plane) <= levels.sunk(lowest.reshape(one_plane), 1)
+    own, most, least, around = (one.reshape(-1, width) for one in (between, *np.split(others, 3)))
+    np.maximum(finer, coarser, out=most.reshape(between.shape))
+    np.minimum(finer, coarser, out=least.reshape(between.shape))
+    levels.highest_into(around, np.maximum(most, own, out=most))
+    is_peak = own >= around
+    levels.lowest_into(around, np.minimum(least, own, out=least))
+    is_peak |= own <= around
     at = np.flatnonzero(is_peak) + height * width
     at = at[np.abs(differences.reshape(-1)[at]) > _LEAST_RESPONSE]
     number, within = np.divmod(at, height * width)

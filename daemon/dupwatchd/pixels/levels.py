@@ -80,10 +80,15 @@ def edged(rgb: Levels, columns: int, rows: int) -> Levels:
     return cast("Levels", cv2.copyMakeBorder(rgb, 0, rows, 0, columns, cv2.BORDER_REPLICATE))
 
 
-def blurred(plane: Plane, deviation_px: float, reach: float | None = None) -> Plane:
-    """By a Gaussian of that deviation, cut off at so many deviations; None: 3 for bytes and 4 for floats."""
-    side = 0 if reach is None else 2 * max(1, round(reach * deviation_px)) + 1
-    return cast("Plane", cv2.GaussianBlur(plane, (side, side), deviation_px))
+def blurred(plane: Plane, deviation_px: float) -> Plane:
+    """By a Gaussian of that deviation."""
+    return cast("Plane", cv2.GaussianBlur(plane, (0, 0), deviation_px))
+
+
+def blur_into(target: Floats, plane: Floats, deviation_px: float, reach: float) -> None:
+    """Likewise, into another plane of its shape, by a Gaussian that is cut off at so many deviations."""
+    side = 2 * max(1, round(reach * deviation_px)) + 1
+    cv2.GaussianBlur(plane, (side, side), deviation_px, dst=target)
 
 
 def box_mean(plane: Plane, side_px: int) -> Plane:
@@ -125,10 +130,14 @@ def spread(plane: Floats, reach_px: int) -> Floats:
     return cast("Floats", cv2.dilate(plane, np.ones((side, side), np.uint8)))
 
 
-def sunk(plane: Floats, reach_px: int) -> Floats:
-    """The smallest value within so many pixels."""
-    side = 2 * reach_px + 1
-    return cast("Floats", cv2.erode(plane, np.ones((side, side), np.uint8)))
+def highest_into(target: Floats, plane: Floats) -> None:
+    """The largest of the nine pixels around each, into another plane of its shape."""
+    cv2.dilate(plane, _AROUND, dst=target)
+
+
+def lowest_into(target: Floats, plane: Floats) -> None:
+    """The smallest of the nine pixels around each, into another plane of its shape."""
+    cv2.erode(plane, _AROUND, dst=target)
 
 
 def slopes(plane: Floats) -> tuple[Floats, Floats]:

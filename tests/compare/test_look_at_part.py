@@ -115,6 +115,28 @@ def test_cut_picture_with_a_caption_is_retouched_and_one_in_grey_recoloured() ->
     assert looked(whole, grey).verdict is Verdict.RECOLOURED
 
 
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_frame_around_a_cut_picture_is_passed_over(quarters: int) -> None:
+    whole = photo(8, 800, 600)
+    framed = np.pad(cut(whole, *PART), ((90, 40), (30, 60), (0, 0)), constant_values=255)
+    turned = np.ascontiguousarray(np.rot90(framed, -quarters))
+    for first, second, more in ((whole, turned, -1), (turned, whole, 1)):
+        seen = looked(first, second)
+        assert seen.verdict is Verdict.CROPPED
+        assert seen.shows_more == more
+        assert np.abs(np.subtract(box(seen.outline), PART)).max() < 0.02
+
+
+def test_picture_in_two_different_frames_is_found_in_both() -> None:
+    picture = photo(9, 800, 600)
+    wide = np.pad(picture, ((150, 150), (0, 0), (0, 0)))
+    tall = np.pad(picture, ((0, 0), (90, 310), (0, 0)), constant_values=255)
+    seen = looked(wide, tall)
+    assert seen.verdict is Verdict.CROPPED
+    assert seen.shows_more == 0
+    assert np.abs(np.subtract(box(seen.outline), (1 / 6, 5 / 6, 0, 1))).max() < 0.02
+
+
 def test_two_pieces_that_each_show_what_the_other_does_not_share_a_part_at_most() -> None:
     whole = photo(9, 800, 600)
     seen = looked(cut(whole, 0, 1, 0, 0.8), cut(whole, 0, 1, 0.2, 1))

@@ -1,14 +1,17 @@
+import random
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from dupwatchd.compare.verdict.verdict import Seen, doubtful, look, verdict_of
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.proof import Proof, make_proof, wants_a_closer_look
 from tests.bench.drawn import KINDS, drawn
+from tests.bench.part_copies import written_over
 from tests.compare import altered
 from tests.compare.altered import Rgb
 
@@ -186,3 +189,13 @@ def test_hostile_pictures_are_looked_at_without_complaint(width: int, height: in
     second = random.integers(0, 256, (other, width, 3)).astype(np.uint8)
     for pair in ((first, second), (second, first), (first, first)):
         assert verdict_of(seen(*pair)) in Verdict
+
+
+@pytest.mark.parametrize("seed", [12, 13])
+def test_large_letters_do_not_change_the_tones_of_what_they_are_written_over(seed: int) -> None:
+    pale = (0.5 * altered.photo(seed, 800, 600) + 120).astype(np.uint8)
+    image = Image.fromarray(pale)
+    for text in range(3):
+        image = written_over(image, random.Random(10 * seed + text))
+    seen = look(make_proof(altered.jpeg(pale, 90)), make_proof(altered.jpeg(np.asarray(image), 85)), 0, mirrored=False)
+    assert verdict_of(seen) is Verdict.RETOUCHED

@@ -17,6 +17,7 @@ from dupwatchd.compare.parts.agreement import Placement
 from dupwatchd.compare.parts.surround import Box, is_frame
 from dupwatchd.compare.verdict.laid import Planes
 from dupwatchd.compare.verdict.register import corners, inverse, joined, register
+from dupwatchd.compare.verdict.values import Differences
 from dupwatchd.compare.verdict.verdict import OF_PROOF, Seen, compare_at, verdict_of
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.levels import Levels, Map, Size
@@ -29,9 +30,12 @@ Outline = tuple[float, float, float, float, float, float, float, float]
 _LEAST_SIDE_PX = 16  # of the part that both show
 _ROUNDS = 2  # of cutting out what both show and registering it: the first cut may be off by some pixels
 _STILL_PX = 1.0  # a corner that is moved by less needs no other round
-# Hundredths, see `values.Differences`. Of 2,000 cut and framed copies of photos two in a thousand exceed it, but for
-# those of one cloth. Of two shots of one shelf, a pair stays below what `verdict` asks for, at 105.
-MOST_SCORE = 85
+# Hundredths and per mille, see `values.Differences`. Of 4,000 cut and framed copies of photos a few of one cloth exceed
+# the score, and one in a thousand exceeds another. Of two shots of one shelf, the best pair has 105, 74 and 90, and the
+# best two that lie still have 119.
+MOST_SCORE, MOST_UNREST, MOST_APART = 100, 30, 75
+# Letters over a photo reach 230, half of another picture 300 and more.
+MOST_SPREAD = 260
 CONTAINED = 930  # per mille of one of them that the other shows: of two pieces of one picture, each has its own
 LEAST_SHARED = 100  # per mille of the one that shows more
 _EQUALLY_MUCH, _EQUALLY_MUCH_WITHIN = 10, 60  # per mille; what lies within margins is told to some pixels only
@@ -93,9 +97,17 @@ def _verdict(seen: Seen) -> Verdict | None:
     verdict = verdict_of(seen)
     if max(seen.shared) < CONTAINED or min(seen.shared) < LEAST_SHARED or verdict is Verdict.SIMILAR:
         return None
-    if seen.luma is None or (verdict in _NOTHING_DIFFERS and seen.luma.score > MOST_SCORE):
-        return None
-    return None if verdict is Verdict.RETOUCHED and seen.fine else verdict
+    return verdict if seen.luma is not None and _is_certain(seen.luma, verdict, fine=seen.fine) else None
+
+
+def _is_certain(luma: Differences, verdict: Verdict, *, fine: bool) -> bool:
+    """Whether the verdict holds if no more is known of the two than that they share a part.
+
+    Pages of one layout share a letterhead: what differs in the rest does not make one of them of the other.
+    """
+    if verdict in _NOTHING_DIFFERS:
+        return luma.score <= MOST_SCORE and luma.unrest <= MOST_UNREST and luma.apart <= MOST_APART
+    return verdict is not Verdict.RETOUCHED or (not fine and luma.spread <= MOST_SPREAD)
 
 
 def _box(outline: Outline, luma: Levels) -> Box:

@@ -30,10 +30,10 @@ Outline = tuple[float, float, float, float, float, float, float, float]
 _LEAST_SIDE_PX = 16  # of the part that both show
 _ROUNDS = 2  # of cutting out what both show and registering it: the first cut may be off by some pixels
 _STILL_PX = 1.0  # a corner that is moved by less needs no other round
-# Hundredths and per mille, see `values.Differences`. Of 4,000 cut and framed copies of photos a few of one cloth exceed
-# the score, and one in a thousand exceeds another. Of two shots of one shelf, the best pair has 105, 74 and 90, and the
-# best two that lie still have 119.
-MOST_SCORE, MOST_UNREST, MOST_APART = 100, 30, 75
+# Per mille, see `values.Differences`. Of 4,000 cut and framed copies of photos none exceeds 20 and 95, and all but four
+# stay below 12 and 65. Two shots of one shelf that differ by little in any place, and would be taken for a crop, have
+# 74 and 90.
+MOST_UNREST, MOST_APART = 30, 75
 # Letters over a photo reach 230, half of another picture 300 and more.
 MOST_SPREAD = 260
 CONTAINED = 930  # per mille of one of them that the other shows: of two pieces of one picture, each has its own
@@ -106,7 +106,7 @@ def _is_certain(luma: Differences, verdict: Verdict, *, fine: bool) -> bool:
     Pages of one layout share a letterhead: what differs in the rest does not make one of them of the other.
     """
     if verdict in _NOTHING_DIFFERS:
-        return luma.score <= MOST_SCORE and luma.unrest <= MOST_UNREST and luma.apart <= MOST_APART
+        return luma.unrest <= MOST_UNREST and luma.apart <= MOST_APART
     return verdict is not Verdict.RETOUCHED or (not fine and luma.spread <= MOST_SPREAD)
 
 

@@ -105,9 +105,9 @@ def _is_certain(luma: Differences, verdict: Verdict, *, fine: bool) -> bool:
 
     Pages of one layout share a letterhead: what differs in the rest does not make one of them of the other.
     """
-    if verdict in _NOTHING_DIFFERS:
-        return luma.unrest <= MOST_UNREST and luma.apart <= MOST_APART
-    return verdict is not Verdict.RETOUCHED or (not fine and luma.spread <= MOST_SPREAD)
+    if verdict is Verdict.RETOUCHED:
+        return not fine and luma.spread <= MOST_SPREAD
+    return luma.unrest <= MOST_UNREST and luma.apart <= MOST_APART
 
 
 def _box(outline: Outline, luma: Levels) -> Box:

@@ -39,14 +39,14 @@ def _least(seen, new, best, least):  # type: ignore[no-untyped-def]
     "int64("
     "int64[::1], int32[:, ::1], int64[::1], int16[:, ::1], int8[:, ::1], int32[::1], "
     "int64[::1], int32[:, ::1], int64[::1], int16[:, ::1], int8[:, ::1], int32[::1], "
-    "int64[::1], boolean[::1], int16[::1], int64, int64[:, ::1], "
+    "int64[::1], boolean[::1], int16[::1], int64, int64[:, ::1], boolean, "
     "int32[::1], int32[::1], int64, int32[::1], "
     "int32[::1], int32[::1], int32[::1], float64[:, ::1])"
 )
 def join(  # type: ignore[no-untyped-def]
     new_ids, new_sizes, new_starts, new_geometry, new_coefficients, new_owners,
     ids, sizes, starts, geometry, coefficients, owners,
-    all_before, alive, reach, best, seen,
+    all_before, alive, reach, best, seen, themselves,
     of_new, of_known, offset, latest,
     found_new, found_known, found_votes, found_told,
 ):  # fmt: skip
@@ -55,7 +55,8 @@ def join(  # type: ignore[no-untyped-def]
     The first two lines are `Packed` pictures. Only known ones take part that lie before a row, ``all_before`` (new
     pictures,), and are ``alive``. Unless ``best`` is 0, those may be left out that have fewer votes than so many others
     of the new picture, and fewer than the ``reach`` of the known one. ``seen`` (new pictures, MOST_VOTES + 1) counts
-    the candidates of each by votes.
+    the candidates of each by votes. If the known pictures are the new ones ``themselves``, in the same rows and in one
+    segment, the reach of each is told as soon as it is known.
 
     Meetings come as numbers of keypoints, those of each new picture together and in order; ``offset`` is to be added to
     those of known ones. ``latest`` (known pictures,) is all -1, and is again.
@@ -124,5 +125,7 @@ def join(  # type: ignore[no-untyped-def]
                 found_new[count], found_known[count], found_votes[count] = new, known, votes
                 found_told[count] = told
                 count += 1
+        if themselves and best:
+            reach[new] = least
         start = stop
     return count

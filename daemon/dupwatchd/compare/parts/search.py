@@ -30,6 +30,7 @@ _MOST_MEETINGS = 1 << 22  # held at once; if there are more, fewer new pictures 
 _SMALL = 64  # pictures in a segment that is merged with what is new in any case
 
 Meetings = NDArray[np.int32]
+Seen = NDArray[np.int64]  # (N, MOST_VOTES + 1)
 Candidate = tuple[PictureId, PictureId, Placement]
 
 
@@ -94,11 +95,12 @@ class PartSearch:
         pictures are added. If one of them is removed, those must be searched again that it was among the best of.
         """
         new = Packed.of(ids, keypoints)
-        yield from self._pictures.candidates(new, best)
+        seen = np.zeros((len(new), MOST_VOTES + 1), np.int64)  # candidates by votes, for `join`
+        yield from self._pictures.candidates(new, best, seen)
         if len(new) > 1:
             among_themselves = _Pictures()
             among_themselves.add(new, np.zeros(len(new), np.int16))
-            yield from among_themselves.candidates_among_themselves()
+            yield from among_themselves.candidates_among_themselves(best, seen)
 
 
 class _Pictures:
@@ -133,18 +135,17 @@ class _Pictures:
         made.add(self.known.chosen(rows), self._reach.rows[rows])
         return made
 
-    def candidates(self, new: Packed, best: int) -> Iterator[Candidate]:
-        """Pairs of a new picture and one of these; ``best`` as for `PartSearch.match`."""
-        return self._candidates(new, np.full(len(new), len(self)), best)
+    def candidates(self, new: Packed, best: int, seen: Seen) -> Iterator[Candidate]:
+        """Pairs of a new picture and one of these; ``best`` as for `PartSearch.match`, ``seen`` as for `join`."""
+        return self._candidates(new, np.full(len(new), len(self)), best, seen)
 
-    def candidates_among_themselves(self) -> Iterator[Candidate]:
-        """Pairs of these."""
-        return self._candidates(self.known, np.arange(len(self)), best=0)
+    def candidates_among_themselves(self, best: int, seen: Seen) -> Iterator[Candidate]:
+        """Pairs of these, which have been added at once."""
+        return self._candidates(self.known, np.arange(len(self)), best, seen)
 
-    def _candidates(self, new: Packed, all_before: Rows, best: int) -> Iterator[Candidate]:
+    def _candidates(self, new: Packed, all_before: Rows, best: int, seen: Seen) -> Iterator[Candidate]:
         """Pairs of a new picture and one of the rows before the one that is named for it (N,)."""
         self._build()
-        seen = np.zeros((len(new), MOST_VOTES + 1), np.int64)
         start, size = 0, _AT_ONCE
         while start < len(new):
             stop = min(start + size, len(new))
@@ -186,7 +187,7 @@ class _Pictures:
         new: Packed,
         all_before: Rows,
         best: int,
-        seen: NDArray[np.int64],
+        seen: Seen,
         segment: _Segment,
         of_new: Meetings,
         of_known: Meetings,
@@ -203,6 +204,7 @@ class _Pictures:
             self._reach.rows,
             best,
             seen,
+            new is self.known,
             of_new,
             of_known,
             int(self.known.starts[segment.start]),

@@ -24,9 +24,6 @@ All of this is decided in whole numbers, by the two pictures alone, and is the s
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dupwatchd.pixels.keypoints import Keypoints
 
 MOST_DISTANCE = 161  # squared, of 16 coefficients: a hundredth of the square of 127
@@ -66,32 +63,9 @@ def placement_of(first: Keypoints, second: Keypoints) -> Placement | None:
 
     With the pictures exchanged it is the inverse, apart from rounding.
     """
-    from dupwatchd.compare.parts.voting import Pair, placed  # numba takes 0.3 s to load
+    # numba takes 0.3 s to load
+    from dupwatchd.compare.parts.packed import Packed
+    from dupwatchd.compare.parts.voting import placed
 
-    first, second = telling(first), telling(second)
-    of_first, of_second = np.nonzero(_squared_distances(first, second) <= MOST_DISTANCE)
-    return placed(Pair.of(first, second), of_first, of_second)
-
-
-def telling(keypoints: Keypoints) -> Keypoints:
-    """Those that take part, in the same order."""
-    alike = (_squared_distances(keypoints, keypoints) <= MOST_DISTANCE).sum(axis=1) - 1  # each meets itself
-    kept = alike <= MOST_ALIKE
-    if kept.all():
-        return keypoints
-    return Keypoints(
-        keypoints.width,
-        keypoints.height,
-        keypoints.x[kept],
-        keypoints.y[kept],
-        keypoints.scale[kept],
-        keypoints.turn[kept],
-        keypoints.coefficients[kept],
-    )
-
-
-def _squared_distances(first: Keypoints, second: Keypoints) -> NDArray[np.int32]:
-    """Of all keypoints of the one from all of the other: (N, N')."""
-    ours, theirs = first.coefficients.astype(np.int32), second.coefficients.astype(np.int32)
-    lengths = np.square(ours).sum(axis=1)[:, None] + np.square(theirs).sum(axis=1)
-    return np.asarray(lengths - 2 * (ours @ theirs.T), np.int32)
+    both = Packed.of((0, 1), (first, second))
+    return placed(both.picture(0), both.picture(1))

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.compare.parts.agreement import telling
-from dupwatchd.compare.parts.voting import geometry_of
-from dupwatchd.pixels.keypoints import COEFFICIENTS, Keypoints
+from dupwatchd.compare.parts.voting import Picture, taking_part
+from dupwatchd.pixels.keypoints import COEFFICIENTS, MOST_KEYPOINTS, Keypoints
 
 Rows = NDArray[np.int64]
 
@@ -53,17 +52,21 @@ class Packed:
 
     @classmethod
     def of(cls, ids: Sequence[int], keypoints: Sequence[Keypoints]) -> "Packed":
-        """Of some pictures; keypoints that tell nothing are left out."""
+        """Of some pictures; keypoints that do not take part, see `agreement`, are left out."""
         made = cls()
-        if len(ids):
-            told = [telling(each) for each in keypoints]
-            made._append(
-                np.asarray(ids, np.int64),
-                np.array([(each.width, each.height) for each in told], np.int32),
-                np.array([len(each) for each in told]),
-                np.concatenate([geometry_of(each) for each in told]),
-                np.concatenate([each.coefficients for each in told]),
-            )
+        if not len(ids):
+            return made
+        counts = np.array([len(each) for each in keypoints])
+        assert counts.max() <= MOST_KEYPOINTS, "compiled code does not look whether there is room"
+        coefficients = np.concatenate([each.coefficients for each in keypoints])
+        geometry = np.empty((len(coefficients), 4), np.int16)
+        for column, name in enumerate(("x", "y", "scale", "turn")):
+            np.concatenate([getattr(each, name) for each in keypoints], out=geometry[:, column])
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        kept = taking_part(coefficients, starts)
+        counts = np.diff(np.concatenate([[0], np.cumsum(kept)])[starts])
+        sizes = np.array([(each.width, each.height) for each in keypoints], np.int32)
+        made._append(np.asarray(ids, np.int64), sizes, counts, geometry[kept], coefficients[kept])
         return made
 
     def __len__(self) -> int:
@@ -93,6 +96,12 @@ class Packed:
     def coefficients(self) -> NDArray[np.int8]:
         """(K, 16)."""
         return self._coefficients.rows
+
+    def picture(self, row: int) -> Picture:
+        """One of the pictures."""
+        keypoints = slice(self.starts[row], self.starts[row + 1])
+        width, height = self.sizes[row].tolist()
+        return self.geometry[keypoints], self.coefficients[keypoints], width, height
 
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """All there is: ids, sizes, starts, geometry, coefficients, and the picture of each keypoint (K,)."""

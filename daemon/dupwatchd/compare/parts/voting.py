@@ -3,14 +3,12 @@
 Whole numbers until two pictures are found to be candidates; only where exactly they lie is then worked out in floats.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.compare.compiled import compiled
-from dupwatchd.compare.parts.agreement import Placement
-from dupwatchd.pixels.keypoints import MOST_KEYPOINTS, PLACES_A_PX, SCALES_A_PX, Keypoints
+from dupwatchd.compare.parts.agreement import MOST_ALIKE, MOST_DISTANCE, Placement
+from dupwatchd.pixels.keypoints import MOST_KEYPOINTS, PLACES_A_PX, SCALES_A_PX
 
 _X, _Y, _SCALE, _TURN = range(4)  # columns of geometry
 # columns of a meeting: both keypoints, the quarter turns that it needs, scales, places; the second picture's are turned
@@ -28,38 +26,16 @@ CODE = 64  # a meeting is number of the first's keypoint times this, and number 
 
 assert MOST_KEYPOINTS < CODE - 1, "a set of keypoints is one number of 64 bits with a sign"
 
-Geometry = NDArray[np.int16]  # (N, 4) x, y, scale, turn
-Coefficients = NDArray[np.int8]  # (N, 16)
+# geometry (N, 4): x, y, scale and turn; coefficients (N, 16); width and height of the proof in pixels
+Picture = tuple[NDArray[np.int16], NDArray[np.int8], int, int]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two pictures as the compiled rule takes them."""
-
-    first: tuple[Geometry, Coefficients, int, int]  # and width and height of the proof in pixels
-    second: tuple[Geometry, Coefficients, int, int]
-
-    @classmethod
-    def of(cls, first: Keypoints, second: Keypoints) -> "Pair":
-        """Of keypoints that take part, see `agreement.telling`."""
-        # copied, because compiled code takes no arrays that cannot be written to, as those read from bytes are
-        one, other = (
-            (geometry_of(each), each.coefficients.copy(), each.width, each.height) for each in (first, second)
-        )
-        return cls(one, other)
-
-
-def geometry_of(keypoints: Keypoints) -> Geometry:
-    """(N, 4)."""
-    assert len(keypoints) <= MOST_KEYPOINTS, "compiled code does not look whether there is room"
-    return np.stack([keypoints.x, keypoints.y, keypoints.scale, keypoints.turn.astype(np.int16)], axis=1)
-
-
-def placed(pair: Pair, of_first: NDArray[np.intp], of_second: NDArray[np.intp]) -> Placement | None:
-    """How the second lies on the first, by all their meetings: numbers of keypoints of both (M,); None: not at all."""
+def placed(first: Picture, second: Picture) -> Placement | None:
+    """How the second lies on the first; None if they are no candidates. All their keypoints take part."""
+    ours, theirs = first[1].astype(np.int32), second[1].astype(np.int32)
+    of_first, of_second = np.nonzero(np.square(ours[:, None] - theirs).sum(axis=2) <= MOST_DISTANCE)
     told = np.empty(TOLD)
-    codes = of_first * CODE + of_second
-    votes = vote(*pair.first, *pair.second, codes, len(codes), told)
+    votes = vote(*first, *second, of_first * CODE + of_second, len(of_first), told)
     return placement_told(votes, told.tolist()) if votes else None
 
 
@@ -129,6 +105,19 @@ def _apart(ours, i, theirs, j):  # type: ignore[no-untyped-def]
         difference = np.int64(ours[i, n]) - np.int64(theirs[j, n])
         total += difference * difference
     return total
+
+
+@compiled("boolean[::1](int8[:, ::1], int64[::1])")
+def taking_part(coefficients, starts):  # type: ignore[no-untyped-def]
+    """Which keypoints take part (K,), of pictures each of which has those from its start to the start of the next."""
+    alike = np.zeros(len(coefficients), np.int64)
+    for picture in range(len(starts) - 1):
+        for i in range(starts[picture], starts[picture + 1]):
+            for j in range(starts[picture], i):
+                if _apart(coefficients, i, coefficients, j) <= MOST_DISTANCE:
+                    alike[i] += 1
+                    alike[j] += 1
+    return alike <= MOST_ALIKE
 
 
 @compiled("boolean(int16[:, ::1], int8[:, ::1], int64, int64, int16[:, ::1], int8[:, ::1], int64, int64)")

@@ -69,8 +69,9 @@ def join(  # type: ignore[no-untyped-def]
     start = 0
     while start < len(of_new):
         new = new_owners[of_new[start]]
+        a, b = new_starts[new], new_starts[new + 1]
         stop, pictures = start, 0
-        while stop < len(of_new) and of_new[stop] < new_starts[new + 1]:
+        while stop < len(of_new) and of_new[stop] < b:
             known = owners[of_known[stop] + offset]
             if alive[known] and known < all_before[new]:
                 if latest[known] < 0:
@@ -89,7 +90,7 @@ def join(  # type: ignore[no-untyped-def]
             is_first = new_ids[new] < ids[known]
             meetings, ours, theirs = 0, np.int64(0), np.int64(0)  # keypoints, as bits
             while meeting >= 0:
-                i, j = of_new[meeting] - new_starts[new], of_known[meeting] + offset - starts[known]
+                i, j = of_new[meeting] - a, of_known[meeting] + offset - starts[known]
                 codes[meetings] = CODE * i + j if is_first else CODE * j + i
                 ours |= np.int64(1) << i
                 theirs |= np.int64(1) << j
@@ -99,16 +100,15 @@ def join(  # type: ignore[no-untyped-def]
                 continue
             for n in range(meetings // 2):  # they came in the order opposite to that in which `vote` sorts them
                 codes[n], codes[meetings - 1 - n] = codes[meetings - 1 - n], codes[n]
-            a, b = new_starts[new], new_starts[new + 1]
+            one, one_coefficients = new_geometry[a:b], new_coefficients[a:b]
             c, d = starts[known], starts[known + 1]
-            one, one_coefficients, one_width, one_height = (
-                new_geometry[a:b], new_coefficients[a:b], new_sizes[new, 0], new_sizes[new, 1]
-            )  # fmt: skip
-            other, other_coefficients, other_width, other_height = (
-                geometry[c:d], coefficients[c:d], sizes[known, 0], sizes[known, 1]
+            other, other_coefficients = geometry[c:d], coefficients[c:d]
+            one_width, one_height, other_width, other_height = (
+                new_sizes[new, 0], new_sizes[new, 1], sizes[known, 0], sizes[known, 1]
             )  # fmt: skip
             if not is_first:
-                one, one_coefficients, other, other_coefficients = other, other_coefficients, one, one_coefficients
+                one, other = other, one
+                one_coefficients, other_coefficients = other_coefficients, one_coefficients
                 one_width, one_height, other_width, other_height = other_width, other_height, one_width, one_height
             # In one place only, so that the compiler merges it into this loop; called in two it takes three times as
             # long.
@@ -123,7 +123,8 @@ def join(  # type: ignore[no-untyped-def]
                 least = _least(seen, new, best, least)
             if votes >= min(least, reach[known]):
                 found_new[count], found_known[count], found_votes[count] = new, known, votes
-                found_told[count] = told
+                for n in range(TOLD):  # a whole row takes the compiler two seconds
+                    found_told[count, n] = told[n]
                 count += 1
         if themselves and best:
             reach[new] = least

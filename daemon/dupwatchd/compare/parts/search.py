@@ -5,9 +5,10 @@ lie in segments, each with a tree of its own, so that adding one picture does no
 similar size are merged: there are few, and a picture is built into a tree only as often as the library has doubled
 since it came.
 
-What it costs. A known picture takes about 1.5 KB of memory, as its keypoints are. Of unrelated pictures, few keypoints
-meet. In a crowd of pictures that all show one thing, such as the frames of a film, each pair of them is a candidate
-indeed: time grows with the square of the crowd, by a microsecond or two a pair, memory does not.
+What it costs. A known picture takes 2 KB of memory. Of unrelated pictures few keypoints meet: a new one is looked up
+in two milliseconds among 800,000. In a crowd of pictures that all show one thing, such as the frames of a film, each
+pair is a candidate indeed. Memory does not grow with their number but time does, by 5 to 10 microseconds a pair, or by
+one if only the best of each picture are asked for.
 """
 
 from collections.abc import Iterator, Sequence

@@ -77,6 +77,30 @@ class CloserLook(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PartTold:
+    """How one of two pictures lies in the other, of which it shows a part or which shows it within a frame."""
+
+    turn_degrees: int = 0  # the second is turned clockwise by these to lie on the first
+    shows_more: int = 0  # -1: the first does, 1: the second; 0: neither
+    is_framed: bool = False  # what it shows more is only what lies around the picture: a border, bars, a caption
+    outline: tuple[float, ...] = ()  # x, y of the other's four corners in it, in fractions of its width and height
+
+    @property
+    def corners(self) -> list[tuple[float, float]] | None:
+        """The outline as answers tell it."""
+        return list(zip(self.outline[::2], self.outline[1::2], strict=True)) or None
+
+    @property
+    def share(self) -> float:
+        """How much of the one that shows more the other one takes up, of its area; 0 if that is not known."""
+        x, y = self.outline[::2], self.outline[1::2]
+        return abs(sum(x[n - 1] * y[n] - x[n] * y[n - 1] for n in range(len(x)))) / 2
+
+
+NO_PART = PartTold()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What tells originals from what was made of them; all of it is read from the bytes of one file."""
 

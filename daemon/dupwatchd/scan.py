@@ -97,7 +97,7 @@ def scanning(
             from dupwatchd.compare.search import load_custom
 
             load_custom(compare.measure, side)  # whether it is any good is said before the work begins
-        limits = limits_of(settings)
+        limits, frames = limits_of(settings), settings.index.frames
 
         def open_intake() -> "Intake":
             from dupwatchd.update.intake import Intake
@@ -105,11 +105,13 @@ def scanning(
             facts.write(database, {"decoders": decoders(settings)})
             pool = stack.enter_context(worker_pool(settings, side))
             stores = stores_of(state, side)
-            return Intake(database, stores, pool, limits, search_opener(settings, side), progress, processors())
+            return Intake(
+                database, stores, pool, limits, search_opener(settings, side), progress, processors(), frames=frames
+            )
 
         intake = IntakeOnDemand(open_intake)
         rules = walk_rules(settings, state)
-        survey, changing = bring_up_to_date(database, roots, rules, limits, intake, progress, listed)
+        survey, changing = bring_up_to_date(database, roots, rules, limits, intake, progress, listed, frames=frames)
         if asked.confirm and (pairs := answers.pairs_to_confirm(database, roots)):
             intake().looking.confirm(pairs)
         is_there = presence(survey.offline, just_walked=roots if listed is None else ())

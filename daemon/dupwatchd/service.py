@@ -157,6 +157,7 @@ class Service:
                 self._updater.progress,
                 processors(),
                 self._updater.announce,
+                frames=settings.index.frames,
             )
 
         try:

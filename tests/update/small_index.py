@@ -128,6 +128,8 @@ def intake_on_demand(
     pool: Pool,
     progress: Progress | None = None,
     announce: Callable[[CommittedBatch], None] = lambda _: None,
+    *,
+    frames: bool = True,
 ) -> IntakeOnDemand:
     blocks = str(state / "blocks")
     stores = Stores(thumbnail_store(blocks, _SIDE), DescriptorStore(blocks, NUMBERS), Proofs(str(state)))
@@ -136,7 +138,7 @@ def intake_on_demand(
         return Search(limits, read_thumbnails, None, open_device("cpu"), on_device=False)
 
     return IntakeOnDemand(
-        lambda: Intake(database, stores, pool, LIMITS, open_search, progress or Silent(), 1, announce)
+        lambda: Intake(database, stores, pool, LIMITS, open_search, progress or Silent(), 1, announce, frames=frames)
     )
 
 

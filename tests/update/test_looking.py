@@ -39,7 +39,8 @@ class BreakingOff(Silent):
 class Index:
     """The photos of a folder, in a real index."""
 
-    def __init__(self, folder: Path, state: Path, pool: PhotoPool | None = None) -> None:
+    def __init__(self, folder: Path, state: Path, pool: PhotoPool | None = None, *, frames: bool = True) -> None:
+        self.frames = frames
         self.root = os.fsencode(folder)
         self.state = state
         self.database: Database = new_database(state)
@@ -48,8 +49,10 @@ class Index:
 
     def update(self, progress: Silent | None = None) -> None:
         """As a new process does."""
-        self.intake = intake_on_demand(self.database, self.state, self.pool, progress)
-        bring_up_to_date(self.database, [self.root], RULES, LIMITS, self.intake, progress or Silent())
+        self.intake = intake_on_demand(self.database, self.state, self.pool, progress, frames=self.frames)
+        bring_up_to_date(
+            self.database, [self.root], RULES, LIMITS, self.intake, progress or Silent(), frames=self.frames
+        )
 
     def told(self) -> Told:
         """By the names of the files of each near match: the verdict, and whether it is confirmed."""

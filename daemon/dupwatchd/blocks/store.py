@@ -268,8 +268,14 @@ class ProofStore(Protocol):
     def read(self, expected: Mapping[PictureId, bytes]) -> Iterable[tuple[PictureId, bytes]]:
         """The proofs of these pictures that have the expected digests."""
 
+    def write_keypoints(self, keypoints: Mapping[PictureId, tuple[bytes, bytes]]) -> None:
+        """Store digests of proofs and the keypoints made from these, durably."""
+
+    def read_keypoints(self, expected: Mapping[PictureId, bytes]) -> Iterable[tuple[PictureId, bytes]]:
+        """The keypoints of these pictures, in order, that were made from proofs of the expected digests."""
+
     def remove(self, picture_ids: Iterable[PictureId]) -> None:
-        """Remove the proofs of pictures that are gone."""
+        """Remove the proofs and keypoints of pictures that are gone."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 This is the door of the package: the program makes its search with `open_search`, tries a function of the user's with
 `load_custom`, takes the values of single pairs from `best_values`, and has matches looked at again by `look_again`,
-`look_closely` and `nearer_the_original`. Beside it, `measures.exact`, `measures.descriptors`, `forest` and `origin` are
-public.
+`look_closely` and `nearer_the_original`. What shares a part is found by `keypoints_of` and `open_part_search`, and
+looked at by `look_for_part`. Beside it, `measures.exact`, `measures.descriptors`, `forest`, `parts.nearest` and
+`origin` are public.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,10 +24,12 @@ from dupwatchd.compare.measures import exact
 from dupwatchd.compare.measures.descriptors import Descriptors
 from dupwatchd.compare.measures.exact import ReadThumbnails
 from dupwatchd.compare.tree.matcher import Matcher
-from dupwatchd.model import CloserLook, Limits, PictureId, Verdict
+from dupwatchd.model import CloserLook, Limits, PartTold, PictureId, Verdict
 
 if TYPE_CHECKING:  # OpenCV takes a tenth of a second to load: it is there once something is looked at again
     from dupwatchd.compare.origin.candidate import Candidate
+    from dupwatchd.compare.parts.search import PartSearch
+    from dupwatchd.pixels.keypoints import Keypoints
     from dupwatchd.pixels.proof import Proof
 
 __all__ = [
@@ -34,12 +37,16 @@ __all__ = [
     "Search",
     "best_values",
     "custom_search",
+    "keypoints_of",
     "load_custom",
     "load_verdicts",
     "look_again",
     "look_closely",
+    "look_for_part",
     "nearer_the_original",
+    "open_part_search",
     "open_search",
+    "read_keypoints",
     "read_proof",
 ]
 
@@ -260,6 +267,58 @@ def nearer_the_original(first: "Candidate", second: "Candidate") -> int:
     from dupwatchd.compare.origin import direction
 
     return int(direction.nearer(first, second))
+
+
+def open_part_search() -> "PartSearch":
+    """The search for pictures that share a part, by their keypoints; it knows none yet."""
+    from dupwatchd.compare.parts.search import PartSearch
+
+    return PartSearch()
+
+
+def keypoints_of(proof: "Proof") -> "Keypoints":
+    """The keypoints of a picture, by its proof; none for a file of several frames or pages: a look sees one of them."""
+    from dupwatchd.pixels import keypoints
+
+    if proof.frames is None:
+        return keypoints.keypoints_of(proof)
+    height, width = proof.luma.shape
+    none = np.empty(0, np.int16)
+    coefficients = np.empty((0, keypoints.COEFFICIENTS), np.int8)
+    return keypoints.Keypoints(width, height, none, none, none, none.astype(np.uint8), coefficients)
+
+
+def read_keypoints(data: bytes) -> "Keypoints":
+    """Keypoints as they were stored; raises ValueError if these are not the bytes of any."""
+    from dupwatchd.pixels.keypoints import Keypoints
+
+    return Keypoints.from_bytes(data)
+
+
+def look_for_part(
+    first: "Proof", second: "Proof", keypoints: "tuple[Keypoints, Keypoints] | None" = None
+) -> tuple[Verdict | None, PartTold] | None:
+    """What two pictures are to each other if one shows a part of the other, by their proofs, and how they lie.
+
+    ``keypoints``: of the first and of the second, if they are at hand. The verdict is None if they share a part at
+    most; all is None if their keypoints do not even show that. The order of the two does not matter. Any thread may
+    call this.
+    """
+    from dupwatchd.compare.parts.agreement import placement_of
+    from dupwatchd.compare.parts.look import look_at_part
+
+    swapped = second.digest < first.digest
+    one, other = (second, first) if swapped else (first, second)
+    found = keypoints or (keypoints_of(first), keypoints_of(second))
+    placement = placement_of(*(found[::-1] if swapped else found))
+    if placement is None:
+        return None
+    seen = look_at_part(one, other, placement)
+    turn, shows_more = seen.placement.turn_degrees, seen.shows_more
+    if swapped:
+        turn, shows_more = -turn % 360, -shows_more
+    outline = seen.outline if shows_more and seen.outline is not None else ()
+    return seen.verdict, PartTold(turn, shows_more, seen.is_framed, outline)
 
 
 def _parts(ids: Sequence[PictureId]) -> Iterator[Sequence[PictureId]]:

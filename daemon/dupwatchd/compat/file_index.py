@@ -135,12 +135,13 @@ class Index:
             def open_intake() -> Intake:
                 facts.write(database, {"decoders": decoders(settings)})
                 stores = stores_of(state, side)
-                return Intake(database, stores, pool, limits, search_opener(settings, side), progress, processors())
+                opener = search_opener(settings, side)
+                return Intake(database, stores, pool, limits, opener, progress, processors(), frames=False)
 
             index = OpenIndex(settings, state, database, side, roots, pool, IntakeOnDemand(open_intake))
             if update:
                 retry_after_upgrade(database, settings)
                 index.survey, _ = bring_up_to_date(
-                    database, roots, _rules(roots, self._paths), limits, index.intake, progress
+                    database, roots, _rules(roots, self._paths), limits, index.intake, progress, frames=False
                 )
             yield index

@@ -1,7 +1,7 @@
 """Opening the database, its pragmas, and the one place where SQLite's errors become ours."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -160,8 +160,8 @@ def open_database(state: str) -> Database:
     return database
 
 
-def open_beside(path: str, application_id: int, table: str, cure: str) -> Database:
-    """Open or create a database beside the index; ``table`` is the statement that makes its table if need be.
+def open_beside(path: str, application_id: int, tables: Sequence[str], cure: str) -> Database:
+    """Open or create a database beside the index; ``tables`` are the statements that make its tables if need be.
 
     ``cure`` says what to do if it is damaged. Raises UsageError if it cannot be written, DamagedStateError if it is not
     what it should be.
@@ -174,8 +174,10 @@ def open_beside(path: str, application_id: int, table: str, cure: str) -> Databa
     try:
         _set_up(database)
         found_id = database.value("PRAGMA application_id")
+        if found_id in (0, application_id):
+            for table in tables:
+                database.rows(table)
         if found_id == 0:
-            database.rows(table)
             database.rows(f"PRAGMA application_id = {application_id}")
     except BaseException:
         database.close()

@@ -124,9 +124,10 @@ def add_pictures(database: Database, pictures: Sequence[NewPicture]) -> None:
 
 
 def give_proofs(database: Database, digests: Mapping[PictureId, bytes]) -> None:
-    """Name the proofs of pictures that had none; they are stored already."""
+    """Name the proofs of pictures that had none; they are stored already. Their keypoints are to be searched."""
     database.many(
-        "UPDATE picture SET proof_digest = ? WHERE id = ?", [(digest, one) for one, digest in digests.items()]
+        "UPDATE picture SET proof_digest = ?, parted = 0 WHERE id = ?",
+        [(digest, one) for one, digest in digests.items()],
     )
 
 
@@ -188,16 +189,17 @@ def remove_matches(database: Database, keys: Iterable[tuple[int, int, int]]) -> 
 def set_verdicts_aside(database: Database) -> None:
     """Keep the verdicts until `bring_verdicts_back`, in the same transaction, while all matches are made anew."""
     database.rows(
-        "CREATE TEMP TABLE aside AS SELECT a, b, mirrored, mse, structure, verdict, confirmed, closely, nearer "
-        "FROM match WHERE verdict IS NOT NULL"
+        "CREATE TEMP TABLE aside AS SELECT a, b, mirrored, mse, structure, verdict, confirmed, closely, nearer, "
+        "shows_more, framed, outline FROM match WHERE verdict IS NOT NULL"
     )
 
 
 def bring_verdicts_back(database: Database) -> None:
     """Give the matches that are there again their verdicts."""
     database.rows(
-        "UPDATE match SET (verdict, confirmed, closely, nearer) = "
-        "(aside.verdict, aside.confirmed, aside.closely, aside.nearer) FROM aside "
+        "UPDATE match SET (verdict, confirmed, closely, nearer, shows_more, framed, outline) = "
+        "(aside.verdict, aside.confirmed, aside.closely, aside.nearer, aside.shows_more, aside.framed, aside.outline) "
+        "FROM aside "
         "WHERE match.a = aside.a AND match.b = aside.b AND match.mirrored = aside.mirrored "
         "AND match.mse = aside.mse AND match.structure = aside.structure"
     )
@@ -299,6 +301,8 @@ def remove(database: Database, picture_ids: Iterable[PictureId]) -> None:
     """Remove pictures and their matches; their slots become free."""
     gone = [(picture_id,) for picture_id in picture_ids]
     for sql in (
+        "DELETE FROM part_match WHERE a = ?",
+        "DELETE FROM part_match WHERE b = ?",
         "DELETE FROM match WHERE a = ?",
         "DELETE FROM match WHERE b = ?",
         "DELETE FROM rejoin WHERE picture_id = ?",

@@ -108,7 +108,9 @@ def give_keywords(database: Database, keywords: Mapping[int, str]) -> None:
 
 def renew_picture(database: Database, picture_id: PictureId, digest: bytes, proof_digest: bytes) -> None:
     """Give a picture its proof, and the digest that it has with it. Within the caller's transaction."""
-    database.rows("UPDATE picture SET digest = ?, proof_digest = ? WHERE id = ?", (digest, proof_digest, picture_id))
+    database.rows(
+        "UPDATE picture SET digest = ?, proof_digest = ?, parted = 0 WHERE id = ?", (digest, proof_digest, picture_id)
+    )
 
 
 def renew_content(database: Database, content_id: int, content: NewContent) -> None:

@@ -281,6 +281,42 @@ def _know_keywords(database: "Database") -> None:
     database.rows("CREATE INDEX content_without_keywords ON content(id) WHERE keywords IS NULL")
 
 
+_PARTS = """
+CREATE TABLE part_match (     -- two pictures that may share a part, found by their keypoints; a < b
+    a INTEGER NOT NULL REFERENCES picture(id),
+    b INTEGER NOT NULL REFERENCES picture(id),
+    votes INTEGER NOT NULL,   -- keypoints that agree
+    mse REAL NOT NULL,        -- as of `match`, unmirrored
+    structure REAL NOT NULL,
+    within INTEGER NOT NULL,  -- 1: within the limits of a match, and looked at as such
+    verdict INTEGER,          -- see `model.Verdict.code`; 0: they share a part at most; NULL: not looked at yet
+    turn INTEGER NOT NULL DEFAULT 0,       -- degrees by which the second is turned clockwise to lie on the first
+    shows_more INTEGER NOT NULL DEFAULT 0, -- -1 a, 1 b, 0: neither
+    framed INTEGER NOT NULL DEFAULT 0,     -- 1: what it shows more is only what lies around the picture
+    outline TEXT,             -- where the other lies in it: corners in fractions of its width and height, as JSON
+    PRIMARY KEY (a, b),
+    CHECK (a < b)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX part_match_reverse ON part_match(b, a);
+CREATE INDEX part_match_joining ON part_match(a, b) WHERE within = 0 AND coalesce(verdict, -1) != 0;
+CREATE INDEX part_match_to_look_at ON part_match(a, b) WHERE verdict IS NULL AND within = 0;
+
+ALTER TABLE match ADD COLUMN shows_more INTEGER NOT NULL DEFAULT 0; -- of a cropped one; these three as of `part_match`
+ALTER TABLE match ADD COLUMN framed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE match ADD COLUMN outline TEXT;
+
+ALTER TABLE picture ADD COLUMN parted INTEGER NOT NULL DEFAULT 0; -- 1: what shares a part with it was searched
+CREATE INDEX picture_to_part ON picture(id) WHERE parted = 0 AND flat = 0 AND proof_digest IS NOT NULL;
+"""
+
+
+def _find_parts(database: "Database") -> None:
+    """Pictures that share a part are found by keypoints, which are made from the proofs that are there."""
+    for statement in _PARTS.split(";\n"):
+        if statement.strip():
+            database.rows(statement)
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -289,6 +325,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _look_again,
     _remember_contents,
     _know_keywords,
+    _find_parts,
 )
 VERSION = len(_STEPS)
 

@@ -110,6 +110,7 @@ def drop_dangling(database: Database) -> int:
     again = "UPDATE file SET pending = 1, failed = 0, content_id = NULL WHERE content_id IS NOT NULL AND content_id"
     for sql in (
         "DELETE FROM match WHERE a NOT IN (SELECT id FROM picture) OR b NOT IN (SELECT id FROM picture)",
+        "DELETE FROM part_match WHERE a NOT IN (SELECT id FROM picture) OR b NOT IN (SELECT id FROM picture)",
         "DELETE FROM rejoin WHERE picture_id NOT IN (SELECT id FROM picture)",
         f"{again} IN ({lost})",
         f"DELETE FROM content WHERE id IN ({lost})",

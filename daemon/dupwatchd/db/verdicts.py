@@ -1,10 +1,11 @@
 """The matches that are to be looked at again, and what came of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dupwatchd.db.connection import Database
-from dupwatchd.model import CloserLook, PictureId, Verdict
+from dupwatchd.db.parts import bindings_of
+from dupwatchd.model import CloserLook, PartTold, PictureId, Verdict
 
 MatchKey = tuple[int, int, int]  # a, b, mirrored
 
@@ -61,11 +62,14 @@ def count_not_looked_at(database: Database) -> int:
     return int(database.value("SELECT count(*) FROM match WHERE near = 1 AND verdict IS NULL"))
 
 
-def give(database: Database, verdicts: Iterable[tuple[MatchKey, Verdict, CloserLook]]) -> None:
-    """Store verdicts by proofs. Within the caller's transaction."""
+def give(
+    database: Database, verdicts: Iterable[tuple[MatchKey, Verdict, CloserLook]], parts: Mapping[MatchKey, PartTold]
+) -> None:
+    """Store verdicts by proofs, and of what is cropped which shows more. Within the caller's transaction."""
     database.many(
-        "UPDATE match SET verdict = ?, closely = ? WHERE a = ? AND b = ? AND mirrored = ? AND verdict IS NULL",
-        [(verdict.code, closer.value, *key) for key, verdict, closer in verdicts],
+        "UPDATE match SET verdict = ?, closely = ?, shows_more = ?, framed = ?, outline = ? "
+        "WHERE a = ? AND b = ? AND mirrored = ? AND verdict IS NULL",
+        [(verdict.code, closer.value, *bindings_of(parts.get(key)), *key) for key, verdict, closer in verdicts],
     )
 
 

@@ -77,6 +77,8 @@ class IndexSettings(_Section):
     """A picture with more pixels is refused unread."""
     max_file_mb: Annotated[int, Field(ge=1)] = 1024
     """A file with more megabytes is refused unread."""
+    frames: bool = True
+    """Whether crops, pictures in a frame or with a caption, and screenshots of pictures are found."""
     nice: Annotated[int, Field(ge=0, le=19)] = 10
     """How far the priority of the service's workers for the processor is lowered, as by nice(1)."""
     io_class: Literal["idle", "best-effort", "none"] = "idle"

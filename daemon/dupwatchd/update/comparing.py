@@ -19,7 +19,7 @@ from dupwatchd.compare.forest.gathering import Gathering, StoredRow
 from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.compare.measures.exact import ReadThumbnails
 from dupwatchd.compare.search import Search, load_verdicts
-from dupwatchd.db import facts, pictures
+from dupwatchd.db import facts, parts, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import MatchRow
 from dupwatchd.errors import DamagedBlocksError
@@ -238,6 +238,7 @@ class Comparing:
             pictures.set_verdicts_aside(self._database)
             pictures.remove_all_matches(self._database)
             facts.write_compared(self._database, limits)
+            parts.limits_changed(self._database, limits)
             for count, matches in search.match_all(known, self._threads):
                 self._stored(self._gather(matches))
                 self._progress.advance(count)

@@ -15,12 +15,13 @@ from dupwatchd.db import files, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import ContentKey, NewContent
 from dupwatchd.index.messages import Looked
-from dupwatchd.model import FileId, Job, Limits, Outcome, PictureId, Progress, ReadStatus
+from dupwatchd.model import Decoded, FileId, Job, Limits, Outcome, PictureId, Progress, ReadStatus
 from dupwatchd.suffixes import way_of_reading
 from dupwatchd.update.comparing import Comparing, OpenSearch
 from dupwatchd.update.looking import Looking
 from dupwatchd.update.mending import forget_lost_thumbnails
-from dupwatchd.update.placing import place
+from dupwatchd.update.parting import Parting
+from dupwatchd.update.placing import Placed, place
 from dupwatchd.update.renew import Renewal
 
 _BATCH_SECONDS = 2.0  # of work that a kill loses at most, beside the files being decoded
@@ -66,7 +67,10 @@ class Intake:
         progress: Progress,
         threads: int,
         announce: Callable[[CommittedBatch], None] = lambda _: None,
+        *,
+        frames: bool = True,
     ) -> None:
+        """``frames``: whether pictures that share a part are found."""
         self._database = database
         self.stores = stores
         self._pool = pool
@@ -74,6 +78,9 @@ class Intake:
         self._progress = progress
         self.looking = Looking(database, stores, pool.detail, progress, threads)
         self.comparing = Comparing(database, stores, limits, open_search, progress, threads, self.looking)
+        self.parting = Parting(
+            database, stores, lambda: self.comparing.limits, self.looking, progress, threads, enabled=frames
+        )
         self.renewal = Renewal(database, stores, pool, self.comparing, self.looking, progress)
 
     def take_in(self, roots: Sequence[bytes]) -> int:
@@ -93,7 +100,12 @@ class Intake:
 
     def improve(self, roots: Sequence[bytes], seconds: float) -> bool:
         """Do a little of what may wait; returns whether there is more. The roots are in force and online."""
-        return self.renewal.renew_some(roots) or self.looking.confirm_for(seconds)
+        if self.renewal.renew_some(roots):
+            return True
+        if self.parting.find_some():
+            self.looking.look_at_new()
+            return True
+        return self.looking.confirm_for(seconds)
 
     def mend_thumbnails(self) -> int:
         """Forget the pictures whose thumbnails are lost, so that their photos are read again; returns how many.
@@ -103,12 +115,14 @@ class Intake:
         self.comparing.start_anew()  # what was read of the blocks may be wrong
         lost = forget_lost_thumbnails(self._database, self.stores.thumbnails, self.comparing.limits, self._progress)
         self.stores.proofs.remove(lost)
+        self.parting.forget(lost)
         return len(lost)
 
     def forget(self, gone: Sequence[PictureId]) -> None:
         """Forget pictures that have been removed from the database."""
         self.stores.proofs.remove(gone)
         self.comparing.forget(gone)
+        self.parting.forget(gone)
 
     def _pass_over(self, roots: Sequence[bytes]) -> _Unsettled:
         claimed: set[ContentKey] = set()  # contents that a worker decodes in this pass
@@ -172,6 +186,7 @@ class Intake:
         try:
             if placed.proved:
                 self.looking.expect_any()
+            self.parting.take(_proofs_of(placed, [decoded for _, decoded in new]))
             self.looking.look_at_new()
         finally:
             self._tell(outcomes, deferred)
@@ -214,6 +229,12 @@ class Intake:
             if (stamp.size_bytes, stamp.mtime_ns) != (listed.size_bytes, listed.mtime_ns):
                 files.look_again(database, file_id)
         return deferred
+
+
+def _proofs_of(placed: Placed, decoded: Sequence[Decoded]) -> dict[PictureId, bytes]:
+    """The proofs of the new pictures that are compared."""
+    wanted = {picture.picture_id for picture in placed.fresh if picture.proof_digest and not picture.flat}
+    return {one: content.proof for one, content in zip(placed.ids, decoded, strict=True) if one in wanted}
 
 
 def _key(outcome: Outcome) -> ContentKey | None:

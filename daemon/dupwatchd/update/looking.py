@@ -21,11 +21,12 @@ from dupwatchd.blocks.store import CheckedThumbnails, Stores, as_digests
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
 from dupwatchd.compare.origin.candidate import Candidate
-from dupwatchd.db import pictures, verdicts
+from dupwatchd.db import parts, pictures, verdicts
 from dupwatchd.db.connection import Database
+from dupwatchd.db.parts import PartKey, PartToLookAt
 from dupwatchd.db.verdicts import FileOfPicture, MatchKey, PairToLookAt
 from dupwatchd.index.messages import Detail, Looked
-from dupwatchd.model import CloserLook, PictureId, Progress, Verdict
+from dupwatchd.model import NO_PART, CloserLook, PartTold, PictureId, Progress, Verdict
 
 if TYPE_CHECKING:
     from dupwatchd.pixels.proof import Proof
@@ -86,6 +87,7 @@ class Looking:
         self._progress = progress
         self._threads = threads
         self._new: set[MatchKey] = set()  # stored since the last look
+        self._new_parts: set[PartKey] = set()  # likewise
         self._all_seen = False  # nothing but these can be without a verdict and yet have proofs
         self._in_vain: set[MatchKey] = set()  # pairs that could not be looked at closely: a file is away
         self._to_confirm: Iterator[MatchKey] = iter(())  # the rest of those found when this was filled last
@@ -97,6 +99,10 @@ class Looking:
         """These matches are about to be stored and have no verdict yet, or their pictures have got proofs."""
         self._new.update(keys)
 
+    def expect_parts(self, keys: Iterable[PartKey]) -> None:
+        """These pairs, which may share a part, are stored and have no verdict yet."""
+        self._new_parts.update(keys)
+
     def expect_any(self) -> None:
         """Any match may be without a verdict, and files that were away may be back."""
         self._all_seen = False
@@ -107,11 +113,13 @@ class Looking:
     def look_at_new(self) -> None:
         """Look at what `expect` named. Quick; photos are not read."""
         keys, self._new = sorted(self._new), set()
+        of_parts, self._new_parts = sorted(self._new_parts), set()
         try:
             for start in range(0, len(keys), _PAIRS_AT_ONCE):
-                pairs = verdicts.to_look_at_among(self._database, keys[start : start + _PAIRS_AT_ONCE])
-                if pairs:
-                    self._look(pairs)
+                self._look(verdicts.to_look_at_among(self._database, keys[start : start + _PAIRS_AT_ONCE]))
+            for start in range(0, len(of_parts), _PAIRS_AT_ONCE):
+                some = of_parts[start : start + _PAIRS_AT_ONCE]
+                self._look_for_parts(parts.to_look_at_among(self._database, some))
         except BaseException:
             self._all_seen = False
             raise
@@ -160,32 +168,59 @@ class Looking:
             self._look(pairs)
             last = pairs[-1].key
             self._progress.advance(len(pairs))
+        last_part = (-1, -1)
+        self._progress.stage("looking for shared parts", parts.count_not_looked_at(self._database), "pairs")
+        while some := parts.to_look_at(self._database, last_part, _PAIRS_AT_ONCE):
+            self._look_for_parts(some)
+            last_part = some[-1].key
+            self._progress.advance(len(some))
 
     def _look(self, pairs: list[PairToLookAt]) -> None:
         """Look at some pairs on all processors, and store the verdicts."""
-        expected = {
-            PictureId(one): digest
-            for pair in pairs
-            for one, digest in zip(pair.key[:2], pair.proof_digests, strict=True)
-        }
-        proofs, lost = self._proofs(expected)
+        if not pairs:
+            return
+        proofs, lost = self._proofs(_expected(pairs))
         there = [pair.key for pair in pairs if not lost & {*pair.key[:2]}]
         turns = self._turns(there)
 
+        cropped: dict[MatchKey, PartTold] = {}
+
         def look(key: MatchKey, turn: int) -> tuple[MatchKey, Verdict, CloserLook]:
             first, second = (proofs[PictureId(one)] for one in key[:2])
-            return key, *search.look_again(first, second, turn, mirrored=bool(key[2]))
+            verdict, closer = search.look_again(first, second, turn, mirrored=bool(key[2]))
+            if verdict is Verdict.CROPPED and (part := search.look_for_part(first, second)) is not None:
+                cropped[key] = part[1]
+            return key, verdict, closer
 
         with ThreadPoolExecutor(self._threads) as pool:
             found = list(pool.map(look, there, turns))
         with self._database.transaction():
-            verdicts.give(self._database, found)
+            verdicts.give(self._database, found, cropped)
             self._any_to_confirm = True
             if self.left_to_confirm is not None:
                 self.left_to_confirm += sum(
                     verdict is Verdict.SAME and closer is CloserLook.LATER for _, verdict, closer in found
                 )
             pictures.forget_proofs(self._database, lost)  # they are made again from the photos
+
+    def _look_for_parts(self, pairs: list[PartToLookAt]) -> None:
+        """As `_look`, of pairs that may share a part."""
+        if not pairs:
+            return
+        proofs, lost = self._proofs(_expected(pairs))
+        there = [pair.key for pair in pairs if not lost & {*pair.key}]
+
+        def look(key: PartKey) -> tuple[Verdict | None, PartTold]:
+            first, second = map(PictureId, key)
+            both = keypoints[first], keypoints[second]
+            return search.look_for_part(proofs[first], proofs[second], both) or (None, NO_PART)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            keypoints = dict(zip(proofs, pool.map(search.keypoints_of, proofs.values()), strict=True))
+            found = dict(zip(there, pool.map(look, there), strict=True))
+        with self._database.transaction():
+            parts.give(self._database, found)
+            pictures.forget_proofs(self._database, lost)
 
     def _proofs(self, expected: dict[PictureId, bytes]) -> tuple[dict[PictureId, "Proof"], set[PictureId]]:
         """The proofs that can be read, and the pictures whose proofs cannot."""
@@ -246,3 +281,10 @@ class Looking:
         while kept_bytes > _KEPT_BYTES:
             oldest = next(iter(self._recent))
             kept_bytes -= self._recent.pop(oldest).kept_bytes
+
+
+def _expected(pairs: Iterable[PairToLookAt | PartToLookAt]) -> dict[PictureId, bytes]:
+    """The pictures of these pairs, with the digests of their proofs."""
+    return {
+        PictureId(one): digest for pair in pairs for one, digest in zip(pair.key[:2], pair.proof_digests, strict=True)
+    }

@@ -5,6 +5,7 @@
     tidy     contents and pictures that no file shows any more are forgotten: a moved file has kept its picture
     rejoin   what was joined only through a picture that is gone is searched again
     looking  matches that have no verdict are looked at again
+    parting  pictures that share a part are found: new ones at once, those of an older index when there is time
     mend     if thumbnails turn out to be lost, all are checked, and their photos are read again
     renew    pictures without a proof are decoded again; the service does that when there is nothing else to do
 
@@ -16,7 +17,7 @@ intake's pool.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from dupwatchd.db import facts, pictures, renewing, verdicts
+from dupwatchd.db import facts, parts, pictures, renewing, verdicts
 from dupwatchd.db.connection import Database
 from dupwatchd.db.roots import counts_by_root, put_in_force
 from dupwatchd.errors import DamagedBlocksError
@@ -56,10 +57,12 @@ def bring_up_to_date(
     intake: IntakeOnDemand,
     progress: Progress,
     listed: Listed | None = None,
+    *,
+    frames: bool = True,
 ) -> tuple[Survey, int]:
     """Make the index agree with what is under the roots; returns the survey and how many files are still changing.
 
-    With ``listed``, which lies below the roots, only with that.
+    With ``listed``, which lies below the roots, only with that. ``frames``: whether what shares a part is found.
     """
     put_in_force(database, roots)
     if listed is None:
@@ -73,6 +76,9 @@ def bring_up_to_date(
         changing = catch_up(database, found.online_of(roots), limits, intake)
     if renewing.count_without_proof(database) or renewing.count_without_keywords(database):
         intake().renewal.renew_all(found.online_of(roots))
+    if frames and parts.any_to_search(database):
+        intake().parting.find_all()
+        intake().looking.look_at_all()
     return found, changing
 
 
@@ -90,6 +96,6 @@ def catch_up(database: Database, roots: Sequence[bytes], limits: Limits, intake:
         intake().comparing.compare_anew_if_needed()
     if pictures.to_rejoin(database):
         intake().comparing.rejoin()
-    if intake.opened is not None or verdicts.any_to_look_at(database):
+    if intake.opened is not None or verdicts.any_to_look_at(database) or parts.any_to_look_at(database):
         intake().looking.look_at_all()
     return changing

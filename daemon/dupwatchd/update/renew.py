@@ -14,7 +14,7 @@ from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 from dupwatchd.blocks.store import Stores, picture_digest, thumbnail_digest
-from dupwatchd.db import pictures, renewing
+from dupwatchd.db import parts, pictures, renewing
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import NewContent
 from dupwatchd.db.proofs import proof_digest
@@ -150,9 +150,9 @@ class Renewal:
             gone = renewing.unused(self._database, {content.source.picture_id for content in moved})
             remove_pictures(self._database, gone, self._comparing.limits)
             # Which of equally near pictures is among the nearest depends on their digests, and those have changed.
-            pictures.add_to_rejoin(
-                self._database, pictures.crowded_beside(self._database, kept, self._comparing.limits.looks_per_picture)
-            )
+            looks = self._comparing.limits.looks_per_picture
+            pictures.add_to_rejoin(self._database, pictures.crowded_beside(self._database, kept, looks))
+            parts.begin_anew(self._database, kept, looks)
         self._comparing.add(placed)
         self._stores.proofs.remove(gone)
         self._comparing.forget(gone)

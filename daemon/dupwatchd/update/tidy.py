@@ -3,7 +3,7 @@
 In goes the database as a look left it; out come the pictures that are gone, for whoever keeps pictures in memory.
 """
 
-from dupwatchd.db import facts, pictures
+from dupwatchd.db import facts, parts, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.model import Limits, PictureId
 
@@ -25,6 +25,7 @@ def tidy(database: Database, limits: Limits) -> list[PictureId]:
 def remove_pictures(database: Database, gone: list[PictureId], limits: Limits) -> None:
     """Remove pictures, and note which others must be searched again. Within the caller's transaction."""
     compared = facts.compared_within(database) or limits
+    parts.search_again(database, parts.crowded_beside(database, gone, compared.looks_per_picture))
     held = pictures.matches_around(database, gone)
     if held:
         import numpy as np  # here, because a scan that finds nothing new does without

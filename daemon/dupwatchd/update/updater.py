@@ -200,6 +200,11 @@ class Updater:
         opened = self._intake.opened if self._intake else None
         return opened.comparing.find(thumbnail) if opened is not None and opened.comparing.can_find else None
 
+    def find_parts(self, keypoints: Any) -> Any:
+        """See `Parting.find`; nothing while no pictures are known yet."""
+        opened = self._intake.opened if self._intake else None
+        return [] if opened is None else opened.parting.find(keypoints)
+
     # the thread
 
     def run(self, intake: IntakeOnDemand) -> None:
@@ -337,6 +342,7 @@ class Updater:
         if not self.started.is_set():
             # the first new photo, or whoever asks `find` first, shall not wait for it
             self._intake().comparing.be_ready()
+            self._intake().parting.be_ready()
         self._changed()
         self._unfinished = changing > 0
         self.started.set()
@@ -360,7 +366,8 @@ class Updater:
     def _improve(self) -> bool:
         """Do a little of what nobody waits for; returns whether there is more of it.
 
-        Pictures of an older index get proofs, then pairs that seem the same are looked at closely.
+        Pictures of an older index get proofs, then what shares a part with them is found, then pairs that seem the same
+        are looked at closely.
         """
         intake = self._intake.opened if self._intake is not None else None
         if intake is None or not self.started.is_set():

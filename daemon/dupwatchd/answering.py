@@ -72,7 +72,7 @@ class Answering:
         stack.callback(self._remembered.close)
         self.waiting = Waiting(lambda: updater.is_quiet, lambda: updater.pending)
         updater.rested = self.waiting.notify
-        finder = Finder(settings, state, thumbnail_px, updater.find, self._live_checks)
+        finder = Finder(settings, state, thumbnail_px, updater.find, updater.find_parts, self._live_checks)
         stack.callback(finder.close)
         self.server = self._new_server(finder, stack)
 

@@ -1,5 +1,7 @@
 """Which files show what one picture shows: bytes → thumbnail and proof → matches → a look at each → rows of the answer.
 
+A picture of which a known one shows a part, or which is a part of one, is found by its keypoints.
+
 Who may ask: whoever may ask anything. The bytes come from the client (`serve.uploads` keeps them in a file), so that
 the service never opens a path for somebody who could not open it without the service.
 """
@@ -8,25 +10,30 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from dupwatchd.arrays import Matches, Thumbnail
 from dupwatchd.blocks.store import CheckedThumbnails, as_digests, picture_digest
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
-from dupwatchd.db import answers, pictures
+from dupwatchd.db import answers, facts, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.decoding_for_requests import DecodingForRequests
-from dupwatchd.model import Decoded, FileId, Job, Outcome, PictureId, Stamp, Verdict
+from dupwatchd.model import NO_PART, Decoded, FileId, Job, Outcome, PartTold, PictureId, Stamp, Verdict
 from dupwatchd.pixels.proof import wants_a_closer_look
-from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, found_file
+from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, as_turned, found_file
 from dupwatchd.serve.keep import shows_less
 from dupwatchd.serve.request_queue import OpenRequest, RequestError
 from dupwatchd.serve.results import FoundCopy
 from dupwatchd.serve.spare import Told
 from dupwatchd.settings import Settings
 from dupwatchd.state import thumbnails_of
+
+if TYPE_CHECKING:
+    from dupwatchd.compare.parts.agreement import Placement
+    from dupwatchd.pixels.keypoints import Keypoints
 
 _ASKED = -1  # stands for the picture that was sent, among the ids of those that are known
 
@@ -40,11 +47,17 @@ class Finder:
         state: str,
         thumbnail_px: int,
         search: Callable[[Thumbnail], Matches | None],
+        search_parts: "Callable[[Keypoints], list[tuple[PictureId, Placement]]]",
         live_checks: Callable[[], LiveChecks],
     ) -> None:
-        """``search`` gives the matches of a thumbnail among the known pictures, None while they are being loaded."""
+        """``search`` gives the matches of a thumbnail among the known pictures, None while they are being loaded.
+
+        ``search_parts`` gives the pictures that may share a part with one.
+        """
         self._state, self._thumbnail_px = state, thumbnail_px
+        self._looks_per_picture = settings.compare.looks_per_picture
         self._search = search
+        self._search_parts = search_parts
         self._live_checks = live_checks
         self._decoding = DecodingForRequests(settings, thumbnail_px)
 
@@ -67,18 +80,28 @@ class Finder:
             measured = [ITSELF] * len(copies)
         else:
             near = self._near(reader, thumbnail, question)
+            sharing = self._sharing(decoded, question) - set(near)
             copies = [
                 copy
-                for copy in answers.copies_of(reader, near)
+                for copy in answers.copies_of(reader, sorted({*near, *sharing}))
                 if is_there(copy) and not question.ignored.holds(copy.content_digest, asked.content_digest)
             ]
             measured = self._measured(reader, thumbnail, copies, question)
         looking = _Looking(asked, decoded, self._proofs(reader, {copy.picture_id for copy in copies}))
         known = pictures.picture_ids(reader, [picture_digest(decoded)]).values()
-        rows = [
-            _found(asked, copy, values, looking.told(copy, values, is_its_picture=copy.picture_id in known))
-            for copy, values in zip(copies, measured, strict=True)
-        ]
+        limits = facts.compared_within(reader)
+        rows = []
+        for copy, values in zip(copies, measured, strict=True):
+            if copy.picture_id not in sharing:
+                told = looking.told(copy, values, is_its_picture=copy.picture_id in known)
+            elif limits is None or values.mse <= limits.keep_mse or values.structure <= limits.keep_structure:
+                continue  # it is a match, though not within the threshold
+            else:
+                told = looking.told_by_part(copy)
+                if told.verdict is None:
+                    continue
+                values = as_turned(values, looking.part(copy).turn_degrees)
+            rows.append(_found(asked, copy, values, told, looking.part(copy)))
         wanted = [row for row in rows if row["verdict"] != Verdict.SIMILAR.value]
         return sorted(wanted, key=lambda row: (not row["as_good"], row["structure"], row["path"]))
 
@@ -112,6 +135,14 @@ class Finder:
             near &= ~found.mirrored
         # one end of each match is the picture asked for, whose id is smaller than all that are known
         return sorted({int(max(a, b)) for a, b in zip(found.a[near], found.b[near], strict=True)})
+
+    def _sharing(self, decoded: Decoded, question: Question) -> set[int]:
+        """The ids of the known pictures that are most likely to share a part with the one that was sent."""
+        if question.measure == "custom" or not decoded.proof or decoded.frames > 1:
+            return set()
+        found = self._search_parts(search.keypoints_of(search.read_proof(decoded.proof)))
+        found.sort(key=lambda one: -one[1].votes)
+        return {int(one) for one, _ in found[: self._looks_per_picture]}
 
     def _measured(
         self, reader: Database, thumbnail: Thumbnail, copies: list[Copy], question: Question
@@ -148,6 +179,7 @@ class _Looking:
     def __init__(self, asked: Copy, decoded: Decoded, proofs: Mapping[PictureId, bytes]) -> None:
         self._asked, self._proofs = asked, proofs
         self._proof = search.read_proof(decoded.proof) if decoded.proof else None
+        self._parts: dict[int, tuple[Verdict | None, PartTold] | None] = {}  # by picture, of those that were looked at
 
     def told(self, copy: Copy, measured: Measured, *, is_its_picture: bool) -> Told:
         """What a known file is to the picture that was sent; confirmed if no closer look could say otherwise.
@@ -166,14 +198,35 @@ class _Looking:
         verdict, is_closer_look_wanted = search.look_again(
             self._proof, search.read_proof(stored), measured.turn, mirrored=measured.mirrored
         )
+        if verdict is Verdict.CROPPED:
+            self._look_for_part(copy)
         return Told(verdict, None if is_closer_look_wanted else True)
 
+    def told_by_part(self, copy: Copy) -> Told:
+        """What a known file is to the picture that was sent if one shows a part of the other; None: it is not that."""
+        found = self._look_for_part(copy) if copy.frames == 1 else None
+        return Told(found[0] if found else None, None)
 
-def _found(asked: Copy, copy: Copy, measured: Measured, told: Told) -> FoundCopy:
+    def part(self, copy: Copy) -> PartTold:
+        """How the picture that was sent, as the first, and a known file lie in each other, if that was found."""
+        found = self._parts.get(copy.picture_id)
+        return found[1] if found else NO_PART
+
+    def _look_for_part(self, copy: Copy) -> tuple[Verdict | None, PartTold] | None:
+        picture = copy.picture_id
+        if picture not in self._parts:
+            stored = self._proofs.get(PictureId(picture))
+            self._parts[picture] = (
+                search.look_for_part(self._proof, search.read_proof(stored)) if self._proof and stored else None
+            )
+        return self._parts[picture]
+
+
+def _found(asked: Copy, copy: Copy, measured: Measured, told: Told, part: PartTold) -> FoundCopy:
     lacks = None if told.verdict is Verdict.IDENTICAL else shows_less(copy, asked)
     is_same = told.verdict in (Verdict.IDENTICAL, Verdict.SAME)
     return {
-        **found_file(copy, measured, told.verdict),
+        **found_file(copy, measured, told.verdict, part, shows_more=part.shows_more > 0),
         "lacks": lacks,
         "as_good": is_same and told.confirmed is True and lacks is None,
     }

@@ -30,7 +30,7 @@ from dupwatchd.index.decode import decode
 from dupwatchd.index.facts import is_lossless, jpeg_steps, read_metadata, scan_digest, stored_luma
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
-from dupwatchd.serve.keep import KeepOrder, Kept
+from dupwatchd.serve.keep import Direction, KeepOrder, Kept
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,7 +88,7 @@ def directions(files: list[Looked]) -> dict[tuple[int, int], int]:
 
 
 def kept_first(files: list[Looked], found: dict[tuple[int, int], int]) -> tuple[Looked, str]:
-    pairs = [(i, j) if way < 0 else (j, i) for (i, j), way in found.items() if way]
+    pairs = [Direction(i, j) if way < 0 else Direction(j, i) for (i, j), way in found.items() if way]
     first: Kept = KeepOrder([file.copy for file in files], pairs).kept[0]
     return next(file for file in files if file.copy == first.copy), first.reason
 

@@ -3,15 +3,15 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from dupwatchd.db import files, pictures
+from dupwatchd.db import files, parts, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.db.pictures import NewContent, NewPicture
-from dupwatchd.model import Facts, FileId, PictureId, Stamp, Verdict
+from dupwatchd.model import NO_PART, Facts, FileId, PartTold, PictureId, Stamp, Verdict
 from dupwatchd.serve.clusters import LiveChecks, Measured, Pair
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.spare import OtherName, SameFile
@@ -49,6 +49,8 @@ class Seen(NamedTuple):
     verdict: Verdict | None = Verdict.SAME
     confirmed: bool | None = True
     nearer: int = 0
+    part: PartTold = NO_PART
+    by_part: bool = False  # it is no match, but both pictures show a part of one
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Made:
     contents: list[Content]
     files: list[File]
     seen: dict[tuple[int, int, int], Seen] = field(default_factory=dict)  # by match; without an entry: the same
+    parts: dict[Pair, Seen | None] = field(default_factory=dict)  # of pairs that share a part; None: not looked at yet
     ignored: IgnoredPairs = NONE_IGNORED
 
     def seen_of(self, match: Match) -> Seen:
@@ -114,7 +117,7 @@ class Made:
         """The same without the files elsewhere."""
         prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in folders)
         inside = [file for file in self.files if file.path.startswith(prefixes)]
-        return Made(self.pictures, self.contents, inside, self.seen, self.ignored)
+        return replace(self, files=inside)
 
     def matches(self) -> list[Match]:
         """All that are near enough to be kept; by the user's own measure they are as far apart as in structure."""
@@ -125,6 +128,19 @@ class Made:
             for mirrored, values in ((False, self._upright(a, b)), (True, self._flipped(a, b)))
             if values[0] <= KEEP_MSE or values[1] <= KEEP_STRUCTURE
         ]
+
+    def part_of(self, a: int, b: int) -> Seen | None:
+        """What a look has found of two pictures, a < b, that share a part, if they are no match."""
+        return None if self.is_match(a, b) else self.parts.get((a, b))
+
+    def is_match(self, a: int, b: int) -> bool:
+        """Are two pictures near enough as they are, not mirrored?"""
+        mse, structure = self._upright(a, b)
+        return mse <= KEEP_MSE or structure <= KEEP_STRUCTURE
+
+    def upright(self, a: int, b: int) -> tuple[float, float]:
+        """How far two pictures are apart as they are, not mirrored."""
+        return self._upright(a, b)
 
     def live_checks(self) -> LiveChecks:
         """Tells the truth."""
@@ -170,6 +186,7 @@ def written(made: Made, state: Path, matches: list[Match] | None = None) -> Data
         stored = made.matches() if matches is None else matches
         pictures.add_matches(database, [(*match, int(made.seen_of(match).near), 1) for match in stored])
         _add_looks(database, made, stored)
+        _add_parts(database, made)
         content_ids = [
             pictures.add_content(
                 database,
@@ -197,13 +214,27 @@ def written(made: Made, state: Path, matches: list[Match] | None = None) -> Data
 
 def _add_looks(database: Database, made: Made, matches: list[Match]) -> None:
     database.many(
-        "UPDATE match SET verdict = ?, confirmed = ?, nearer = ? WHERE a = ? AND b = ? AND mirrored = ?",
+        "UPDATE match SET verdict = ?, confirmed = ?, nearer = ?, shows_more = ?, framed = ?, outline = ? "
+        "WHERE a = ? AND b = ? AND mirrored = ?",
         [
-            (seen.verdict and seen.verdict.code, seen.confirmed, seen.nearer, *match[:3])
+            (
+                seen.verdict and seen.verdict.code,
+                seen.confirmed,
+                seen.nearer,
+                *parts.bindings_of(seen.part),
+                *match[:3],
+            )
             for match in matches
             for seen in [made.seen_of(match)]
         ],
     )
+
+
+def _add_parts(database: Database, made: Made) -> None:
+    pairs = [pair for pair in made.parts if not any(made.pictures[one].flat for one in pair)]
+    parts.store(database, [(*pair, 2, *made.upright(*pair), int(made.is_match(*pair))) for pair in pairs], [])
+    seen = {pair: one for pair in pairs if (one := made.parts[pair]) is not None}
+    parts.give(database, {pair: (one.verdict, one.part) for pair, one in seen.items()})
 
 
 def _add_folder(

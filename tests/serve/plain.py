@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,7 +13,7 @@ from dupwatchd.model import Facts, Verdict
 from dupwatchd.serve.clusters import Measured, Order, Question
 from dupwatchd.serve.filters import Linkage, Within
 from dupwatchd.serve.ignored import NONE_IGNORED
-from dupwatchd.serve.keep import KeepOrder, shows_less
+from dupwatchd.serve.keep import Direction, KeepOrder, shows_less
 from dupwatchd.serve.plan_policy import Doubt
 from dupwatchd.serve.spare import SameFile
 from tests.serve.made import File, Made, Match, Seen
@@ -65,6 +66,7 @@ def pairs(made: Made, question: Question) -> list[dict[str, Any]]:
             if distance(made, one, other, question) is None:
                 continue
             measured, (verdict, confirmed) = _measured(made, one, other, question), _told(made, one, other, question)
+            measured = _as_it_lies(made, one, other, question, measured)
             row = {
                 "cluster": cluster["id"],
                 "first": one.path,
@@ -246,7 +248,8 @@ def distance(made: Made, one: File, other: File, question: Question) -> float | 
         if (match := matches.get((a, b, mirrored))) is not None
         if made.seen_of(match).near and made.seen_of(match).verdict in question.verdicts
     ]
-    return float(min(value for value in seen if value <= question.threshold))
+    by_part = [made.upright(a, b)[question.measure == "structure"]] if _joined_by_part(made, a, b, question) else []
+    return float(min(*by_part, *(value for value in seen if value <= question.threshold), math.inf))
 
 
 def not_ignored(made: Made, whole: list[File], question: Question) -> list[list[File]]:
@@ -317,6 +320,8 @@ def _joined(made: Made, matches: dict[tuple[int, int, int], Match], one: File, o
         return a == b or _apart(made, one, other, question) <= question.threshold
     if flat or not (made.pictures[a].has_proof and made.pictures[b].has_proof):
         return one.content == other.content
+    if a != b and _joined_by_part(made, a, b, question):
+        return True
     if (
         question.filters.upright
         and getattr(made.measured(a, b, question.measure, False), question.measure) > question.threshold
@@ -331,6 +336,14 @@ def _joined(made: Made, matches: dict[tuple[int, int, int], Match], one: File, o
     )
 
 
+def _joined_by_part(made: Made, a: int, b: int, question: Question) -> bool:
+    """Do two pictures, a < b, belong together by a part that both show, however far they are apart?"""
+    seen = made.part_of(a, b)
+    if seen is None or (question.filters.upright and seen.part.turn_degrees):
+        return False
+    return seen.verdict in question.verdicts
+
+
 def _apart(made: Made, one: File, other: File, question: Question) -> float:
     return float(getattr(_measured(made, one, other, question), question.measure))
 
@@ -342,6 +355,16 @@ def _measured(made: Made, one: File, other: File, question: Question) -> Measure
         if a == b
         else made.measured(a, b, question.measure, question.mirrored and not question.filters.upright)
     )
+
+
+def _as_it_lies(made: Made, one: File, other: File, question: Question, measured: Measured) -> Measured:
+    """By how much the second is turned, if it was found by a part, and not as a whole."""
+    a, b = _pictures(made, one, other)
+    seen = _seen(made, a, b, question)
+    if not seen.by_part or _told(made, one, other, question)[0] is not seen.verdict:
+        return measured
+    turn = seen.part.turn_degrees
+    return measured._replace(turn=turn if made.contents[other.content].picture == b else -turn % 360, mirrored=False)
 
 
 def _wanted(part: list[File], question: Question) -> bool:
@@ -367,6 +390,9 @@ def _seen(made: Made, a: int, b: int, question: Question) -> Seen:
         for seen in [made.seen_of(match)]
         if seen.near and seen.verdict is not None
     ]
+    by_part = made.part_of(min(a, b), max(a, b))
+    if by_part is not None and by_part.verdict is not None:
+        looks.append((by_part.verdict.code, True, 0, by_part))
     return min(looks)[-1] if looks else NOTHING
 
 
@@ -398,8 +424,19 @@ def _can_replace(made: Made, one: File, other: File, question: Question, paired:
         return False
     if verdict is Verdict.SAME:
         return confirmed is True
-    larger = another.width * another.height > content.width * content.height
-    return verdict in policy.also and not larger and another.facts.has_colour <= content.facts.has_colour
+    if verdict not in policy.also or another.facts.has_colour > content.facts.has_colour:
+        return False
+    mine, theirs = content.width * content.height, another.width * another.height
+    a, b = _pictures(made, one, other)
+    seen = _seen(made, a, b, question)
+    if verdict is not Verdict.CROPPED:
+        return mine >= theirs and not seen.by_part
+    if not seen.part.shows_more:
+        return False
+    has_more = content.picture == (a if seen.part.shows_more < 0 else b)
+    if seen.part.is_framed:
+        return not has_more and mine >= 0.94 * (seen.part.share * theirs)
+    return has_more and seen.part.share * mine >= 0.94 * theirs
 
 
 def _is_burst(made: Made, one: File, other: File) -> bool:
@@ -412,13 +449,19 @@ def _is_burst(made: Made, one: File, other: File) -> bool:
 
 def _in_order(made: Made, part: list[File], question: Question, pinned: dict[bytes, int]) -> list[tuple[File, str]]:
     shown = {made.contents[file.content].picture for file in part}
-    nearer = [
-        (a, b) if seen.nearer < 0 else (b, a)
-        for a in shown
-        for b in shown
-        if a < b and (seen := _seen(made, a, b, question)).nearer
-        if seen.verdict in (Verdict.SAME, Verdict.RECOLOURED)
-    ]
+    most = {one: max(_area(made, file) for file in part if made.contents[file.content].picture == one) for one in shown}
+    nearer = []
+    for a, b in itertools.combinations(sorted(shown), 2):
+        seen = _seen(made, a, b, question)
+        if seen.verdict in (Verdict.SAME, Verdict.RECOLOURED) and seen.nearer:
+            nearer.append(Direction(*((a, b) if seen.nearer < 0 else (b, a))))
+        if seen.verdict is not Verdict.CROPPED or Verdict.CROPPED not in question.verdicts or not seen.part.shows_more:
+            continue
+        more, less = (a, b) if seen.part.shows_more < 0 else (b, a)
+        if not seen.part.is_framed:
+            nearer.append(Direction(more, less, "shows more of the picture", "shows less of the picture"))
+        elif most[less] >= 0.94 * seen.part.share * most[more]:
+            nearer.append(Direction(less, more, "without the frame around it", "with a frame around it"))
     by_path = {file.path: file for file in part}
     order = KeepOrder(
         [_copy(made, file) for file in part],
@@ -428,6 +471,11 @@ def _in_order(made: Made, part: list[File], question: Question, pinned: dict[byt
         lambda copy: by_path[copy.path].sidecar,
     )
     return [(by_path[copy.path], reason) for copy, reason in order.kept]
+
+
+def _area(made: Made, file: File) -> int:
+    content = made.contents[file.content]
+    return content.width * content.height
 
 
 def _copy(made: Made, file: File) -> Copy:
@@ -559,6 +607,12 @@ def _row(
     content = made.contents[file.content]
     measured = Measured(0.0, 0.0, 0, False) if file is kept else _measured(made, kept, file, question)
     verdict, confirmed = _told(made, kept, file, question)
+    measured = _as_it_lies(made, kept, file, question, measured)
+    part = _seen(made, *_pictures(made, kept, file), question).part
+    shows_more, outline = None, None
+    if part.shows_more and verdict is not None and verdict is not Verdict.IDENTICAL:
+        shows_more = (content.picture < made.contents[kept.content].picture) == (part.shows_more < 0)
+        outline = [(part.outline[n], part.outline[n + 1]) for n in range(0, 8, 2)] if part.outline else None
     row = {
         "path": file.path,
         "bytes": content.size_bytes,
@@ -570,6 +624,8 @@ def _row(
         "mirrored": measured.mirrored,
         "verdict": None if verdict is None else verdict.value,
         "confirmed": confirmed,
+        "shows_more": shows_more,
+        "outline": outline,
         "same_file_as": linked[0].path if linked else None,
         "damaged": content.damage is not None,
         "may_go": goes,

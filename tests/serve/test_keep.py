@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dupwatchd.db.answers import Copy
-from dupwatchd.serve.keep import BEHIND_ANOTHER, FURTHER, NEAREST, KeepOrder, Kept
+from dupwatchd.serve.keep import BEHIND_ANOTHER, FURTHER, NEAREST, Direction, KeepOrder, Kept
 
 PLAIN = Copy(b"/photos/b.jpg", 1000, 2_000, 7, 1, 1, b"1" * 32, 1, 4000, 3000, "JPEG")
 CAMERA: dict[str, object] = {"camera": "Lumen L1", "captured": "2024-05-01T10:11:12"}
@@ -45,7 +45,7 @@ groups = st.lists(copies, min_size=1, max_size=8).map(
 
 
 def keep_order(group: list[Copy], nearer: Iterable[tuple[int, int]] = ()) -> list[Kept]:
-    return KeepOrder(group, nearer).kept
+    return KeepOrder(group, [Direction(*pair) for pair in nearer]).kept
 
 
 def paths(order: list[Kept]) -> list[bytes]:

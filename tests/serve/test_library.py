@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.db.answers import Copy
-from dupwatchd.model import Facts, Verdict
+from dupwatchd.model import Facts, PartTold, Verdict
 from dupwatchd.paths import at_or_below
 from dupwatchd.serve import ranking
 from dupwatchd.serve.clusters import ONE_PICTURE, LiveChecks, Question
@@ -43,12 +43,36 @@ NAMES = [
 ]
 
 
+def _looked(one_of: random.Random) -> Seen:
+    """What a look may say of two pictures that share a part."""
+    verdict = one_of.choice([None, Verdict.SAME, *[Verdict.CROPPED] * 3, Verdict.RETOUCHED, Verdict.RECOLOURED])
+    return Seen(verdict=verdict, confirmed=None, part=_lying(one_of), by_part=True)
+
+
+def _lying(one_of: random.Random) -> PartTold:
+    """How one of two pictures may lie in the other."""
+    share = one_of.choice([0.3, 0.5, 1.0])
+    corners = (0.0, 0.0, 1.0, 0.0, 1.0, share, 0.0, share)
+    shows_more = one_of.choice([-1, -1, 0, 1, 1])
+    return PartTold(one_of.choice([0, 0, 90]), shows_more, one_of.random() < 0.3, corners if shows_more else ())
+
+
+def _add_parts(library: Made, share: float, one_of: random.Random) -> None:
+    """So many of the pairs of pictures, and most of those that are matches and cropped, lie in each other."""
+    for pair in itertools.combinations(range(len(library.pictures)), 2):
+        if one_of.random() < share:
+            library.parts[pair] = _looked(one_of) if one_of.random() < 0.9 else None
+    for key, seen in library.seen.items():
+        if seen.verdict is Verdict.CROPPED and one_of.random() < 0.8:
+            library.seen[key] = seen._replace(part=_lying(one_of))
+
+
 @st.composite
 def libraries(draw: st.DrawFn) -> Made:
     """Few pictures and folders, so that everything meets; or some more, so that there are clusters to put in order."""
     one_of = draw(st.randoms(use_true_random=False))
     crowd = draw(st.sampled_from([4, 8, 30]))
-    room = 12 if crowd < 30 else 200  # how far pictures can be apart
+    room = draw(st.sampled_from([12, 60])) if crowd < 30 else 200  # how far pictures can be apart
     shown = [
         Picture(one_of.randrange(room), one_of.randrange(room), one_of.random() < 0.1, one_of.random() < 0.9)
         for _ in range(crowd)
@@ -101,6 +125,7 @@ def libraries(draw: st.DrawFn) -> Made:
         verdict = one_of.choice([None, *list(Verdict)[1:], *[Verdict.SAME] * 6])
         confirmed, nearer = one_of.choice([True, True, None, False]), one_of.choice([0, 0, -1, 1])
         library.seen[match[:3]] = Seen(one_of.random() < 0.8, verdict, confirmed, nearer)
+    _add_parts(library, draw(st.sampled_from([0, 0.3, 0.8])), random.Random(draw(st.integers(0, 2**32))))
     digests = sorted({content.digest for content in known})
     share = draw(st.sampled_from([0, 0.2, 0.9]))
     pairs = [pair for pair in itertools.combinations(digests, 2) if one_of.random() < share]

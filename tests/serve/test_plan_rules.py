@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dupwatchd.db.answers import Copy
 from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
-from dupwatchd.serve.keep import KeepOrder, Kept
+from dupwatchd.serve.keep import Direction, KeepOrder, Kept
 from dupwatchd.serve.plan_doubts import doubt, keywords_lacking, lacking, of_one_burst, taken_apart
 from dupwatchd.serve.plan_policy import ASKED_BY_DEFAULT
 from dupwatchd.serve.plan_rules import keep_rule, keep_rules
@@ -20,7 +20,7 @@ TIME = "2024-05-01T10:11:12"
 
 
 def kept(rules: list[str], *copies: Copy, nearer: tuple[tuple[int, int], ...] = ()) -> Kept:
-    return KeepOrder(copies, nearer, keep_rules(rules)).kept[0]
+    return KeepOrder(copies, [Direction(*pair) for pair in nearer], keep_rules(rules)).kept[0]
 
 
 @pytest.mark.parametrize(

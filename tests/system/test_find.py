@@ -29,7 +29,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def finder(tmp_path: Path) -> Iterator[Finder]:
     live_checks = LiveChecks(lambda *_: [], lambda _copy: True, lambda copies: [None] * len(copies), lambda _: False)
-    made = Finder(Settings(), str(tmp_path), 32, lambda _thumbnail: Matches.none(), lambda: live_checks)
+    made = Finder(
+        Settings(), str(tmp_path), 32, lambda _thumbnail: Matches.none(), lambda _keypoints: [], lambda: live_checks
+    )
     yield made
     made.close()
 

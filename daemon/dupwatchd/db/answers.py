@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from dupwatchd.db.connection import Database, Row
 from dupwatchd.db.files import under
-from dupwatchd.model import PictureId, Verdict
+from dupwatchd.db.parts import outline_of
+from dupwatchd.model import NO_PART, PartTold, PictureId, Verdict
 
 _CHUNK = 500
 _ROWS_AT_ONCE = 50_000  # 15 MB of rows as Python objects
@@ -69,7 +70,7 @@ class Copy:
 
 
 class Look(NamedTuple):
-    """What a second look at two pictures, a < b, has found."""
+    """What a second look at two pictures, a < b, has found; their distance does not count if it is ``by_parts``."""
 
     a: int
     b: int
@@ -79,8 +80,12 @@ class Look(NamedTuple):
     verdict: Verdict
     confirmed: bool | None  # by a look at many more pixels; None: there was none, or it could not tell
     nearer: int  # nearer the original is -1: a, 1: b; 0: not shown
+    by_parts: bool = False  # found by a part that both show, however far they are apart as wholes
+    part: PartTold = NO_PART  # of what is cropped: which shows more, and where the other lies in it
 
 
+# What shares a part at most joins nothing. A pair within the limits of a match is looked at as a match.
+_FOUND_BY_PARTS = "FROM part_match WHERE within = 0 AND coalesce(verdict, -1) != 0"
 _VERDICTS = {verdict.code: verdict for verdict in Verdict}
 
 
@@ -94,6 +99,7 @@ def any_copies(database: Database, measure: str, threshold: float, *, mirrored: 
     matched = f"SELECT 1 FROM match WHERE {measure} <= ? AND mirrored <= ? LIMIT 1"
     return bool(
         database.row(matched, (threshold, int(mirrored)))
+        or (measure != "custom" and database.row(f"SELECT 1 {_FOUND_BY_PARTS} LIMIT 1"))
         or database.row(f"{_OF_SOME_CONTENTS} LIMIT 1")
         or database.row(f"{_OF_SOME_FILES} LIMIT 1")
     )
@@ -103,16 +109,25 @@ def matches_in_parts(database: Database) -> Iterator[list[Row]]:
     """All matches that may join two pictures, some at a time.
 
     Of each: the two pictures, whether mirrored, mse, structure, custom, the code of the verdict: 0 if the match is to
-    be looked at and was not yet, -1 if it is not to be looked at, for each of the two has many that are nearer.
+    be looked at and was not yet, -1 if it is not to be looked at, for each of the two has many that are nearer; 1 if it
+    was found by a part that both show, however far they are apart.
     """
     last = (-1, -1, -1)
     while rows := database.rows(
-        "SELECT a, b, mirrored, mse, structure, custom, CASE near WHEN 1 THEN coalesce(verdict, 0) ELSE -1 END "
+        "SELECT a, b, mirrored, mse, structure, custom, CASE near WHEN 1 THEN coalesce(verdict, 0) ELSE -1 END, 0 "
         "FROM match WHERE (a, b, mirrored) > (?, ?, ?) ORDER BY a, b, mirrored LIMIT ?",
         (*last, _ROWS_AT_ONCE),
     ):
         yield rows
         last = rows[-1][:3]
+    last_part = (-1, -1)
+    while rows := database.rows(
+        f"SELECT a, b, 0, mse, structure, NULL, coalesce(verdict, 0), 1 {_FOUND_BY_PARTS} AND (a, b) > (?, ?) "
+        "ORDER BY a, b LIMIT ?",
+        (*last_part, _ROWS_AT_ONCE),
+    ):
+        yield rows
+        last_part = rows[-1][:2]
 
 
 def shared_pictures(database: Database) -> list[int]:
@@ -142,19 +157,40 @@ def pictures_shown_nearer(database: Database) -> list[int]:
     return [row[0] for row in database.rows(f"SELECT a {found} = -1 UNION SELECT b {found} = 1")]
 
 
+def pictures_cropped(database: Database) -> list[int]:
+    """Pictures that show a part of another one, or that another one shows a part of."""
+    cropped = f"WHERE verdict = {Verdict.CROPPED.code}"
+    return [
+        row[0]
+        for row in database.rows(
+            f"SELECT a FROM match {cropped} UNION SELECT b FROM match {cropped} "
+            f"UNION SELECT a FROM part_match {cropped} UNION SELECT b FROM part_match {cropped}"
+        )
+    ]
+
+
 def looks_between(database: Database, picture_ids: Iterable[int]) -> list[Look]:
-    """What was found of the pairs among these pictures that were looked at."""
+    """What was found of the pairs among these pictures that were looked at.
+
+    A pair may be there twice: as it is, and with one of both mirrored.
+    """
     wanted = set(picture_ids)
     return [
-        Look(a, b, bool(mirrored), mse, structure, _VERDICTS[code], None if sure is None else bool(sure), nearer or 0)
+        Look(
+            a, b, bool(mirrored), mse, structure, _VERDICTS[code], None if sure is None else bool(sure), nearer or 0,
+            bool(by_parts), PartTold(turn, shows_more, bool(framed), outline_of(outline)),
+        )
         for chunk in _chunks(wanted)
-        for a, b, mirrored, mse, structure, code, sure, nearer in database.rows(
-            "SELECT a, b, mirrored, mse, structure, verdict, confirmed, nearer FROM match "
-            f"WHERE near = 1 AND verdict IS NOT NULL AND a IN ({','.join('?' * len(chunk))})",
-            chunk,
+        for a, b, mirrored, mse, structure, code, sure, nearer, by_parts, turn, shows_more, framed, outline
+        in database.rows(
+            "SELECT a, b, mirrored, mse, structure, verdict, confirmed, nearer, 0, 0, shows_more, framed, outline "
+            f"FROM match WHERE near = 1 AND verdict IS NOT NULL AND a IN ({','.join('?' * len(chunk))}) "
+            "UNION ALL SELECT a, b, 0, mse, structure, verdict, NULL, 0, 1, turn, shows_more, framed, outline "
+            f"{_FOUND_BY_PARTS} AND verdict IS NOT NULL AND a IN ({','.join('?' * len(chunk))})",
+            (*chunk, *chunk),
         )
         if b in wanted
-    ]
+    ]  # fmt: skip
 
 
 def numbers_of_files(database: Database, picture_ids: Iterable[int]) -> Iterator[list[Row]]:

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy, Look
-from dupwatchd.model import Verdict
+from dupwatchd.model import PartTold, Verdict
 from dupwatchd.serve.filters import NO_FILTERS, Filters
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.plan_policy import Policy
@@ -80,7 +80,8 @@ class Question:
     def joins(self, look: Look) -> bool:
         """Do two pictures belong together by what a look at them has found?"""
         value = look.mse if self.measure == "mse" else look.structure
-        return look.verdict in self.verdicts and value <= self.threshold and look.mirrored <= self.mirrored
+        is_near = look.by_parts or value <= self.threshold
+        return look.verdict in self.verdicts and is_near and look.mirrored <= self.mirrored
 
 
 MeasurePairs = Callable[[list[Pair], str, bool, bool], list[Measured]]  # pairs, measure; allowed: mirrored, turned
@@ -113,6 +114,7 @@ class LookedAt:
 
     cluster: Cluster
     pictures: list[int]  # of each file; empty once it was measured
+    turns: list[int | None]  # of each file, if it is known without measuring
     value: int  # what it has of that by which clusters are put in order
 
     @property
@@ -127,10 +129,15 @@ def measured(found: Sequence[LookedAt], question: Question, live_checks: LiveChe
     pairs = sorted({(one.pictures[0], other) for one in new for other in one.pictures[1:]})
     values = dict(zip(pairs, measured_pairs(pairs, question, live_checks), strict=True))
     for one in new:
-        for row, picture in zip(one.cluster["files"][1:], one.pictures[1:], strict=True):
-            _set_values(row, values[one.pictures[0], picture], question)
+        for row, picture, turn in zip(one.cluster["files"][1:], one.pictures[1:], one.turns[1:], strict=True):
+            _set_values(row, as_turned(values[one.pictures[0], picture], turn), question)
         one.pictures = []
     return [one.cluster for one in found]
+
+
+def as_turned(measured: Measured, turn: int | None) -> Measured:
+    """What was measured, but turned as is known (None: it is not)."""
+    return measured if turn is None else measured._replace(turn=turn, mirrored=False)
 
 
 def _set_values(row: ClusterFile, value: Measured, question: Question) -> None:
@@ -159,8 +166,13 @@ def measured_pairs(pairs: list[Pair], question: Question, live_checks: LiveCheck
     return [next(values) if a != b else ITSELF for a, b in pairs]
 
 
-def found_file(copy: Copy, measured: Measured, verdict: Verdict | None) -> FoundFile:
-    """A file, how far it is from another one, and what it is to it, as in answers."""
+def found_file(
+    copy: Copy, measured: Measured, verdict: Verdict | None, part: PartTold, *, shows_more: bool
+) -> FoundFile:
+    """A file, how far it is from another one, and what it is to it, as in answers.
+
+    ``part`` tells whether one of both shows more, and ``shows_more`` whether that is this file.
+    """
     return {
         "path": copy.path,
         "bytes": copy.size_bytes,
@@ -171,4 +183,6 @@ def found_file(copy: Copy, measured: Measured, verdict: Verdict | None) -> Found
         "turn": measured.turn,
         "mirrored": measured.mirrored,
         "verdict": None if verdict is None else verdict.value,
+        "shows_more": shows_more if part.shows_more else None,
+        "outline": part.corners,
     }

@@ -21,7 +21,9 @@ from dupwatchd.serve.keep import ranks
 from dupwatchd.serve.plan_families import RAW
 
 _LAST = np.iinfo(np.int64).max  # the rank of a file that is none
-_MEASURES = ("mse", "structure", "custom")  # in the order of a row of `answers.matches_in_parts`
+_OWN_MEASURES = ("mse", "structure")
+_MEASURES = (*_OWN_MEASURES, "custom")  # in the order of a row of `answers.matches_in_parts`
+_DOES_NOT_COUNT = -1.0  # in place of a value
 _FOLDER = 3  # the place of the folder in a row of `answers.numbers_of_files`
 _NOT_LOOKED_AT, _NOT_TO_BE_LOOKED_AT = 0, -1  # in place of the code of a verdict
 
@@ -31,9 +33,12 @@ Units = NDArray[np.int32]  # numbers of units
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Matches between units, in the order of one measure, so that those within a threshold are the first ones."""
+    """Matches between units, in the order of one measure, so that those within a threshold are the first ones.
 
-    value: NDArray[np.float64]  # (M,) ascending
+    Those found by a part that both show count however far they are apart, and come before all others.
+    """
+
+    value: NDArray[np.float64]  # (M,) ascending; -1 if it does not count
     a: Units  # (M,)
     b: Units  # (M,)
     mirrored: NDArray[np.bool_]  # (M,)
@@ -69,7 +74,7 @@ class Columns:
     content: Whole  # (U,) id of the content where only equal bytes are copies, else -1
     files: NDArray[np.int32]  # (U,) how many; 0 for a picture that no file shows any more
     free_bytes: Whole  # (U,) the most that its files can free if the unit is looked at alone; see `ranking`
-    shown_nearer: NDArray[np.bool_]  # (U,) whether it is shown to be nearer the original than another one
+    shown_nearer: NDArray[np.bool_]  # (U,) whether it may be shown to be nearer the original than another one
     digest: NDArray[np.uint64]  # (U,) first 8 bytes of the smallest digest of a content
     file_unit: Units  # (F,)
     file_folder: Whole  # (F,) id
@@ -100,7 +105,7 @@ def load_columns(database: Database, roots: Sequence[bytes] | None = None) -> Co
         )
         known = _Known(
             np.array(answers.pictures_known_the_same(database), np.int64),
-            np.array(answers.pictures_shown_nearer(database), np.int64),
+            np.array(answers.pictures_shown_nearer(database) + answers.pictures_cropped(database), np.int64),
         )
         folders = None if roots is None else np.array(answers.folders_under(database, roots), np.int64)
         files = _read_files(database, pictures, folders)
@@ -129,7 +134,7 @@ class _Apart:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The pictures that a closer look has found to be the same as another one, and nearer the original than one."""
+    """The pictures that a closer look has found to be the same as another one, and those that may come before one."""
 
     the_same: Whole
     nearer: Whole
@@ -139,14 +144,16 @@ class _Known:
 class _Matched:
     pictures: Whole  # (M, 2)
     mirrored: NDArray[np.bool_]  # (M,)
-    values: NDArray[np.float64]  # (M, measures)
+    values: NDArray[np.float64]  # (M, measures); -1 if it does not count
     verdict: NDArray[np.int8]  # (M,) codes, or 0, or -1; see `Matches`
 
 
 def _read_matches(database: Database) -> _Matched:
     parts = [np.array(rows, np.float64) for rows in answers.matches_in_parts(database)]
-    rows = np.concatenate([np.empty((0, 4 + len(_MEASURES))), *parts])  # float64 holds ids exactly
-    return _Matched(rows[:, :2].astype(np.int64), rows[:, 2] > 0, rows[:, 3:-1], rows[:, -1].astype(np.int8))
+    rows = np.concatenate([np.empty((0, 5 + len(_MEASURES))), *parts])  # float64 holds ids exactly
+    values, verdict, by_parts = rows[:, 3:-2], rows[:, -2].astype(np.int8), rows[:, -1] > 0
+    values[by_parts, : len(_OWN_MEASURES)] = _DOES_NOT_COUNT
+    return _Matched(rows[:, :2].astype(np.int64), rows[:, 2] > 0, values, verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +256,7 @@ def _add_matches(columns: Columns, apart: _Apart, matched: _Matched) -> None:
     those without a proof: what was found of them before the proof was lost counts again once it is there.
     """
     plain = np.flatnonzero((columns.content < 0) & (columns.files > 0))
-    for place, measure in enumerate(_MEASURES[:2]):
+    for place, measure in enumerate(_OWN_MEASURES):
         _add(columns, measure, plain, matched, matched.values[:, place])
     not_flat = np.flatnonzero(~np.isin(columns.picture, apart.flat))
     first_of_picture = not_flat[np.flatnonzero(np.diff(columns.picture[not_flat], prepend=-1))]

@@ -38,9 +38,9 @@ def linked_parts(
 
 
 def _stars(candidate: ClusterCandidate, files: Sequence[Copy], question: Question, links: Links) -> list[list[int]]:
-    looks = Looks(candidate.looks, mirrored=question.mirrored, ignored=question.ignored)
+    looks = Looks(candidate.looks, mirrored=question.mirrored, ignored=question.ignored, joining=question.verdicts)
     place_of = {copy.path: place for place, copy in enumerate(files)}
-    order = [place_of[one.copy.path] for one in KeepOrder(files, looks.nearer(), question.policy.rules).kept]
+    order = [place_of[one.copy.path] for one in KeepOrder(files, looks.nearer(files), question.policy.rules).kept]
     home = {place: n for n, node in enumerate(links.nodes) for place in node.places}
     beside: defaultdict[int, set[int]] = defaultdict(set)
     for i, j in links.distance:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, combinations_with_replacement
 
-from dupwatchd.db.answers import Copy
+from dupwatchd.db.answers import Copy, Look
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, measured_pairs
 from dupwatchd.serve.filters import Kind
 
@@ -112,9 +112,25 @@ def _distances(
                 value = look.mse if question.measure == "mse" else look.structure
                 known[look.a, look.b] = min(value, known.get((look.a, look.b), value))
             return known
-        pairs = sorted({(look.a, look.b) for look in joined})
+        return upright_distances(joined, question, live_checks)
     values = map(question.value_of, measured_pairs(pairs, question, live_checks))
     return {pair: value for pair, value in zip(pairs, values, strict=True) if value <= question.threshold}
+
+
+def upright_distances(looks: Sequence[Look], question: Question, live_checks: LiveChecks) -> dict[Pair, float]:
+    """Those pairs that these looks join as the pictures lie, not turned, and how far they are apart.
+
+    What is stored of a match is its distance in the best turn; of a part how it lies.
+    """
+    pairs = sorted({(look.a, look.b) for look in looks})
+    upright_parts = {(look.a, look.b) for look in looks if look.by_parts and not look.part.turn_degrees}
+    matched = {(look.a, look.b) for look in looks if not look.by_parts}
+    values = map(question.value_of, measured_pairs(pairs, question, live_checks))
+    return {
+        pair: value
+        for pair, value in zip(pairs, values, strict=True)
+        if pair in upright_parts or (pair in matched and value <= question.threshold)
+    }
 
 
 def count_not_looked_at(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from dupwatchd.db.answers import Copy
-from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Measured, Question, measured_pairs
+from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Measured, Question, as_turned, measured_pairs
 from dupwatchd.serve.columns import Whole
 from dupwatchd.serve.filters_links import Links, links_of
 from dupwatchd.serve.groups import Group
@@ -125,6 +125,7 @@ def measured_rows(
 
 def _row(group: LinkedGroup, one: Copy, other: Copy, value: Measured, question: Question) -> FoundPair:
     told = group.looks.told(one, other)
+    value = as_turned(value, group.looks.turn(other, one))
     row: FoundPair = {
         "cluster": group.id,
         "first": one.path,

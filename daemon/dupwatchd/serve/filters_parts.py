@@ -17,7 +17,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Pair, Question, is_asked_for, measured_pairs
 from dupwatchd.serve.filters import Kind, Linkage
 from dupwatchd.serve.filters_linkage import linked_parts
-from dupwatchd.serve.filters_links import count_not_looked_at, links_of
+from dupwatchd.serve.filters_links import count_not_looked_at, links_of, upright_distances
 from dupwatchd.serve.ignored import NONE_IGNORED
 
 
@@ -111,15 +111,10 @@ def _linked(
 ) -> list[Pair]:
     """The pairs of pictures of these nodes that a look joins and the filters leave."""
     shown = {node.picture for node in nodes}
-    found = {
-        (look.a, look.b) for look in candidate.looks if look.a in shown and look.b in shown and question.joins(look)
-    }
-    pairs = sorted(found)
-    if not question.filters.upright:
-        return pairs
-    # What is known of a match is its distance in the best turn.
-    values = measured_pairs(pairs, question, live_checks)
-    return [pair for pair, value in zip(pairs, values, strict=True) if question.value_of(value) <= question.threshold]
+    joined = [look for look in candidate.looks if look.a in shown and look.b in shown and question.joins(look)]
+    if question.filters.upright:
+        return sorted(upright_distances(joined, question, live_checks))
+    return sorted({(look.a, look.b) for look in joined})
 
 
 def _nodes(files: Sequence[Copy], question: Question) -> list[_Node]:

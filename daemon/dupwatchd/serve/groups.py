@@ -101,6 +101,7 @@ def _looks_of(candidate: ClusterCandidate, question: Question) -> Looks:
         mirrored=question.mirrored,
         without_proof=candidate.without_proof,
         ignored=question.ignored,
+        joining=question.verdicts,
     )
 
 
@@ -179,7 +180,7 @@ def _group(
     families: Families,
     of_family: Mapping[bytes, Pin] | None = None,
 ) -> Group:
-    nearer = list(looks.nearer())
+    nearer = list(looks.nearer(files))
     pins = {**(of_family or {}), **_pins(files, policy)}
     while True:
         order = KeepOrder(files, nearer, policy.rules, _ahead(pins, policy), live_checks.has_sidecar)
@@ -247,7 +248,12 @@ def _first_names(other_names: Sequence[OtherName | None]) -> list[int]:
 def as_clusters(groups: Sequence[Group], question: Question, value: Callable[[Group], int]) -> list[LookedAt]:
     """Groups as rows of the answer, not measured yet; ``value``: by which they are put in order, larger ones first."""
     return [
-        LookedAt(_cluster(group, question), [copy.picture_id for copy in group.copies], value(group))
+        LookedAt(
+            _cluster(group, question),
+            [copy.picture_id for copy in group.copies],
+            [group.looks.turn(copy, group.copies[0]) for copy in group.copies],
+            value(group),
+        )
         for group in groups
     ]
 
@@ -257,8 +263,10 @@ def _cluster(group: Group, question: Question) -> Cluster:
     rows: list[ClusterFile] = []
     for place, (copy, other) in enumerate(zip(group.copies, group.other_names, strict=True)):
         told = group.looks.told(kept, copy)
+        shows_more, part = group.looks.part(copy, kept)
         row: ClusterFile = {
-            **found_file(copy, ITSELF, told.verdict),  # type: ignore[typeddict-item]  # it holds no details
+            # it holds no details:
+            **found_file(copy, ITSELF, told.verdict, part, shows_more=shows_more),  # type: ignore[typeddict-item]
             "confirmed": told.confirmed,
             "same_file_as": None if other is None else group.copies[other.place].path,
             "damaged": copy.damaged,

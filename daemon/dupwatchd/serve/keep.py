@@ -4,7 +4,8 @@ The first difference decides. Two differences always come first: a damaged file 
 with fewer frames or pages behind one with more. After them come the files that stay in any case, then the rules that
 were asked for (see `plan_rules`), then the default order, which ends with the path, so that no two files are equal.
 
-A direction, found by looking at two pictures, says which of them is shown to be nearer the original. Directions decide
+A direction, found by looking at two pictures, says which of them is shown to be nearer the original: it is the one that
+the other was made from, or shows more of the picture, or the picture without a frame around it. Directions decide
 among files that are alike in all that somebody asked for, and in having colour. As directions of several pairs may
 contradict each other, they only say which file comes first: the first one by the rules gives way to one that is shown
 to be nearer, and that to another, until none is or a circle closes.
@@ -182,6 +183,8 @@ def ranks_if_made_smaller(ranks: "Whole") -> "Whole":
 
 
 NEAREST, FURTHER = "nearest to the original", "further from the original"
+SHOWS_MORE, SHOWS_LESS = "shows more of the picture", "shows less of the picture"
+WITHOUT_FRAME, WITH_FRAME = "without the frame around it", "with a frame around it"
 BEHIND_ANOTHER = "kept after a file that is further from the original"
 
 
@@ -198,6 +201,15 @@ def _most_pixels(copies: Sequence[Copy], above: defaultdict[int, set[int]]) -> i
     return max(own or pixels.values())
 
 
+class Direction(NamedTuple):
+    """A picture is shown to be nearer the original than another one."""
+
+    winner: int
+    loser: int
+    won: str = NEAREST  # why it is kept
+    lost: str = FURTHER  # what the other lacks
+
+
 NONE_AHEAD: Mapping[bytes, int] = {}
 
 
@@ -207,22 +219,24 @@ class KeepOrder:
     def __init__(
         self,
         copies: Sequence[Copy],
-        nearer: Iterable[tuple[int, int]] = (),
+        nearer: Iterable[Direction] = (),
         rules: Sequence[KeepRule] = (),
         ahead: Mapping[bytes, int] = NONE_AHEAD,
         has_sidecar: Callable[[Copy], bool] = lambda _: False,
     ) -> None:
         """Of at least one file; no path may occur twice.
 
-        ``nearer``: pairs of pictures of which the first is shown to be nearer the original than the second. ``rules``
-        come before the default order. ``ahead``: paths of files that come before others whatever the rules say, those
-        with the smallest number first. ``has_sidecar`` is asked of files that only their paths tell apart.
+        ``nearer``: which pictures are shown to be nearer the original than others. ``rules`` come before the default
+        order. ``ahead``: paths of files that come before others whatever the rules say, those with the smallest number
+        first. ``has_sidecar`` is asked of files that only their paths tell apart.
 
-        Any set of pairs gives an order, and the order of the files does not matter.
+        Any set of directions gives an order, and the order of the files does not matter.
         """
         self._above: defaultdict[int, set[int]] = defaultdict(set)  # pictures that are nearer, by picture
-        for winner, loser in nearer:
+        self._words: dict[tuple[int, int], tuple[str, str]] = {}
+        for winner, loser, *words in nearer:
             self._above[loser].add(winner)
+            self._words[winner, loser] = (words[0], words[1])
         self._copies, self._rules = copies, rules
         self._picture = [copy.picture_id for copy in copies]
         self._keys = self._made_keys(ahead, has_sidecar)
@@ -295,6 +309,10 @@ class KeepOrder:
     def _is_nearer(self, one: int, other: int) -> bool:
         return self._picture[one] in self._above[self._picture[other]]
 
+    def _direction(self, one: int, other: int) -> tuple[str, str]:
+        """Why the one is kept, and what the other lacks; if that is shown through others, it is nearer all the same."""
+        return self._words.get((self._picture[one], self._picture[other]), (NEAREST, FURTHER))
+
     def told_apart(self, one: Copy, other: Copy) -> str:
         """What decides which of two of the files comes first, with what both have of it, in words."""
         first, second = (
@@ -302,9 +320,9 @@ class KeepOrder:
         )
         rule = self._first_difference(first, second)
         if rule >= self._above_directions and self._is_nearer(first, second):
-            return NEAREST
+            return self._direction(first, second)[0]
         if rule >= self._above_directions and self._is_nearer(second, first):
-            return FURTHER
+            return self._direction(second, first)[1]
         if self._keys[first] < self._keys[second] and self.kept[0].copy is self._copies[second]:
             return BEHIND_ANOTHER
         if self._keys[second] < self._keys[first] and self.kept[0].copy is self._copies[first]:
@@ -329,15 +347,17 @@ class KeepOrder:
         if not rest:
             return "the only one"
         if kept != self._first:
-            return NEAREST
+            return self._direction(kept, rest[0])[0]
         rule = self._first_difference(kept, rest[0])
-        return NEAREST if rule >= self._above_directions and self._is_nearer(kept, rest[0]) else self._reasons[rule][0]
+        if rule >= self._above_directions and self._is_nearer(kept, rest[0]):
+            return self._direction(kept, rest[0])[0]
+        return self._reasons[rule][0]
 
     def _lacks(self, kept: int, other: int) -> str:
         """What a file lacks against the kept one."""
         rule = self._first_difference(kept, other)
         if rule >= self._above_directions and self._is_nearer(kept, other):
-            return FURTHER
+            return self._direction(kept, other)[1]
         return self._reasons[rule][1] if self._keys[kept] < self._keys[other] else BEHIND_ANOTHER
 
     def _first_difference(self, one: int, other: int) -> int:

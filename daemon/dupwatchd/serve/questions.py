@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast
 
 from dupwatch import wire
-from dupwatchd.db import answers, files
+from dupwatchd.db import answers, files, parts
 from dupwatchd.db.connection import Database
 from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
@@ -40,6 +40,7 @@ from dupwatchd.serve.results import (
     in_words,
     with_left_to_confirm,
     with_not_looked_at,
+    with_not_searched,
 )
 from dupwatchd.serve.uploads import Uploads
 from dupwatchd.serve.waiting import Waiting
@@ -94,6 +95,7 @@ class QuestionDefaults:
     custom: str  # what the user calls the measure that is "custom" here
     policy: Policy = field(default=Policy())
     policies: int = 0  # how often another policy was taken up
+    finds_parts: bool = True  # whether pictures that share a part are searched for
 
     @classmethod
     def of(cls, settings: Settings) -> "QuestionDefaults":
@@ -105,7 +107,8 @@ class QuestionDefaults:
         measure, custom = ("custom", compare.measure) if compare.is_custom else (compare.measure, "")
         thresholds = dict(DEFAULT_THRESHOLDS)
         policy = policy_of(settings.plan)
-        return cls(measure, settings.threshold, compare.mirrored, kept, thresholds, custom, policy)
+        parts = settings.index.frames
+        return cls(measure, settings.threshold, compare.mirrored, kept, thresholds, custom, policy, parts)
 
 
 class Questions:
@@ -275,6 +278,8 @@ class Questions:
                 completeness = with_not_looked_at(
                     before, moment.library.count_not_looked_at(moment.reader, question, self._live_checks())
                 )
+                if self._defaults.finds_parts and Verdict.CROPPED in (question.joining or ()):
+                    completeness = with_not_searched(completeness, parts.count_to_search(moment.reader))
             if is_there(answer):
                 break
             self._libraries.drop(moment)  # it remembers files that have gone since

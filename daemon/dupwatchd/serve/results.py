@@ -21,6 +21,8 @@ class FoundFile(TypedDict):
     turn: int  # degrees
     mirrored: bool
     verdict: str | None  # what it is to that one, see `model.Verdict`; None: they were not looked at
+    shows_more: bool | None  # than that one, or the same within a frame; None: neither does, or it is not known
+    outline: list[tuple[float, float]] | None  # corners of the one that shows less in the other, as fractions of it
 
 
 class ClusterFile(FoundFile):
@@ -293,6 +295,15 @@ def with_not_looked_at(known: Completeness, pairs: NotLookedAt) -> Completeness:
         which = "1 group is" if pairs.too_large == 1 else f"{pairs.too_large:,} groups are"
         because.append(f"{which} too large to count the pairs in it that were not looked at")
     return {**known, "complete": not because, "incomplete_because": because}
+
+
+def with_not_searched(known: Completeness, pictures: int) -> Completeness:
+    """How complete an answer about cropped pictures is if so many pictures were not searched for parts of others."""
+    if not pictures:
+        return known
+    what = "1 picture was" if pictures == 1 else f"{pictures:,} pictures were"
+    line = f"{what} not searched for parts of others yet"
+    return {**known, "complete": False, "incomplete_because": [*known["incomplete_because"], line]}
 
 
 def with_left_to_confirm(known: Completeness, pairs: int | None) -> Completeness:

@@ -5,19 +5,20 @@ names of one file, and a policy. Out: for each file what becomes of it. This is 
 `clusters`, ``--spare``, ``reclaimable_bytes`` and plans all show what comes out here.
 
 A file may go if it is equal byte by byte to a file that stays, or the same picture as one by a closer look, or one of
-the lesser versions that were asked for. Being joined with it through others is not enough. What is another name of a
-file that stays never goes.
+the lesser versions that were asked for. Of a picture and a part of it only the part may go, or the one with a frame
+around it, and only if it does not show that part finer. Being joined with it through others is not enough. What is
+another name of a file that stays never goes.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy, Look
-from dupwatchd.model import Verdict
+from dupwatchd.model import NO_PART, PartTold, Verdict
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
-from dupwatchd.serve.keep import shows_less
+from dupwatchd.serve.keep import SHOWS_LESS, SHOWS_MORE, WITH_FRAME, WITHOUT_FRAME, Direction, shows_less
 from dupwatchd.serve.plan_doubts import doubt, of_one_burst
 from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Pin, Policy
@@ -45,6 +46,9 @@ class Told(NamedTuple):
     confirmed: bool | None  # by equal bytes, equal coded pixels, or a look at many more pixels
 
 
+_AS_FINE = 0.94  # of the pixels that one file has for a part of a picture: then another one shows that part as fine
+
+
 class Looks:
     """What second looks have found of the pictures of a cluster."""
 
@@ -55,11 +59,14 @@ class Looks:
         mirrored: bool,
         without_proof: Collection[int] = (),
         ignored: IgnoredPairs = NONE_IGNORED,
+        joining: Collection[Verdict] = (),
     ) -> None:
         """``mirrored``: whether mirror images count. Of pictures without a proof only equal bytes are certain.
 
         What was found of ``ignored`` pairs of contents does not count: somebody said that they are no duplicates.
+        ``joining``: the verdicts that are asked for.
         """
+        self._joining = joining
         self._without_proof = without_proof
         self._ignored = ignored
         self._of_pair: dict[tuple[int, int], Look] = {}
@@ -89,16 +96,58 @@ class Looks:
         """For each picture the others that are the same by a closer look, or have one of the verdicts ``also``."""
         found: defaultdict[int, list[int]] = defaultdict(list)
         for (a, b), look in self._of_pair.items():
-            if (look.verdict is Verdict.SAME and look.confirmed) or look.verdict in also:
+            asked_for = look.verdict in also and (look.verdict is Verdict.CROPPED or not look.by_parts)
+            if (look.verdict is Verdict.SAME and look.confirmed) or asked_for:
                 found[a].append(b)
                 found[b].append(a)
         return found
 
-    def nearer(self) -> Iterable[tuple[int, int]]:
-        """Pairs of pictures of which the first is shown to be nearer the original; of those that are the same."""
+    def part(self, one: Copy, other: Copy) -> tuple[bool, PartTold]:
+        """Whether ``one`` shows more of what both show, and how the other one lies in it, as far as that is known."""
+        look = self._of_pair.get(_pair(one, other))
+        if look is None or not look.part.shows_more or self.told(one, other).verdict is not look.verdict:
+            return False, NO_PART
+        return (one.picture_id < other.picture_id) == (look.part.shows_more < 0), look.part
+
+    def turn(self, one: Copy, other: Copy) -> int | None:
+        """By how many degrees a file is turned clockwise to show the other, if it was found by a part of it; else None.
+
+        As wholes they do not show how they lie.
+        """
+        look = self._of_pair.get(_pair(one, other))
+        if look is None or not look.by_parts or self.told(one, other).verdict is not look.verdict:
+            return None
+        return look.part.turn_degrees if one.picture_id > other.picture_id else -look.part.turn_degrees % 360
+
+    def has_all_of(self, one: Copy, other: Copy) -> bool:
+        """Does a file show all of the picture that the other one shows, of which it is a part, and as fine?"""
+        shows_more, part = self.part(one, other)
+        if not part.shows_more or shows_more == part.is_framed:
+            return False
+        mine, its = _pixels(one), _pixels(other)
+        return mine >= _AS_FINE * part.share * its if part.is_framed else part.share * mine >= _AS_FINE * its
+
+    def nearer(self, copies: Iterable[Copy]) -> Iterator[Direction]:
+        """Which pictures of some files are shown to be nearer the original than others, by verdicts that are asked for.
+
+        A picture comes before a part of it, and before the same in a frame if that does not show it finer.
+        """
+        pixels: dict[int, int] = {}
+        for copy in copies:
+            pixels[copy.picture_id] = max(pixels.get(copy.picture_id, 0), _pixels(copy))
         for (a, b), look in self._of_pair.items():
             if look.nearer and look.verdict in (Verdict.SAME, Verdict.RECOLOURED):
-                yield (a, b) if look.nearer < 0 else (b, a)
+                yield Direction(a, b) if look.nearer < 0 else Direction(b, a)
+            elif look.verdict is Verdict.CROPPED and look.part.shows_more and Verdict.CROPPED in self._joining:
+                more, less = (a, b) if look.part.shows_more < 0 else (b, a)
+                if not look.part.is_framed:
+                    yield Direction(more, less, SHOWS_MORE, SHOWS_LESS)
+                elif pixels.get(less, 0) >= _AS_FINE * look.part.share * pixels.get(more, 0):
+                    yield Direction(less, more, WITHOUT_FRAME, WITH_FRAME)
+
+
+def _pixels(copy: Copy) -> int:
+    return copy.width * copy.height
 
 
 def _pair(one: Copy, other: Copy) -> tuple[int, int]:
@@ -227,7 +276,7 @@ class _Staying:
         """What a file is to another one that holds all that it shows; None if that does not."""
         other = one.copy
         told = self._looks.told(other, copy)
-        if told != _SAME and (told.verdict not in self._policy.also or _shows_more(copy, other)):
+        if told != _SAME and (told.verdict not in self._policy.also or self._shows_more(copy, other, told)):
             return None
         if other.frames > 1 or (other.damaged and not copy.damaged):
             return None
@@ -238,7 +287,8 @@ class _Staying:
         is_lesser = one.is_pinned and self._by_rules[one.place] > self._by_rules[place] and shows_less(other, copy)
         return None if is_lesser else told
 
-
-def _shows_more(copy: Copy, other: Copy) -> bool:
-    """May a version of a picture show what the other one does not: what was cut off, or colours?"""
-    return copy.width * copy.height > other.width * other.height or copy.has_colour > other.has_colour
+    def _shows_more(self, copy: Copy, other: Copy, told: Told) -> bool:
+        """May a version of a picture show what the other one does not: what was cut off, finer lines, or colours?"""
+        if told.verdict is Verdict.CROPPED:
+            return copy.has_colour > other.has_colour or not self._looks.has_all_of(other, copy)
+        return _pixels(copy) > _pixels(other) or copy.has_colour > other.has_colour

@@ -212,6 +212,12 @@ def test_a_crop_lies_where_it_lies_in_the_whole_picture(page: Page) -> None:
         .getBoundingClientRect()); return [b.width / a.width, b.height / a.height]; }"""
     )
     assert (wide, high) == pytest.approx((864 / 900, 648 / 675), abs=0.01)
+    outlined = page.evaluate(
+        """() => { const box = document.querySelector('.pane-a .outline').getBoundingClientRect();
+        const part = document.querySelector('.pane-b img').getBoundingClientRect();
+        return [box.width - part.width, box.height - part.height]; }"""
+    )
+    assert outlined == pytest.approx((4, 4), abs=5)  # with its border
     page.keyboard.press("d")
     assert greatest_difference(page) < 40
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dupwatchd.model import NO_PART, Facts, PartTold, Verdict
+from dupwatchd.serve import ranking
 from dupwatchd.serve.clusters import ONE_PICTURE, Question
 from dupwatchd.serve.filters import NO_FILTERS, Filters, Linkage
 from dupwatchd.serve.library import Library
@@ -44,7 +45,7 @@ def library_of(seed: int) -> Made:
     contents = [
         Content(
             bytes([number]) * 32, number % PICTURES, one_of.choice([10, 20, 40]), one_of.choice([10, 20, 40]),
-            one_of.choice([100, 200, 300]), facts=Facts(has_colour=one_of.random() < 0.9),
+            one_of.choice([100, 200, 300, 5000]), facts=Facts(has_colour=one_of.random() < 0.9),
         )
         for number in range(PICTURES + 6)
     ]  # fmt: skip
@@ -64,7 +65,10 @@ def library_of(seed: int) -> Made:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_groups_pairs_and_plans_hold_what_looking_at_everything_finds(seed: int) -> None:
+def test_groups_pairs_and_plans_hold_what_looking_at_everything_finds(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "_LOOK_AT_LEAST", 1)
     made = library_of(seed)
     live_checks = made.live_checks()
     policy = Policy(also=frozenset({Verdict.CROPPED, Verdict.RETOUCHED}), ask_when=frozenset())
@@ -79,6 +83,9 @@ def test_groups_pairs_and_plans_hold_what_looking_at_everything_finds(seed: int)
                 assert library.pairs_page(database, replace(question, pairs=True), live_checks, None)[1] == pairs
             question = replace(WITH_CROPPED, filters=filters, policy=policy)
             question = replace(question, verdicts=question.verdicts | policy.also)
+            expected = plain.clusters(made, question)
+            paged = [library.page(database, question, live_checks, 1, n)[1] for n in range(len(expected) + 1)]
+            assert paged == [*([cluster] for cluster in expected), []]
             _, planned = library.plan_page(database, question, live_checks, None)
             for group, other in zip(planned, plain.plan(made, question), strict=True):
                 told = [(file["path"], file["goes"], file["held_by"], file["reason"]) for file in group["files"]]

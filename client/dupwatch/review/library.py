@@ -172,8 +172,8 @@ def _group(
 
 
 _TOLD = (
-    "bytes", "width", "height", "turn", "mirrored", "verdict", "confirmed", "damaged", "format", "camera", "captured",
-    "has_place", "rating", "keywords", "frames", "quality", "choice", "returned",
+    "bytes", "width", "height", "turn", "mirrored", "verdict", "confirmed", "shows_more", "outline", "damaged",
+    "format", "camera", "captured", "has_place", "rating", "keywords", "frames", "quality", "choice", "returned",
 )  # fmt: skip
 
 

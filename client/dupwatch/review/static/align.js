@@ -1,5 +1,6 @@
 // Finds where one picture lies in another of which it is a part, so that the same spot is in the same place on the screen.
-// Both are compared in grey, at a small size first and at a larger one near the best place: normalised correlation.
+// The service tells that of most parts. For others both are compared in grey, at a small size first and at a larger one
+// near the best place: normalised correlation.
 
 const COARSE_PX = 64;
 const FINE_PX = 224;
@@ -7,6 +8,27 @@ const LEAST_PART = 0.35; // of the width
 const COARSE_STEP = 0.02;
 const FINE_STEP = 0.0025;
 const LEAST_LIKENESS = 0.85; // else they are shown as they are
+
+// The same as `partOf`, from what the service tells of a file beside the kept one, which comes first; null: it tells nothing.
+export function partAsTold({ outline, shows_more: showsMore, turn = 0, mirrored }) {
+  if (!outline) return null;
+  const corners = outline.map((corner) => (showsMore ? upright(corner, turn, mirrored) : corner));
+  const [left, right] = sidesOf(corners.map(([x]) => x));
+  const [top, bottom] = sidesOf(corners.map(([, y]) => y));
+  return { outer: showsMore ? 1 : 0, left, top, width: right - left, height: bottom - top };
+}
+
+// Where a place, in parts of a picture, is once that was mirrored and turned clockwise.
+function upright([x, y], turn, mirrored) {
+  const across = mirrored ? 1 - x : x;
+  return [[across, y], [1 - y, across], [1 - across, 1 - y], [y, 1 - across]][(turn / 90) % 4];
+}
+
+// Of four numbers the middle of the two smaller ones, and of the two larger ones.
+function sidesOf(numbers) {
+  const [a, b, c, d] = numbers.toSorted((one, other) => one - other);
+  return [(a + b) / 2, (c + d) / 2];
+}
 
 // The box of the smaller part in parts of the larger picture, as {outer: 0 or 1, left, top, width, height}, or null.
 // `draw(number, width, height)` returns the pixels of the upright picture at that size; `sizes` are its width and height.

@@ -1,7 +1,7 @@
 // Shows two pictures of a group: side by side, in turns in one place, split by a slider, or as their difference.
 // Zoom and pan always hold for both; places are told in parts of the upright picture, so that sizes may differ.
 
-import { partOf } from "./align.js";
+import { partAsTold, partOf } from "./align.js";
 import { find, h, icon } from "./dom.js";
 import { Pictures } from "./pictures.js";
 import { numberText } from "./words.js";
@@ -35,6 +35,7 @@ export class Stage {
       this.draw();
     });
     this.line = h("div", { class: "split-line", "aria-hidden": "true" }, h("span"));
+    this.outline = h("div", { class: "outline", "aria-hidden": "true", hidden: true });
     this.frames = this.makeFrames();
     element.append(...this.sides.map((side) => side.pane), this.canvas, this.line, this.slider, this.frames);
     this.listen();
@@ -218,7 +219,8 @@ export class Stage {
     const [first, second] = this.sides;
     if (this.part || !second.file || second.file.verdict !== "cropped" || !first.shown || !second.shown) return;
     const draw = (number, width, height) => uprightPixels(this.sides[number], { left: 0, top: 0, width, height }, width, height);
-    this.part = partOf(draw, this.sides.map((side) => this.uprightSize(side)));
+    const told = first.file.verdict === "identical" ? partAsTold(second.file) : null; // what is told is told beside the kept one
+    this.part = told || partOf(draw, this.sides.map((side) => this.uprightSize(side)));
   }
 
   keepInside() {
@@ -234,6 +236,7 @@ export class Stage {
     const isSplit = this.mode === "split";
     this.sides[1].pane.style.clipPath = isSplit ? `inset(0 0 0 ${this.split * 100}%)` : "";
     this.line.style.left = `${this.split * 100}%`;
+    this.drawOutline();
     if (this.mode === "difference") this.drawDifference();
   }
 
@@ -251,6 +254,18 @@ export class Stage {
     const turned = `rotate(${side.turned.turn || 0}deg)${side.turned.mirrored ? " scaleX(-1)" : ""}`;
     style.transform = `translate(${left}px, ${top}px) ${turned}`;
     side.shown.element.classList.toggle("pixels", this.view.zoom > 1 && width / side.shown.element.naturalWidth > 3);
+  }
+
+  // Where the part lies, in the picture that shows more of both; only side by side, for elsewhere it lies there itself.
+  drawOutline() {
+    const outer = this.part && this.sides[this.part.outer];
+    const fitted = outer && this.mode === "side" ? this.fitted(outer) : null;
+    this.outline.hidden = !fitted;
+    if (!fitted) return;
+    const whole = this.boxOf(fitted, outer.pane.clientWidth, outer.pane.clientHeight);
+    const box = this.ownBox(this.sides[1 - this.part.outer], whole);
+    for (const name of ["left", "top", "width", "height"]) this.outline.style[name] = `${box[name]}px`;
+    outer.pane.append(this.outline);
   }
 
   boxOf(fitted, paneWidth, paneHeight) {

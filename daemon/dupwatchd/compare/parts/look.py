@@ -18,7 +18,7 @@ from dupwatchd.compare.parts.surround import Box, is_frame
 from dupwatchd.compare.verdict.laid import Planes
 from dupwatchd.compare.verdict.register import corners, inverse, joined, register
 from dupwatchd.compare.verdict.values import Differences
-from dupwatchd.compare.verdict.verdict import OF_PROOF, Seen, compare_at, verdict_of
+from dupwatchd.compare.verdict.verdict import OF_PROOF, WHOLE, Seen, compare_at, verdict_of
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.levels import Levels, Map, Size
 from dupwatchd.pixels.margins import within_margins
@@ -63,7 +63,8 @@ def look_at_part(first: Proof, second: Proof, placement: Placement) -> PartSeen:
     lies within the frame.
     """
     seen = _look(first, second, placement)
-    if seen.verdict in _NOTHING_DIFFERS:
+    whole = seen.seen is not None and min(seen.seen.shared) >= WHOLE  # what differs may be written on a margin
+    if seen.verdict in _NOTHING_DIFFERS or whole:
         return seen
     inner = [_Inner.of(proof) for proof in (first, second)]
     if all(one.is_whole for one in inner):

@@ -1123,6 +1123,22 @@ def test_a_listener_with_more_subscriptions_than_any_client_needs_is_ended(
             assert not monitor.poll(0)
 
 
+def test_listeners_are_admitted_after_a_turn_that_failed(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug in watching")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(server._connections, "_watch_those_open", fail)
+        with raw_socket(events_endpoint(server.endpoint), zmq.SUB):
+            until(lambda: "a bug in watching" in caplog.text)
+    with raw_socket(events_endpoint(server.endpoint), zmq.SUB) as listener:
+        listener.rcvtimeo = 20_000
+        listener.subscribe(wire.TICK)
+        assert wire.decode_event(listener.recv_multipart()).topic == wire.TICK
+
+
 def test_who_says_too_much_over_tcp_keeps_no_other_address_from_listening(keys: Path) -> None:
     with serving(f"tcp://127.0.0.1:{free_port()}", {}, keys=str(keys / "server")) as server:
         there = events_endpoint(server.endpoint).removeprefix("tcp://")

@@ -21,6 +21,7 @@ That is decided within the handshake (ZAP, https://rfc.zeromq.org/spec/27/), bef
 
 import contextlib
 import fcntl
+import logging
 import os
 import resource
 import socket
@@ -35,6 +36,8 @@ import zmq
 
 from dupwatchd.serve.admission import Admission, User
 from dupwatchd.serve.request_queue import Peer
+
+log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 512
 FILES_WANTED = 65_536
@@ -159,21 +162,28 @@ class Connections:
         watched: dict[_Connection, int] = {}  # our own descriptor of each: libzmq's may become another's
         try:
             while not self._is_stopping:
-                ready = dict(poller.poll())
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self._wake_fd)
-                if self._gate is not None:
-                    self._answer_at(self._gate)
-                with self._lock:
-                    self._hear_of_listeners()
-                    self._watch_those_open(poller, watched)
-                    for listener, own in watched.items():
-                        if own in ready and _unread_bytes(own) > UNREAD_BYTES_MAX:
-                            self._end_listener(listener, own)
+                try:
+                    self._watch_once(poller, watched)
+                except Exception:  # without this thread nobody new could listen
+                    log.exception("watching listeners failed in one turn and goes on")
+                    time.sleep(0.01)  # if every turn fails, the log must not fill the disk in no time
                 time.sleep(_BREATH_SECONDS)
         finally:
             for own in watched.values():
                 os.close(own)
+
+    def _watch_once(self, poller: zmq.Poller, watched: dict[_Connection, int]) -> None:
+        ready = dict(poller.poll())
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake_fd)
+        if self._gate is not None:
+            self._answer_at(self._gate)
+        with self._lock:
+            self._hear_of_listeners()
+            self._watch_those_open(poller, watched)
+            for listener, own in watched.items():
+                if own in ready and _unread_bytes(own) > UNREAD_BYTES_MAX:
+                    self._end_listener(listener, own)
 
     def stop_watching(self) -> None:
         """End `watch_listeners`, now or as soon as it begins."""

@@ -23,7 +23,6 @@ from dupwatchd.serve.spare import Looks
 from dupwatchd.settings import load
 
 Row = Mapping[str, str | float | bool | None]
-FORMS = ("csv", "ndjson")
 _PAIRS_AT_ONCE = 256
 
 

@@ -140,7 +140,7 @@ def pairs_one_by_one(
         for place, other in enumerate(b.tolist()):
             try:
                 first, second = (np.ascontiguousarray(thumbnails[places[one]]) for one in (row, other))
-                values[place] = difference(first, second, rotate)
+                values[place] = _checked(difference(first, second, rotate))
             except Exception:  # noqa: BLE001 - whatever a user's function raises is recorded
                 errors.append(Error(row, other, format_exc()))
         done = ~np.isnan(values)
@@ -148,6 +148,12 @@ def pairs_one_by_one(
 
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(compare, range(first_row, len(files.paths)))
+
+
+def _checked(value: float) -> float:
+    if not value >= 0:  # nor is nan
+        raise ValueError(f"a difference is a number from 0 on, not {value!r}")
+    return value
 
 
 def pairs_with_equal_hashes(files: Files) -> Iterator[Found]:

@@ -404,3 +404,10 @@ def test_what_is_no_difference_is_told_as_an_error(tmp_path: Path, value: float)
     assert f"not {value!r}" in said
     assert list(job.get_diff_pairs()) == []
     job.cleanup()
+
+
+def test_a_result_in_place_of_the_database_of_the_job_is_refused_at_once(tmp_path: Path) -> None:
+    folder, work = write(tmp_path / "a", one=as_png(ONE)), tmp_path / "work"
+    run = fastdiff("-a", folder, "-t", work, "-o", work / ".fast_diff.db")
+    assert (run.returncode, len(run.stderr.splitlines())) == (2, 1)
+    assert "is the database of the job" in run.stderr

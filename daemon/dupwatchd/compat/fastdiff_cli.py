@@ -226,4 +226,6 @@ def _output(job: "FastDifPy") -> str:
     output = os.path.abspath(os.path.join(asked, OUTPUT) if os.path.isdir(asked) else asked)
     if os.path.lexists(output) and not is_fastdiff_db(output):
         raise UsageError(f"{output} is no database of fast-diff-py: it is not replaced; choose another --output_dir")
+    if os.path.exists(output) and os.path.samefile(output, job.db.path):
+        raise UsageError(f"{output} is the database of the job, which goes at its end; choose another --output_dir")
     return output

@@ -379,19 +379,6 @@ def test_an_index_of_dupwatch_is_neither_changed_nor_removed(tmp_path: Path) -> 
     assert sorted(os.listdir(state)) == before
 
 
-@pytest.mark.parametrize("table", ["letter", "directory"])
-def test_a_database_of_another_program_is_neither_written_to_nor_removed(tmp_path: Path, table: str) -> None:
-    folder, file = write(tmp_path / "a", one=as_png(ONE)), tmp_path / "letters.db"
-    with closing(sqlite3.connect(file)) as database:
-        database.execute(f"CREATE TABLE {table} (path TEXT)")
-        database.commit()
-    before = file.read_bytes()
-    for purge in (False, True):
-        with pytest.raises(ValueError, match="is no database of fast-diff-py"):
-            FastDifPy(config=Config(part_a=folder, db_path=str(file)), purge=purge, workdir=str(tmp_path))
-    assert file.read_bytes() == before
-
-
 @pytest.mark.parametrize("value", [float("nan"), -0.5, -5.0])
 def test_what_is_no_difference_is_told_as_an_error(tmp_path: Path, value: float) -> None:
     folder = write(tmp_path / "a", one=as_png(ONE), two=as_png(TWO))

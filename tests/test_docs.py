@@ -102,3 +102,13 @@ def test_modules_named_in_the_architecture_are_there() -> None:
     text = (ROOT / "daemon" / "ARCHITECTURE.md").read_text()
     for name in re.findall(r"`([a-z_/]+\.py)`", text):
         assert list((ROOT / "daemon" / "dupwatchd").rglob(Path(name).name)), name
+
+
+def test_each_fault_is_tried_by_tests_that_are_there() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text()
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", text)
+    assert len(named) > 100
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
+    numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    assert numbers == list(range(1, 26))

@@ -41,15 +41,15 @@ def main() -> None:
     arguments = _arguments()
     report = Report("Questions while photos are indexed")
     with tempfile.TemporaryDirectory(prefix="dw") as scratch:
-        library, new = _made(arguments, arguments.keep or scratch)
+        library, new = made_with_new_photos(arguments, arguments.keep or scratch)
         inside = os.path.join(library.folder, "new")
         shutil.rmtree(inside, ignore_errors=True)
         with running(library, arguments.dupwatchd, _SETTLE_SECONDS) as service:
-            with _asked(service, library, arguments) as clients:
+            with asking(service, library, arguments) as clients:
                 time.sleep(arguments.seconds)
                 idle = clients.answers()
-            with _asked(service, library, arguments) as clients:
-                indexing_s = _brought_in(service, new, inside, arguments.photos)
+            with asking(service, library, arguments) as clients:
+                indexing_s = brought_in(service, new, inside, arguments.photos)
                 loaded = clients.answers()
         shutil.rmtree(inside)
     report.say(
@@ -57,13 +57,13 @@ def main() -> None:
         f"and the next question; {arguments.library:,} pictures in the library, {arguments.photos:,} photos of "
         f"{arguments.side}×{arguments.side} px indexed in {indexing_s:.1f} s; milliseconds"
     )
-    rows = [_row(question, idle, loaded) for question in _QUESTIONS]
+    rows = [row(question, idle, loaded) for question in _QUESTIONS]
     headings = ["question", "idle: asked", "median", "99 %", "indexing: asked", "median", "99 %", "99 % more", "lost"]
     report.table(headings, rows)
     report.write(arguments.out)
 
 
-def _made(arguments: argparse.Namespace, place: str) -> tuple[Library, str]:
+def made_with_new_photos(arguments: argparse.Namespace, place: str) -> tuple[Library, str]:
     """The library with some copies, and beside it the folder of photos that come in later."""
     place = os.path.join(place, "under_load")
     library = made_library(place, arguments.library, arguments.dupwatchd)
@@ -87,20 +87,22 @@ def _made(arguments: argparse.Namespace, place: str) -> tuple[Library, str]:
     return library, new
 
 
-def _brought_in(service: Running, new: str, inside: str, photos: int) -> float:
-    """Copy the new photos into the library and wait until they are indexed; seconds."""
+def brought_in(service: Running, new: str, inside: str, photos: int, *, until_idle: bool = True) -> float:
+    """Copy the new photos into the library and wait until they are indexed, and all else is done; seconds."""
     began = time.monotonic()
     with Client(service.endpoint, timeout_seconds=30) as client:
         before = client.request("status")["files"]
         shutil.copytree(new, inside)
-        while client.request("status")["files"] < before + photos or not client.request("wait", timeout=5)["idle"]:
+        while client.request("status")["files"] < before + photos or (
+            until_idle and not client.request("wait", timeout=5)["idle"]
+        ):
             if time.monotonic() > began + _MOST_SECONDS:
                 raise SystemExit("the service does not come to an end with the new photos")
             time.sleep(0.2)
     return time.monotonic() - began
 
 
-class _asked:  # noqa: N801 - reads as what it does
+class asking:  # noqa: N801 - reads as what it does
     """Clients that ask all the time, until their answers are wanted."""
 
     def __init__(self, service: Running, library: Library, arguments: argparse.Namespace) -> None:
@@ -166,7 +168,7 @@ def _given(question: str, library: Library, chance: random.Random) -> dict[str, 
     return {"limit": 20} if question == "clusters" else {}
 
 
-def _row(question: str, idle: Sequence[Answer], loaded: Sequence[Answer]) -> list[str]:
+def row(question: str, idle: Sequence[Answer], loaded: Sequence[Answer]) -> list[str]:
     cells: list[str] = [question]
     worst: list[float] = []
     for answers in (idle, loaded):

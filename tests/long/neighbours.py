@@ -1,0 +1,108 @@
+"""Does a client in the socket's group that means no good take anything from the others?
+
+    python -m tests.long.neighbours                                         ten minutes, 100,000 pictures
+    python -m tests.long.neighbours --library 20000 --photos 1000 --seconds 60
+
+Makes a library, starts the service on it, and lets clients ask for `clusters`, `find` and `status` all the time: first
+with nothing else to do, then while new photos come in and `hostile.py` does all that it can, as another user if root
+runs this. Ends with status 1 if an answer was lost, or if a promise is not kept: 99 % of the answers to `status` and
+`clusters` within 100 ms beyond the idle service's, memory flat.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+
+from tests.bench import processes
+from tests.bench.arguments import add_command, add_count, add_libraries, make_parser
+from tests.bench.report import Report
+from tests.bench.running import percentile, running
+from tests.bench.under_load import Answer, asking, brought_in, made_with_new_photos, row
+from tests.long.hostile import WAYS, hostile
+
+_SETTLE_SECONDS = 0.5
+_MOST_MORE_MS = 100.0
+_MOST_MORE_MB = 300.0  # of the service and its workers: what is in memory of the new photos, and of answers under way
+
+
+def main() -> None:
+    arguments = _arguments()
+    report = Report("A hostile client beside others")
+    with tempfile.TemporaryDirectory(prefix="dw") as scratch:
+        os.chmod(scratch, 0o711)
+        library, new = made_with_new_photos(arguments, arguments.keep or scratch)
+        inside = os.path.join(library.folder, "new")
+        shutil.rmtree(inside, ignore_errors=True)
+        with running(library, arguments.dupwatchd, _SETTLE_SECONDS) as service:
+            with asking(service, library, arguments) as clients:
+                time.sleep(arguments.seconds / 10)
+                idle = clients.answers()
+            memory_mb = [_memory_mb(service.pid)]
+            descriptors: list[int] = []
+
+            def bring_in() -> None:  # folders that somebody wants to be looked through without end leave it no rest
+                brought_in(service, new, inside, arguments.photos, until_idle=False)
+
+            with asking(service, library, arguments) as clients:
+                with hostile(service.endpoint) as is_other_user:
+                    ends = time.monotonic() + arguments.seconds
+                    bringing = threading.Thread(target=bring_in)
+                    bringing.start()
+                    while time.monotonic() < ends or bringing.is_alive():
+                        time.sleep(min(arguments.seconds / 20, 5.0))
+                        memory_mb.append(_memory_mb(service.pid))
+                        descriptors.append(len(os.listdir(f"/proc/{service.pid}/fd")))
+                loaded = clients.answers()
+        shutil.rmtree(inside)
+    report.say(
+        f"{processes.cores()} cores, load {os.getloadavg()[0]:.0f}; {arguments.clients} clients, {library.files:,} "
+        f"pictures, {arguments.photos:,} new ones, {len(WAYS)} hostile processes "
+        f"({'as another user' if is_other_user else 'as the same user'}) for {arguments.seconds:.0f} s; milliseconds"
+    )
+    headings = ["question", "idle: asked", "median", "99 %", "then: asked", "median", "99 %", "99 % more", "lost"]
+    report.table(headings, [row(question, idle, loaded) for question in ("clusters", "find", "status")])
+    half = memory_mb[len(memory_mb) // 2 :]
+    report.say(
+        f"Memory of the service: {memory_mb[0]:.0f} MB idle, at most {max(memory_mb):.0f} MB, "
+        f"{half[0]:.0f} MB at half time and {half[-1]:.0f} MB at the end; "
+        f"at most {max(descriptors):,} open files."
+    )
+    report.write(arguments.out)
+    sys.exit(not _is_kept(idle, loaded, memory_mb))
+
+
+def _is_kept(idle: list[Answer], loaded: list[Answer], memory_mb: list[float]) -> bool:
+    lost = sum(seconds is None for _, seconds in (*idle, *loaded))
+    more_ms = [1000 * (_slow(loaded, question) - _slow(idle, question)) for question in ("status", "clusters")]
+    return lost == 0 and max(more_ms) <= _MOST_MORE_MS and max(memory_mb) - memory_mb[0] <= _MOST_MORE_MB
+
+
+def _slow(answers: list[Answer], question: str) -> float:
+    return percentile([seconds for asked, seconds in answers if asked == question and seconds is not None], 0.99)
+
+
+def _memory_mb(pid: int) -> float:
+    """Resident memory of a process alone."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    add_count(parser, "--library", 100_000, "pictures known before")
+    add_count(parser, "--photos", 5_000, "new photos")
+    add_count(parser, "--clients", 24, "who asks")
+    parser.add_argument("--side", type=int, default=640, metavar="PX", help="side of the new photos [default: 640]")
+    parser.add_argument("--pause", type=float, default=0.5, metavar="S", help="between two questions [default: 0.5]")
+    parser.add_argument("--seconds", type=float, default=600, metavar="S", help="of hostility [default: 600]")
+    add_libraries(parser)
+    add_command(parser)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ from dupwatchd.db import parts, upkeep
 from dupwatchd.db.proofs import FILE_NAME
 from dupwatchd.errors import Interrupted
 from dupwatchd.model import Verdict
+from dupwatchd.pixels import keypoints
 from dupwatchd.pixels.keypoints import Keypoints
 from dupwatchd.update import parting
 from tests.conftest import Rgb, encoded, photo_like
@@ -69,9 +70,9 @@ def candidates(index: Index) -> list[tuple[int, int]]:
     """All pairs that may share a part, stored or not."""
     expected = parts.searched(index.database, -1, 1000)
     data = dict(index.intake().stores.proofs.read_keypoints(expected))
-    keypoints = {one: Keypoints.from_bytes(found) for one, found in data.items()}
-    pairs = itertools.combinations(sorted(keypoints), 2)
-    return [(a, b) for a, b in pairs if placement_of(keypoints[a], keypoints[b]) is not None]
+    found = {one: Keypoints.from_bytes(stored) for one, stored in data.items()}
+    pairs = itertools.combinations(sorted(found), 2)
+    return [(a, b) for a, b in pairs if placement_of(found[a], found[b]) is not None]
 
 
 def sound(index: Index) -> bool:
@@ -213,6 +214,20 @@ def test_keypoints_that_are_damaged_or_lost_are_made_again(folder: Path, tmp_pat
     found = stored(index)
     assert {pair: told for pair, told in found.items() if "1 other part.jpg" not in pair} == before
     assert ("1 other part.jpg", "1.jpg") in found
+    assert sound(index)
+
+
+def test_keypoints_of_another_version_are_made_anew_when_a_photo_comes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index(folder, tmp_path / "state")
+    index.update()
+    before = stored(index)
+    index.database.rows("UPDATE part_match SET votes = 99")
+    monkeypatch.setattr(keypoints, "VERSION", keypoints.VERSION + 1)
+    write(folder / "9.jpg", encoded(photo_like(9, 640, 480), "PNG"))
+    index.update()
+    assert stored(index) == before
     assert sound(index)
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "best_values",
     "custom_search",
     "keypoints_of",
+    "keypoints_version",
     "load_custom",
     "load_verdicts",
     "look_again",
@@ -274,6 +275,13 @@ def open_part_search() -> "PartSearch":
     from dupwatchd.compare.parts.search import PartSearch
 
     return PartSearch()
+
+
+def keypoints_version() -> int:
+    """Keypoints of another version cannot be compared with those of this one."""
+    from dupwatchd.pixels import keypoints
+
+    return keypoints.VERSION
 
 
 def keypoints_of(proof: "Proof") -> "Keypoints":

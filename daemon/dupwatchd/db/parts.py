@@ -75,6 +75,12 @@ def search_all_again(database: Database) -> None:
     database.rows("UPDATE picture SET parted = 0 WHERE parted = 1")
 
 
+def forget_all(database: Database) -> None:
+    """Forget all pairs; all pictures are to be searched again. Within the caller's transaction."""
+    database.rows("DELETE FROM part_match")
+    search_all_again(database)
+
+
 def begin_anew(database: Database, picture_ids: Iterable[int], count: int) -> None:
     """Forget what was found of pictures whose proofs or digests are others now; they are to be searched again.
 

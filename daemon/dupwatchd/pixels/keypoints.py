@@ -27,6 +27,7 @@ from dupwatchd.pixels.proof import PROOF_AREA_PX, Proof
 
 Places = NDArray[np.intp]
 
+VERSION = 1  # to be raised when other keypoints are found: those that are stored are made anew then
 COEFFICIENTS = 16
 MOST_COEFFICIENT = 127  # the sum of the squares of a keypoint's coefficients is at most the square of this
 PLACES_A_PX = 8  # x and y are in eighths of a pixel of the proof

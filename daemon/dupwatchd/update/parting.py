@@ -18,7 +18,7 @@ from dupwatchd.blocks.store import CheckedThumbnails, Stores, as_digests
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
 from dupwatchd.compare.parts.nearest import BestParts
-from dupwatchd.db import parts, pictures
+from dupwatchd.db import facts, parts, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.parts import PartRow
 from dupwatchd.db.proofs import proof_digest
@@ -164,6 +164,11 @@ class Parting:
         """The search among all pictures that were searched; those whose keypoints are lost are searched again."""
         if self._search is not None:
             return self._search
+        version = search.keypoints_version()
+        if facts.read(self._database).get("keypoints") != version:
+            with self._database.transaction():
+                parts.forget_all(self._database)
+                facts.write(self._database, {"keypoints": version})
         opened = search.open_part_search()
         best = self._limits().looks_per_picture
         reach = parts.reach(self._database, best)

@@ -128,10 +128,13 @@ def test_bytes_are_short_and_give_back_what_was_kept() -> None:
     assert equal(Keypoints.from_bytes(stored), found)
 
 
+SOUND = of(photo(13)).to_bytes()
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_bytes_that_are_no_keypoints_are_refused_or_read_as_some(data: st.DataObject) -> None:
-    stored = bytearray(of(photo(13)).to_bytes())
+    stored = bytearray(SOUND)
     for at in data.draw(st.lists(st.integers(0, len(stored) - 1), min_size=1, max_size=3)):
         stored[at] = data.draw(st.integers(0, 255))
     damaged = bytes(stored[: data.draw(st.integers(0, len(stored)))] + data.draw(st.binary(max_size=4)))

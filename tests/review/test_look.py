@@ -38,6 +38,7 @@ def ask(page: Page, question: str) -> Any:
 def show_list(page: Page) -> None:
     """On a phone, go back to the groups."""
     wait_for(page, "matchMedia('(max-width: 760px)').matches && document.body.getBoundingClientRect().width < 760")
+    wait_for(page, "document.getElementById('progress-text').ariaBusy !== 'true'")  # what is taken back opens its group
     if page.evaluate("document.body.classList.contains('in-group')"):
         page.locator("#to-list").click()
 

@@ -223,6 +223,7 @@ export class Page {
   }
 
   async takeBack() {
+    this.isSaving(1);
     try {
       const { keys } = await this.source.takeBack();
       for (const key of keys) this.groups.undecide(key);
@@ -233,6 +234,8 @@ export class Page {
       this.say(keys.length ? `Taken back: ${countText(keys.length, "group is", "groups are")} open again.` : "There is nothing to take back.");
     } catch (error) {
       this.say(error.message, true);
+    } finally {
+      this.isSaving(-1);
     }
   }
 

@@ -24,6 +24,7 @@ SCREEN_LINES = 24  # of a terminal that does not say how high it is
 SORTS = ("bytes", "files", "folder", "date")  # what groups may be put in order by, as in `wire`
 LINKAGES = ("transitive", "star", "complete")
 WITHIN = ("root", "each")
+UNITS = {"mean": 1, "fast-diff": 3}  # of `mse`: fast-diff-py adds up the three channels
 ALSO = ("cropped", "retouched", "recoloured", "similar")  # verdicts that join pictures only if they are asked for
 
 
@@ -50,6 +51,11 @@ _QUESTION = (
     ),
     click.option(
         "--threshold", type=float, metavar="T", help="How far copies may differ [default: 0.02 structure, 25 mse]."
+    ),
+    click.option(
+        "--unit",
+        type=click.Choice(list(UNITS)),
+        help="What T counts, with --measure mse: the mean of channels [default], or their sum, as fast-diff-py has it.",
     ),
     click.option("--mirrored", is_flag=True, help="Count mirror images as copies."),
 )
@@ -131,9 +137,21 @@ class CommandGroup(click.Group):
         return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-def question_flags(command: Command) -> Command:
-    """Add ``--measure --threshold --mirrored``."""
-    return _with(command, _QUESTION)
+def question_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--measure --threshold --mirrored``, and ``--unit``, in which the threshold is given.
+
+    A unit of another measure raises click.UsageError before the command begins.
+    """
+
+    @functools.wraps(command)
+    def with_threshold(*args: Any, unit: str | None, **others: Any) -> Any:
+        if unit is not None:
+            if others["measure"] != "mse" or others["threshold"] is None:
+                raise click.UsageError("--unit is that of a --threshold of --measure mse: name both")
+            others["threshold"] /= UNITS[unit]
+        return command(*args, **others)
+
+    return _with(with_threshold, _QUESTION)
 
 
 def form_flags(command: Callable[..., Any]) -> Callable[..., Any]:

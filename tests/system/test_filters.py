@@ -97,6 +97,13 @@ def scanned(state: Path, *args: object, status: int = 0) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.parametrize(("unit", "threshold"), [("mean", 30.0), ("fast-diff", 10.0)])
+def test_a_threshold_may_count_the_sum_over_channels(unit: str, threshold: float, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    question = ["--measure", "mse", "--threshold", "30", "--unit", unit]
+    assert scanned(tmp_path / "state", tmp_path / "photos", *question)["threshold"] == threshold
+
+
 def test_scan_that_does_not_descend_shows_only_what_lies_directly_in_the_folder(photos: Path, tmp_path: Path) -> None:
     document = scanned(tmp_path, "--no-recursive", photos / "a")
     assert (groups(document, photos), document["files"]) == ([{"a/1.png", "a/1 again.png"}], 4)
@@ -149,6 +156,8 @@ def test_scan_of_a_list_tells_what_it_could_not_take_up_and_forgets_what_is_gone
         (["--files-from", "-", "--no-recursive"], "goes with folders"),
         (["--files-from", "-", "--within-folder"], "=each"),
         (["x", "--within-folder=all"], "root"),
+        (["x", "--threshold", "200", "--unit", "fast-diff"], "--measure mse"),
+        (["x", "--measure", "mse", "--unit", "fast-diff"], "--threshold"),
         ([], "Missing argument"),
     ],
 )

@@ -75,6 +75,9 @@ class Client:
             raise WrongUsageError(str(error)) from None
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         deadline = time.monotonic() + seconds
+        if self._line is not None and self._line.was_cut():
+            self._line.close()  # what is sent at that moment may still go to the end that is gone, and be lost
+            self._line = None
         if self._line is None:
             self._line = _Line(self._context, zmq.DEALER, self.endpoint, self._keys)
             self._line.socket.maxmsgsize = wire.REPLY_BYTES_MAX
@@ -187,10 +190,12 @@ class _Line:
             self.close()
             raise WrongUsageError(f"cannot use endpoint {endpoint}: {error.strerror}") from None
 
+    def was_cut(self) -> bool:
+        """Whether the connection has ended at any time since this was last asked."""
+        return any(event & zmq.Event.DISCONNECTED for event in iter(self._news, 0))
+
     def send(self, frames: list[bytes], deadline: float) -> None:
         """Hand over a message once somebody is there."""
-        for _ in iter(self._news, 0):
-            pass  # what became of earlier requests
         while True:
             try:
                 self.socket.send_multipart(frames, zmq.NOBLOCK)

@@ -76,7 +76,7 @@ class Client:
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         deadline = time.monotonic() + seconds
         if self._line is not None and self._line.was_cut():
-            self._line.close()  # what is sent at that moment may still go to the end that is gone, and be lost
+            self._line.close()  # ZeroMQ connects anew, but may still give a message to the end that is gone: it is lost
             self._line = None
         if self._line is None:
             self._line = _Line(self._context, zmq.DEALER, self.endpoint, self._keys)
@@ -169,6 +169,7 @@ class _Line:
         receive_max: int = 16,
     ) -> None:
         self._endpoint = endpoint
+        self._is_cut = False
         self.socket = context.socket(kind)
         self.socket.linger = 0  # the default waits for ever when the context ends
         self.socket.immediate = 1  # else a message to nobody counts as sent
@@ -191,8 +192,10 @@ class _Line:
             raise WrongUsageError(f"cannot use endpoint {endpoint}: {error.strerror}") from None
 
     def was_cut(self) -> bool:
-        """Whether the connection has ended at any time since this was last asked."""
-        return any(event & zmq.Event.DISCONNECTED for event in iter(self._news, 0))
+        """Whether the connection has ever ended."""
+        for _ in iter(self._news, 0):
+            pass  # what became of earlier requests
+        return self._is_cut
 
     def send(self, frames: list[bytes], deadline: float) -> None:
         """Hand over a message once somebody is there."""
@@ -239,6 +242,7 @@ class _Line:
         except zmq.Again:
             return 0
         (event,) = struct.unpack_from("=H", frames[0])  # zmq.utils.monitor would import asyncio for that
+        self._is_cut |= event == zmq.Event.DISCONNECTED
         return int(event)
 
     def _raise_if_gone(self, event: int, was_there: bool) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.compat.pairs import Ints, Pairs
+from dupwatchd.compat.pairs import Groups, Ints, Pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +79,9 @@ class _Units:
             if unit == len(first):
                 first.append(place)
             self._unit_of_file.append(unit)
-        pictures = max((file.picture for file in files), default=-1) + 1
         self._first_file: Ints = np.array(first, np.int64)  # (U,) its place
         self._class: Ints = np.array([one for _, one in numbers], np.int64)  # (U,)
-        by_picture = np.array([picture for picture, _ in numbers], np.int64)  # (U,)
-        self._order: Ints = np.argsort(by_picture, kind="stable")  # units, those of one picture together
-        self._count: Ints = np.bincount(by_picture, minlength=pictures)  # (P,) units of each picture
-        self._start: Ints = np.cumsum(self._count) - self._count  # (P,) where they begin
+        self._of_picture = Groups(np.array([picture for picture, _ in numbers], np.int64))  # units
         self._best: Ints = self._first_file.copy()  # (U,) the first file that matches
         self._best_mse = np.zeros(len(first))
 
@@ -102,12 +98,7 @@ class _Units:
 
     def _of_pictures(self, pairs: Pairs) -> tuple[Ints, Ints, NDArray[np.float64]]:
         """Pairs of units of one class, from pairs of pictures."""
-        of_a, of_b = self._count[pairs.a], self._count[pairs.b]
-        times = of_a * of_b
-        row = np.repeat(np.arange(len(times)), times)
-        within = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
-        one = self._order[self._start[pairs.a[row]] + within // of_b[row]]
-        other = self._order[self._start[pairs.b[row]] + within % of_b[row]]
+        row, one, other = self._of_picture.between(pairs.a, pairs.b)
         alike = self._class[one] == self._class[other]
         return one[alike], other[alike], pairs.mse[row[alike]]
 

@@ -102,10 +102,6 @@ class SQLiteDB:
         tables = "".join(f"DROP TABLE IF EXISTS {name};\n" for name in ("directory", "hash_table", "dif_table"))
         self.connection.executescript(f"BEGIN;\n{drops}{tables}{_TABLES}{views}COMMIT;")
 
-    def drop_directory_table(self) -> None:
-        """Forget all files."""
-        self.connection.execute("DROP TABLE IF EXISTS directory")
-
     # files
 
     def insert_files(self, files: Iterable[Listed], *, part_b: bool) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.arrays import Thumbnail, Thumbnails
-from dupwatchd.compat.pairs import Ints, Pairs
+from dupwatchd.compat.pairs import Groups, Ints, Pairs
 
 CHANNELS = 3  # a difference of fast-diff-py is so many times an mse
 COMPARED, EQUAL_HASHES, UNLIKE_SIDES = 1, 2, 3  # what `success` says of a pair
@@ -108,12 +108,12 @@ class Rules:
 
 def near_pairs(files: Files, rules: Rules, near: Iterable[Pairs], side_px: int) -> Iterator[Found]:
     """Yield the pairs within a threshold; ``near`` are all pairs of pictures within it, each once."""
-    of_picture = _FilesOf(files.picture)
-    for a, b in of_picture.within_each():
+    of_picture = Groups(files.picture)
+    for a, b in _within_each(of_picture):
         yield from _if_compared(files, rules, a, b, np.zeros(len(a)))
     for some in near:
         sums = np.rint(some.mse * (CHANNELS * side_px * side_px))  # whole numbers, but for the rounding of a quotient
-        for part, a, b in of_picture.between(some.a, some.b):
+        for part, a, b in _between(of_picture, some.a, some.b):
             yield from _if_compared(files, rules, a, b, sums[part] / (side_px * side_px))
 
 
@@ -206,31 +206,19 @@ def _if_compared(files: Files, rules: Rules, one: Ints, other: Ints, dif: NDArra
     yield Found(a[keep], b[keep], dif[keep], COMPARED)
 
 
-class _FilesOf:
-    """The files of each picture."""
+def _within_each(files: Groups) -> Iterator[tuple[Ints, Ints]]:
+    """Yield the pairs of files of one picture, a picture at a time."""
+    for picture in np.flatnonzero(files.count > 1).tolist():
+        rows = files.order[files.start[picture] :][: files.count[picture]]
+        for place in range(0, len(rows) - 1, _FILES_AT_ONCE):
+            first = np.arange(place, min(place + _FILES_AT_ONCE, len(rows) - 1))
+            a, b = np.nonzero(np.arange(len(rows)) > first[:, None])
+            yield rows[a + place], rows[b]
 
-    def __init__(self, picture: Ints) -> None:
-        self._order: Ints = np.argsort(picture, kind="stable")  # rows, those of one picture together
-        self._count: Ints = np.bincount(picture)  # (P,) files of each picture
-        self._start: Ints = np.cumsum(self._count) - self._count  # (P,) where they begin
 
-    def within_each(self) -> Iterator[tuple[Ints, Ints]]:
-        """Yield the pairs of files of one picture, a picture at a time."""
-        for picture in np.flatnonzero(self._count > 1).tolist():
-            rows = self._order[self._start[picture] :][: self._count[picture]]
-            for place in range(0, len(rows) - 1, _FILES_AT_ONCE):
-                first = np.arange(place, min(place + _FILES_AT_ONCE, len(rows) - 1))
-                a, b = np.nonzero(np.arange(len(rows)) > first[:, None])
-                yield rows[a + place], rows[b]
-
-    def between(self, a: Ints, b: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
-        """Yield which of some pairs of pictures, and a file of each, for all pairs of their files."""
-        of_a, of_b = self._count[a], self._count[b]
-        times = of_a * of_b
-        for part in np.array_split(np.arange(len(a)), max(1, int(times.sum()) // _PAIRS_AT_ONCE)):
-            row = np.repeat(part, times[part])
-            ends = np.cumsum(times[part])
-            within = np.arange(len(row)) - np.repeat(ends - times[part], times[part])
-            one = self._order[self._start[a[row]] + within // of_b[row]]
-            other = self._order[self._start[b[row]] + within % of_b[row]]
-            yield row, one, other
+def _between(files: Groups, a: Ints, b: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """Yield which of some pairs of pictures, and a file of each, for all pairs of their files, so many at once."""
+    parts = max(1, int(files.times(a, b).sum()) // _PAIRS_AT_ONCE)
+    for part in np.array_split(np.arange(len(a)), parts):
+        row, one, other = files.between(a[part], b[part])
+        yield part[row], one, other

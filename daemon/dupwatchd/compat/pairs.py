@@ -71,6 +71,28 @@ def pairs_within(
         progress.advance(count)
 
 
+class Groups:
+    """The members of each picture, such as its files; pictures and members are numbers from 0 on."""
+
+    def __init__(self, picture: Ints) -> None:
+        """``picture`` (N,): that of each member."""
+        self.order: Ints = np.argsort(picture, kind="stable")  # members, those of one picture together
+        self.count: Ints = np.bincount(picture)  # (P,) members of each picture
+        self.start: Ints = np.cumsum(self.count) - self.count  # (P,) where they begin
+
+    def times(self, a: Ints, b: Ints) -> Ints:
+        """How many pairs of members each of some pairs of pictures has."""
+        return np.asarray(self.count[a] * self.count[b], np.int64)
+
+    def between(self, a: Ints, b: Ints) -> tuple[Ints, Ints, Ints]:
+        """Of all pairs of members of some pairs of pictures: the pair of pictures, by its place, and both members."""
+        times = self.times(a, b)
+        row = np.repeat(np.arange(len(times)), times)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
+        of_b = self.count[b[row]]
+        return row, self.order[self.start[a[row]] + within // of_b], self.order[self.start[b[row]] + within % of_b]
+
+
 def _as_they_are(pairs: Pairs, read: ReadThumbnails) -> Pairs:
     """Return pairs with their mse without any turn, which is no smaller than that in the best turn."""
     mse = np.empty(len(pairs.mse))

@@ -36,6 +36,7 @@ import zmq
 
 from dupwatchd.serve.admission import Admission, User
 from dupwatchd.serve.request_queue import Peer
+from dupwatchd.serve.wake_up import WakeUp
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,8 @@ class Connections:
             self._gate.bind(_GATE)
             events.zap_domain = _GATE_DOMAIN
         self._is_stopping = False
-        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake_up = WakeUp()
+        self._wake_up.open()
 
     def peer(self, connection: bytes, frame: zmq.Frame) -> Peer:
         """Who has the connection that this frame came from; call `closed` before.
@@ -130,7 +132,7 @@ class Connections:
         """A listener has subscribed to something; it is ended if that is more than any client needs."""
         with self._lock:
             if self._hear_of_listeners():
-                os.eventfd_write(self._wake_fd, 1)
+                self._wake_up.wake()
             listener = self._listening.get(int(frame.get(zmq.SRCFD)))
             if listener is None:
                 return  # it has gone
@@ -155,7 +157,7 @@ class Connections:
     def watch_listeners(self) -> None:
         """Admit listeners, note who comes and goes, and end those that say too much, until `stop_watching`."""
         poller = zmq.Poller()
-        poller.register(self._wake_fd, zmq.POLLIN)
+        poller.register(self._wake_up, zmq.POLLIN)
         poller.register(int(self._listeners_monitor.get(zmq.FD)), zmq.POLLIN)
         if self._gate is not None:
             poller.register(self._gate, zmq.POLLIN)
@@ -171,11 +173,11 @@ class Connections:
         finally:
             for own in watched.values():
                 os.close(own)
+            self._wake_up.close()
 
     def _watch_once(self, poller: zmq.Poller, watched: dict[_Connection, int]) -> None:
         ready = dict(poller.poll())
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake_fd)
+        self._wake_up.take()
         if self._gate is not None:
             self._answer_at(self._gate)
         with self._lock:
@@ -188,7 +190,7 @@ class Connections:
     def stop_watching(self) -> None:
         """End `watch_listeners`, now or as soon as it begins."""
         self._is_stopping = True
-        os.eventfd_write(self._wake_fd, 1)
+        self._wake_up.wake()
 
     def _watch_those_open(self, poller: zmq.Poller, watched: dict[_Connection, int]) -> None:
         """Holding the lock: poll each listener that is open and was not ended, by a descriptor of our own."""

@@ -26,6 +26,7 @@ from dupwatch import wire
 from dupwatchd.problems import Fault, Problems
 from dupwatchd.serve.binding import GOODBYE_SECONDS, BoundSocket, Keys, new_socket
 from dupwatchd.serve.connections import Connections
+from dupwatchd.serve.wake_up import WakeUp
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,7 @@ class Publisher:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._bound: BoundSocket | None = None
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-        self._waking = threading.Lock()
-        self._wake_fd = -1  # before start and after stop
+        self._wake_up = WakeUp()
         self._stopping = False
         self._publishing = threading.Lock()  # numbers are given in the order of the queue
         self._events: deque[wire.Event] = deque(maxlen=EVENTS_MAX)
@@ -80,7 +80,7 @@ class Publisher:
     def start(self, connections: Connections) -> None:
         """Begin to tell listeners of events; ``connections`` is told what they subscribe to."""
         self._connections = connections
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_up.open()
         self._thread.start()
 
     def publish(self, topic: str, event: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ class Publisher:
         with self._publishing:
             self._given[topic] += 1
             self._events.append(wire.Event(topic, self._run_id, self._given[topic], time.time(), dict(event)))
-        self._wake()
+        self._wake_up.wake()
 
     def note_if_stuck(self) -> None:
         """Note it while listeners are told nothing; any other thread may call."""
@@ -108,29 +108,21 @@ class Publisher:
         """End, at once or, if libzmq is still busy with what listeners said, together with the process."""
         self.remove_file()
         self._stopping = True
-        self._wake()
+        self._wake_up.wake()
         if self._thread.ident:
             self._thread.join(GOODBYE_SECONDS)
         if self._thread.is_alive():
             log.debug("the thread of the events is still busy and ends with the process")
             return
         self._context.destroy(linger=int(GOODBYE_SECONDS * 1000))
-        with self._waking:
-            if self._wake_fd >= 0:
-                os.close(self._wake_fd)
-                self._wake_fd = -1
-
-    def _wake(self) -> None:
-        with self._waking:  # or the number could be another file's by now
-            if self._wake_fd >= 0:
-                os.eventfd_write(self._wake_fd, 1)
+        self._wake_up.close()
 
     # ---- on the thread of the events
 
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake_fd, zmq.POLLIN)
+        poller.register(self._wake_up, zmq.POLLIN)
         while not self._stopping:
             try:
                 poller.poll(TURN_MS)
@@ -142,10 +134,7 @@ class Publisher:
                 self._turned_at = time.monotonic()
 
     def _turn(self) -> None:
-        try:
-            os.eventfd_read(self._wake_fd)
-        except BlockingIOError:
-            pass
+        self._wake_up.take()
         self._take_subscriptions()
         self._send_events()
         if self._bound is not None and not self._stopping:

@@ -13,7 +13,6 @@ Nothing a client sends or fails to read may stop the loop, and each queue has an
 """
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -40,6 +39,7 @@ from dupwatchd.serve.request_queue import (
     RequestQueue,
     Result,
 )
+from dupwatchd.serve.wake_up import WakeUp
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +84,7 @@ class Server:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._bound: BoundSocket | None = None
         self._thread = threading.Thread(target=self._run, name="serve", daemon=True)
-        self._waking = threading.Lock()
-        self._wake_fd = -1  # before start and after stop
+        self._wake_up = WakeUp()
         self._stopping = False
         self._replies: deque[tuple[list[bytes], bytes]] = deque()
         self.last_turn_monotonic = time.monotonic()
@@ -112,7 +111,7 @@ class Server:
         except BaseException:
             self._close()
             raise
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_up.open()
         self._request_queue.open()
         self._thread.start()
         self._listeners_thread = threading.Thread(
@@ -122,7 +121,7 @@ class Server:
         self._publisher.start(self._connections)
 
     def stop(self) -> None:
-        """Answer what is open with `stopping`, and close; takes less than a second."""
+        """Answer what is open with `stopping`, and close."""
         if not self._thread.ident or self._stopping:
             return
         assert self._bound is not None
@@ -130,14 +129,12 @@ class Server:
         self._publisher.remove_file()
         self._request_queue.close()
         self._stopping = True
-        self._wake()
+        self._wake_up.wake()
         self._connections.stop_watching()
         self._listeners_thread.join()
         self._thread.join()
         self._close()
-        with self._waking:
-            os.close(self._wake_fd)
-            self._wake_fd = -1
+        self._wake_up.close()
 
     def publish(self, topic: str, event: Mapping[str, Any]) -> None:
         """Tell all listeners of something; any thread may call, and nobody waits."""
@@ -151,16 +148,11 @@ class Server:
         self._publisher.stop()
         self._context.destroy(linger=int(GOODBYE_SECONDS * 1000))
 
-    def _wake(self) -> None:
-        with self._waking:  # or the number could be another file's by now
-            if self._wake_fd >= 0:
-                os.eventfd_write(self._wake_fd, 1)
-
     # ---- on the socket thread
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for readable in (self._requests, self._wake_fd, self._connections.monitor):
+        for readable in (self._requests, self._wake_up, self._connections.monitor):
             poller.register(readable, zmq.POLLIN)
         while not self._stopping:
             try:
@@ -175,10 +167,7 @@ class Server:
         self._send_replies()
 
     def _turn(self) -> None:
-        try:
-            os.eventfd_read(self._wake_fd)
-        except BlockingIOError:
-            pass
+        self._wake_up.take()
         self._take_leave()
         self._take_requests()
         self._send_replies()
@@ -249,7 +238,7 @@ class Server:
                 log.exception("the result of %s cannot be sent", request.do)
                 payload = wire.encode_error(request.request_id, "internal", "the service failed; its log says why")
         self._replies.append((request.envelope, payload))
-        self._wake()
+        self._wake_up.wake()
 
 
 def _envelope_length(frames: list[zmq.Frame]) -> int:

@@ -90,7 +90,7 @@ class Parting:
     def find(self, keypoints: "Keypoints") -> "list[tuple[PictureId, Placement]]":
         """The pictures that most likely share a part with one that need not be known, and how each lies on it.
 
-        None while the pictures are not loaded. Any thread may call this.
+        Nothing is found while the pictures are not loaded. Any thread may call this.
         """
         asked = PictureId(-1)
         with self._lock:

@@ -28,7 +28,6 @@ from dupwatchd.pixels.keypoints import Keypoints
 
 MOST_DISTANCE = 161  # squared, of 16 coefficients: a hundredth of the square of 127
 MOST_ALIKE = 3
-_STRENGTH_OF_A_VOTE = 1 << 20  # more than all distances of a placement together
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +45,6 @@ class Placement:
     dy: float
     votes: int  # keypoints that agree on it; 2 or more
     distance: int  # the squared distances of the meetings that agree on it, summed
-
-    @property
-    def strength(self) -> int:
-        """Orders the placements of a picture on others: larger for more votes, then for a smaller distance."""
-        return strength(self.votes, self.distance)
-
-
-def strength(votes: int, distance: int) -> int:
-    """As `Placement.strength`."""
-    return votes * _STRENGTH_OF_A_VOTE - min(distance, _STRENGTH_OF_A_VOTE - 1)
 
 
 def placement_of(first: Keypoints, second: Keypoints) -> Placement | None:

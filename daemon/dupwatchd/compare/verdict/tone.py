@@ -26,7 +26,9 @@ _ROUNDS = 3  # of fitting, each trusting less what the last one left over
 _FITS_WELL = 0.03  # deviations: what leaves no more need not be fitted better
 _UNCHANGED = 3.0  # grey levels that noise moves a curve by
 _WORTH = 0.9  # curves a channel are taken if they lower the misfit to this share
-_CLEARLY = 0.5  # what most places are off by if no tone is changed: then large letters, in black and white, have misled
+# What most places between these tones are off by if no tone is changed, as a share of what is left by the fit: below it
+# large letters, in black and white, have misled the fit. (The white ground of a brightened copy stays white.)
+_CLEARLY, _BLACK, _WHITE = 0.5, 16, 240
 _MOST_APART = 50  # grey levels between the curves of two channels
 _LEAST_COLOUR = 0.01  # less is not worth the time
 _MOST_COLOUR = 0.6  # grey levels of luma a level of chroma may make
@@ -124,7 +126,8 @@ def _fit_luma(source: Samples, target: Samples) -> LumaTone:
         if number < _ROUNDS - 1:
             weights = _weights(error)
     unchanged = np.abs(y - source.luma)
-    if _parts(unchanged, 0.5)[0] < _CLEARLY * _parts(error, 0.5)[0]:
+    between = (np.minimum(source.luma, target.luma) > _BLACK) & (np.maximum(source.luma, target.luma) < _WHITE)
+    if between.any() and _parts(unchanged[between], 0.5)[0] < _CLEARLY * _parts(error[between], 0.5)[0]:
         return LumaTone(_TONES.astype(np.float32), 0.0, 0.0, _misfit(unchanged, y), 0.0)
     return LumaTone(curve, by_blue, by_red, _misfit(error, y), _rise(curve, source.luma))
 

@@ -52,6 +52,11 @@ class StoredLooks:
         ):
             verdict = NOT_LOOKED_AT if code is None else list(Verdict)[code - 1].value
             self._of_pair.setdefault((a, b), []).append(_Look(verdict, structure, bool(mirrored)))
+        # what shares a part counts whatever the distance
+        for a, b, code in database.execute(
+            "SELECT a, b, verdict FROM part_match WHERE verdict IS NOT NULL AND within = 0"
+        ):
+            self._of_pair.setdefault((a, b), []).append(_Look(list(Verdict)[code - 1].value, 0.0, mirrored=False))
 
     def says_its_camera(self, path: str) -> bool:
         """Whether the metadata of a file name the camera that took it."""

@@ -130,9 +130,7 @@ class Service:
             self._verifier.stop()
             self._answering.waiting.close()
             self._server.stop()
-            if thread.ident:
-                thread.join(_STOP_SECONDS)
-            if thread.is_alive():
+            if not _ends_within(thread, _STOP_SECONDS):
                 _log.warning("stopped in the middle of work; the next start goes on from what is committed")
                 os._exit(0)
         if self._failed:
@@ -171,8 +169,7 @@ class Service:
 
     def _look_after(self, updater: threading.Thread) -> None:
         """Until told to stop: tell the service manager how things are, while they are well."""
-        watchdog_seconds = systemd.watchdog_seconds()
-        turn_seconds = min(_TURN_SECONDS, watchdog_seconds / 3) if watchdog_seconds else _TURN_SECONDS
+        turn_seconds = _turn_seconds()
         next_check, last_line = 0.0, ""
         while not self._stop:
             self._wake.wait(turn_seconds)
@@ -288,6 +285,22 @@ class Service:
 
     def _may_work(self) -> bool:
         return self._settings.index.may_run_at(datetime.now().time())
+
+
+def _ends_within(thread: threading.Thread, seconds: float) -> bool:
+    """Wait so long for a thread that was told to end; the watchdog counts while the service stops, too."""
+    turn_seconds = _turn_seconds()
+    until = time.monotonic() + seconds
+    while thread.is_alive() and (left_seconds := until - time.monotonic()) > 0:
+        systemd.alive()
+        thread.join(min(turn_seconds, left_seconds))
+    return not thread.is_alive()
+
+
+def _turn_seconds() -> float:
+    """How often the service manager is told that the service is well."""
+    watchdog_seconds = systemd.watchdog_seconds()
+    return min(_TURN_SECONDS, watchdog_seconds / 3) if watchdog_seconds else _TURN_SECONDS
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

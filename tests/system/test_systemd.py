@@ -175,6 +175,17 @@ def test_a_stop_is_clean_and_leaves_nothing_running(either: Machine) -> None:
     assert not either.path(f"/sys/fs/cgroup{group}").exists()
 
 
+def test_a_stop_in_the_middle_of_long_work_is_clean(service: Machine) -> None:
+    """A first start compiles for seconds, which nothing can interrupt; the watchdog has less patience than that."""
+    service.run("systemctl", "stop", UNIT)
+    service.run("systemctl", "clean", "--what=cache", UNIT)
+    service.run("systemctl", "start", UNIT)
+    compiled = service.path("/var/cache/dupwatch")
+    wait_until(lambda: any(compiled.rglob("*.nbi")))  # of the first of several functions
+    service.run("systemctl", "stop", UNIT)
+    assert state(service)[:2] == ("inactive", "success")
+
+
 # ---- a user's own service
 
 

@@ -748,6 +748,24 @@ def test_a_file_that_is_not_listed_after_many_steps_brings_back_what_went_for_it
     assert seen(top / "spare") == before
 
 
+def test_one_that_cannot_be_put_back_keeps_none_of_the_others_away(tmp_path: Path, mounts: Mounts) -> None:
+    top, pairs = many_copies_by_fuse(tmp_path, mounts, 5)
+    plan, before = plan_for(top, pairs), seen(top / "spare")
+
+    def lose_two_and_take_the_place_of_one() -> None:
+        for number in (1, 2):
+            (tmp_path / f"below/best/{number}.jpg").unlink()
+        write(top / "spare/1.jpg", b"in the way")
+
+    summary = apply_plan(plan, Action(), stop=at_call(4, lose_two_and_take_the_place_of_one))
+    assert "could not be put back" in str(summary.halted)
+    assert (top / "spare/1.jpg").read_bytes() == b"in the way"
+    assert (top / "spare/2.jpg").read_bytes() == b"picture 2"
+    (top / "spare/1.jpg").unlink()
+    undo_all()
+    assert seen(top / "spare") == before
+
+
 @pytest.mark.parametrize("changed", ["what goes", "what stays", "what stays, in the middle"])
 def test_a_change_behind_a_file_system_that_answers_from_memory_is_seen(
     tmp_path: Path, mounts: Mounts, changed: str, monkeypatch: pytest.MonkeyPatch

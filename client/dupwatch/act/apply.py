@@ -187,11 +187,17 @@ class _Apply:
         """Put back whatever was moved for the sake of a file that is gone now; then the apply ends."""
         lost = self._steps.what_is_lost()
         because = {step.number: one.because for step, one in lost}
+        failures = []  # one that cannot be put back keeps none of the others in quarantine
         for family in families:
             why = next((because[step.number] for step in family.steps if step.number in because), None)
             if why is not None:
                 for step in reversed(family.steps):
-                    self._take_back(step, f"stays, for {why}")
+                    try:
+                        self._take_back(step, f"stays, for {why}")
+                    except HaltError as error:
+                        failures.append(str(error))
+        if failures:
+            raise HaltError("; ".join(failures))
         if lost:
             raise HaltError(f"{printable(lost[0][0].path)} stays, for {lost[0][1].because}")
 

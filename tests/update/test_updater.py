@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dupwatchd.db.connection import open_database, open_for_reading
@@ -252,6 +253,22 @@ def test_when_there_is_nothing_else_to_do_an_older_index_gets_verdicts_and_they_
         assert [event["verdict"] for topic, event in one.events if topic == "matched"] == ["same"]
         one.until(lambda: bool(reader.value("SELECT count(*) FROM match WHERE closely = 2") == 5))
         reader.close()
+
+
+def test_a_turned_part_of_a_known_photo_is_told_of_as_such(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    whole = photo_like(2, 640, 480)
+    write(root / "whole.jpg", encoded(whole, "PNG"))
+    write(root / "other.jpg", encoded(photo_like(3, 640, 480), "PNG"))
+    with running(tmp_path, root, pool=PhotoPool()) as one:
+        one.until_quiet()
+        part = np.rot90(whole[50:-50, 60:-60]).copy()
+        one.touch(root / "part.jpg", encoded(part, "PNG"))
+        one.until(lambda: len(one.told("matched")) == 1)
+        [event] = [event for topic, event in one.events if topic == "matched"]
+        assert (event["path"], event["other"]) == (os.fsencode(root / "part.jpg"), os.fsencode(root / "whole.jpg"))
+        assert (event["verdict"], event["turn"], event["mirrored"]) == ("cropped", 90, False)
+        assert event["structure"] > 0.04
 
 
 def test_thumbnails_in_doubt_are_checked_once_the_pause_is_over_and_no_problem_is_left_if_all_are_sound(

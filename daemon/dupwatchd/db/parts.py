@@ -34,6 +34,17 @@ class PartToLookAt:
     proof_digests: tuple[bytes, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class ToldPart:
+    """A picture that shares a part with one that was asked about."""
+
+    other: int
+    verdict: Verdict
+    mse: float
+    structure: float
+    turn_degrees: int  # the one asked about is turned clockwise by these to lie on the other
+
+
 def any_to_search(database: Database) -> bool:
     """Is there a picture with a proof that was not searched for others that share a part with it?"""
     return bool(database.rows(f"SELECT 1 {_TO_PART} LIMIT 1"))
@@ -198,6 +209,23 @@ def give(database: Database, told: Mapping[PartKey, tuple[Verdict | None, PartTo
             for key, (verdict, part) in told.items()
         ],
     )
+
+
+def told_of(database: Database, picture_id: int) -> list[ToldPart]:
+    """What was told of a picture and those that share a part with it: strongest verdict first, then most votes.
+
+    Those that share a part at most are left out, and those within the limits of a match, which is told of as such.
+    """
+    rows = database.rows(
+        "SELECT b, verdict, mse, structure, (360 - turn) % 360, votes FROM part_match "
+        "WHERE a = ?1 AND within = 0 AND verdict > 0 "
+        "UNION ALL SELECT a, verdict, mse, structure, turn, votes FROM part_match "
+        "WHERE b = ?1 AND within = 0 AND verdict > 0 ORDER BY verdict, votes DESC",
+        (picture_id,),
+    )
+    return [
+        ToldPart(other, list(Verdict)[code - 1], mse, structure, turn) for other, code, mse, structure, turn, _ in rows
+    ]
 
 
 def bindings_of(part: PartTold | None) -> tuple[int, int, str | None]:

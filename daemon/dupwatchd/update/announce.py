@@ -4,9 +4,10 @@ In goes a batch that is durable; out go events, through a function given by the 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dupwatchd.db import answers, files, pictures, remembered, verdicts
+from dupwatchd.db import answers, files, parts, pictures, remembered, verdicts
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.model import FileId, PictureId, ReadStatus, Verdict
@@ -45,28 +46,67 @@ def _announce_file(database: Database, publish: Publish, measure: Measure, file_
 
 
 def _announce_match(database: Database, publish: Publish, measure: Measure, file_id: FileId, copy: Copy) -> None:
-    """Name one other file: one that shows the same picture, or else the nearest one in structure.
+    """Name one other file: one that shows the same picture, or else the nearest one.
 
     Files that are known from folders which are no roots any more do not count, nor does a content of which somebody
     said that it is no duplicate of this one.
     """
+    found = (
+        _of_same_picture(database, copy, file_id)
+        or _stronger(_nearest_match(database, measure, copy), _nearest_by_part(database, copy))
+    )  # fmt: skip
+    if found is not None:
+        told = found.verdict.value if found.verdict else None
+        values = {"mse": found.mse, "structure": found.structure, "turn": found.turn, "mirrored": found.mirrored}
+        publish("matched", {"path": copy.path, "other": found.other.path, "verdict": told, **values})
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    other: Copy
+    verdict: Verdict | None  # not looked at yet
+    mse: float = 0.0
+    structure: float = 0.0
+    turn: int = 0
+    mirrored: bool = False
+
+
+def _of_same_picture(database: Database, copy: Copy, file_id: FileId) -> _Found | None:
     other = _unless_ignored(database, copy, answers.another_copy(database, copy, file_id))
-    distance = (0.0, 0.0, 0, False)
-    verdict: Verdict | None = None
-    if other is not None and other.content_id == copy.content_id:
-        verdict = Verdict.IDENTICAL
-    elif other is not None and not pictures.without_proof(database, [PictureId(copy.picture_id)]):
-        verdict = Verdict.SAME
-    for picture_id, mirrored in answers.matches_from_nearest(database, copy.picture_id) if other is None else ():
+    if other is None:
+        return None
+    if other.content_id == copy.content_id:
+        return _Found(other, Verdict.IDENTICAL)
+    return _Found(other, None if pictures.without_proof(database, [PictureId(copy.picture_id)]) else Verdict.SAME)
+
+
+def _nearest_match(database: Database, measure: Measure, copy: Copy) -> _Found | None:
+    """The nearest one in structure."""
+    for picture_id, mirrored in answers.matches_from_nearest(database, copy.picture_id):
         other = _unless_ignored(database, copy, answers.any_copy_of(database, picture_id))
         if other is not None:
-            distance = measure(picture_id, copy.picture_id, mirrored=mirrored)
             verdict = verdicts.of_match(database, picture_id, copy.picture_id, mirrored=mirrored)
-            break
-    if other is not None:
-        values = dict(zip(("mse", "structure", "turn", "mirrored"), distance, strict=True))
-        told = verdict.value if verdict else None
-        publish("matched", {"path": copy.path, "other": other.path, "verdict": told, **values})
+            return _Found(other, verdict, *measure(picture_id, copy.picture_id, mirrored=mirrored))
+    return None
+
+
+def _nearest_by_part(database: Database, copy: Copy) -> _Found | None:
+    """One that shares a part with it: with the strongest verdict, and then the most that agrees."""
+    for one in parts.told_of(database, copy.picture_id):
+        other = _unless_ignored(database, copy, answers.any_copy_of(database, one.other))
+        if other is not None:
+            return _Found(other, one.verdict, one.mse, one.structure, one.turn_degrees)
+    return None
+
+
+def _stronger(match: _Found | None, by_part: _Found | None) -> _Found | None:
+    if by_part is None or by_part.verdict is None or (match and _strength(match) <= by_part.verdict.code):
+        return match
+    return by_part
+
+
+def _strength(found: _Found) -> int:
+    return Verdict.SIMILAR.code if found.verdict is None else found.verdict.code
 
 
 def _unless_ignored(database: Database, copy: Copy, other: Copy | None) -> Copy | None:

@@ -28,6 +28,8 @@ _LAST_ANSWER = re.compile(rb"\x1b\[\?[0-9;]*c")
 _PAYLOAD_BYTES = 4096  # of base64 in one escape sequence, by the protocol
 _UPPER_HALF = "▀"
 _NO_COLOURS = "\x1b[0m"
+_OUTLINE_RGB = bytes((255, 95, 0))
+_OUTLINE_SHARE = 150  # of the shorter side: so much of it is as wide as an outline
 
 
 class Pixels(NamedTuple):
@@ -36,6 +38,27 @@ class Pixels(NamedTuple):
     rgb: bytes
     width: int
     height: int
+
+
+def outlined(picture: Pixels, corners: Sequence[Sequence[float]]) -> Pixels:
+    """A copy of a picture with lines from corner to corner, given as [x, y] in fractions of its width and height.
+
+    What lies outside the picture is drawn along its edge.
+    """
+    rgb = bytearray(picture.rgb)
+    across, down = picture.width - 1, picture.height - 1
+    wide = 1 + min(across, down) // _OUTLINE_SHARE
+    points = [(min(max(x, 0.0), 1.0) * across, min(max(y, 0.0), 1.0) * down) for x, y in corners]
+    for (x, y), (to_x, to_y) in zip(points, [*points[1:], *points[:1]], strict=True):
+        steps = max(1, round(max(abs(to_x - x), abs(to_y - y))))
+        for step in range(steps + 1):
+            left = round(x + (to_x - x) * step / steps)
+            top = round(y + (to_y - y) * step / steps)
+            for row in range(max(0, top - wide // 2), min(picture.height, top - wide // 2 + wide)):
+                first, last = max(0, left - wide // 2), min(picture.width, left - wide // 2 + wide)
+                at = 3 * (row * picture.width + first)
+                rgb[at : at + 3 * (last - first)] = _OUTLINE_RGB * (last - first)
+    return Pixels(bytes(rgb), picture.width, picture.height)
 
 
 class Screen(Protocol):

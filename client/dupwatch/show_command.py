@@ -53,8 +53,9 @@ def show_command(
         """Show a picture and its copies, or a group, side by side in the terminal.
 
         FILE need not be known; it is sent to the service, which opens none for you. GROUP is the id that `clusters`
-        prints, or its beginning; ./GROUP is a file of that name. Terminals that speak kitty's graphics protocol show
-        pictures, others blocks of colour. Without a terminal there is a table only.
+        prints, or its beginning; ./GROUP is a file of that name. Where one shows a part of the other, an outline shows
+        which. Terminals that speak kitty's graphics protocol show pictures, others blocks of colour. Without a terminal
+        there is a table only.
 
         \b
         Examples:
@@ -146,17 +147,38 @@ def _draw(client: "Client", files: Sequence[Mapping[str, Any]], page: "Page") ->
 
     screen = screen_of(sys.stdout.fileno(), os.environ)
     width = page.width or 80
+    outlines = _outlines(files)
     beside = max(1, min(len(files), (width + _GAP) // (_COLUMNS_MIN + _GAP)))
     columns = (width - _GAP * (beside - 1)) // beside
     lines = max(_LINES_MIN, (os.get_terminal_size(sys.stdout.fileno()).lines or SCREEN_LINES) - _LINES_BELOW)
     for first in range(0, len(files), beside):
         row = files[first : first + beside]
         previews = [_preview(client, file["path"], columns, lines, screen) for file in row]
-        pixels = [None if isinstance(preview, str) else preview for preview in previews]
+        pixels = [
+            None if isinstance(preview, str) else _with_outlines(preview, outlines[first + number])
+            for number, preview in enumerate(previews)
+        ]
         captions = [list(_caption(file, preview, columns, page)) for file, preview in zip(row, previews, strict=True)]
         sys.stdout.writelines(screen.draw(pixels, columns, lines, _GAP))
         page.write([*_beside(captions, columns, page), ""])
         sys.stdout.flush()
+
+
+def _outlines(files: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """For each file where others lie in it, or the first one does: four corners of each."""
+    found: list[list[Any]] = [[] for _ in files]
+    for number, file in enumerate(files):
+        if file.get("outline") and file.get("shows_more") is not None:
+            found[number if file.get("shows_more") else 0].append(file["outline"])
+    return found
+
+
+def _with_outlines(picture: "Pixels", outlines: Sequence[Any]) -> "Pixels":
+    from dupwatch.graphics import outlined
+
+    for corners in outlines:
+        picture = outlined(picture, corners)
+    return picture
 
 
 def _preview(client: "Client", path: bytes, columns: int, lines: int, screen: "Screen") -> "Pixels | str":

@@ -33,6 +33,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     (folder / "large.jpg").write_bytes(encoded(COPIES))
     Image.fromarray(COPIES).resize((150, 100)).save(folder / "small.png")
+    whole = photo_like(7, 640, 480)
+    (folder / "whole.png").write_bytes(encoded(whole, "PNG"))
+    (folder / "part.png").write_bytes(encoded(whole[48:-48, 64:-64].copy(), "PNG"))
     for name in (b"other.png", HOSTILE):
         with open(os.path.join(os.fsencode(folder), name), "wb") as file:
             file.write(encoded(photo_like(2, 120, 180), "PNG"))
@@ -149,6 +152,18 @@ def test_a_file_stands_beside_its_copies_in_blocks_of_colour(service: Service, p
     assert "same, smaller" in plain
     assert str(photos / "small.png") in plain  # the whole path, in the table below
     assert all(len(line) <= 80 for line in plain.splitlines() if "▀" in line)
+
+
+def test_an_outline_shows_which_part_of_one_the_other_is(service: Service, photos: Path) -> None:
+    whole, part = blocks(Terminal().run(service, photos / "whole.png", COLORTERM="truecolor").decode())
+    assert not (part == [255, 95, 0]).all(axis=2).any()
+    rows, columns = (whole == [255, 95, 0]).all(axis=2).nonzero()
+    height, width, _ = whole.shape
+    assert [rows.min() / (height - 1), rows.max() / (height - 1)] == pytest.approx([0.1, 0.9], abs=0.03)
+    assert [columns.min() / (width - 1), columns.max() / (width - 1)] == pytest.approx([0.1, 0.9], abs=0.03)
+    assert len(rows) < 2 * (width + height)  # lines, and nothing within
+    written = Terminal(speaks_kitty=True).run(service, photos / "part.png")
+    assert written.count(b"a=T") == 2
 
 
 def test_a_terminal_of_256_colours_gets_those(service: Service, photos: Path) -> None:

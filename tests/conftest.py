@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ WITH_PLAIN_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 # Nothing of whoever runs the tests is read or changed: the programs under test keep their state here.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="dupwatch-state-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+
+# How long an example takes says nothing on a busy machine; a test as a whole has its limit.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 # A shell makes what it starts in the background ignore SIGINT, and that is inherited by the programs under test, which
 # are to be interrupted with it.

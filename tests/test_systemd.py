@@ -42,7 +42,7 @@ def test_the_manager_is_told_in_its_own_words(manager: socket.socket) -> None:
         (systemd.ready(), "READY=1"),
         (systemd.status("3 of 4\nREADY=1"), "STATUS=3 of 4\\nREADY=1"),  # a file name cannot say that we are ready
         (systemd.alive(), "WATCHDOG=1"),
-        (systemd.stopping("saving"), "STOPPING=1\nSTATUS=saving"),
+        (systemd.stopping("saving"), "STOPPING=1\nWATCHDOG_USEC=0\nSTATUS=saving"),
     ]
     for taken, words in told:
         assert taken

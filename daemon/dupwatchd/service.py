@@ -130,7 +130,9 @@ class Service:
             self._verifier.stop()
             self._answering.waiting.close()
             self._server.stop()
-            if not _ends_within(thread, _STOP_SECONDS):
+            if thread.ident:
+                thread.join(_STOP_SECONDS)
+            if thread.is_alive():
                 _log.warning("stopped in the middle of work; the next start goes on from what is committed")
                 os._exit(0)
         if self._failed:
@@ -169,7 +171,8 @@ class Service:
 
     def _look_after(self, updater: threading.Thread) -> None:
         """Until told to stop: tell the service manager how things are, while they are well."""
-        turn_seconds = _turn_seconds()
+        watchdog_seconds = systemd.watchdog_seconds()
+        turn_seconds = min(_TURN_SECONDS, watchdog_seconds / 3) if watchdog_seconds else _TURN_SECONDS
         next_check, last_line = 0.0, ""
         while not self._stop:
             self._wake.wait(turn_seconds)
@@ -285,22 +288,6 @@ class Service:
 
     def _may_work(self) -> bool:
         return self._settings.index.may_run_at(datetime.now().time())
-
-
-def _ends_within(thread: threading.Thread, seconds: float) -> bool:
-    """Wait so long for a thread that was told to end; the watchdog counts while the service stops, too."""
-    turn_seconds = _turn_seconds()
-    until = time.monotonic() + seconds
-    while thread.is_alive() and (left_seconds := until - time.monotonic()) > 0:
-        systemd.alive()
-        thread.join(min(turn_seconds, left_seconds))
-    return not thread.is_alive()
-
-
-def _turn_seconds() -> float:
-    """How often the service manager is told that the service is well."""
-    watchdog_seconds = systemd.watchdog_seconds()
-    return min(_TURN_SECONDS, watchdog_seconds / 3) if watchdog_seconds else _TURN_SECONDS
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -39,8 +39,11 @@ def status(text: str) -> bool:
 
 
 def stopping(status: str = "") -> bool:
-    """Tell that the service is stopping, as it was asked to."""
-    return _notify("STOPPING=1", *_status(status))
+    """Tell that the service is stopping, as it was asked to; from now on its watchdog does not wait for `alive`.
+
+    How long a stop may take is bounded by the service manager's own time for it.
+    """
+    return _notify("STOPPING=1", "WATCHDOG_USEC=0", *_status(status))
 
 
 def reloading() -> bool:

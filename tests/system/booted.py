@@ -130,7 +130,7 @@ class Machine:
         self._journal_start = [f"--after-cursor={shown.split('-- cursor: ')[1].strip()}"]
 
 
-def wait_until(claim: Callable[[], object], seconds: float = 15) -> None:
+def wait_until(claim: Callable[[], object], seconds: float = 60) -> None:
     """Wait until something holds; fails if it does not in time."""
     end = time.monotonic() + seconds
     while not claim():

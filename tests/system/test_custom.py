@@ -57,7 +57,7 @@ def scan(photos: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
         "DUPWATCH_STATE": str(photos.parent / "state"),
     }
     command = [sys.executable, "-m", "dupwatchd", "scan", "--json", *arguments, str(photos)]
-    return subprocess.run(command, capture_output=True, timeout=50, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, timeout=100, env=environment, check=False)
 
 
 def answer(photos: Path, *arguments: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tests.conftest import encoded, photo_like
 from tests.system.booted import SOURCE, CannotBootError, Machine, booted, wait_until
 
 UNIT = "dupwatchd.service"
-WATCHDOG_SECONDS = 2
+WATCHDOG_SECONDS = 3
 PROBE = "/opt/dupwatch/bin/python /opt/source/tests/system/probe.py"
 
 

@@ -32,7 +32,6 @@ from dupwatchd.settings import Settings
 from dupwatchd.state import thumbnails_of
 
 if TYPE_CHECKING:
-    from dupwatchd.compare.parts.agreement import Placement
     from dupwatchd.pixels.keypoints import Keypoints
 
 _ASKED = -1  # stands for the picture that was sent, among the ids of those that are known
@@ -47,12 +46,12 @@ class Finder:
         state: str,
         thumbnail_px: int,
         search: Callable[[Thumbnail], Matches | None],
-        search_parts: "Callable[[Keypoints], list[tuple[PictureId, Placement]]]",
+        search_parts: "Callable[[Keypoints], list[tuple[PictureId, int]]]",
         live_checks: Callable[[], LiveChecks],
     ) -> None:
         """``search`` gives the matches of a thumbnail among the known pictures, None while they are being loaded.
 
-        ``search_parts`` gives the pictures that may share a part with one.
+        ``search_parts`` gives the pictures that may share a part with one, and their votes.
         """
         self._state, self._thumbnail_px = state, thumbnail_px
         self._looks_per_picture = settings.compare.looks_per_picture
@@ -141,7 +140,7 @@ class Finder:
         if question.measure == "custom" or not decoded.proof or decoded.frames > 1:
             return set()
         found = self._search_parts(search.keypoints_of(search.read_proof(decoded.proof)))
-        found.sort(key=lambda one: -one[1].votes)
+        found.sort(key=lambda one: (-one[1], one[0]))
         return {int(one) for one, _ in found[: self._looks_per_picture]}
 
     def _measured(

@@ -26,6 +26,7 @@ from tests.bench.arguments import add_count, add_sizes, make_parser
 from tests.bench.cut_keypoints import grown, kept_keypoints
 from tests.bench.report import Report
 
+from dupwatchd.compare.parts import trees  # noqa: F401 - compiled, or loaded, before anything is measured
 from dupwatchd.compare.parts.search import PartSearch
 from dupwatchd.model import PictureId
 from dupwatchd.pixels.keypoints import Keypoints
@@ -87,7 +88,6 @@ def _of_process(arguments: argparse.Namespace, size: int) -> Row:
 def _measured(size: int, arguments: argparse.Namespace) -> Row:
     every = kept_keypoints(arguments.photos, arguments.cut, arguments.keep)
     new, cut = every[:_NEW], every[_NEW:]
-    list(PartSearch().match([PictureId(0)], new[:1]))  # compiles, or loads what was compiled
     search = PartSearch()
     before = _resident_bytes()
     for start in range(0, size, len(cut)):
@@ -144,11 +144,11 @@ def _film(arguments: argparse.Namespace, frames: int) -> list[str]:
     for start in range(0, frames, _FILM_BATCH):
         ids = [PictureId(number) for number in range(start, min(start + _FILM_BATCH, frames))]
         votes: list[list[int]] = [[] for _ in ids]
-        for a, b, placement in search.match(ids, made[start : start + _FILM_BATCH], _BEST):
+        for a, b, agreeing in search.match(ids, made[start : start + _FILM_BATCH], _BEST):
             given += 1
             for one in (a, b):
                 if one >= start:
-                    votes[one - start].append(placement.votes)
+                    votes[one - start].append(agreeing)
         reach = [sorted([*each, *[0] * _BEST], reverse=True)[_BEST - 1] for each in votes]
         search.add(ids, made[start : start + _FILM_BATCH], reach)
         most = max(most, _resident_bytes())

@@ -27,7 +27,7 @@ from tests.bench.arguments import add_count, make_parser
 from tests.bench.part_copies import CUT, DEEP, FRAMED, KINDS, jpeg, shifted, side_by_side
 from tests.bench.report import Report
 
-from dupwatchd.compare.parts.agreement import Placement
+from dupwatchd.compare.parts.agreement import Placement, placement_of
 from dupwatchd.compare.parts.look import PartSeen, look_at_part
 from dupwatchd.compare.parts.search import PartSearch
 from dupwatchd.model import PictureId, Verdict
@@ -115,10 +115,12 @@ def originals(folder: str) -> list[str]:
 def candidates(pictures: list[Made]) -> Iterator[tuple[PictureId, PictureId, Placement]]:
     """Pairs of an original and its copy, of two pieces of one photo, and of different photos."""
     keypoints = [one.keypoints for one in pictures]
-    for first, second, placement in PartSearch().match([PictureId(at) for at in range(len(pictures))], keypoints):
+    for first, second, _ in PartSearch().match([PictureId(at) for at in range(len(pictures))], keypoints):
         one, other = pictures[first], pictures[second]
         pieces = one.kind == other.kind and one.kind in PIECES
         if one.group != other.group or (one.kind == "original" and other.kind not in PIECES) or pieces:
+            placement = placement_of(one.keypoints, other.keypoints)
+            assert placement is not None, "the search finds what the rule finds"
             yield first, second, placement
 
 

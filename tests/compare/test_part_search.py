@@ -8,27 +8,32 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dupwatchd.compare.parts import search
-from dupwatchd.compare.parts.agreement import Placement, placement_of
+from dupwatchd.compare.parts import search, trees
+from dupwatchd.compare.parts.agreement import placement_of
 from dupwatchd.compare.parts.keypoint_tree import FARTHEST, KeypointTree, Points
 from dupwatchd.compare.parts.search import PartSearch
 from dupwatchd.model import PictureId
 from dupwatchd.pixels.keypoints import Keypoints
 from tests.compare.keypoints_made import KINDS, cropped, hostile, scattered, turned
 
-Found = dict[tuple[int, int], Placement]
+# How few keypoints, and pairs of pictures, are searched without trees: none, some of what a test has, all.
+FEW_KEYPOINTS = st.sampled_from([-1, 100, 1 << 15])
+FEW_PAIRS = st.sampled_from([-1, 6, 4096])
+WITHIN_A_TEST = [HealthCheck.function_scoped_fixture]
+
+Found = dict[tuple[int, int], int]  # votes of candidates
 
 
 def brute(pictures: dict[int, Keypoints]) -> Found:
     """All candidates."""
     pairs = itertools.combinations(sorted(pictures), 2)
     placed = {(a, b): placement_of(pictures[a], pictures[b]) for a, b in pairs}
-    return {pair: placement for pair, placement in placed.items() if placement is not None}
+    return {pair: placement.votes for pair, placement in placed.items() if placement is not None}
 
 
-def as_found(candidates: Iterable[tuple[PictureId, PictureId, Placement]]) -> Found:
+def as_found(candidates: Iterable[tuple[PictureId, PictureId, int]]) -> Found:
     rows = list(candidates)
-    found: Found = {(a, b): placement for a, b, placement in rows}
+    found: Found = {(a, b): votes for a, b, votes in rows}
     assert len(found) == len(rows), "a pair was given twice"
     assert all(a < b for a, b in found)
     return found
@@ -53,7 +58,7 @@ def ids_of(numbers: Iterable[int]) -> list[PictureId]:
 def run(pictures: Sequence[Keypoints], order: Sequence[int], batch: int) -> Found:
     """Pictures come in batches, each compared with all before it."""
     known = PartSearch()
-    found: list[tuple[PictureId, PictureId, Placement]] = []
+    found: list[tuple[PictureId, PictureId, int]] = []
     for start in range(0, len(order), batch):
         ids = ids_of(order[start : start + batch])
         keypoints = [pictures[one] for one in ids]
@@ -63,11 +68,19 @@ def run(pictures: Sequence[Keypoints], order: Sequence[int], batch: int) -> Foun
     return as_found(found)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def be_few(monkeypatch: pytest.MonkeyPatch, keypoints: int, pairs: int) -> None:
+    """Let so few be searched without trees."""
+    monkeypatch.setattr(search, "_FEW_KEYPOINTS", keypoints)
+    monkeypatch.setattr(search, "_FEW_PAIRS", pairs)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=WITHIN_A_TEST)
 @given(
     seed=st.integers(0, 10**5),
     kind=st.sampled_from(KINDS),
     batch=st.integers(1, 30),
+    few_keypoints=FEW_KEYPOINTS,
+    few_pairs=FEW_PAIRS,
     at_once=st.sampled_from([1, 3, 1024]),
     meetings=st.sampled_from([1, 100, 1 << 22]),
     small=st.sampled_from([0, 4, 64]),
@@ -78,15 +91,18 @@ def test_candidates_equal_brute_force_in_any_order_and_batch_size(
     seed: int,
     kind: str,
     batch: int,
+    few_keypoints: int,
+    few_pairs: int,
     at_once: int,
     meetings: int,
     small: int,
     many: int,
 ) -> None:
-    monkeypatch.setattr(search, "_AT_ONCE", at_once)
-    monkeypatch.setattr(search, "_MOST_MEETINGS", meetings)
-    monkeypatch.setattr(search, "_SMALL", small)
-    monkeypatch.setattr(search, "_MANY", many)
+    be_few(monkeypatch, few_keypoints, few_pairs)
+    monkeypatch.setattr(trees, "_AT_ONCE", at_once)
+    monkeypatch.setattr(trees, "_MOST_MEETINGS", meetings)
+    monkeypatch.setattr(trees, "_SMALL", small)
+    monkeypatch.setattr(trees, "_MANY", many)
     pictures = library(seed, kind, 21)
     order = np.random.default_rng(seed).permutation(len(pictures)).tolist()
     assert run(pictures, order, batch) == brute(dict(enumerate(pictures)))
@@ -94,16 +110,24 @@ def test_candidates_equal_brute_force_in_any_order_and_batch_size(
 
 def best_of(found: Found, one: int, count: int) -> Found:
     """Those candidates of a picture that fewer than so many others have more votes than."""
-    own = {pair: placement for pair, placement in found.items() if one in pair}
-    votes = sorted((placement.votes for placement in own.values()), reverse=True)
-    return {pair: placement for pair, placement in own.items() if placement.votes >= (*votes, *[0] * count)[count - 1]}
+    own = {pair: votes for pair, votes in found.items() if one in pair}
+    least = (*sorted(own.values(), reverse=True), *[0] * count)[count - 1]
+    return {pair: votes for pair, votes in own.items() if votes >= least}
 
 
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**5), kind=st.sampled_from(KINDS), batch=st.integers(1, 12), best=st.integers(1, 4))
+@settings(max_examples=60, deadline=None, suppress_health_check=WITHIN_A_TEST)
+@given(
+    seed=st.integers(0, 10**5),
+    kind=st.sampled_from(KINDS),
+    batch=st.integers(1, 12),
+    best=st.integers(1, 4),
+    few_keypoints=FEW_KEYPOINTS,
+    few_pairs=FEW_PAIRS,
+)
 def test_the_best_of_every_picture_come_in_any_order_and_batch_size(
-    seed: int, kind: str, batch: int, best: int
+    monkeypatch: pytest.MonkeyPatch, seed: int, kind: str, batch: int, best: int, few_keypoints: int, few_pairs: int
 ) -> None:
+    be_few(monkeypatch, few_keypoints, few_pairs)
     pictures = [*library(seed, kind, 18), *frames_of_a_film(seed, 12)]
     order = np.random.default_rng(seed).permutation(len(pictures)).tolist()
     known = PartSearch()
@@ -112,7 +136,7 @@ def test_the_best_of_every_picture_come_in_any_order_and_batch_size(
         ids = ids_of(order[start : start + batch])
         keypoints = [pictures[one] for one in ids]
         found |= as_found(known.match(ids, keypoints, best))
-        votes = [sorted((found[pair].votes for pair in found if one in pair), reverse=True) for one in ids]
+        votes = [sorted((found[pair] for pair in found if one in pair), reverse=True) for one in ids]
         known.add(ids, keypoints, [(*each, *[0] * best)[best - 1] for each in votes])
     everything = brute(dict(enumerate(pictures)))
     assert found.items() <= everything.items()
@@ -120,7 +144,8 @@ def test_the_best_of_every_picture_come_in_any_order_and_batch_size(
         assert best_of(everything, one, best).items() <= found.items()
 
 
-def test_few_come_of_a_crowd_but_the_best() -> None:
+def test_few_come_of_a_crowd_but_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_few(monkeypatch, -1, -1)
     known = PartSearch()
     frames = frames_of_a_film(7, 640)
     known.add(ids_of(range(600)), frames[:600], [32] * 600)
@@ -154,9 +179,18 @@ def frames_of_a_film(seed: int, count: int) -> list[Keypoints]:
     return made
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**5), kind=st.sampled_from(KINDS), steps=st.integers(1, 12))
-def test_removed_pictures_are_no_candidates_until_they_are_added_again(seed: int, kind: str, steps: int) -> None:
+@settings(max_examples=60, deadline=None, suppress_health_check=WITHIN_A_TEST)
+@given(
+    seed=st.integers(0, 10**5),
+    kind=st.sampled_from(KINDS),
+    steps=st.integers(1, 12),
+    few_keypoints=FEW_KEYPOINTS,
+    few_pairs=FEW_PAIRS,
+)
+def test_removed_pictures_are_no_candidates_until_they_are_added_again(
+    monkeypatch: pytest.MonkeyPatch, seed: int, kind: str, steps: int, few_keypoints: int, few_pairs: int
+) -> None:
+    be_few(monkeypatch, few_keypoints, few_pairs)
     random = np.random.default_rng(seed)
     pictures = library(seed, kind, 21)
     known, inside = PartSearch(), set[int]()
@@ -172,7 +206,7 @@ def test_removed_pictures_are_no_candidates_until_they_are_added_again(seed: int
         asked = random.permutation([one for one in range(len(pictures)) if one not in inside])[:5].tolist()
         found = as_found(known.match(ids_of(asked), [pictures[one] for one in asked]))
         everything = brute({one: pictures[one] for one in {*inside, *asked}})
-        assert found == {pair: placement for pair, placement in everything.items() if not inside.issuperset(pair)}
+        assert found == {pair: votes for pair, votes in everything.items() if not inside.issuperset(pair)}
 
 
 def test_a_picture_that_need_not_be_known_is_searched() -> None:
@@ -180,8 +214,8 @@ def test_a_picture_that_need_not_be_known_is_searched() -> None:
     known = PartSearch()
     known.add([PictureId(0)], [whole])
     part = cropped(whole, left=20, top=20, width=120, height=130, scale=1.0)
-    assert as_found(known.match([PictureId(-1)], [part])) == {(-1, 0): placement_of(part, whole)}
-    assert as_found(known.match([PictureId(7)], [part])) == {(0, 7): placement_of(whole, part)}
+    assert as_found(known.match([PictureId(-1)], [part])) == brute({-1: part, 0: whole}) != {}
+    assert as_found(known.match([PictureId(7)], [part])) == brute({0: whole, 7: part}) != {}
 
 
 def test_nothing_is_known_or_asked() -> None:

@@ -120,6 +120,24 @@ def test_the_service_finds_parts_plans_for_them_only_if_asked_and_finds_what_is_
             assert "whole.jpg" not in by_name(cluster)
 
 
+def test_a_small_library_is_scanned_and_served_without_loading_the_compiler(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    service = Service(tmp_path / "s", root)
+    scanned = run("scan", "--json", "--also", "cropped", root, state=service.state)
+    assert b"whole.jpg" in scanned.stdout, scanned.stderr
+    with service:
+        (root / "new part.jpg").write_bytes(encoded(PHOTO[30:-70, 90:-40].copy(), quality=80))
+        service.settled()
+        [cluster] = service.ask("clusters", also="cropped")["clusters"]
+        assert by_name(cluster).keys() == {"whole.jpg", "part.jpg", "new part.jpg"}
+        assert service.find(root / "new part.jpg")
+    for loaded in (scanned.stderr.decode(), service.lines()):
+        assert "compare.parts.few" in loaded
+        assert "numba" not in loaded
+
+
 def test_the_finer_part_of_a_small_picture_never_goes(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     root.mkdir()

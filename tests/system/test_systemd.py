@@ -175,15 +175,29 @@ def test_a_stop_is_clean_and_leaves_nothing_running(either: Machine) -> None:
     assert not either.path(f"/sys/fs/cgroup{group}").exists()
 
 
-def test_a_stop_in_the_middle_of_long_work_is_clean(service: Machine) -> None:
-    """A first start compiles for seconds, which nothing can interrupt; the watchdog has less patience than that."""
-    service.run("systemctl", "stop", UNIT)
-    service.run("systemctl", "clean", "--what=cache", UNIT)
-    service.run("systemctl", "start", UNIT)
-    compiled = service.path("/var/cache/dupwatch")
-    wait_until(lambda: any(compiled.rglob("*.nbi")))  # of the first of several functions
+SLOW_MEASURE = """
+import os, time
+def mean(thumbnails):
+    if os.path.exists("/srv/photos/one.jpg"):
+        open("/var/lib/dupwatch/begun", "w").close()
+        time.sleep(3)
+    return thumbnails.mean(axis=(1, 2))
+"""
+
+
+def test_a_stop_in_the_middle_of_work_that_nothing_can_interrupt_is_clean(service: Machine, photos: Path) -> None:
+    """Such as compiling, or a measure of the user's own, as here; the watchdog has less patience than that."""
+    settings = service.path("/etc/dupwatch/dupwatch.toml").read_text()
+    service.write("/etc/dupwatch/dupwatch.toml", settings + '[compare]\nmeasure = "slow:mean"\nthreshold = 1\n')
+    service.write("/etc/dupwatch/slow.py", SLOW_MEASURE)
+    service.write(f"/etc/systemd/system/{UNIT}.d/slow.conf", "[Service]\nEnvironment=PYTHONPATH=/etc/dupwatch\n")
+    service.run("systemctl", "daemon-reload")
+    service.run("systemctl", "restart", UNIT)
+    (photos / "one.jpg").write_bytes(encoded(photo_like(1)))
+    wait_until(service.path("/var/lib/dupwatch/begun").exists)
     service.run("systemctl", "stop", UNIT)
     assert state(service)[:2] == ("inactive", "success")
+    service.run("rm", f"/etc/systemd/system/{UNIT}.d/slow.conf")
 
 
 # ---- a user's own service

@@ -26,7 +26,6 @@ from dupwatchd.model import Limits, PictureId, Progress
 from dupwatchd.update.looking import Looking
 
 if TYPE_CHECKING:  # OpenCV takes a tenth of a second to load
-    from dupwatchd.compare.parts.agreement import Placement
     from dupwatchd.compare.parts.search import PartSearch
     from dupwatchd.pixels.keypoints import Keypoints
 
@@ -68,7 +67,7 @@ class Parting:
     def be_ready(self) -> None:
         """Load the keypoints of all pictures, so that the first new one need not wait for it."""
         if self._enabled:
-            self._ready_search()
+            self._ready_search().be_ready()
 
     def take(self, proofs: Mapping[PictureId, bytes]) -> None:
         """Search for new pictures whose proofs are at hand."""
@@ -87,15 +86,15 @@ class Parting:
         """Search for some of them; returns whether there were any."""
         return self._enabled and self._find_next(_AT_A_TIME) > 0
 
-    def find(self, keypoints: "Keypoints") -> "list[tuple[PictureId, Placement]]":
-        """The pictures that most likely share a part with one that need not be known, and how each lies on it.
+    def find(self, keypoints: "Keypoints") -> list[tuple[PictureId, int]]:
+        """The pictures that most likely share a part with one that need not be known, and how many keypoints agree.
 
         Nothing is found while the pictures are not loaded. Any thread may call this.
         """
         asked = PictureId(-1)
         with self._lock:
             found = [] if self._search is None else [*self._search.match([asked], [keypoints], self._best)]
-        return [(other, placement) for _, other, placement in found]
+        return [(other, votes) for _, other, votes in found]
 
     def forget(self, gone: Sequence[PictureId]) -> None:
         """Take pictures out of the search that have been removed from the database."""
@@ -130,7 +129,7 @@ class Parting:
         with self._lock:
             known.remove(ids)
             found = known.match(ids, list(keypoints.values()), limits.looks_per_picture)
-            while some := [(int(a), int(b), one.votes) for a, b, one in islice(found, _PAIRS_AT_ONCE)]:
+            while some := [(int(a), int(b), votes) for a, b, votes in islice(found, _PAIRS_AT_ONCE)]:
                 best.add(some)
         changes = best.changes()
         rows = list(self._measured(changes.new, limits))

@@ -1,9 +1,9 @@
 """When the keypoints of two pictures show that the pictures may share a part, and how one then lies on the other.
 
 A keypoint of one picture and a keypoint of another *meet* if the squared distance of their coefficients is at most
-`MOST_DISTANCE`. A meeting says by how many quarter turns, at what scale and where one picture would lie on the other.
-Unrelated pictures have meetings too, but theirs contradict each other. Two meetings of the same two pictures *agree* if
-they are of different keypoints in both pictures and
+`meeting.MOST_DISTANCE`. A meeting says by how many quarter turns, at what scale and where one picture would lie on the
+other. Unrelated pictures have meetings too, but theirs contradict each other. Two meetings of the same two pictures
+*agree* if they are of different keypoints in both pictures and
 
 - need the same quarter turn,
 - need scales whose ratio is at most 1.19, a quarter of an octave,
@@ -15,19 +15,43 @@ Two pictures are *candidates* if two of their meetings agree. The votes of a mee
 that has fewer of them, of the meetings that agree with it, and its own; the meeting with most votes, and of several the
 one with the smallest squared distance, tells how the pictures lie on each other.
 
-A keypoint that meets more than `MOST_ALIKE` others of its own picture says nothing about where it is, and takes no
-part: in stripes, dots and lines of text each keypoint would meet all those of every other such picture. That is the
-case for 2 of 100,000 keypoints of photos.
+A keypoint that meets more than `meeting.MOST_ALIKE` others of its own picture says nothing about where it is, and
+takes no part: in stripes, dots and lines of text each keypoint would meet all those of every other such picture. That
+is the case for 2 of 100,000 keypoints of photos.
 
 All of this is decided in whole numbers, by the two pictures alone, and is the same whichever of them comes first.
+Only where exactly two candidates lie is then worked out in floats.
+
+`described` and `agree` are written so that they take single numbers as well as arrays: compiled code calls them for one
+meeting at a time (`voting`), this module for many at once.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from dupwatchd.pixels.keypoints import Keypoints
+import numpy as np
+from numpy.typing import NDArray
 
-MOST_DISTANCE = 161  # squared, of 16 coefficients: a hundredth of the square of 127
-MOST_ALIKE = 3
+from dupwatchd.compare.parts.meeting import meetings, table_of
+from dupwatchd.compare.parts.packed import Packed, Picture, Rows
+from dupwatchd.pixels.keypoints import PLACES_A_PX, SCALES_A_PX, Keypoints
+
+_X, _Y, _SCALE, _TURN = range(4)  # columns of geometry
+# What is told of a meeting: both keypoints, the quarter turns that it needs, scales, and places, of which those of the
+# second picture are turned.
+OURS, THEIRS, TURNS, OUR_SCALE, THEIR_SCALE, OUR_X, OUR_Y, THEIR_X, THEIR_Y = range(9)
+TOLD = 9
+
+# Numerator and denominator of each bound; ways are in places, scales in the steps in which they are stored.
+_RATIO, _RATIO_OF = 119, 100
+_UNIT, _UNIT_OF = 6 * PLACES_A_PX, 5 * 2 * SCALES_A_PX  # 1.2 mean scales, half the sum of two
+_SIDE, _SIDE_OF = PLACES_A_PX, 50  # two hundredths
+_SPREAD_PX = 15.0  # how far apart keypoints lie at which their places tell the scale as well as their own scales do
+_COSINES, _SINES = np.array([1, 0, -1, 0]), np.array([0, 1, 0, -1])  # of quarter turns
+
+_MEETINGS_AT_ONCE = 256  # of two pictures, held against all of theirs
+
+Meetings = NDArray[np.int64]  # (9, M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +76,105 @@ def placement_of(first: Keypoints, second: Keypoints) -> Placement | None:
 
     With the pictures exchanged it is the inverse, apart from rounding.
     """
-    # numba takes 0.3 s to load
-    from dupwatchd.compare.parts.packed import Packed
-    from dupwatchd.compare.parts.voting import placed
-
     both = Packed.of((0, 1), (first, second))
-    return placed(both.picture(0), both.picture(1))
+    one, other = both.picture(0), both.picture(1)
+    met = meetings_of(one, other, *meetings(one.coefficients, table_of(other.coefficients)))
+    votes = votes_of_each(met, one, other)
+    most = int(votes.max(initial=0))
+    if most < 2:
+        return None
+    ours, theirs = met[OURS], met[THEIRS]
+    apart = np.square(one.coefficients[ours].astype(np.int64) - other.coefficients[theirs]).sum(axis=1)
+    # of meetings that are equally good, the same one is chosen when the pictures are exchanged
+    order = (ours, theirs) if _sort_key(one) <= _sort_key(other) else (theirs, ours)
+    best = min(np.flatnonzero(votes == most).tolist(), key=lambda m: (apart[m], *(axis[m] for axis in order)))
+    chosen = agree(met, met[:, best, None], *_sides(one, other))
+    chosen[best] = True
+    return _fit(met[:, chosen], one, other, most, int(apart[chosen].sum()))
+
+
+def votes_of_each(met: Meetings, first: Picture, second: Picture) -> NDArray[np.int64]:
+    """The votes of each meeting (M,) of two pictures; one that agrees with no other has a single vote."""
+    # sets of keypoints, each of which is a bit
+    ends = np.left_shift(1, met[OURS]), np.left_shift(1, met[THEIRS])
+    votes = np.empty(met.shape[1], np.int64)
+    for start in range(0, len(votes), _MEETINGS_AT_ONCE):
+        some = slice(start, start + _MEETINGS_AT_ONCE)
+        together = agree(met[:, some, None], met[:, None, :], *_sides(first, second))
+        sizes = [
+            np.bitwise_count(np.bitwise_or.reduce(np.where(together, bits, 0), axis=1) | bits[some]) for bits in ends
+        ]
+        votes[some] = np.minimum(*sizes)
+    return votes
+
+
+def meetings_of(first: Picture, second: Picture, ours: Rows, theirs: Rows) -> Meetings:
+    """What is told of meetings of keypoints of two pictures, by the numbers of both."""
+    geometry = [each.geometry[rows].astype(np.int64).T for each, rows in ((first, ours), (second, theirs))]
+    return np.array(described(geometry[0], ours, geometry[1], theirs))
+
+
+def described(ours: Any, i: Any, theirs: Any, j: Any) -> tuple[Any, ...]:
+    """What is told of a meeting of keypoints i and j, from their geometry (4,); or of many, from arrays (4, M)."""
+    turns = (theirs[_TURN] - ours[_TURN]) & 3
+    cosine, sine = _COSINES[turns], _SINES[turns]
+    x, y = theirs[_X], theirs[_Y]
+    their_x, their_y = cosine * x - sine * y, sine * x + cosine * y
+    return i, j, turns, ours[_SCALE], theirs[_SCALE], ours[_X], ours[_Y], their_x, their_y
+
+
+def agree(one: Any, other: Any, our_side: int, their_side: int) -> Any:
+    """Do two meetings agree, each (9,)? Or any numbers of them, (9, …) each, that can be held against each other.
+
+    The sides are the longer ones of both pictures, in pixels.
+    """
+    # Ways are multiplied by the sums of scales in both pictures, so that they are whole numbers.
+    our_sum, their_sum = one[OUR_SCALE] + other[OUR_SCALE], one[THEIR_SCALE] + other[THEIR_SCALE]
+    across = abs((one[OUR_X] - other[OUR_X]) * their_sum - (one[THEIR_X] - other[THEIR_X]) * our_sum)
+    down = abs((one[OUR_Y] - other[OUR_Y]) * their_sum - (one[THEIR_Y] - other[THEIR_Y]) * our_sum)
+    by_side = np.maximum(our_side * their_sum, their_side * our_sum) * _SIDE // _SIDE_OF
+    room = np.maximum(our_sum * their_sum * _UNIT // _UNIT_OF, by_side)
+    ratio, inverse = one[OUR_SCALE] * other[THEIR_SCALE], other[OUR_SCALE] * one[THEIR_SCALE]
+    return (
+        (one[TURNS] == other[TURNS])
+        & (one[OURS] != other[OURS])
+        & (one[THEIRS] != other[THEIRS])
+        # The room is less than 2**30, because all fields have 16 bits: where the squares overflow these two say no.
+        & (across <= room)
+        & (down <= room)
+        & (across * across + down * down <= room * room)
+        & (ratio * _RATIO_OF <= inverse * _RATIO)
+        & (inverse * _RATIO_OF <= ratio * _RATIO)
+    )
+
+
+def _sides(first: Picture, second: Picture) -> tuple[int, int]:
+    return max(first.width, first.height), max(second.width, second.height)
+
+
+def _sort_key(picture: Picture) -> tuple[Any, ...]:
+    """An order of pictures that follows from their keypoints alone."""
+    rows = np.concatenate([picture.geometry, picture.coefficients], axis=1)
+    return len(rows), picture.width, picture.height, rows.tolist()
+
+
+def _fit(met: Meetings, first: Picture, second: Picture, votes: int, distance: int) -> Placement:
+    """The placement that suits best meetings that agree."""
+    turns, count = int(met[TURNS, 0]), met.shape[1]
+    width, height = (second.height, second.width) if turns % 2 else (second.width, second.height)
+    # the second picture's centre after a turn about the first pixel, in places
+    signs = (-1 if turns in (1, 2) else 1), (-1 if turns in (2, 3) else 1)
+    their_middle = np.array([width - 1, height - 1]) * signs
+    our_middle = np.array([first.width - 1, first.height - 1])
+    ours, theirs = met[[OUR_X, OUR_Y]], met[[THEIR_X, THEIR_Y]]
+    our_mean, their_mean = ours.mean(axis=1), theirs.mean(axis=1)
+    # the scale at which both sets of places have the same spread, unless that is small
+    by_scales = 2.0 ** np.log2(met[OUR_SCALE] / met[THEIR_SCALE]).mean()
+    expected = count * (_SPREAD_PX * PLACES_A_PX) ** 2
+    our_spread = expected * by_scales + np.square(ours - our_mean[:, None]).sum()
+    their_spread = expected / by_scales + np.square(theirs - their_mean[:, None]).sum()
+    scale = np.sqrt(our_spread / their_spread)
+    half_px = PLACES_A_PX / 2
+    shift = our_mean - our_middle * half_px - scale * (their_mean - their_middle * half_px)
+    dx, dy = (shift / (np.array([first.width, first.height]) * PLACES_A_PX)).tolist()
+    return Placement(90 * turns, False, float(scale), dx, dy, votes, distance)

@@ -1,15 +1,26 @@
 """The keypoints of many pictures in a few arrays, as compiled code takes them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.compare.parts.voting import Picture, taking_part
+from dupwatchd.compare.parts.meeting import taking_part
 from dupwatchd.pixels.keypoints import COEFFICIENTS, MOST_KEYPOINTS, Keypoints
 
 Rows = NDArray[np.int64]
+Alive = NDArray[np.bool_]  # (pictures,)
+Found = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]  # candidates: rows of new pictures, of known ones, votes
+
+
+class Picture(NamedTuple):
+    """The keypoints of one picture that take part."""
+
+    geometry: NDArray[np.int16]  # (K, 4): x, y, scale and turn
+    coefficients: NDArray[np.int8]  # (K, 16)
+    width: int  # of the proof, in pixels
+    height: int
 
 
 class Growing:
@@ -84,7 +95,7 @@ class Packed:
 
     @property
     def geometry(self) -> NDArray[np.int16]:
-        """(K, 4), see `voting`."""
+        """(K, 4), see `Picture`."""
         return self._geometry.rows
 
     @property
@@ -97,15 +108,20 @@ class Packed:
         """(K, 16)."""
         return self._coefficients.rows
 
+    @property
+    def owners(self) -> NDArray[np.int32]:
+        """(K,) the picture of each keypoint."""
+        return self._owners.rows
+
     def picture(self, row: int) -> Picture:
         """One of the pictures."""
         keypoints = slice(self.starts[row], self.starts[row + 1])
         width, height = self.sizes[row].tolist()
-        return self.geometry[keypoints], self.coefficients[keypoints], width, height
+        return Picture(self.geometry[keypoints], self.coefficients[keypoints], width, height)
 
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """All there is: ids, sizes, starts, geometry, coefficients, and the picture of each keypoint (K,)."""
-        return self.ids, self.sizes, self.starts, self.geometry, self.coefficients, self._owners.rows
+        """What `joining.join` takes."""
+        return self.sizes, self.starts, self.geometry, self.owners
 
     def extend(self, more: "Packed") -> None:
         """Further pictures."""

@@ -1,9 +1,9 @@
-"""Finds all candidates: pairs of pictures that may share a part, without comparing each picture with all others.
+"""Finds all candidates: pairs of pictures that may share a part.
 
-Keypoints go in, pairs with their placement come out: exactly those that `agreement.placement_of` finds. Known pictures
-lie in segments, each with a tree of its own, so that adding one picture does not build a tree of all. Segments of
-similar size are merged: there are few, and a picture is built into a tree only as often as the library has doubled
-since it came.
+Keypoints go in, pairs with their votes come out: exactly those for which `agreement.placement_of` finds a placement.
+Among few pictures all keypoints are compared with all (`few`), for there it would take longer to load the compiler, and
+much longer to compile; among many, or if very many of few share a part, trees find the keypoints (`trees`). Both give
+the same, so that the library may grow and shrink across the bound.
 
 What it costs. A known picture takes 2 KB of memory. Of unrelated pictures few keypoints meet: a new one is looked up
 in two milliseconds among 800,000. In a crowd of pictures that all show one thing, such as the frames of a film, each
@@ -12,36 +12,23 @@ one if only the best of each picture are asked for.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.compare.parts.agreement import MOST_DISTANCE, Placement
-from dupwatchd.compare.parts.joining import MOST_VOTES, join, sorted_by_first
-from dupwatchd.compare.parts.keypoint_tree import KeypointTree
-from dupwatchd.compare.parts.packed import Growing, Packed, Rows
-from dupwatchd.compare.parts.voting import TOLD, placement_told
+from dupwatchd.compare.parts import few
+from dupwatchd.compare.parts.packed import Alive, Found, Growing, Packed, Rows
 from dupwatchd.model import PictureId
-from dupwatchd.pixels.keypoints import Keypoints
+from dupwatchd.pixels.keypoints import MOST_KEYPOINTS, Keypoints
 
-_AT_ONCE = 1024  # new pictures looked up at once
-_MANY = 1024  # keypoints that are looked up in the quickest order rather than in their own
-_MOST_MEETINGS = 1 << 22  # held at once; if there are more, fewer new pictures are looked up at a time
-_SMALL = 64  # pictures in a segment that is merged with what is new in any case
+if TYPE_CHECKING:  # numba takes 0.4 s to load, and the first time 5 s to compile
+    from dupwatchd.compare.parts.trees import Trees
 
-Meetings = NDArray[np.int32]
-Seen = NDArray[np.int64]  # (N, MOST_VOTES + 1)
-Candidate = tuple[PictureId, PictureId, Placement]
+_FEW_KEYPOINTS = 1 << 15  # of some 1,000 pictures: to compare all with all takes as long as to load the compiler
+_FEW_PAIRS = 4096  # that vote: likewise
 
-
-@dataclass(frozen=True)
-class _Segment:
-    """Known pictures start ... stop, and the tree of their keypoints; None if they have none."""
-
-    start: int
-    stop: int
-    tree: KeypointTree | None
+Candidate = tuple[PictureId, PictureId, int]  # pictures a < b, votes
 
 
 class PartSearch:
@@ -85,23 +72,45 @@ class PartSearch:
             living = self._pictures.known.ids
             self._rows[living] = np.arange(len(living))
 
+    def be_ready(self) -> None:
+        """Load the compiler if it is needed, so that the next search need not wait for it."""
+        if len(self._pictures.known.coefficients) > _FEW_KEYPOINTS:
+            self._pictures.trees()
+
     def match(self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints], best: int = 0) -> Iterator[Candidate]:
         """All candidates of new pictures with the known ones and with each other, smaller id first; adds nothing.
 
-        A pair comes once. The placement says how the picture with the larger id lies on the other one.
+        A pair comes once, with its votes.
 
         With ``best``, fewer may come of pictures that have very many: of a new and a known picture only if not so many
         other pictures have more votes with the new one, or if the votes are not below the known one's reach. What is
         among the best of a picture when all are known has been so before, and therefore comes, in whatever order
         pictures are added. If one of them is removed, those must be searched again that it was among the best of.
         """
-        new = Packed.of(ids, keypoints)
-        seen = np.zeros((len(new), MOST_VOTES + 1), np.int64)  # candidates by votes, for `join`
-        yield from self._pictures.candidates(new, best, seen)
-        if len(new) > 1:
-            among_themselves = _Pictures()
-            among_themselves.add(new, np.zeros(len(new), np.int16))
-            yield from among_themselves.candidates_among_themselves(best, seen)
+        themselves = _Pictures()
+        themselves.add(Packed.of(ids, keypoints), np.zeros(len(ids), np.int16))
+        new = themselves.known
+        searched = (
+            _Searched(self._pictures, np.full(len(new), len(self._pictures))),
+            _Searched(themselves, np.arange(len(new))),
+        )
+        found = self._found_among_few(new, searched)
+        for known, (rows, others, votes) in _found_by_trees(new, searched, best) if found is None else found:
+            ends = new.ids[rows], known.ids[others]
+            lower, higher = np.minimum(*ends).tolist(), np.maximum(*ends).tolist()
+            yield from zip(map(PictureId, lower), map(PictureId, higher), votes.tolist(), strict=True)
+
+    def _found_among_few(self, new: Packed, searched: "Sequence[_Searched]") -> list[tuple[Packed, Found]] | None:
+        """What is found without trees; None if they are needed."""
+        if len(self._pictures.known.coefficients) + len(new.coefficients) > _FEW_KEYPOINTS:
+            return None
+        found = []
+        for pictures, before in searched:
+            some = few.candidates(new, pictures.known, before, pictures.alive, _FEW_PAIRS)
+            if some is None:
+                return None
+            found.append((pictures.known, some))
+        return found
 
 
 class _Pictures:
@@ -111,23 +120,34 @@ class _Pictures:
         self.known = Packed()
         self._alive = Growing((), np.bool_)
         self._reach = Growing((), np.int16)
-        self._latest = Growing((), np.int32)  # for `join`
-        self._segments: list[_Segment] = []
+        self._trees: Trees | None = None
 
     def __len__(self) -> int:
         return len(self.known)
 
     @property
-    def alive(self) -> NDArray[np.bool_]:
+    def alive(self) -> Alive:
         """Which have not been removed (N,); may be written to."""
         return self._alive.rows
+
+    @property
+    def reach(self) -> NDArray[np.int16]:
+        """The votes of the weakest of the best candidates of each (N,); may be written to."""
+        return self._reach.rows
+
+    def trees(self) -> "Trees":
+        """Trees over them, made when they are first asked for."""
+        if self._trees is None:
+            from dupwatchd.compare.parts.trees import Trees
+
+            self._trees = Trees(self.known)
+        return self._trees
 
     def add(self, new: Packed, reach: NDArray[np.int16]) -> None:
         """Further rows."""
         self.known.extend(new)
         self._reach.append(reach)
         self._alive.append(np.ones(len(new), np.bool_))
-        self._latest.append(np.full(len(new), -1, np.int32))
 
     def living(self) -> "_Pictures":
         """Those that have not been removed, in their order."""
@@ -136,98 +156,16 @@ class _Pictures:
         made.add(self.known.chosen(rows), self._reach.rows[rows])
         return made
 
-    def candidates(self, new: Packed, best: int, seen: Seen) -> Iterator[Candidate]:
-        """Pairs of a new picture and one of these; ``best`` as for `PartSearch.match`, ``seen`` as for `join`."""
-        return self._candidates(new, np.full(len(new), len(self)), best, seen)
 
-    def candidates_among_themselves(self, best: int, seen: Seen) -> Iterator[Candidate]:
-        """Pairs of these, which have been added at once."""
-        return self._candidates(self.known, np.arange(len(self)), best, seen)
+class _Searched(NamedTuple):
+    """Pictures that new ones are compared with: for each new one, those before a row."""
 
-    def _candidates(self, new: Packed, all_before: Rows, best: int, seen: Seen) -> Iterator[Candidate]:
-        """Pairs of a new picture and one of the rows before the one that is named for it (N,)."""
-        self._build()
-        start, size = 0, _AT_ONCE
-        while start < len(new):
-            stop = min(start + size, len(new))
-            meetings = self._meetings(new, start, stop)
-            if meetings is None:
-                size = (stop - start + 1) // 2
-                continue
-            for segment, (of_new, of_known) in zip(self._segments, meetings, strict=True):
-                yield from self._joined(new, all_before, best, seen, segment, of_new, of_known)
-            start, size = stop, min(2 * size, _AT_ONCE)
+    pictures: _Pictures
+    before: Rows
 
-    def _meetings(self, new: Packed, start: int, stop: int) -> list[tuple[Meetings, Meetings]] | None:
-        """By segment, the keypoints of new pictures start ... stop and of known ones that meet, by their numbers.
 
-        None if they are too many and the pictures can be divided.
-        """
-        first = int(new.starts[start])
-        queries = new.coefficients[first : new.starts[stop]]
-        # Near ones one after the other find what they need in the processor's cache: two thirds of the time.
-        order = KeypointTree(queries).order if len(queries) > _MANY else np.arange(len(queries), dtype=np.int32)
-        queries = queries[order]
-        meetings: list[tuple[Meetings, Meetings]] = []
-        held = 0
-        for segment in self._segments:
-            parts = [(np.empty(0, np.int32), np.empty(0, np.int32))]
-            for of_query, of_known in segment.tree.within(queries, MOST_DISTANCE) if segment.tree else ():
-                parts.append((order[of_query], of_known))
-                held += len(of_query)
-                if held > _MOST_MEETINGS and stop - start > 1:
-                    return None
-            of_new, of_known = (np.concatenate(each) for each in zip(*parts, strict=True))
-            if len(queries) > _MANY:
-                of_new, of_known = sorted_by_first(of_new, of_known, len(queries))
-            meetings.append((of_new + np.int32(first), of_known))
-        return meetings
-
-    def _joined(
-        self,
-        new: Packed,
-        all_before: Rows,
-        best: int,
-        seen: Seen,
-        segment: _Segment,
-        of_new: Meetings,
-        of_known: Meetings,
-    ) -> list[Candidate]:
-        """The candidates among the pairs that meet in a segment."""
-        room = min(len(of_new) // 2, len(new) * (segment.stop - segment.start)) + 1
-        rows, others, votes = (np.empty(room, np.int32) for _ in range(3))
-        told = np.empty((room, TOLD))
-        count = join(
-            *new.arrays(),
-            *self.known.arrays(),
-            all_before,
-            self.alive,
-            self._reach.rows,
-            best,
-            seen,
-            new is self.known,
-            of_new,
-            of_known,
-            int(self.known.starts[segment.start]),
-            self._latest.rows,
-            rows,
-            others,
-            votes,
-            told,
-        )
-        ends = new.ids[rows[:count]], self.known.ids[others[:count]]
-        lower, higher = np.minimum(*ends).tolist(), np.maximum(*ends).tolist()
-        placements = map(placement_told, votes[:count].tolist(), told[:count].tolist())
-        return [
-            (PictureId(a), PictureId(b), placement) for a, b, placement in zip(lower, higher, placements, strict=True)
-        ]
-
-    def _build(self) -> None:
-        """Build trees; only done when they are searched, so that adding many pictures at once makes one tree."""
-        start, stop = self._segments[-1].stop if self._segments else 0, len(self)
-        if start == stop:
-            return
-        while self._segments and self._segments[-1].stop - self._segments[-1].start <= max(stop - start, _SMALL):
-            start = self._segments.pop().start
-        points = self.known.coefficients[self.known.starts[start] :]
-        self._segments.append(_Segment(start, stop, KeypointTree(points) if len(points) else None))
+def _found_by_trees(new: Packed, searched: Sequence[_Searched], best: int) -> Iterator[tuple[Packed, Found]]:
+    seen = np.zeros((len(new), MOST_KEYPOINTS + 1), np.int64)  # candidates by votes, for `join`
+    for pictures, before in searched:
+        for found in pictures.trees().candidates(new, before, pictures.alive, pictures.reach, best, seen):
+            yield pictures.known, found

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Floats, Levels
 from dupwatchd.pixels.margins import within_margins
+from dupwatchd.pixels.peaks import find_peaks
 from dupwatchd.pixels.proof import PROOF_AREA_PX, Proof
 
 Places = NDArray[np.intp]
@@ -36,10 +37,12 @@ QUOTAS = (16, 16, 12)  # keypoints kept of each octave, the strongest
 MOST_KEYPOINTS = sum(QUOTAS)
 
 _LEVELS = 3  # scales looked at in an octave
-_PLANES = (_LEVELS + 3) + 3 * _LEVELS  # that an octave is worked out in: its blurs, and what lies around each layer
+_BLURS = _LEVELS + 3  # of an octave: one more at either end of what is looked at, and one that its differences need
 _FINEST_PX = 1.8  # deviation of the Gaussian of the first scale
 _OWN_BLUR_PX = 0.5  # that averaged pixels have already
 _REACH = 3.0  # deviations at which a Gaussian is cut off
+# deviations that make of each blur of an octave the next one
+_FURTHER_PX = [_FINEST_PX * (4 ** (one / _LEVELS) - 4 ** ((one - 1) / _LEVELS)) ** 0.5 for one in range(1, _BLURS)]
 _LEAST_RESPONSE = 0.15  # grey levels of difference at a blob: calm pictures have few, and weak ones
 _EDGE_RATIO = 12.0  # of the curvatures across and along: a blob that is longer lies on an edge, and slides along it
 _LEAST_SIDE_PX = 20  # of an octave that is looked at
@@ -49,6 +52,17 @@ _OUTSIDE_PX = 1.0  # by which a patch may reach over the edge
 _PATCH_PX = 16
 _LEAST_DEVIATION = 3.0  # grey levels: what is flatter is not stretched further
 _SAMPLING_PX = 1.2  # patches are sampled from the picture halved until their pixels are at most twice this apart
+
+# Steps to what is asked for of a blob: layers, rows and columns. Itself; the neighbours before it, to the left, above,
+# finer; those behind it; the corners of its layer.
+_AROUND = np.array(
+    [
+        (0, 0, 0),
+        (0, 0, -1), (0, -1, 0), (-1, 0, 0),
+        (0, 0, 1), (0, 1, 0), (1, 0, 0),
+        (0, 1, 1), (0, 1, -1), (0, -1, 1), (0, -1, -1),
+    ]
+)  # fmt: skip
 
 # The lowest frequencies (down, across) of a patch that are not constant; each has its partner with both exchanged.
 _FREQUENCIES = (
@@ -123,8 +137,15 @@ class _Blobs(NamedTuple):
     y: Floats
     scale: Floats
 
-    def at(self, which: Places) -> "_Blobs":
-        return _Blobs(self.x[which], self.y[which], self.scale[which])
+
+class _Peaks(NamedTuple):
+    """Where there may be blobs in differences of Gaussians, (N,) each, in order of octave, layer, row and column."""
+
+    octave: Places
+    layer: Places
+    y: Places
+    x: Places
+    around: Floats  # (11, N) the values at those of `_AROUND`
 
 
 def keypoints_of(proof: Proof) -> Keypoints:
@@ -162,9 +183,9 @@ class _Workspace(threading.local):
         self._floats = np.empty(0, np.float32)
 
     def divided(self, luma: Levels) -> tuple[Floats, Floats]:
-        """A plane with the levels of another, and room for what an octave needs of that size: (W,)."""
-        if len(self._floats) < (1 + _PLANES) * luma.size:
-            self._floats = np.empty((1 + _PLANES) * luma.size, np.float32)
+        """A plane with the levels of another, and room for the blurs of an octave of that size: (W,)."""
+        if len(self._floats) < (1 + _BLURS) * luma.size:
+            self._floats = np.empty((1 + _BLURS) * luma.size, np.float32)
         plane = self._floats[: luma.size].reshape(luma.shape)
         plane[...] = luma
         return plane, self._floats[luma.size :]
@@ -174,14 +195,16 @@ _WORKSPACE = _Workspace()
 
 
 def _blobs(plane: Floats, work: Floats) -> _Blobs:
-    """The strongest of each octave."""
+    """The strongest of each octave.
+
+    What is worked out for few places is worked out for those of all octaves at once: there, calls cost more than sums.
+    """
     found = []
-    octave, size = plane, 1.0  # of the octave's pixels
-    for number, quota in enumerate(QUOTAS):
+    octave = plane
+    for number in range(len(QUOTAS)):
         if min(octave.shape) < _LEAST_SIDE_PX:
             break
-        planes = work[: _PLANES * octave.size].reshape(_PLANES, *octave.shape)
-        blurs, others = planes[: _LEVELS + 3], planes[_LEVELS + 3 :]
+        blurs = work[: _BLURS * octave.size].reshape(_BLURS, *octave.shape)
         if number:
             blurs[0] = octave
         else:
@@ -190,13 +213,58 @@ def _blobs(plane: Floats, work: Floats) -> _Blobs:
         octave = levels.halved_exactly(blurs[_LEVELS])
         for finer, coarser in itertools.pairwise(blurs):
             np.subtract(coarser, finer, out=finer)
-        blobs, response = _extrema(blurs[:-1], others)
-        x, y, scale = (blobs.x + 0.5) * size - 0.5, (blobs.y + 0.5) * size - 0.5, blobs.scale * size
-        inside = _inside(_Blobs(x, y, scale), plane.shape)
-        strongest = inside[np.argsort(-response[inside], kind="stable")[:quota]]
-        found.append(_Blobs(x, y, scale).at(strongest))
-        size *= 2
-    return _Blobs(*map(np.concatenate, zip(*found, strict=True))) if found else _Blobs(*np.zeros((3, 0), np.float32))
+        found.append(_peaks(blurs[:-1], number))
+    if not found:
+        return _Blobs(*np.zeros((3, 0), np.float32))
+    peaks = _Peaks(*(np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)))
+    return _strongest(peaks, plane.shape)
+
+
+def _blur_further(blurs: Floats) -> None:
+    """From the first of them (6, H, W), the octave at its other scales, and at what lies beyond them on either side."""
+    for number, deviation in enumerate(_FURTHER_PX, 1):
+        levels.blur_into(blurs[number], blurs[number - 1], deviation, _REACH)
+
+
+def _peaks(differences: Floats, octave: int) -> _Peaks:
+    """Of the differences of Gaussians of an octave (5, H, W)."""
+    _, height, width = differences.shape
+    at = find_peaks(differences, _LEAST_RESPONSE)
+    layer, within = np.divmod(at, height * width)
+    y, x = np.divmod(within, width)
+    steps = _AROUND @ (height * width, width, 1)
+    around = differences.reshape(-1).take(at + steps[:, None])
+    return _Peaks(np.full(len(at), octave), layer, y, x, around)
+
+
+def _strongest(peaks: _Peaks, shape: tuple[int, ...]) -> _Blobs:
+    """The blobs of each octave that stand out most, of those whose patch lies within a plane of that shape."""
+    value, before, after = peaks.around[0], peaks.around[1:4], peaks.around[4:7]
+    slopes = (after - before) * np.float32(0.5)
+    bends = (after + before) - value * np.float32(2)
+    one, another, a_third, a_fourth = peaks.around[7:]
+    skew = (one - another - a_third + a_fourth) / 4
+    area = bends[0] * bends[1] - skew * skew
+    kept = np.flatnonzero((bends[0] + bends[1]) ** 2 * _EDGE_RATIO < (_EDGE_RATIO + 1) ** 2 * area)
+    moved = _to_peak(slopes, bends)[:, kept]
+    response = np.abs(value[kept] + (slopes[:, kept] * moved).sum(axis=0) / 2)
+    octave = peaks.octave[kept]
+    size = np.exp2(octave.astype(np.float32))  # of the octave's pixels
+    x, y = ((places[kept] + by).astype(np.float32) for places, by in zip((peaks.x, peaks.y), moved, strict=False))
+    scale = (_FINEST_PX * np.exp2((peaks.layer[kept] + moved[2]) / _LEVELS)).astype(np.float32)
+    half = np.float32(0.5)
+    blobs = _Blobs((x + half) * size - half, (y + half) * size - half, scale * size)
+    inside = _inside(blobs, shape)
+    order = inside[np.argsort(-response[inside], kind="stable")]
+    chosen = np.concatenate([order[octave[order] == number][:quota] for number, quota in enumerate(QUOTAS)])
+    return _Blobs(blobs.x[chosen], blobs.y[chosen], blobs.scale[chosen])
+
+
+def _to_peak(slopes: Floats, bends: Floats) -> Floats:
+    """How far a parabola's summit lies from the place where it was sampled."""
+    steep = np.where(np.abs(bends) < 1e-6, np.float32(1e-6), bends)
+    moved: Floats = np.minimum(np.maximum(slopes / -steep, np.float32(-0.6)), np.float32(0.6))
+    return moved
 
 
 def _inside(blobs: _Blobs, shape: tuple[int, ...]) -> Places:
@@ -205,66 +273,6 @@ def _inside(blobs: _Blobs, shape: tuple[int, ...]) -> Places:
     low = np.minimum(blobs.x, blobs.y) - reach >= -0.5
     high = (blobs.x + reach <= shape[1] - 0.5) & (blobs.y + reach <= shape[0] - 0.5)
     return np.flatnonzero(low & high)
-
-
-def _blur_further(blurs: Floats) -> None:
-    """From the first of them (6, H, W), the octave at its other scales, and at what lies beyond them on either side."""
-    for number in range(1, len(blurs)):
-        before, now = (_FINEST_PX * 2 ** (one / _LEVELS) for one in (number - 1, number))
-        levels.blur_into(blurs[number], blurs[number - 1], (now**2 - before**2) ** 0.5, _REACH)
-
-
-def _extrema(differences: Floats, others: Floats) -> tuple[_Blobs, Floats]:
-    """Blobs in differences of Gaussians (5, H, W), and by how many grey levels each stands out.
-
-    Overwrites the others (9, H, W).
-    """
-    _, height, width = differences.shape
-    layer = height * width
-    at, number, y, x = _peaks(differences, others)
-    flat = differences.reshape(-1)
-    value = flat[at]
-    left, right, above, below, finer, coarser = (flat[at + step] for step in (-1, 1, -width, width, -layer, layer))
-    slopes: Floats = np.stack([right - left, below - above, coarser - finer]) * np.float32(0.5)
-    bends: Floats = np.stack([right + left, below + above, coarser + finer]) - value * np.float32(2)
-    skew = (flat[at + width + 1] - flat[at + width - 1] - flat[at - width + 1] + flat[at - width - 1]) / 4
-    area = bends[0] * bends[1] - skew * skew
-    kept = np.flatnonzero((bends[0] + bends[1]) ** 2 * _EDGE_RATIO < (_EDGE_RATIO + 1) ** 2 * area)
-    moved = _to_peak(slopes, bends)[:, kept]
-    response = np.abs(value[kept] + (slopes[:, kept] * moved).sum(axis=0) / 2)
-    scale = _FINEST_PX * np.exp2((number[kept] + moved[2]) / _LEVELS)
-    places = (x[kept] + moved[0], y[kept] + moved[1], scale)
-    return _Blobs(*(one.astype(np.float32) for one in places)), response
-
-
-def _peaks(differences: Floats, others: Floats) -> tuple[Places, Places, Places, Places]:
-    """Where no neighbour in place and scale is higher, or none lower, but for the rims; overwrites the others.
-
-    Each as its place in all differences, its layer, row and column: (N,) each.
-    """
-    height, width = differences.shape[1:]
-    finer, between, coarser = differences[:-2], differences[1:-1], differences[2:]
-    # All layers at once, one below the other: what rows of two layers make of each other lies on the rims.
-    own, most, least, around = (one.reshape(-1, width) for one in (between, *np.split(others, 3)))
-    np.maximum(finer, coarser, out=most.reshape(between.shape))
-    np.minimum(finer, coarser, out=least.reshape(between.shape))
-    levels.highest_into(around, np.maximum(most, own, out=most))
-    is_peak = own >= around
-    levels.lowest_into(around, np.minimum(least, own, out=least))
-    is_peak |= own <= around
-    at = np.flatnonzero(is_peak) + height * width
-    at = at[np.abs(differences.reshape(-1)[at]) > _LEAST_RESPONSE]
-    number, within = np.divmod(at, height * width)
-    y, x = np.divmod(within, width)
-    inner = np.flatnonzero((y > 0) & (y < height - 1) & (x > 0) & (x < width - 1))
-    return at[inner], number[inner], y[inner], x[inner]
-
-
-def _to_peak(slopes: Floats, bends: Floats) -> Floats:
-    """How far a parabola's summit lies from the place where it was sampled."""
-    steep = np.where(np.abs(bends) < 1e-6, np.float32(1e-6), bends)
-    moved: Floats = np.minimum(np.maximum(slopes / -steep, np.float32(-0.6)), np.float32(0.6))
-    return moved
 
 
 def _patches(plane: Floats, blobs: _Blobs) -> Floats:

@@ -3,6 +3,7 @@
 It runs in one thread: results must not depend on how work is split, and whoever calls runs one process a core.
 """
 
+import functools
 from typing import TypeVar, cast
 
 import cv2
@@ -87,8 +88,14 @@ def blurred(plane: Plane, deviation_px: float) -> Plane:
 
 def blur_into(target: Floats, plane: Floats, deviation_px: float, reach: float) -> None:
     """Likewise, into another plane of its shape, by a Gaussian that is cut off at so many deviations."""
+    weights = _gaussian(deviation_px, reach)
+    cv2.sepFilter2D(plane, -1, weights, weights, dst=target)
+
+
+@functools.cache
+def _gaussian(deviation_px: float, reach: float) -> Floats:
     side = 2 * max(1, round(reach * deviation_px)) + 1
-    cv2.GaussianBlur(plane, (side, side), deviation_px, dst=target)
+    return cast("Floats", cv2.getGaussianKernel(side, deviation_px, cv2.CV_32F))
 
 
 def box_mean(plane: Plane, side_px: int) -> Plane:
@@ -221,8 +228,8 @@ def warped_sharply(source: Levels, map_: Map, size: Size) -> Levels:
 def sampled(source: Floats, x: Floats, y: Floats) -> Floats:
     """Patches of a source, in straight lines between its pixels: (N, h, w) at all of y (N, h) by x (N, w)."""
     count, height, width = len(x), y.shape[1], x.shape[1]
-    places_x = np.broadcast_to(x[:, None, :], (count, height, width)).reshape(-1, width)
-    places_y = np.broadcast_to(y[:, :, None], (count, height, width)).reshape(-1, width)
+    places_x = np.repeat(x, height, axis=0)
+    places_y = np.repeat(y.ravel(), width).reshape(-1, width)
     seen = cv2.remap(source, places_x, places_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cast("Floats", seen.reshape(count, height, width))
 

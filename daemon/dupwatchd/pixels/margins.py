@@ -64,7 +64,7 @@ def _margin(rows: Levels) -> int:
     first = rows[:_FIRST_ROWS].ravel()
     tone = np.partition(first, len(first) // 2)[len(first) // 2]
     lowest, highest = np.uint8(max(0, int(tone) - _LEVELS)), np.uint8(min(255, int(tone) + _LEVELS))
-    if ((first < lowest) | (first > highest)).mean() > _STRAYS:
+    if np.count_nonzero((first < lowest) | (first > highest)) / len(first) > _STRAYS:
         return 0
     other = ((rows[:count] < lowest) | (rows[:count] > highest)).mean(axis=1)
     ends = np.flatnonzero(other > _STRAYS)

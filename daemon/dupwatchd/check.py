@@ -1,9 +1,10 @@
 """`dupwatchd check`: verifies a state directory and mends what can be mended, from the photos if need be.
 
 Verified are, one after the other: that the database is sound in itself; that every thumbnail and every proof is the
-one that the database means (by its digest); that descriptors and stored matches follow from the thumbnails. Repair
-never touches a photo and throws nothing away that could not be made again: a database beyond help is set aside under
-another name, and the next scan starts anew; what people said of pictures is taken over if it can be read.
+one that the database means (by its digest); that descriptors and stored matches follow from the thumbnails, and pairs
+that share a part from keypoints and thumbnails. Repair never touches a photo and throws nothing away that could not be
+made again: a database beyond help is set aside under another name, and the next scan starts anew; what people said of
+pictures is taken over if it can be read.
 """
 
 import os
@@ -17,6 +18,7 @@ import numpy as np
 from dupwatchd.arrays import Thumbnail
 from dupwatchd.assembly import worker_pool
 from dupwatchd.blocks.store import BlockStore, Stores, as_digests, thumbnail_digest
+from dupwatchd.check_parts import mend_parts, wrong_parts
 from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.db import facts, pictures, remembered, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, open_database, open_for_reading
@@ -78,6 +80,9 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
                 pool = stack.enter_context(worker_pool(settings, side))
                 mend(database, stores.thumbnails, bad, _thumbnail_maker(pool), findings)
                 mend_proofs(database, proofs, findings)
+                mended = mend_parts(database, stores.thumbnails, proofs)
+                if mended:
+                    findings.mended.append(mended)
                 after = Findings()
                 verify(database, stores, proofs, after)
                 findings.left = after.faults
@@ -110,6 +115,11 @@ def verify(database: Database, stores: Stores, proofs: Proofs, findings: Finding
     wrong = _wrong_matches(database, blocks, set(bad), findings)
     if wrong:
         findings.faults.append(f"{wrong} stored matches differ from what their thumbnails say")
+    parts = wrong_parts(database, blocks, proofs, set(bad))
+    if parts.keypoints:
+        findings.faults.append(f"keypoints of {len(parts.keypoints)} pictures are missing or damaged")
+    if parts.pairs:
+        findings.faults.append(f"{parts.pairs} stored pairs that share a part differ from what their pictures say")
     return bad
 
 

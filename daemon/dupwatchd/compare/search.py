@@ -49,6 +49,7 @@ __all__ = [
     "open_search",
     "read_keypoints",
     "read_proof",
+    "votes_for_part",
 ]
 
 _PICTURES_AT_ONCE = 8192
@@ -301,6 +302,14 @@ def read_keypoints(data: bytes) -> "Keypoints":
     from dupwatchd.pixels.keypoints import Keypoints
 
     return Keypoints.from_bytes(data)
+
+
+def votes_for_part(first: "Keypoints", second: "Keypoints") -> int:
+    """How many keypoints agree on how two pictures lie on each other; 0 if these do not show that they share a part."""
+    from dupwatchd.compare.parts.agreement import placement_of
+
+    found = placement_of(first, second)
+    return found.votes if found else 0
 
 
 def look_for_part(

@@ -6,7 +6,7 @@ counts among those with most votes.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dupwatchd.db.connection import Database
@@ -14,6 +14,7 @@ from dupwatchd.model import Limits, PartTold, PictureId, Verdict
 
 PartKey = tuple[int, int]  # a < b
 Voted = tuple[int, int, int]  # a, b, votes
+StoredPart = tuple[int, int, int, float, float]  # a, b, votes, mse, structure
 PartRow = tuple[int, int, int, float, float, int]  # a, b, votes, mse, structure, 1 if within the limits of a match
 
 AT_MOST_A_PART = 0  # in place of the code of a verdict
@@ -69,6 +70,26 @@ def searched(database: Database, after: int, limit: int) -> dict[PictureId, byte
         (after, limit),
     )
     return {PictureId(one): digest for one, digest in rows}
+
+
+def searched_among(database: Database, picture_ids: Iterable[int]) -> dict[PictureId, bytes]:
+    """Those of these pictures that were searched, with the digests of their proofs."""
+    rows = database.rows(
+        "SELECT picture.id, proof_digest FROM json_each(?) JOIN picture ON picture.id = value "
+        "WHERE parted = 1 AND flat = 0 AND proof_digest IS NOT NULL",
+        (json.dumps(list(picture_ids)),),
+    )
+    return {PictureId(one): digest for one, digest in rows}
+
+
+def in_parts(database: Database, size: int) -> Iterator[list[StoredPart]]:
+    """All stored pairs, ``size`` at a time."""
+    last = (-1, -1)
+    while rows := database.rows(
+        "SELECT a, b, votes, mse, structure FROM part_match WHERE (a, b) > (?, ?) ORDER BY a, b LIMIT ?", (*last, size)
+    ):
+        yield rows
+        last = rows[-1][:2]
 
 
 def mark_searched(database: Database, picture_ids: Iterable[int]) -> None:

@@ -86,6 +86,13 @@ class Proofs:
             if proof is not None and _digest_of_both(proof, data) == digest:
                 yield one, data
 
+    def read_some_keypoints(self, expected: Mapping[PictureId, bytes]) -> Iterator[tuple[PictureId, bytes]]:
+        """Likewise, of few pictures that may lie far apart; in no order."""
+        for ids in _chunks(list(expected)):
+            marks = ",".join("?" * len(ids))
+            rows = self._database.rows(f"SELECT id, digest, data FROM keypoints WHERE id IN ({marks})", ids)
+            yield from ((one, data) for one, digest, data in rows if _digest_of_both(expected[one], data) == digest)
+
     def remove(self, picture_ids: Iterable[PictureId]) -> None:
         """Remove the proofs of pictures that are gone from the index."""
         gone = [(one,) for one in picture_ids]

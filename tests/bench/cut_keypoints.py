@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dupwatchd.pixels.keypoints import _ODD_ACROSS, _ODD_DOWN, Keypoints, keypoints_of
+from dupwatchd.pixels.keypoints import _FREQUENCIES, _ODD_ACROSS, PLACES_A_PX, Keypoints, keypoints_of
 from dupwatchd.pixels.proof import Proof
 
 _SIDE_PX = 192  # of a proof
 _LARGEST_PX = 4096  # side of a photo that is cut from
 _MOST_STRETCHED = 4 / 3
 _AT_ONCE = 500
+_ODD_DOWN = np.array([-1 if down % 2 else 1 for down, _ in _FREQUENCIES], np.int8)
 _NO_CHROMA = np.full((2, _SIDE_PX // 3, _SIDE_PX // 3), 128, np.uint8)
 
 
@@ -44,10 +45,17 @@ def kept_keypoints(photos: str, count: int, path: str) -> list[Keypoints]:
 def grown(keypoints: list[Keypoints], times: int) -> list[Keypoints]:
     """Those of other pictures of the same kind: 0 of the same, 1 of their mirror images, 2 and 3 of the negatives."""
     if times % 2:
-        keypoints = [each.mirrored() for each in keypoints]
+        keypoints = [_mirrored(each) for each in keypoints]
     if times >= 2:
         keypoints = [_negative(each) for each in keypoints]
     return keypoints
+
+
+def _mirrored(keypoints: Keypoints) -> Keypoints:
+    """A canonical patch that is mirrored and turned upside down is canonical again: rows in reverse order."""
+    x = (PLACES_A_PX * (keypoints.width - 1) - keypoints.x).astype(np.int16)
+    turn = ((2 - keypoints.turn.astype(np.int8)) % 4).astype(np.uint8)
+    return replace(keypoints, x=x, turn=turn, coefficients=keypoints.coefficients * _ODD_DOWN)
 
 
 def _negative(keypoints: Keypoints) -> Keypoints:

@@ -95,17 +95,6 @@ def test_turned_picture_has_the_same_coefficients_and_its_turns_say_so(quarters:
     assert ((upright.turn[first].astype(int) - other.turn[second]) % 4 == quarters).all()
 
 
-def test_mirrored_keypoints_are_those_of_the_mirrored_picture() -> None:
-    proof = make_proof(photo(9))
-    mirrored = Proof(np.ascontiguousarray(proof.luma[:, ::-1]), proof.chroma[:, :, ::-1].copy(), proof.fineness)
-    by_hand, by_pixels = keypoints_of(proof).mirrored(), keypoints_of(mirrored)
-    first, second = np.argwhere(distances(by_hand, by_pixels) <= 9).T
-    assert len(first) >= 0.8 * len(by_pixels)
-    assert (np.abs(by_hand.x[first] - by_pixels.x[second]) <= 2).mean() > 0.9
-    assert (by_hand.turn[first] == by_pixels.turn[second]).mean() > 0.9
-    assert equal(by_hand.mirrored(), keypoints_of(proof))
-
-
 @pytest.mark.parametrize(
     "picture", [np.full((300, 400, 3), 255, np.uint8), np.zeros((1, 1, 3), np.uint8), sky(3, strength=0.0)]
 )

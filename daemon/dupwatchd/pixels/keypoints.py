@@ -72,7 +72,6 @@ _FREQUENCIES = (
 _ACROSS, _DOWN = _FREQUENCIES.index((0, 1)), _FREQUENCIES.index((1, 0))
 _EXCHANGED = np.array([_FREQUENCIES.index((across, down)) for down, across in _FREQUENCIES])
 _ODD_ACROSS = np.array([-1 if across % 2 else 1 for _, across in _FREQUENCIES], np.int8)
-_ODD_DOWN = np.array([-1 if down % 2 else 1 for down, _ in _FREQUENCIES], np.int8)
 
 _HEADER = struct.Struct("<HHB")  # width, height, count
 _TURN_BITS = 2  # of the number that keeps scale and turn
@@ -119,15 +118,6 @@ class Keypoints:
             raise ValueError("a picture's keypoints hold what no picture has")
         turn = (scale & (2**_TURN_BITS - 1)).astype(np.uint8)
         return cls(width, height, x, y, scale >> _TURN_BITS, turn, coefficients)
-
-    def mirrored(self) -> "Keypoints":
-        """Those of the picture with left and right exchanged.
-
-        A canonical patch that is mirrored and turned upside down is canonical again: rows in reverse order.
-        """
-        x = (PLACES_A_PX * (self.width - 1) - self.x).astype(np.int16)
-        turn = ((2 - self.turn.astype(np.int8)) % 4).astype(np.uint8)
-        return Keypoints(self.width, self.height, x, self.y, self.scale, turn, self.coefficients * _ODD_DOWN)
 
 
 class _Blobs(NamedTuple):

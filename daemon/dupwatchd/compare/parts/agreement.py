@@ -58,12 +58,11 @@ Meetings = NDArray[np.int64]  # (9, M)
 class Placement:
     """How the second of two pictures lies on the first, in pixels of their proofs.
 
-    The second is mirrored left to right if ``mirrored``, turned clockwise about its centre, and enlarged. Then its
-    centre lies by ``dx`` widths of the first to the right of the first one's centre, and by ``dy`` heights below it.
+    The second is turned clockwise about its centre, and enlarged. Then its centre lies by ``dx`` widths of the first to
+    the right of the first one's centre, and by ``dy`` heights below it.
     """
 
     turn_degrees: int  # 0, 90, 180 or 270
-    mirrored: bool
     scale: float  # pixels of the first for each pixel of the second
     dx: float
     dy: float
@@ -177,4 +176,4 @@ def _fit(met: Meetings, first: Picture, second: Picture, votes: int, distance: i
     half_px = PLACES_A_PX / 2
     shift = our_mean - our_middle * half_px - scale * (their_mean - their_middle * half_px)
     dx, dy = (shift / (np.array([first.width, first.height]) * PLACES_A_PX)).tolist()
-    return Placement(90 * turns, False, float(scale), dx, dy, votes, distance)
+    return Placement(90 * turns, float(scale), dx, dy, votes, distance)

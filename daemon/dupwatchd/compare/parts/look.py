@@ -82,7 +82,7 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
     if map_ is None:
         return PartSeen(None, 0, None, False, placement, None)
     fine = wants_a_closer_look(first) or wants_a_closer_look(second)
-    turned = bool(placement.turn_degrees % 360) or placement.mirrored
+    turned = bool(placement.turn_degrees % 360)
     seen = compare_at(map_, pair.source, pair.target, OF_PROOF, turned=turned, fine=fine)
     shared = seen.shared if pair.first_is_source else seen.shared[::-1]  # of the first and of the second
     difference = shared[1] - shared[0]
@@ -156,7 +156,7 @@ class _Inner(NamedTuple):
 
 def _moved(placement: Placement, first: _Inner, second: _Inner) -> Placement:
     """A placement of two pictures, of what lies within their margins."""
-    there = _rotation(placement.turn_degrees, mirrored=placement.mirrored) @ second.from_centre()
+    there = _rotation(placement.turn_degrees) @ second.from_centre()
     way = np.array([placement.dx, placement.dy]) * first.whole + placement.scale * there - first.from_centre()
     dx, dy = (way / _size(first.proof.luma)).tolist()
     return replace(placement, dx=dx, dy=dy)
@@ -174,13 +174,11 @@ class _Pair(NamedTuple):
     @classmethod
     def of(cls, first: Proof, second: Proof, placement: Placement) -> "_Pair":
         """As the placement says."""
-        turn, mirrored = placement.turn_degrees, placement.mirrored
         first_is_source = placement.scale > 1 or (placement.scale == 1 and first.digest < second.digest)
         finer, coarser = (first, second) if first_is_source else (second, first)
-        forwards = not first_is_source or mirrored  # mirrored, a turn and its reverse are the same
-        turn = turn if forwards else -turn % 360
-        source = Planes(finer.luma, finer.chroma).oriented(turn, mirrored=mirrored)
-        oriented = _orientation(_size(finer.luma), _size(source.luma), _rotation(turn, mirrored=mirrored))
+        turn = -placement.turn_degrees % 360 if first_is_source else placement.turn_degrees
+        source = Planes(finer.luma, finer.chroma).oriented(turn, mirrored=False)
+        oriented = _orientation(_size(finer.luma), _size(source.luma), _rotation(turn))
         moved = np.array([placement.dx, placement.dy]) * _size(first.luma)
         scale = placement.scale if first_is_source else 1 / placement.scale
         shift = oriented[:, :2] @ moved if first_is_source else -scale * moved
@@ -225,10 +223,10 @@ def _centre(size: Size) -> Places:
     return (np.array(size) - 1) / 2
 
 
-def _rotation(turn_degrees: int, *, mirrored: bool) -> Places:
-    """What makes of a way in a picture the way in the picture mirrored, if asked, and then turned clockwise: (2, 2)."""
+def _rotation(turn_degrees: int) -> Places:
+    """What makes of a way in a picture the way in the picture turned clockwise: (2, 2)."""
     x, y = ((1, 0), (0, 1), (-1, 0), (0, -1))[turn_degrees // 90 % 4]  # where what lies to the right comes to lie
-    return np.array([[-x if mirrored else x, -y], [-y if mirrored else y, x]], np.float64)
+    return np.array([[x, -y], [y, x]], np.float64)
 
 
 def _orientation(stored: Size, oriented: Size, rotation: Places) -> Map:

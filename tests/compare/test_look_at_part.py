@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from dupwatchd.compare.parts.agreement import Placement, placement_of
 from dupwatchd.compare.parts.look import Outline, PartSeen, look_at_part
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.keypoints import keypoints_of
-from dupwatchd.pixels.proof import Proof, make_proof
+from dupwatchd.pixels.proof import Proof, make_proof, wants_a_closer_look
 from tests.bench import part_copies
+from tests.bench.drawn import drawn
 from tests.compare.altered import Rgb, captioned, jpeg, photo, resized
 
 Changed = Callable[[Rgb], Rgb]
@@ -99,6 +100,25 @@ def test_cut_picture_with_a_caption_is_retouched_and_one_in_grey_recoloured() ->
     assert looked(whole, captioned(part, "see you at noon", 44)).verdict is Verdict.RETOUCHED
     grey = np.asarray(Image.fromarray(part).convert("L").convert("RGB"))
     assert looked(whole, grey).verdict is Verdict.RECOLOURED
+
+
+@pytest.mark.parametrize("maker", [part_copies.written_over, part_copies.sticker])
+@pytest.mark.parametrize("seed", [3, 6])
+def test_photo_with_fine_lines_that_is_written_over_is_retouched(maker: part_copies.Maker, seed: int) -> None:
+    calm = Image.fromarray(photo(seed, 800, 600)).filter(ImageFilter.GaussianBlur(6))
+    draw, rng = ImageDraw.Draw(calm), random.Random(seed)
+    for _ in range(20):
+        left, top = rng.randint(0, 700), rng.randint(0, 500)
+        draw.ellipse((left, top, left + rng.randint(20, 150), top + rng.randint(20, 150)), outline="black", width=2)
+    whole = np.asarray(calm)
+    assert wants_a_closer_look(proof_of(whole))
+    assert looked(whole, made(maker)(whole)).verdict is Verdict.RETOUCHED
+
+
+@pytest.mark.parametrize(("kind", "layout"), [("invoice", 0), ("code", 1), ("chart", 0), ("map", 0)])
+def test_pages_of_one_layout_are_not_joined_by_what_they_share(kind: str, layout: int) -> None:
+    pages = [np.asarray(drawn(kind, layout, number)) for number in (1, 2)]
+    assert looked(*pages).verdict is None
 
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])

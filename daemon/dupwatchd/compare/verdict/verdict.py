@@ -127,7 +127,7 @@ def compare_at(map_: Map, source: Planes, target: Planes, lens: Lens, *, turned:
     parts = overlap(map_, source.luma.shape[1::-1], target.luma.shape[1::-1])
     shared = round(1000 * parts.source), round(1000 * parts.target)
     smaller = min(source.luma, target.luma, key=np.size)
-    drawn = _share_of_few_levels(smaller) if turned else 0
+    drawn = share_of_few_levels(smaller) if turned else 0
     both = laid_onto(source, target, map_)
     if both is None:
         return Seen(shared, None, None, turned, smaller.size, drawn, fine)
@@ -139,8 +139,8 @@ def compare_at(map_: Map, source: Planes, target: Planes, lens: Lens, *, turned:
     return Seen(shared, luma, its_colours, turned, smaller.size, drawn, fine)
 
 
-def _share_of_few_levels(luma: Levels) -> int:
-    """Per mille of a plane that its most frequent grey levels cover."""
+def share_of_few_levels(luma: Levels) -> int:
+    """Per mille of a plane that its most frequent grey levels cover: nearly all of it in what is drawn or written."""
     counts = np.sort(np.bincount(luma.ravel() >> 1, minlength=_FEW_LEVELS))
     return round(1000 * int(counts[-_FEW_LEVELS:].sum()) / luma.size)
 

@@ -1,6 +1,6 @@
 """Are pictures that show a part of another one found, and are any called so that are not?
 
-    python -m tests.bench.parts DIR... [--limit N] [--seed N] [--others DIR...] [--out FILE]
+    python -m tests.bench.parts DIR... [--limit N] [--seed N] [--least-px N] [--others DIR...] [--out FILE]
 
 Of each photo in the folders, copies are made that are cut, framed, captioned, shown on a phone or written over. All of
 them, and the pictures of the other folders, are searched for pairs that share a part, as the program does it, and each
@@ -112,6 +112,11 @@ def originals(folder: str) -> list[str]:
     return [path for path in paths if path.lower().endswith(SUFFIXES)]
 
 
+def long_side_px(path: str) -> int:
+    with Image.open(path) as opened:
+        return max(opened.size)
+
+
 def candidates(pictures: list[Made]) -> Iterator[tuple[PictureId, PictureId, Placement]]:
     """Pairs of an original and its copy, of two pieces of one photo, and of different photos."""
     keypoints = [one.keypoints for one in pictures]
@@ -189,6 +194,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--others", nargs="+", default=[], metavar="DIR", help="folders of pictures of other things")
     add_count(parser, "--limit", 100, "photos, evenly spread over all")
     add_count(parser, "--seed", 1, "other copies for each")
+    add_count(parser, "--least-px", 1, "photos with a shorter long side are left out: a quarter of them is an icon")
     return parser.parse_args()
 
 
@@ -198,7 +204,8 @@ def spread(paths: list[str], limit: int) -> list[str]:
 
 
 def gathered(asked: argparse.Namespace, workers: ProcessPoolExecutor) -> list[Made]:
-    paths = spread([path for folder in asked.folders for path in originals(folder)], asked.limit)
+    every = [path for folder in asked.folders for path in originals(folder)]
+    paths = spread([path for path in every if long_side_px(path) >= asked.least_px], asked.limit)
     pairs = [(path, paths[(at * 7 + 3) % len(paths)]) for at, path in enumerate(paths)]
     copies: Iterable[list[Made]] = workers.map(partial(photo_and_copies, seed=asked.seed), pairs, chunksize=2)
     pictures = [one for every in copies for one in every]

@@ -100,6 +100,11 @@ class Answering:
         """How many pairs that seem the same are still to be looked at closely; None while that is not counted."""
         return self._updater.left_to_confirm
 
+    @property
+    def look_seconds(self) -> float:
+        """What the last look at folders took that somebody had asked for."""
+        return self._updater.look_seconds
+
     def rescan(self, folders: Sequence[bytes]) -> None:
         """Look through these folders soon."""
         self._updater.rescan(folders)

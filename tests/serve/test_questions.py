@@ -19,7 +19,7 @@ from dupwatchd.serve.plan_policy import Policy
 from dupwatchd.serve.questions import QuestionDefaults, Questions
 from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.remembered import Remembered
-from dupwatchd.serve.request_queue import OpenRequest, Peer
+from dupwatchd.serve.request_queue import OpenRequest, Peer, RequestError
 from dupwatchd.serve.results import Completeness, StatusResult
 from dupwatchd.serve.uploads import Uploads
 from dupwatchd.serve.waiting import Waiting
@@ -31,10 +31,17 @@ class Working:
     """The part that keeps the index current, in the state a test wants."""
 
     changes: int = 1
+    looks: int = 0  # of the changes, those that changed nothing that is stored
     is_busy_for_long: bool = False
+    look_seconds: float = 0.0
     roots: Sequence[bytes] = (b"/photos", b"/more")
     incomplete_because: list[str] = field(default_factory=list)
     to_confirm: int | None = 0
+    rescanned: list[Sequence[bytes]] = field(default_factory=list)
+
+    @property
+    def commits(self) -> int:
+        return self.changes - self.looks
 
     def status(self) -> StatusResult:
         return {
@@ -49,7 +56,8 @@ class Working:
     def left_to_confirm(self) -> int | None:
         return self.to_confirm
 
-    def rescan(self, folders: Sequence[bytes]) -> None: ...
+    def rescan(self, folders: Sequence[bytes]) -> None:
+        self.rescanned.append(folders)
 
     def pause(self) -> None: ...
 
@@ -90,8 +98,8 @@ class Asked:
         self.open_readers.append(open_for_reading(str(folder)))
         return self.open_readers[-1]
 
-    def clusters(self, **args: Any) -> dict[str, Any]:
-        return dict(self.questions.clusters(OpenRequest([], 1, "clusters", args, Peer(b""))))
+    def clusters(self, uid: int = 0, **args: Any) -> dict[str, Any]:
+        return dict(self.questions.clusters(OpenRequest([], 1, "clusters", args, Peer(b"", uid=uid))))
 
     def close(self) -> None:
         self.libraries.close()
@@ -150,6 +158,63 @@ def test_pages_of_one_index_are_made_from_one_library(asked: Asked) -> None:
     for threshold in (0.01, 0.02, 0.01):
         assert asked.clusters(threshold=threshold, limit=1)["total_clusters"] == 3
     assert len(asked.open_readers) == 1
+
+
+def test_if_photos_were_only_looked_at_anew_the_library_stays_and_its_answers_are_made_anew(asked: Asked) -> None:
+    missing: set[bytes] = {b"0 0"}
+    asked.look = lambda copy: copy.path.rsplit(b"/", 1)[-1] not in missing
+    assert asked.clusters()["total_clusters"] == 2
+    missing.clear()
+    asked.working.changes, asked.working.looks = 2, 1
+    asked.libraries.drop_stale()
+    answer = asked.clusters()
+    assert (answer["total_clusters"], answer["revision"], answer["complete"]) == (3, 2, True)
+    assert len(asked.open_readers) == 1
+    asked.working.changes = 3  # now something was committed
+    assert asked.clusters()["revision"] == 3
+    assert len(asked.open_readers) == 2
+
+
+def test_ever_other_questions_of_one_user_do_not_make_anothers_be_answered_anew(asked: Asked) -> None:
+    looked: list[Copy] = []
+
+    def look(copy: Copy) -> bool:
+        looked.append(copy)
+        return True
+
+    asked.look = look
+    asked.clusters(uid=1)
+    asked.clusters(uid=2)  # the same one
+    for number in range(40):
+        asked.clusters(uid=2, threshold=number / 1000)
+    looked.clear()
+    assert asked.clusters(uid=1)["total_clusters"] == 3
+    assert not looked
+    asked.clusters(uid=2, threshold=0.001)
+    assert looked  # long forgotten
+
+
+def test_what_is_remembered_of_answers_is_bounded_in_bytes(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dupwatchd.serve.library._REMEMBERED_BYTES", 20_000)  # about two answers
+    for number in range(12):
+        assert asked.clusters(uid=number, threshold=number / 1000)["total_clusters"] == 3
+    with asked.libraries.moment() as moment:
+        remembered = moment.library._clusters
+        assert 1 <= len(remembered._found) <= 4
+        assert remembered._found.keys() == remembered._users.keys()
+
+
+def test_who_asks_for_folders_to_be_looked_through_without_end_is_refused_and_others_are_not(asked: Asked) -> None:
+    def rescan(uid: int) -> str | None:
+        try:
+            asked.questions.rescan(OpenRequest([], 1, "rescan", {}, Peer(b"", uid=uid)))
+        except RequestError as error:
+            return error.code
+        return None
+
+    assert [rescan(1) for _ in range(99)].count("busy") > 80
+    assert rescan(2) is None
+    assert 2 <= len(asked.working.rescanned) < 20
 
 
 def test_while_the_index_changes_for_long_the_last_page_serves_until_the_next_is_loaded(

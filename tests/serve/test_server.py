@@ -40,6 +40,7 @@ from dupwatchd.serve.connections import SUBSCRIPTIONS_MAX, TOPIC_BYTES_MAX, Conn
 from dupwatchd.serve.request_queue import (
     CHANGING,
     OPEN_PER_CONNECTION_MAX,
+    RESTS_PER_REQUEST,
     WAITING_MAX,
     FairQueue,
     Handler,
@@ -49,6 +50,7 @@ from dupwatchd.serve.request_queue import (
     Result,
 )
 from dupwatchd.serve.server import Server
+from dupwatchd.serve.usage import Usage
 from tests.client.small_service import SmallService
 
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -288,6 +290,31 @@ def test_no_user_has_all_threads_of_a_lane() -> None:
         assert not later.done()
         waiting.done(asked[0])
         assert later.result(20) is asked[2]
+
+
+def test_who_takes_much_of_the_processor_while_others_are_about_has_one_thread_and_rests() -> None:
+    usage = Usage()
+    waiting = FairQueue(8, shares=2, usage=usage)
+    many, one = Peer(b"many", uid=1), Peer(b"one", uid=2)
+    asked = [OpenRequest([], number, "clusters", {}, many) for number in range(5)]
+    for request in asked:
+        waiting.put(request)
+    assert [waiting.get(), waiting.get()] == asked[:2]
+    for request in asked[:2]:
+        waiting.done(request, 10.0)
+    assert waiting.get() is asked[2]
+    assert waiting.get() is asked[3]  # alone: both shares, and no rest
+    usage.asks(2)
+    waiting.done(asked[2], 0.1)
+    with ThreadPoolExecutor(1) as thread:
+        later = thread.submit(waiting.get)
+        waiting.put(of_one := OpenRequest([], 0, "clusters", {}, one))
+        assert later.result(20) is of_one  # not the fifth one of the other user, who has a thread already
+        later = thread.submit(waiting.get)
+        began = time.monotonic()
+        waiting.done(asked[3], 0.1)
+        assert later.result(20) is asked[4]
+        assert time.monotonic() - began >= 0.1 * RESTS_PER_REQUEST
 
 
 def test_what_waits_is_bounded_in_bytes() -> None:

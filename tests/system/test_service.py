@@ -1,10 +1,12 @@
 """The running service: real processes, real files, and the answers of a fresh scan to compare with."""
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -474,6 +476,33 @@ def test_clients_that_wait_and_leave_cost_no_thread_and_hold_nobody_up(tmp_path:
             assert not service.ask("wait", timeout=0)["idle"]
         service.ask("resume")
         service.settled()
+
+
+def test_folders_to_be_looked_through_without_end_keep_nobody_waiting(tmp_path: Path) -> None:
+    root = library(tmp_path / "root")
+    over = threading.Event()
+
+    def ask_for_ever(endpoint: str) -> int:
+        refused = 0
+        with Client(endpoint) as client:
+            for number in itertools.count():
+                if over.is_set():
+                    return refused
+                try:
+                    client.request("rescan", dir=b"%s/%d" % (os.fsencode(root), number))
+                except RequestFailedError as error:
+                    refused += error.code == "busy"
+        raise AssertionError
+
+    with Service(tmp_path / "s", root) as service, ThreadPoolExecutor(1) as other:
+        service.settled()
+        asked = other.submit(ask_for_ever, service.endpoint)
+        try:
+            time.sleep(1)  # by then there was time for hundreds
+            assert service.ask("wait", timeout=40)["idle"]
+        finally:
+            over.set()
+        assert asked.result() > 0
 
 
 # ---- how complete an answer is

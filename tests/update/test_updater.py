@@ -181,6 +181,21 @@ def test_folders_without_end_that_are_to_be_looked_through_take_little_memory_an
         assert one.names() == {"a.jpg", "b.jpg"}
 
 
+def test_a_look_that_finds_nothing_new_is_told_apart_from_a_change_of_what_is_stored(
+    tmp_path: Path, root: Path
+) -> None:
+    with running(tmp_path, root) as one:
+        one.until_quiet()
+        for folder, is_new in ((root / "gone", False), (root, False), (root, True)):
+            changes, commits = one.updater.changes, one.updater.commits
+            if is_new:
+                write(root / "new" / "b.jpg", b"two")
+            one.updater.rescan([os.fsencode(folder)])
+            one.until_quiet()
+            assert one.updater.changes > changes
+            assert (one.updater.commits > commits) == is_new
+
+
 def test_files_of_a_root_that_is_watched_no_more_are_not_counted_but_named_apart(tmp_path: Path, root: Path) -> None:
     write(tmp_path / "other" / "x.jpg", b"damaged")
     write(tmp_path / "other" / "y.jpg", b"why")

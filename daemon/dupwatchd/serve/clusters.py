@@ -17,6 +17,7 @@ from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.plan_policy import Policy
 from dupwatchd.serve.results import Cluster, ClusterFile, FoundFile
 from dupwatchd.serve.spare import OtherName
+from dupwatchd.serve.usage import User
 
 Pair = tuple[int, int]  # pictures
 
@@ -62,6 +63,7 @@ class Question:
     min_files: int = 2  # only clusters of so many files or more; at least 2
     order: Order = Order.BYTES  # which clusters come first
     pairs: bool = False  # asked for are the pairs of linked files, not the clusters
+    asked_by: User = field(default="", compare=False)  # whom what is remembered for it counts against
 
     @property
     def joining(self) -> frozenset[Verdict] | None:
@@ -121,6 +123,11 @@ class LookedAt:
     def order_key(self) -> tuple[int, str, bytes]:
         """Clusters of an answer are in this order."""
         return -self.value, self.cluster["id"], self.cluster["files"][0]["path"]
+
+    @property
+    def files(self) -> int:
+        """How many it has."""
+        return len(self.cluster["files"])
 
 
 def measured(found: Sequence[LookedAt], question: Question, live_checks: LiveChecks) -> list[Cluster]:

@@ -38,6 +38,11 @@ class LinkedGroup:
         """Groups of an answer are in this order."""
         return -self.value, self.id, self.copies[0].path
 
+    @property
+    def files(self) -> int:
+        """How many it has."""
+        return len(self.copies)
+
 
 def as_linked(
     candidate: ClusterCandidate,

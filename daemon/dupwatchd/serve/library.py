@@ -1,6 +1,6 @@
 """The library in memory: gives pages of clusters at any threshold, without looking at all clusters.
 
-In: a database, once; then questions. Out: pages. What was found for the last few questions is kept.
+In: a database, once; then questions. Out: pages. What was found for the last few questions of each user is kept.
 """
 
 import os
@@ -36,8 +36,10 @@ from dupwatchd.serve.plan_families import NO_FAMILIES, Families, partners, shot_
 from dupwatchd.serve.plan_groups import Planned, as_planned
 from dupwatchd.serve.ranking import Candidates, Item, RankedClusters, candidates, further_joined
 from dupwatchd.serve.results import Cluster, FoundPair, NotLookedAt, PlannedGroup
+from dupwatchd.serve.usage import User
 
-_QUESTIONS = 4  # whose clusters are kept: 4 bytes a picture, and the clusters that were looked at
+_QUESTIONS = 4  # of one user, of which is kept what was found
+_REMEMBERED_BYTES = 64 << 20  # of what was found for all of them; for the last one more if that alone takes more
 
 
 @dataclass(eq=False, slots=True)
@@ -51,6 +53,12 @@ class _Ranked(Generic[Item]):
     ordering: Ordering | None = None
     pages: PairPages | None = None
 
+    @property
+    def memory_bytes(self) -> int:
+        """About how much memory this takes; any thread may ask."""
+        clusters = self.clusters
+        return 0 if clusters is None else clusters.memory_bytes
+
 
 class _Members(NamedTuple):
     """What some clusters hold, by cluster."""
@@ -62,19 +70,49 @@ class _Members(NamedTuple):
 
 
 class _Remembered(Generic[Item]):
-    """What was found for the last few questions; any thread may ask."""
+    """What was found for the last few questions of each user, bounded in bytes; any thread may ask.
+
+    Users share what was found for the same question. Whoever asks ever other questions loses only what was found for
+    his own, and the user for whom most bytes are kept loses something first.
+    """
 
     def __init__(self) -> None:
-        self._questions: OrderedDict[Question, _Ranked[Item]] = OrderedDict()
+        self._found: OrderedDict[Question, _Ranked[Item]] = OrderedDict()  # the question asked last comes last
+        self._users: dict[Question, set[User]] = {}  # who asked it and has not lost it
         self._lock = threading.Lock()
 
     def of(self, question: Question) -> _Ranked[Item]:
         with self._lock:
-            ranked = self._questions.setdefault(question, _Ranked())
-            self._questions.move_to_end(question)
-            if len(self._questions) > _QUESTIONS:
-                self._questions.popitem(last=False)
+            ranked = self._found.setdefault(question, _Ranked())
+            self._found.move_to_end(question)
+            self._users.setdefault(question, set()).add(question.asked_by)
+            of_user = self._of_user(question.asked_by)
+            if len(of_user) > _QUESTIONS:
+                self._forget(of_user[0], question.asked_by)
+            while self._bytes(self._found) > _REMEMBERED_BYTES and len(self._found) > 1:
+                others = {user for one, users in self._users.items() for user in users if one != question}
+                greediest = max(others, key=lambda user: self._bytes(self._of_user(user)))
+                self._forget(next(one for one in self._of_user(greediest) if one != question), greediest)
             return ranked
+
+    def clear(self) -> None:
+        with self._lock:
+            self._found.clear()
+            self._users.clear()
+
+    def _of_user(self, user: User) -> list[Question]:
+        """Holding the lock: the questions of one user, the one asked last comes last."""
+        return [question for question in self._found if user in self._users[question]]
+
+    def _bytes(self, questions: Iterable[Question]) -> int:
+        """Holding the lock."""
+        return sum(self._found[question].memory_bytes for question in questions)
+
+    def _forget(self, question: Question, user: User) -> None:
+        """Holding the lock: a user loses a question; what was found for it is kept while another user has it."""
+        self._users[question].remove(user)
+        if not self._users[question]:
+            del self._users[question], self._found[question]
 
 
 class Library:
@@ -100,6 +138,11 @@ class Library:
         Files that do not lie below one of the ``roots`` are left out; None: all files count.
         """
         return cls(load_columns(database, roots), roots)
+
+    def forget_answers(self) -> None:
+        """Look anew at the files of what is asked from now on, as if no question had been answered before."""
+        for remembered_answers in (self._clusters, self._plans, self._pairs):
+            remembered_answers.clear()
 
     @property
     def memory_bytes(self) -> int:

@@ -1,7 +1,8 @@
 """Keeps the library that pages of clusters are made from, and loads it anew when the index has changed.
 
-In: the number of changes to the index, and the roots in force. Out: a `Moment`: a library and the connection that
-still sees the database as it was when the library was loaded. Several questions use one moment at the same time.
+In: how often the index has changed, and the roots in force. Out: a `Moment`: a library and the connection that still
+sees the database as it was when the library was loaded. Several questions use one moment at the same time. If nothing
+that is stored has changed since, photos were only looked at anew, and the library stays; it forgets its answers.
 
 A moment that is replaced closes its connection when its last user has finished. The lock of the cache is held for a
 few instructions only, so that whoever calls `drop_stale`, such as the main thread of the service, never waits for a
@@ -30,7 +31,11 @@ class Index(Protocol):
 
     @property
     def changes(self) -> int:
-        """Another number whenever the index has changed."""
+        """Another number whenever the index has changed, or photos were looked at anew."""
+
+    @property
+    def commits(self) -> int:
+        """Another number whenever something that is stored has changed; it changes before `changes` does."""
 
     @property
     def is_busy_for_long(self) -> bool:
@@ -40,9 +45,11 @@ class Index(Protocol):
 class Moment:
     """A library, and the connection that sees the database as it was when the library was loaded."""
 
-    def __init__(self, revision: int, roots: Sequence[bytes], open_reader: Callable[[], Database]) -> None:
+    def __init__(self, index: Index, roots: Sequence[bytes], open_reader: Callable[[], Database]) -> None:
         """Load the library, a few seconds for a million files; raises StateError."""
         began = time.monotonic()
+        self.revision = index.changes  # before the commits, and both before the database is read
+        self.commits = index.commits
         with ExitStack() as stack:
             reader = open_reader()
             stack.callback(reader.close)
@@ -50,7 +57,6 @@ class Moment:
             self.library = Library.load(reader, roots)
             self.reader = reader
             self._connection = stack.pop_all()
-        self.revision = revision
         self.roots = tuple(roots)
         now = time.monotonic()
         self.renew_at = now + max(_RENEW_SECONDS, _RENEW_SHARE * (now - began))
@@ -103,7 +109,7 @@ class LibraryCache:
         """Call now and then: no connection is left in the past, or the log of the database could only grow."""
         with self._lock:
             moment = self._current
-            if moment is None or self.is_current(moment):
+            if moment is None or self._is_of_what_is_stored(moment):
                 return
             is_served = moment.roots == tuple(self._roots()) and self._index.is_busy_for_long
             if is_served and time.monotonic() < moment.renew_at + _KEPT_SECONDS:
@@ -126,7 +132,11 @@ class LibraryCache:
             moment = self._current
             if moment is None or moment.roots != tuple(self._roots()):
                 return None
-            if moment.revision != self._index.changes:
+            changes = self._index.changes
+            if moment.revision != changes and self._is_of_what_is_stored(moment):
+                moment.library.forget_answers()  # they tell which files were there
+                moment.revision = changes
+            if moment.revision != changes:
                 if not self._index.is_busy_for_long:
                     return None
                 if time.monotonic() >= moment.renew_at and not self._renewing:
@@ -141,7 +151,7 @@ class LibraryCache:
             moment = self._taken()
             if moment is not None:
                 return moment
-            moment = Moment(self._index.changes, self._roots(), self._open_reader)
+            moment = Moment(self._index, self._roots(), self._open_reader)
             moment.users = 1
             self._take_over(moment)
             return moment
@@ -149,7 +159,7 @@ class LibraryCache:
     def _renew(self) -> None:
         """Load the library anew; the last one serves meanwhile."""
         try:
-            self._take_over(Moment(self._index.changes, self._roots(), self._open_reader))
+            self._take_over(Moment(self._index, self._roots(), self._open_reader))
         except DupwatchError as error:
             _log.error("the clusters cannot be loaded anew: %s", error)
         finally:
@@ -165,6 +175,9 @@ class LibraryCache:
                 unused = None if moment.users else moment
         if unused is not None:
             unused.close()
+
+    def _is_of_what_is_stored(self, moment: Moment) -> bool:
+        return moment.commits == self._index.commits and moment.roots == tuple(self._roots())
 
     def _replace(self, moment: Moment | None) -> Moment | None:
         """Holding the lock: put a moment in place of the current one; returns that if it is for us to close."""

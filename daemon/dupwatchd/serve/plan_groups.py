@@ -23,6 +23,11 @@ class Planned:
         """Groups of an answer are in this order."""
         return -self.freed_bytes, self.group["id"], self.group["files"][0]["path"]
 
+    @property
+    def files(self) -> int:
+        """How many it has."""
+        return len(self.group["files"])
+
 
 def as_planned(groups: Sequence[Group]) -> list[Planned]:
     """Those of the groups that belong into a plan."""

@@ -5,6 +5,7 @@ Everything is read from what was committed, over connections of its own, so that
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from dupwatchd.serve.plan_policy import Policy, changed, missing_folder, policy_
 from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.remembered import Remembered
 from dupwatchd.serve.request_queue import Handler, OpenRequest, RequestError, Result
+from dupwatchd.serve.rescans import Rescans
 from dupwatchd.serve.results import (
     Cluster,
     ClustersResult,
@@ -43,6 +45,7 @@ from dupwatchd.serve.results import (
     with_not_searched,
 )
 from dupwatchd.serve.uploads import Uploads
+from dupwatchd.serve.usage import User
 from dupwatchd.serve.waiting import Waiting
 from dupwatchd.settings import DEFAULT_THRESHOLDS, Settings
 
@@ -56,6 +59,10 @@ class Working(Protocol):
     @property
     def roots(self) -> Sequence[bytes]:
         """The roots in force: what lies elsewhere is in no answer."""
+
+    @property
+    def look_seconds(self) -> float:
+        """What the last look at folders took that somebody had asked for."""
 
     def status(self) -> StatusResult:
         """The result of `status`."""
@@ -135,6 +142,7 @@ class Questions:
         self._uploads = uploads
         self._defaults = defaults
         self._policy_lock = threading.Lock()
+        self._rescans = Rescans()
         self._live_checks = live_checks
         self._find = find
         self._version = version
@@ -173,7 +181,7 @@ class Questions:
         """A page of clusters. Raises RequestError, StateError."""
         args = request.args
         under = args.get("under")
-        question = self._filtered(self._question(args, None if under is None else (under,)), args)
+        question = self._filtered(self._question(request, None if under is None else (under,)), args)
         limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
 
         def page(moment: Moment) -> tuple[int, list[Cluster], dict[str, int], int]:
@@ -202,7 +210,9 @@ class Questions:
         """A page of the pairs of linked files. Raises RequestError, StateError."""
         args = request.args
         under = args.get("under")
-        question = replace(self._filtered(self._question(args, None if under is None else (under,)), args), pairs=True)
+        question = replace(
+            self._filtered(self._question(request, None if under is None else (under,)), args), pairs=True
+        )
         limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
 
         def page(moment: Moment) -> tuple[int, list[FoundPair]]:
@@ -226,7 +236,7 @@ class Questions:
     def plan(self, request: OpenRequest) -> PlanResult:
         """A page of the groups of a plan. Raises RequestError, StateError."""
         args = request.args
-        question = self._plan_question(args)
+        question = self._plan_question(request)
         limit, offset = args.get("limit", _LIMIT), args.get("offset", 0)
 
         def page(moment: Moment) -> tuple[int, list[PlannedGroup]]:
@@ -256,7 +266,7 @@ class Questions:
     def explain(self, request: OpenRequest) -> Result:
         """Why one file stays or goes, step by step. Raises RequestError, StateError."""
         [path] = real_files([request.args["path"]])
-        question = self._plan_question(request.args)
+        question = self._plan_question(request)
         with self._readers.snapshot() as reader:
             if not answers.pictures_of_files(reader, [path]):
                 raise RequestError("unknown_file", f"{os.fsdecode(path)} is not known, or shows no picture")
@@ -297,7 +307,7 @@ class Questions:
     def find(self, request: OpenRequest) -> FindResult:
         """The copies of a picture. Raises RequestError, StateError."""
         args = request.args
-        question = self._question(args, None)
+        question = self._question(request, None)
         completeness = self._working.completeness()
         sent = self._uploads.complete(request.peer, args.get("offset", 0), args["data"], args.get("suffix", ""))
         with sent as path, self._readers.snapshot() as reader:
@@ -331,6 +341,8 @@ class Questions:
         roots = self._working.roots
         if folder is not None and not any(at_or_below(folder, root) for root in roots):
             raise RequestError("unknown_folder", "the folder lies under no root")
+        if not self._rescans.may_ask(request.peer.user, time.monotonic(), self._working.look_seconds):
+            raise RequestError("busy", "you have asked for that too often in a short time; try again in a minute")
         self._working.rescan(list(roots) if folder is None else [folder])
         return {}
 
@@ -344,12 +356,12 @@ class Questions:
         self._working.resume()
         return {"state": self._working.status()["state"]}
 
-    def _question(self, args: dict[str, Any], touching: tuple[bytes, ...] | None) -> Question:
+    def _question(self, request: OpenRequest, touching: tuple[bytes, ...] | None) -> Question:
         """What is asked, with the defaults filled in. Raises RequestError for what is not kept."""
-        return self._question_with(self._defaults, args, touching)
+        return self._question_with(self._defaults, request.args, touching, request.peer.user)
 
     def _question_with(
-        self, defaults: QuestionDefaults, args: dict[str, Any], touching: tuple[bytes, ...] | None
+        self, defaults: QuestionDefaults, args: dict[str, Any], touching: tuple[bytes, ...] | None, asked_by: User
     ) -> Question:
         measure = args.get("measure", defaults.measure)
         measure = "custom" if measure == defaults.custom else measure
@@ -370,7 +382,7 @@ class Questions:
         ignored, details = self._remembered.ignored, bool(args.get("details"))
         return Question(
             measure, float(threshold), mirrored, touching, verdicts, defaults.policy,
-            policies=defaults.policies, ignored=ignored, details=details,
+            policies=defaults.policies, ignored=ignored, details=details, asked_by=asked_by,
         )  # fmt: skip
 
     def _filtered(self, question: Question, args: dict[str, Any]) -> Question:
@@ -396,9 +408,9 @@ class Questions:
         order = Order(args.get("sort", Order.BYTES.value))
         return replace(question, filters=filters, min_files=args.get("min_files", 2), order=order)
 
-    def _plan_question(self, args: dict[str, Any]) -> Question:
+    def _plan_question(self, request: OpenRequest) -> Question:
         """What a plan is asked for. Raises RequestError for a rule, a folder or a file that is none."""
-        defaults = self._defaults
+        args, defaults = request.args, self._defaults
         try:
             policy = changed(defaults.policy, args.get("policy", {}))
         except UsageError as error:
@@ -407,7 +419,7 @@ class Questions:
         if missing is not None:
             raise RequestError("unknown_folder", f"no such folder: {os.fsdecode(missing)}")
         under, holding = args.get("under"), args.get("files")
-        question = self._question_with(defaults, {}, None if under is None else (under,))
+        question = self._question_with(defaults, {}, None if under is None else (under,), request.peer.user)
         return replace(
             question,
             policy=policy,

@@ -50,13 +50,18 @@ class InOrder(Protocol):
     def order_key(self) -> tuple[int, str, bytes]:
         """What it frees in bytes, negated; its id; the path of its first file."""
 
+    @property
+    def files(self) -> int:
+        """How many it has, which tells about how much memory it takes."""
+
 
 Item = TypeVar("Item", bound=InOrder)
 LookAt = Callable[[Whole], Sequence[Sequence[Item]]]  # candidates → for each the clusters that it is
 
 _LOOK_AT_LEAST = 16  # clusters at once; as much again goes into finding them among all units
 _LOOK_AT_MOST = 4096  # about 15 MB of paths and figures
-_REMEMBERED = 10_000  # clusters of an answer, about 1 kB each; who goes back further waits once more
+_REMEMBERED = 20_000  # files in clusters of an answer; who goes back further waits once more
+_FILE_BYTES = 800  # in memory, about, with its share of its cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,12 @@ class Candidates:
     pairs: Mapping[int, int] = field(default_factory=dict)  # of files of a cluster; only if they are asked for
     not_looked_at: int = 0  # pairs of pictures within groups that are not stored, where each pair counts
     too_large: int = 0  # groups in which nobody has counted these
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory the columns take."""
+        touching_bytes = 0 if self.touching is None else self.touching.nbytes
+        return self.joined.nbytes + self.cluster.nbytes + self.bound.nbytes + self.digest.nbytes + touching_bytes
 
 
 def candidates(
@@ -219,6 +230,12 @@ class RankedClusters(Generic[Item]):
         self._waiting: list[tuple[int, str, bytes, Item]] = []  # a heap: looked at, place not yet certain
         self._certain: list[Item] = []  # in their places, but for the first ones
         self._forgotten = 0
+        self._files = 0  # in clusters that were looked at and not forgotten
+
+    @property
+    def memory_bytes(self) -> int:
+        """About how much memory it takes."""
+        return self.candidates.memory_bytes + self._files * _FILE_BYTES
 
     def page(self, look_at: LookAt[Item], limit: int | None, offset: int) -> tuple[int, list[Item]]:
         """How many clusters there are, as far as is known by now, and ``limit`` of them (None: all) from ``offset``."""
@@ -245,6 +262,7 @@ class RankedClusters(Generic[Item]):
         for place, clusters in zip(some.tolist(), look_at(some), strict=True):
             self._total += len(clusters) - self.candidates.parts.get(place, 1)
             for one in clusters:
+                self._files += one.files
                 heappush(self._waiting, (*one.order_key, one))
         self._looked_at += len(some)
         before = self._first_unknown()
@@ -259,7 +277,9 @@ class RankedClusters(Generic[Item]):
 
     def _forget(self, end: int) -> None:
         """Keep few of the clusters before ``end``."""
-        surplus = min(len(self._certain) - _REMEMBERED, end - self._forgotten)
-        if surplus > 0:
-            del self._certain[:surplus]
-            self._forgotten += surplus
+        most, surplus = min(len(self._certain), end - self._forgotten), 0
+        while surplus < most and self._files > _REMEMBERED:
+            self._files -= self._certain[surplus].files
+            surplus += 1
+        del self._certain[:surplus]
+        self._forgotten += surplus

@@ -5,8 +5,9 @@ ends exactly once. Handlers that return a Future hold no thread while it is open
 
 Each command belongs to a lane with threads of its own, so that slow questions never hold up the others: a picture
 that takes a minute to decode stands in nobody's way but in that of other pictures. Within a lane the users take turns,
-and the connections of one user; where a lane has several threads, no user has all of them. When a lane is full, in
-number or in bytes, the user with most requests in it gives way, with the connection that has most of them.
+and the connections of one user; where a lane has several threads, no user has all of them. Who takes much of the
+processor while others are about has one thread, and rests between two requests. When a lane is full, in number or in
+bytes, the user with most requests in it gives way, with the connection that has most of them.
 """
 
 import logging
@@ -18,11 +19,15 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from dupwatchd.serve.usage import Usage, User
+
 log = logging.getLogger(__name__)
 
 WAITING_MAX = 128  # requests of one lane that nobody has taken up yet
 LANE_BYTES_MAX = 32 << 20  # of those, as they came: pieces of pictures, lists of paths
 OPEN_PER_CONNECTION_MAX = 16
+RESTS_PER_REQUEST = 3.0  # of a user who stands back, each as long as the request took
+REST_SECONDS_MAX = 1.0  # after one request: who asks little, but for much, is not to wait for long
 READING = "reading"
 REMEMBERING = "remembering"
 LANES = {
@@ -57,9 +62,6 @@ class Peer:
     def user(self) -> "User":
         """What all connections of one user have in common."""
         return self.uid if self.uid is not None else self.key
-
-
-User = int | str  # a number of the system, or a public key; empty for all who come over TCP without one
 
 
 class RequestError(Exception):
@@ -99,18 +101,23 @@ Finish = Callable[[OpenRequest, "Result | RequestError"], None]
 class FairQueue:
     """Requests that wait, bounded in number and bytes; users take turns, and so do the connections of one user.
 
-    A user holds at most so many ``shares`` of the threads at once; the one that is left is there for somebody else.
-    Any thread may call.
+    A user holds at most so many ``shares`` of the threads at once, the one that is left is there for somebody else.
+    Whoever is to stand back by ``usage`` holds one, and rests after each request for `RESTS_PER_REQUEST` times as long
+    as that took. Any thread may call.
     """
 
-    def __init__(self, most: int, most_bytes: int = LANE_BYTES_MAX, shares: int = 1) -> None:
+    def __init__(
+        self, most: int, most_bytes: int = LANE_BYTES_MAX, shares: int = 1, usage: Usage | None = None
+    ) -> None:
         self._most = most
         self._most_bytes = most_bytes
         self._shares = shares
+        self._usage = usage or Usage()
         self._changed = threading.Condition()
         # Whose turn it is comes first, on both levels.
         self._of_user: OrderedDict[User, OrderedDict[Peer, deque[OpenRequest]]] = OrderedDict()
         self._working: Counter[User] = Counter()  # requests that were taken and are not done
+        self._rests_until: dict[User, float] = {}  # on the monotonic clock; of users who stand back
         self._count = 0
         self._bytes = 0
         self._closed = False
@@ -135,18 +142,23 @@ class FairQueue:
         """The next request, once there is one; None when the queue is closed. To be followed by `done`."""
         with self._changed:
             while not self._closed:
-                user = next((user for user in self._of_user if self._working[user] < self._shares), None)
+                user = next(filter(self._may_begin, self._of_user), None)
                 if user is not None:
                     return self._next_of(user)
-                self._changed.wait()
+                self._changed.wait(self._seconds_to_rest())
             return None
 
-    def done(self, request: OpenRequest) -> None:
-        """A request that was got needs no thread any more."""
+    def done(self, request: OpenRequest, seconds: float = 0.0) -> None:
+        """A request that was got needs no thread any more; it took so many seconds of processor time."""
+        user = request.peer.user
+        self._usage.used(user, seconds)
+        must_stand_back = self._usage.must_stand_back(user)
         with self._changed:
-            self._working[request.peer.user] -= 1
-            if not self._working[request.peer.user]:
-                del self._working[request.peer.user]
+            self._working[user] -= 1
+            if not self._working[user]:
+                del self._working[user]
+            if must_stand_back:
+                self._rests_until[user] = time.monotonic() + min(RESTS_PER_REQUEST * seconds, REST_SECONDS_MAX)
             self._changed.notify()
 
     def remove(self, peer: Peer) -> None:
@@ -162,6 +174,19 @@ class FairQueue:
             self._count = self._bytes = 0
             self._closed = True
             self._changed.notify_all()
+
+    def _may_begin(self, user: "User") -> bool:
+        """Holding the lock: whether a user may have one thread more."""
+        working = self._working[user]
+        if working >= self._shares or not self._usage.must_stand_back(user):
+            self._rests_until.pop(user, None)
+            return working < self._shares
+        return not working and self._rests_until.get(user, 0.0) <= time.monotonic()
+
+    def _seconds_to_rest(self) -> float | None:
+        """Holding the lock: how long until a user who rests may go on; None: nobody rests."""
+        now = time.monotonic()
+        return min((until - now for until in self._rests_until.values() if until > now), default=None)
 
     def _next_of(self, user: "User") -> OpenRequest:
         """Holding the lock: the request whose turn it is; its user and its connection come last from now on."""
@@ -214,7 +239,10 @@ class RequestQueue:
         self._of_connection: Counter[Peer] = Counter()
         self._closed = False
         threads = {lane: reading_threads if lane == READING else 1 for lane in dict.fromkeys(LANES.values())}
-        self._lanes = {lane: FairQueue(WAITING_MAX, shares=max(1, most - 1)) for lane, most in threads.items()}
+        self._usage = Usage()
+        self._lanes = {
+            lane: FairQueue(WAITING_MAX, shares=max(1, most - 1), usage=self._usage) for lane, most in threads.items()
+        }
         self._threads = [
             threading.Thread(target=self._work, args=(waiting,), name=f"{lane} {number}", daemon=True)
             for lane, waiting in self._lanes.items()
@@ -237,6 +265,7 @@ class RequestQueue:
                 raise RequestError("busy", "too many requests of yours are open; wait for their answers")
             self._open[request] = None
             self._of_connection[request.peer] += 1
+        self._usage.asks(request.peer.user)
         for evicted in self._lanes[LANES.get(request.do, READING)].put(request):
             self._end(evicted, RequestError("busy", "the service is busy; try again"))
 
@@ -273,6 +302,7 @@ class RequestQueue:
 
     def _work(self, waiting: FairQueue) -> None:
         while (request := waiting.get()) is not None:
+            began = time.thread_time()
             try:
                 answer = self._begin(request)
             except BaseException as error:  # noqa: BLE001 - a handler's bug must not end the thread
@@ -283,7 +313,7 @@ class RequestQueue:
                 else:
                     self._end(request, answer)
             finally:
-                waiting.done(request)
+                waiting.done(request, time.thread_time() - began)
                 request.args = {}  # pieces of pictures are large
                 request = None  # nothing is held while the queue is empty
 

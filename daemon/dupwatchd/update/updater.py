@@ -92,7 +92,9 @@ class Updater:
         self.survey = Survey()  # what could not be looked at
         self.rested: Callable[[], None] = lambda: None  # called whenever there is nothing to do, or in a pause
         self.counts: dict[str, int] = {}  # see `_count`
-        self.changes = 0  # counts commits: whoever caches what is in the database looks at it
+        self.changes = 0  # another number whenever something was committed or looked at anew
+        self.commits = 0  # another number whenever something that is stored has changed
+        self.look_seconds = 0.0  # what the last look at folders took that somebody had asked for
         self._database = database
         self._work = work
         self._hints = hints
@@ -101,6 +103,7 @@ class Updater:
         self._intake: IntakeOnDemand | None = None
         self._stopping = False
         self._paused = False
+        self._rows_changed = 0  # over this connection, when `commits` was last counted
         self._asked: set[bytes] = set()  # roots, or folders below them, to be looked through
         self._asking = threading.Lock()  # around `_asked`
         self._are_roots_in_force = False  # does the database know the roots of `_work`?
@@ -259,6 +262,7 @@ class Updater:
         lost_count = self._intake().mend_thumbnails()
         self._are_blocks_in_doubt = False
         self._mended_in_vain = not lost_count
+        self.commits += 1  # thumbnails are stored beside the database
         if lost_count:
             _log.warning("%s lost: reading the photos again", counted(lost_count, "thumbnail"))
         self._changed()
@@ -287,11 +291,14 @@ class Updater:
         with self._asking:
             asked, self._asked = self._asked, set()
         to_survey = {root for root in self._work.roots if root in asked} | {*due.roots}
+        began = time.monotonic()
         try:
             if to_survey or asked or due.files or due.folders or due.trees:
                 self._look(due, to_survey, asked - to_survey)
             if self._unfinished:
                 self._catch_up()
+            if asked:
+                self.look_seconds = time.monotonic() - began
             self._problems.clear(Fault.INDEXING)
             self._retry_seconds = _FIRST_RETRY_SECONDS
             self._mended_in_vain = False
@@ -380,8 +387,12 @@ class Updater:
         return more
 
     def _changed(self) -> None:
-        """Something was committed."""
-        self.changes += 1
+        """Something was committed, or looked at anew: files may be there again of which the database knows all."""
+        rows_changed = int(self._database.value("SELECT total_changes()"))
+        if rows_changed != self._rows_changed:
+            self.commits += 1
+            self._rows_changed = rows_changed
+        self.changes += 1  # after `commits`: whoever sees this one sees the other
         self._count()
 
     def _count(self) -> None:

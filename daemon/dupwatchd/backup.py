@@ -11,7 +11,6 @@ The file is written beside the one that is there and renamed when it is on disk,
 the new one.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from dupwatch.replacing import check_replaceable
 from dupwatchd import __version__
 from dupwatchd.assembly import limits_of
 from dupwatchd.backup_file import FORMAT, INDEX, MARK, PROOFS, THUMBNAILS, BackupWriter, Header, copied, write_proofs
+from dupwatchd.backup_folder import folder_to_work_in, is_at, is_locked_now
 from dupwatchd.db import answers, facts, pictures, remembered, roots, schema, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, copy_database, open_for_reading
 from dupwatchd.db.proofs import Proofs
@@ -35,7 +35,6 @@ from dupwatchd.state import acting_as_owner, require_index, thumbnails_of
 from dupwatchd.update.mending import forget_pictures, sound_thumbnails
 
 _AT_ONCE = 1024
-_WORK = "backing-up"  # the folder in the state directory where the database is copied to; a service ignores it
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def backup(settings: Settings, file: str, progress: Progress) -> BackedUp:
     with ExitStack() as stack:
         stack.enter_context(stoppable("interrupted: what was there stays as it was"))
         stream = stack.enter_context(_written_whole(file))
-        with acting_as_owner(state), _folder_to_work_in(state) as work:
+        with acting_as_owner(state), folder_to_work_in(state) as work:
             header = Header(FORMAT, schema.VERSION, __version__, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
             writer = BackupWriter(stream, header)
             stack.callback(writer.abandon)
@@ -196,7 +195,7 @@ def _written_whole(file: str) -> Iterator[BinaryIO]:
         if os.fstat(descriptor).st_uid != os.geteuid():  # who could read what is written there
             raise UsageError(f"cannot write {partial}: it belongs to another user; name another file")
         os.fchmod(descriptor, 0o600)
-        if not _locked(descriptor) or not _is_at(descriptor, partial):
+        if not is_locked_now(descriptor) or not is_at(descriptor, partial):
             raise StateError(f"another backup is being written to {file}; wait for it, or name another file")
         try:
             stream.truncate()
@@ -211,46 +210,3 @@ def _written_whole(file: str) -> Iterator[BinaryIO]:
             if isinstance(error, OSError):
                 raise StateError(f"cannot write {file}: {error.strerror}; what was there stays as it was") from error
             raise
-
-
-@contextmanager
-def _folder_to_work_in(state: str) -> Iterator[str]:
-    """An empty folder in the state directory, which the database fits into; what a killed backup left is removed."""
-    folder = os.path.join(state, _WORK)
-    try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"cannot write {folder}: {error.strerror}; run it as the owner of the index") from error
-    try:
-        if not _locked(descriptor) or not _is_at(descriptor, folder):
-            raise StateError(f"another backup of {state} is being made; wait for it")
-        _empty(folder)
-        try:
-            yield folder
-        finally:
-            _empty(folder)
-            os.rmdir(folder)
-    finally:
-        os.close(descriptor)
-
-
-def _empty(folder: str) -> None:
-    for name in os.listdir(folder):
-        os.unlink(os.path.join(folder, name))
-
-
-def _is_at(descriptor: int, path: str) -> bool:
-    """Whether this still has its name: another backup may have ended between opening and locking it."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except OSError:
-        return False
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -335,7 +335,7 @@ def restore_command(file: str, config: str | None, state: str | None, as_json: b
 
     All of FILE is verified before anything is changed. An index that is there is moved aside, not deleted. The service
     must be stopped meanwhile. What has changed since the backup is read by the next scan. Run by root, it acts with the
-    rights of the owner of the state directory.
+    rights of the owner of the state directory; if there is none yet, of the owner of the folder that it is made in.
 
     \b
     Examples:
@@ -355,6 +355,11 @@ def restore_command(file: str, config: str | None, state: str | None, as_json: b
         click.echo(f"restored in {printable(done.state)}, as of {printable(done.made_at)}: {_contents(done.holds)}")
     if done.replaced is not None:
         remark(f"what was there is now in {done.replaced}; delete it once you are content")
+    if done.is_roots:
+        remark(
+            f"{done.state} was made, and belongs to root like the folder it lies in: a service of another user can use "
+            f"it after `chown -R USER: {shlex.quote(done.state)}` (systemd does that itself for its StateDirectory=)"
+        )
 
 
 def _flat(done: "BackedUp | Restored") -> dict[str, Any]:

@@ -38,13 +38,15 @@ class Restored:
     made_at: str  # the backup
     holds: Contents
     replaced: str | None  # where the index is that was there before
+    is_roots: bool  # root has made the state directory, where only root may make one
 
 
 def restore(settings: Settings, file: str, progress: Progress) -> Restored:
     """Put the index of a backup in place.
 
-    Run by root, it goes on with the rights of the owner of the state directory. Raises UsageError if the file cannot be
-    opened, StateError if it is damaged or another process holds the state directory; then nothing was changed.
+    Run by root, it goes on with the rights of the owner of the state directory, or of the folder that it is made in.
+    Raises UsageError if the file cannot be opened, StateError if it is damaged or another process holds the state
+    directory; then nothing was changed.
     """
     try:
         stream = open(file, "rb")  # noqa: SIM115 - it is opened with the caller's rights, and closed below
@@ -54,8 +56,8 @@ def restore(settings: Settings, file: str, progress: Progress) -> Restored:
         reader = BackupReader(stream, file)
         if reader.header.schema > schema.VERSION:
             raise reader.newer()
-        if os.path.isdir(settings.state):
-            act_as_owner(settings.state)
+        is_new = not os.path.isdir(settings.state)
+        act_as_owner(settings.state)
         with locked_state(settings.state) as state:
             try:
                 with stoppable("interrupted: the index is as it was"):
@@ -63,7 +65,8 @@ def restore(settings: Settings, file: str, progress: Progress) -> Restored:
             except BaseException:
                 abandon_replacing(state)
                 raise
-            return Restored(state, file, reader.header.made_at, holds, replace(state))
+            replaced = replace(state)
+            return Restored(state, file, reader.header.made_at, holds, replaced, is_new and os.geteuid() == 0)
 
 
 def _unpack(reader: BackupReader, folder: str, progress: Progress) -> Contents:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dupwatchd.backup_folder import remove_what_a_killed_backup_left
 from dupwatchd.db import facts, files, pictures
 from dupwatchd.db.connection import FILE_NAME, Database
 from dupwatchd.errors import StateError, StateInUseError, UsageError
@@ -64,14 +65,23 @@ def index_meant(loaded: Loaded, say: Callable[[str], None]) -> Settings:
 def act_as_owner(state: str) -> None:
     """Give up root's rights for those of the owner of a state directory, for the rest of this process.
 
-    What root writes there the service could not read afterwards.
+    What root writes there the service could not read afterwards. The owner of a directory that is still to be made is
+    that of the folder that it will be in.
     """
-    owner = os.stat(state)
+    owner = os.stat(_there(state))
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
     _take_groups_of(owner)
     os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+
+
+def _there(path: str) -> str:
+    """The path, or else the first folder above it that is there."""
+    path = os.path.realpath(path)
+    while not os.path.isdir(path) and path != "/":
+        path = os.path.dirname(path)
+    return path
 
 
 @contextmanager
@@ -108,7 +118,8 @@ def _same(one: str, other: str) -> bool:
 def locked_state(path: str) -> Iterator[str]:
     """Make the state directory if need be and hold its lock; gives its resolved path.
 
-    A `restore` that was killed while it put another index in place is finished first.
+    A `restore` that was killed while it put another index in place is finished first, and what a `backup` that was
+    killed has left is removed.
 
     Raises UsageError if the directory cannot be used, StateError if another process holds the lock or no space
     is left. The lock ends with the process, however that ends.
@@ -141,6 +152,7 @@ def locked_state(path: str) -> Iterator[str]:
         except OSError:
             pass  # the number only serves a message; a full disk is reported by whoever needs the room
         finish_replacing(state)
+        remove_what_a_killed_backup_left(state)
         yield state
     finally:
         os.close(lock)

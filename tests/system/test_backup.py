@@ -78,6 +78,13 @@ def restore(file: Path, state: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+def open_to_others(folder: Path) -> None:
+    folder.chmod(0o755)
+    for path in folder.parents:
+        if not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+
+
 def everything_below(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
 
@@ -327,10 +334,7 @@ def test_a_damaged_index_replaces_no_older_backup(tmp_path: Path, state: Path) -
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
 def test_root_leaves_no_file_of_its_own_in_the_index_of_another_user(tmp_path: Path, state: Path) -> None:
-    tmp_path.chmod(0o755)
-    for path in tmp_path.parents:
-        if not path.stat().st_mode & 0o001:
-            path.chmod(path.stat().st_mode | 0o011)
+    open_to_others(tmp_path)
     for path in (state, *state.rglob("*")):
         os.chown(path, 4321, 4321)
     private = tmp_path / "private"
@@ -341,7 +345,58 @@ def test_root_leaves_no_file_of_its_own_in_the_index_of_another_user(tmp_path: P
     assert {path.stat().st_uid for path in (state, *state.rglob("*"))} == {4321}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+def test_root_makes_a_state_directory_for_the_owner_of_the_folder_it_lies_in_or_says_that_it_is_roots(
+    tmp_path: Path, state: Path
+) -> None:
+    open_to_others(tmp_path)
+    backup(tmp_path / "b.zip", state)
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 4321, 4321)
+    theirs, roots = (
+        run("restore", "--json", tmp_path / "b.zip", state=place / "of" / "dupwatch") for place in (home, tmp_path)
+    )
+    assert (theirs.returncode, theirs.stderr, json.loads(theirs.stdout)["is_roots"]) == (0, b"", False)
+    assert {path.stat().st_uid for path in home.rglob("*")} == {4321}
+    assert (roots.returncode, json.loads(roots.stdout)["is_roots"]) == (0, True)
+    assert b"belongs to root" in roots.stderr
+    assert b"chown -R" in roots.stderr
+
+
 # ---- kills
+
+
+def test_what_a_killed_backup_left_is_removed_by_whoever_comes_next_but_one_at_work_is_left_alone(
+    tmp_path: Path, state: Path
+) -> None:
+    work = state / "backing-up"
+
+    def at_work() -> "subprocess.Popen[bytes]":
+        while True:
+            process = subprocess.Popen(
+                [*COMMAND, "backup", str(tmp_path / "b.zip"), "--state", str(state)], stdout=subprocess.DEVNULL
+            )
+            while process.poll() is None:
+                if work.exists():
+                    process.send_signal(signal.SIGSTOP)
+                    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                    if work.exists():
+                        return process
+            assert process.returncode == 0  # it was quicker than we
+
+    process = at_work()
+    assert run("check", state=state).returncode == 0
+    assert work.exists()
+    process.send_signal(signal.SIGCONT)
+    assert process.wait() == 0
+    assert not work.exists()
+    process = at_work()
+    process.kill()
+    process.wait()
+    assert work.exists()
+    assert run("check", state=state).returncode == 0
+    assert not work.exists()
 
 
 def test_a_backup_that_is_killed_leaves_the_old_one(tmp_path: Path, state: Path) -> None:

@@ -36,7 +36,12 @@ from dupwatchd.serve import admission as admission_module
 from dupwatchd.serve import binding as binding_module
 from dupwatchd.serve import connections as connections_module
 from dupwatchd.serve import publisher as publisher_module
-from dupwatchd.serve.connections import SUBSCRIPTIONS_MAX, TOPIC_BYTES_MAX, Connections
+from dupwatchd.serve.connections import (
+    HANDSHAKES_AT_ONCE,
+    SUBSCRIPTIONS_MAX,
+    TOPIC_BYTES_MAX,
+    Connections,
+)
 from dupwatchd.serve.request_queue import (
     CHANGING,
     OPEN_PER_CONNECTION_MAX,
@@ -1125,6 +1130,28 @@ def test_a_user_who_listens_too_often_waits_and_comes_back_by_itself(
         assert monitor.poll(20_000)
         monkeypatch.setattr(admission_module, "LISTENERS_PER_SECOND", 1000.0)
         assert wire.decode_event(listener.recv_multipart()).topic == wire.TICK
+
+
+def test_handshakes_without_end_leave_time_to_end_listeners_that_say_too_much() -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as requests, context.socket(zmq.XPUB) as events:
+        connections = Connections(requests, events, lambda _peer: False, asks_whom_to_admit=True)
+        gate = connections._gate
+        assert gate is not None
+        poller = zmq.Poller()
+        poller.register(gate, zmq.POLLIN)
+        with gate, connections.monitor, connections._listeners_monitor, context.socket(zmq.DEALER) as asks:
+            asks.linger = 0
+            asks.sndhwm = asks.rcvhwm = 0
+            asks.connect("inproc://zeromq.zap.01")
+            for number in range(3 * HANDSHAKES_AT_ONCE):
+                asks.send_multipart([b"", b"1.0", b"%d" % number, b"dupwatch", b"127.0.0.1", b"", b"NULL"])
+            for turns in range(1, 4):
+                connections._watch_once(poller, {})
+                for number in range((turns - 1) * HANDSHAKES_AT_ONCE, turns * HANDSHAKES_AT_ONCE):
+                    assert asks.poll(20_000)
+                    assert asks.recv_multipart()[2] == b"%d" % number
+                assert not asks.poll(0)
+        connections._wake_up.close()
 
 
 @pytest.mark.parametrize(

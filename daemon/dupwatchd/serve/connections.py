@@ -45,6 +45,7 @@ FILES_WANTED = 65_536
 SUBSCRIPTIONS_MAX = 32  # of one listener; there are seven topics
 TOPIC_BYTES_MAX = 64
 UNREAD_BYTES_MAX = 4096  # of one listener
+HANDSHAKES_AT_ONCE = 64
 _BREATH_SECONDS = 0.002  # between two looks at listeners that say something
 _GATE = "inproc://zeromq.zap.01"  # where libzmq asks whether a connection is welcome
 _GATE_DOMAIN = b"dupwatch"
@@ -215,10 +216,11 @@ class Connections:
     def _answer_at(self, gate: "zmq.Socket[bytes]") -> None:
         """Say of each connection that is shaking hands whether it may listen; one that may not is ended.
 
-        (libzmq alone would keep it until the time for shaking hands is over.) It may come again later.
+        (libzmq alone would keep it until the time for shaking hands is over.) It may come again later. In one turn at
+        most `HANDSHAKES_AT_ONCE` are answered: however fast others come, listeners that say too much are ended.
         """
         with contextlib.suppress(zmq.Again):
-            while True:
+            for _ in range(HANDSHAKES_AT_ONCE):
                 version, request, _, address = gate.recv_multipart(zmq.NOBLOCK)[:4]
                 told = address.decode(errors="replace")
                 user, _, process = _local_ids(told) or (_plain_address(told), None, None)

@@ -66,6 +66,27 @@ def arrow(side: int) -> Rgb:
     return np.asarray(image.resize((side, side), Image.Resampling.BOX))
 
 
+def stripes(side: int, colours: tuple[str, ...]) -> Rgb:
+    """A flag: broad stripes, one above the other."""
+    image = Image.new("RGB", (side, side))
+    for number, colour in enumerate(colours):
+        top, bottom = (side * place // len(colours) for place in (number, number + 1))
+        ImageDraw.Draw(image).rectangle((0, top, side, bottom), fill=colour)
+    return np.asarray(image)
+
+
+def lamps(seed: int) -> Rgb:
+    """A photo of a few lamps in the night."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:480, 0:640].astype(np.float32)
+    light = random.normal(4, 1.5, (480, 640)).astype(np.float32)
+    for _ in range(6):
+        across, down, reach = random.uniform(40, 600), random.uniform(40, 440), random.uniform(4, 14)
+        light += 250 * np.exp(-((x - across) ** 2 + (y - down) ** 2) / (2 * reach * reach))
+    grey: Rgb = np.clip(light, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
 def sky(seed: int, level: int = 150, strength: float = 14.0) -> Rgb:
     """A photo of nothing but clouds, grey and smooth, with the noise of a sensor."""
     random = np.random.default_rng(seed)

@@ -93,6 +93,23 @@ def test_a_turned_icon_is_another(side: int, turn: int) -> None:
     assert verdict_of(seen(icon, altered.jpeg(other, 85), turn)) is Verdict.SIMILAR
 
 
+@pytest.mark.parametrize("side", [300, 900])
+@pytest.mark.parametrize("colours", [("white", "crimson"), ("navy", "white", "orange"), ("white", "navy") * 12])
+def test_a_turned_flag_is_another_at_any_size(side: int, colours: tuple[str, ...]) -> None:
+    flag = altered.stripes(side, colours)
+    other = np.ascontiguousarray(np.rot90(flag, 2 if len(colours) < 4 else 1))
+    turn = 180 if len(colours) < 4 else 90
+    assert verdict_of(seen(flag, altered.jpeg(flag, 90))) is Verdict.SAME
+    assert verdict_of(seen(flag, altered.jpeg(other, 90), turn)) is Verdict.SIMILAR
+
+
+def test_a_lamp_in_the_night_is_the_same_when_turned() -> None:
+    """Nearly all of it is of a few grey levels, and it is no drawing."""
+    night = altered.lamps(3)
+    turned = altered.jpeg(np.ascontiguousarray(np.rot90(night)), 85)
+    assert verdict_of(seen(night, turned, 90)) is Verdict.SAME
+
+
 @pytest.mark.parametrize("width", [48, 64, 80, 140])
 def test_a_small_photo_that_was_turned_is_the_same(width: int) -> None:
     small = altered.resized(altered.photo(6), width / 640)

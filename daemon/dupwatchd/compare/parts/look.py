@@ -18,7 +18,7 @@ from dupwatchd.compare.parts.surround import Box, is_frame
 from dupwatchd.compare.verdict.laid import Planes
 from dupwatchd.compare.verdict.register import corners, inverse, joined, register
 from dupwatchd.compare.verdict.values import Differences
-from dupwatchd.compare.verdict.verdict import OF_PROOF, WHOLE, Seen, compare_at, share_of_few_levels, verdict_of
+from dupwatchd.compare.verdict.verdict import OF_PROOF, WHOLE, Seen, compare_at, shares_of_few_levels, verdict_of
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.levels import Levels, Map, Size
 from dupwatchd.pixels.margins import within_margins
@@ -93,7 +93,7 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
     larger = second if shows_more > 0 else first
     outline = pair.outline(map_, of_first=shows_more > 0)
     is_framed = shows_more != 0 and is_frame(larger.luma, _box(outline, larger.luma))
-    is_drawn = max(share_of_few_levels(one.luma) for one in (first, second)) > MOST_DRAWN
+    is_drawn = max(shares_of_few_levels(one.luma)[0] for one in (first, second)) > MOST_DRAWN
     return PartSeen(_verdict(seen, is_drawn=is_drawn), shows_more, outline, is_framed, placement, seen)
 
 

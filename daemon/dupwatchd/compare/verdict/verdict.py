@@ -58,8 +58,12 @@ _TINY_AREA_PX = 80 * 80
 _AS_WELL, _AS_WELL_TINY = 0, 10
 # Icons, and drawings like them: turned, they are others. So much of their area lies in few grey levels. Of 128 tiny
 # icons all but a few exceed that, and one tiny photo in five; of 240 larger icons 239, and one photo in a hundred.
-_DRAWN_TINY, _DRAWN_SMALL = 380, 870
+# Of pictures that are no icons by their size, such as flags, only those are drawings that a few levels cover all but
+# whole: 976 and more; pages of text stay below 900, and of 434 photos none exceeds 930. What is all but black has no
+# say there: a lamp or the moon in the night is no drawing.
+_DRAWN_TINY, _DRAWN_SMALL, _DRAWN_LARGE = 380, 870, 950
 _FEW_LEVELS = 8  # steps of two grey levels, the most frequent ones
+_NIGHT_STEPS = 12  # of two grey levels
 _BLANK = 25  # tenths of a grey level of deviation; there is nothing to compare
 
 
@@ -84,7 +88,9 @@ class Seen:
     chroma: Colours | None
     turned: bool  # or mirrored
     area_px: int  # of the smaller one
-    drawn: int  # per mille of the smaller one that a few grey levels cover: most of an icon; 0 where it is not turned
+    # Per mille of the smaller one that a few grey levels cover, most of an icon, and of what is not black in it; both
+    # are 0 where it is not turned.
+    drawn: tuple[int, int]
     fine: bool  # one of them holds lines finer than its proof shows: text, most likely
 
 
@@ -127,7 +133,7 @@ def compare_at(map_: Map, source: Planes, target: Planes, lens: Lens, *, turned:
     parts = overlap(map_, source.luma.shape[1::-1], target.luma.shape[1::-1])
     shared = round(1000 * parts.source), round(1000 * parts.target)
     smaller = min(source.luma, target.luma, key=np.size)
-    drawn = share_of_few_levels(smaller) if turned else 0
+    drawn = shares_of_few_levels(smaller) if turned else (0, 0)
     both = laid_onto(source, target, map_)
     if both is None:
         return Seen(shared, None, None, turned, smaller.size, drawn, fine)
@@ -139,10 +145,14 @@ def compare_at(map_: Map, source: Planes, target: Planes, lens: Lens, *, turned:
     return Seen(shared, luma, its_colours, turned, smaller.size, drawn, fine)
 
 
-def share_of_few_levels(luma: Levels) -> int:
-    """Per mille of a plane that its most frequent grey levels cover: nearly all of it in what is drawn or written."""
-    counts = np.sort(np.bincount(luma.ravel() >> 1, minlength=_FEW_LEVELS))
-    return round(1000 * int(counts[-_FEW_LEVELS:].sum()) / luma.size)
+def shares_of_few_levels(luma: Levels) -> tuple[int, int]:
+    """Per mille of a plane that its most frequent grey levels cover, and of what is not black in it."""
+    counts = np.bincount(luma.ravel() >> 1, minlength=128)
+    whole, lit = (
+        1000 * int(np.sort(some)[-_FEW_LEVELS:].sum()) // max(1, int(some.sum()))
+        for some in (counts, counts[_NIGHT_STEPS:])
+    )
+    return whole, lit
 
 
 def verdict_of(seen: Seen, bounds: Bounds = OF_PROOFS) -> Verdict:
@@ -179,10 +189,13 @@ def blank(seen: Seen) -> bool:
 
 
 def _is_turned_drawing(seen: Seen, small_area_px: int) -> bool:
-    """Whether it is an icon or a small drawing, turned or mirrored: an arrow to the left is none to the right."""
-    if not seen.turned or seen.area_px > small_area_px:
+    """Whether it is an icon or a drawing, turned or mirrored: an arrow to the left is none to the right."""
+    if not seen.turned:
         return False
-    return seen.drawn >= (_DRAWN_TINY if seen.area_px < _TINY_AREA_PX else _DRAWN_SMALL)
+    whole, lit = seen.drawn
+    if seen.area_px > small_area_px:
+        return lit >= _DRAWN_LARGE
+    return whole >= (_DRAWN_TINY if seen.area_px < _TINY_AREA_PX else _DRAWN_SMALL)
 
 
 def at_odds(luma: Differences) -> bool:

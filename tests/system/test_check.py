@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
@@ -27,22 +28,39 @@ BLOCK = "blocks/000000.thumbnails"
 DESCRIPTORS = "blocks/000000.descriptors"
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    root = tmp_path / "photos"
+def make_photos(root: Path) -> None:
     root.mkdir()
     for seed in range(6):
         picture = photo_like(seed, 200, 150)
         (root / f"{seed}.jpg").write_bytes(encoded(picture))
         (root / f"{seed} turned.jpg").write_bytes(encoded(np.rot90(picture).copy(), quality=80))
     (root / "broken.jpg").write_bytes(b"\xff\xd8")
-    return root
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    """Photos, an index of them, and the answer it gives."""
+    place = tmp_path_factory.mktemp("indexed")
+    make_photos(place / "photos")
+    return place / "photos", place / "state", scan(place / "photos", state=place / "state")
 
 
 @pytest.fixture
-def state(tmp_path: Path, photos: Path) -> Path:
-    scan(photos, state=tmp_path / "state")
-    return tmp_path / "state"
+def photos(indexed: tuple[Path, Path, dict[str, Any]]) -> Path:
+    """To be left as they are: all tests of this file share them."""
+    return indexed[0]
+
+
+@pytest.fixture
+def before(indexed: tuple[Path, Path, dict[str, Any]]) -> dict[str, Any]:
+    """The answer while all was sound."""
+    return indexed[2]
+
+
+@pytest.fixture
+def state(tmp_path: Path, indexed: tuple[Path, Path, dict[str, Any]]) -> Path:
+    """An index of the photos, to be damaged."""
+    return Path(shutil.copytree(indexed[1], tmp_path / "state"))
 
 
 def flip_a_byte(state: Path) -> None:
@@ -133,9 +151,8 @@ def test_a_sound_index_is_said_to_be_sound(state: Path) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_found_mended_and_the_old_answer_comes_back(
-    photos: Path, state: Path, damage: Callable[[Path], None]
+    photos: Path, state: Path, before: dict[str, Any], damage: Callable[[Path], None]
 ) -> None:
-    before = scan(photos, state=state)
     damage(state)
     found = run("check", state=state)
     assert found.returncode == 1
@@ -158,7 +175,10 @@ def test_a_scan_over_damaged_blocks_says_what_to_do(photos: Path, state: Path, d
     assert b"Traceback" not in done.stderr
 
 
-def test_lost_descriptors_are_made_anew_by_the_next_scan(photos: Path, state: Path) -> None:
+def test_lost_descriptors_are_made_anew_by_the_next_scan(tmp_path: Path) -> None:
+    photos, state = tmp_path / "photos", tmp_path / "state"
+    make_photos(photos)
+    scan(photos, state=state)
     lose_the_descriptors(state)
     shutil.copy(photos / "1.jpg", photos / "copy.jpg")
     (photos / "1 smaller.jpg").write_bytes(encoded(photo_like(1, 200, 150), quality=60))
@@ -178,8 +198,9 @@ def test_thumbnails_are_made_again_from_the_photos_while_they_are_there(photos: 
 
 
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "empty", "other"])
-def test_a_database_beyond_help_is_set_aside_and_rebuilt(photos: Path, state: Path, damage: str) -> None:
-    before = names(scan(photos, state=state))
+def test_a_database_beyond_help_is_set_aside_and_rebuilt(
+    photos: Path, state: Path, before: dict[str, Any], damage: str
+) -> None:
     path = state / DATABASE
     data = path.read_bytes()
     if damage == "garbage":
@@ -197,14 +218,13 @@ def test_a_database_beyond_help_is_set_aside_and_rebuilt(photos: Path, state: Pa
     assert run("check", state=state).returncode == 1
     mended = run("check", "--repair", state=state)
     assert mended.returncode == 0, mended.stdout
-    assert names(scan(photos, state=state)) == before
+    assert names(scan(photos, state=state)) == names(before)
     aside = list(state.glob("damaged-*/dupwatch.sqlite"))
     assert [one.read_bytes() for one in aside] == [spoilt]
     assert run("check", state=state).returncode == 0
 
 
-def test_a_folder_in_the_place_of_the_database_is_set_aside(photos: Path, state: Path) -> None:
-    before = names(scan(photos, state=state))
+def test_a_folder_in_the_place_of_the_database_is_set_aside(photos: Path, state: Path, before: dict[str, Any]) -> None:
     (state / DATABASE).unlink()
     (state / DATABASE / "kept").mkdir(parents=True)
     done = run("scan", str(photos), state=state)
@@ -212,7 +232,7 @@ def test_a_folder_in_the_place_of_the_database_is_set_aside(photos: Path, state:
     assert b"is no file" in done.stderr
     assert b"check --repair" in done.stderr
     assert run("check", "--repair", state=state).returncode == 0
-    assert names(scan(photos, state=state)) == before
+    assert names(scan(photos, state=state)) == names(before)
     assert len(list(state.glob("damaged-*/dupwatch.sqlite/kept"))) == 1
 
 

@@ -66,7 +66,7 @@ def filtered(draw: st.DrawFn) -> Question:
 
 
 @pytest.mark.usefixtures("looking_at_few")
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(libraries(), st.lists(filtered(), min_size=1, max_size=4), st.none() | some_folders)
 def test_filtered_pages_hold_what_looking_at_every_pair_finds(
     made: Made, asked: list[Question], roots: tuple[bytes, ...] | None
@@ -84,7 +84,7 @@ def test_filtered_pages_hold_what_looking_at_every_pair_finds(
             assert library.page(database, question, live_checks, None) == (len(expected), expected)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(libraries(), filtered(), st.none() | some_folders)
 def test_all_numbers_of_a_filtered_answer_are_exact_from_the_first_page_on(
     made: Made, question: Question, roots: tuple[bytes, ...] | None
@@ -149,7 +149,7 @@ def test_pairs_that_nobody_has_looked_at_are_told_although_they_are_not_stored(
 
 
 @pytest.mark.usefixtures("looking_at_few")
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(libraries(), filtered(), st.integers(0, 30), st.integers(1, 9))
 def test_pairs_are_the_linked_files_of_each_group(made: Made, question: Question, offset: int, limit: int) -> None:
     question = replace(question, ignored=made.ignored, pairs=True)
@@ -165,7 +165,7 @@ def test_pairs_are_the_linked_files_of_each_group(made: Made, question: Question
         assert library.pairs_page(database, question, made.live_checks(), None) == (len(expected), expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(libraries(), filtered())
 def test_the_number_of_pairs_is_exact_from_the_first_page_on(made: Made, question: Question) -> None:
     made = replace(made, files=[replace(file, there=True) for file in made.files])

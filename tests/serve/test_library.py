@@ -160,7 +160,7 @@ def looking_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("looking_at_few")
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     libraries(),
     st.lists(questions, min_size=1, max_size=6),
@@ -186,7 +186,7 @@ def test_pages_hold_what_looking_at_everything_finds(
             assert library.page(database, question, live_checks, None) == (len(expected), expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(libraries(), questions, st.none() | folders)
 def test_further_groups_are_those_that_asking_for_one_verdict_more_would_add(
     made: Made, question: Question, roots: tuple[bytes, ...] | None
@@ -197,7 +197,7 @@ def test_further_groups_are_those_that_asking_for_one_verdict_more_would_add(
     assert found == plain.further_groups(made if roots is None else made.below(roots), question)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(libraries(), questions, st.none() | folders)
 def test_what_is_not_a_duplicate_is_in_no_count_from_the_first_page_on(
     made: Made, question: Question, roots: tuple[bytes, ...] | None
@@ -240,7 +240,7 @@ RULES = [
 
 
 @pytest.mark.usefixtures("looking_at_few")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(libraries(), questions, st.randoms(use_true_random=False))
 def test_plans_and_clusters_of_any_policy_hold_what_looking_at_everything_finds(
     made: Made, question: Question, one_of: random.Random
@@ -276,7 +276,7 @@ def test_plans_and_clusters_of_any_policy_hold_what_looking_at_everything_finds(
     check_promises(made, question, paged)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(libraries(), questions, st.randoms(use_true_random=False))
 def test_a_plan_does_not_depend_on_the_order_in_which_files_were_indexed(
     made: Made, question: Question, one_of: random.Random

@@ -72,18 +72,18 @@ def remove_and_bring_back(root: Path, tmp_path: Path, seed: int, steps: int) -> 
 
 def test_frames_of_a_film_are_one_cluster_and_store_few_matches(root: Path, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
-    for number in range(80):
+    for number in range(48):
         frame = np.clip(ONE + random.normal(0, 4, ONE.shape), 0, 255).astype(np.uint8)
         (root / f"{number:03d}.png").write_bytes(encoded(frame, "PNG"))
     state = tmp_path / "state"
     [cluster] = names(scan(root, state=state))
-    assert len(cluster) == 80
-    assert_few_are_stored(state, 80)
+    assert len(cluster) == 48
+    assert_few_are_stored(state, 48)
     for name in sorted(os.listdir(root))[::2]:
         (root / name).unlink()
     [cluster] = names(scan(root, state=state))
-    assert len(cluster) == 40
-    assert_few_are_stored(state, 40)
+    assert len(cluster) == 24
+    assert_few_are_stored(state, 24)
 
 
 def test_identical_files_store_no_matches(root: Path, tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ def test_each_kind_finds_the_copies_and_keeps_up_with_changes(photos: Path, name
     fresh = scan(photos, *asked, "--state", str(photos.parent / "fresh"))
     assert names(document) == names(json.loads(fresh.stdout))
     assert any({"2 again.png", "2 once more.bmp"} <= cluster for cluster in names(document))
-    assert names(answer(photos)) == names(json.loads(scan(photos, "--state", str(photos.parent / "plain")).stdout))
+    if name == "brightness_map":
+        plain = scan(photos, "--state", str(photos.parent / "plain"))
+        assert names(answer(photos)) == names(json.loads(plain.stdout))
 
 
 @pytest.mark.parametrize(

@@ -492,13 +492,13 @@ def test_of_a_chain_each_file_that_may_go_is_the_same_as_one_that_stays(tmp_path
     root = tmp_path / "chain"
     root.mkdir()
     wide = photo_like(1, 1200, 300)
-    for place in range(40):
+    for place in range(24):
         (root / f"{place:02d}.png").write_bytes(encoded(wide[:, place * 4 : place * 4 + 400].copy(), "PNG"))
     [cluster] = scan("--confirm", root, state=state)["clusters"]
     places = {file["path"]: int(Path(file["path"]).stem) for file in cluster["files"]}
     going = {file["path"] for file in cluster["files"] if file["may_go"]}
     staying = [places[path] for path in places.keys() - going]
-    assert 5 <= len(staying) < 39
+    assert 3 <= len(staying) < 23
     for path in going:  # more than 2 steps apart, less than 0.98 of one picture is in the other
         assert min(abs(places[path] - place) for place in staying) <= 2
     spare = run("scan", "--print0", "--spare", root, state=state).stdout.split(b"\0")
@@ -612,10 +612,9 @@ def start(root: Path, state: Path, **settings: str) -> "subprocess.Popen[bytes]"
 
 
 def test_kills_at_random_moments_end_in_the_same_clusters(tmp_path: Path) -> None:
-    root = many(tmp_path / "many", 200)
-    expected = scan(root, state=tmp_path / "undisturbed")
+    root = many(tmp_path / "many", 120)
     began = time.monotonic()
-    scan(root, state=tmp_path / "measured")
+    expected = scan(root, state=tmp_path / "undisturbed")
     whole = time.monotonic() - began
     random = np.random.default_rng()
     for attempt in range(3):  # tests/long tries a hundred
@@ -638,7 +637,7 @@ def read_so_far(state: Path) -> int:
         return 0  # it is only being made
 
 
-@pytest.mark.timeout(120)  # three scans of seconds each, which take a minute on a very busy machine
+@pytest.mark.timeout(120)  # two scans of seconds each, which take a minute on a very busy machine
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, state: Path, number: int) -> None:
     root = tmp_path / "slow"
@@ -656,4 +655,6 @@ def test_a_stop_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, state: 
     assert b"what is done is kept" in errors
     assert b"Traceback" not in errors
     assert 0 < read_so_far(state) < 80
-    assert scan(root, state=state) == scan(root, state=tmp_path / "undisturbed")
+    document = scan(root, state=state)
+    assert names(document) == [set(os.listdir(root))]
+    assert (document["files"], document["pending"], document["failed"]) == (80, 0, [])

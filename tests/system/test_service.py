@@ -75,9 +75,9 @@ def slowly(path: Path, data: bytes) -> None:
 
 
 def burst(root: Path) -> None:
-    for place in range(300):
+    for place in range(150):
         (root / f"burst {place % 3}").mkdir(exist_ok=True)
-        (root / f"burst {place % 3}" / f"{place}.jpg").write_bytes(encoded(photo_like(place % 200, 64, 48)))
+        (root / f"burst {place % 3}" / f"{place}.jpg").write_bytes(encoded(photo_like(place % 100, 64, 48)))
 
 
 def replace_by_rename(root: Path) -> None:
@@ -335,22 +335,25 @@ def ends_in(service: Service, expected: list[dict[str, object]]) -> None:
 
 
 def test_ended_at_any_moment_the_next_start_ends_in_the_same_answer(tmp_path: Path) -> None:
-    root = many(tmp_path / "root", 120)
+    """A stop and a kill, one followed by a scan, the other by another start; tests/long tries a hundred kills."""
+    root = many(tmp_path / "root", 60)
     expected = scanned(tmp_path / "undisturbed", root)
     random = np.random.default_rng()
-    for attempt in range(4):
-        service = Service(tmp_path / f"s{attempt}", root).start()
+    kinds = [True, False]
+    random.shuffle(kinds)
+    for is_killed, is_scanned in zip((False, True), kinds, strict=True):
+        service = Service(tmp_path / f"killed {is_killed}", root).start()
         until(lambda service=service: service.log.exists() and "serving" in service.lines())  # type: ignore[misc]
         time.sleep(random.uniform(0, 1.5))
-        if attempt % 2:
+        if is_killed:
             service.kill()
         else:
             service.stop()
             assert "Traceback" not in service.lines()
-        if attempt % 3 == 0:
-            ends_in(service, expected)
-        else:
+        if is_scanned:
             assert scanned(service.state, root) == expected
+        else:
+            ends_in(service, expected)
 
 
 def test_a_stop_while_it_rests_or_is_paused_is_prompt(tmp_path: Path) -> None:
@@ -729,7 +732,7 @@ def test_what_cannot_start_says_so_in_one_line(service: Service, tmp_path: Path)
 
 
 def test_all_are_answered_while_photos_are_read(tmp_path: Path) -> None:
-    root = many(tmp_path / "root", 400)
+    root = many(tmp_path / "root", 200)
     asked = (root / "3.jpg").read_bytes()
 
     started = Service(tmp_path / "s", root)

@@ -77,12 +77,14 @@ def placement_of(first: Keypoints, second: Keypoints) -> Placement | None:
     """
     both = Packed.of((0, 1), (first, second))
     one, other = both.picture(0), both.picture(1)
-    met = meetings_of(one, other, *meetings(one.coefficients, table_of(other.coefficients)))
+    ours, theirs = meetings(one.coefficients, table_of(other.coefficients))
+    if len(ours) < 2:
+        return None
+    met = meetings_of(one, other, ours, theirs)
     votes = votes_of_each(met, one, other)
-    most = int(votes.max(initial=0))
+    most = int(votes.max())
     if most < 2:
         return None
-    ours, theirs = met[OURS], met[THEIRS]
     apart = np.square(one.coefficients[ours].astype(np.int64) - other.coefficients[theirs]).sum(axis=1)
     # of meetings that are equally good, the same one is chosen when the pictures are exchanged
     order = (ours, theirs) if _sort_key(one) <= _sort_key(other) else (theirs, ours)

@@ -1,6 +1,7 @@
 """The service under a real systemd, in the sandbox of its unit; and a stand-in that tries what that sandbox allows."""
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from tests.system.booted import SOURCE, CannotBootError, Machine, booted, wait_u
 
 UNIT = "dupwatchd.service"
 WATCHDOG_SECONDS = 3
+WATCHDOG_SECONDS = 2
+MOST_EXPOSURE = 16  # of 100, as systemd-analyze judges: 1.6 of 10
 PROBE = "/opt/dupwatch/bin/python /opt/source/tests/system/probe.py"
 
 
@@ -135,6 +138,18 @@ def test_a_disk_that_is_mounted_later_is_seen(probe: Machine, photos: Path) -> N
         probe.run("umount", "/srv/photos")
     probe.run("systemctl", "reload", UNIT)
     wait_until(lambda: seen.read_text() == "")
+
+
+def test_the_unit_leaves_little_open() -> None:
+    judged = ["systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={MOST_EXPOSURE}"]
+    try:
+        done = subprocess.run([*judged, SOURCE / "systemd" / UNIT], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no systemd-analyze here")
+    if "offline" in done.stderr:
+        pytest.skip("this systemd-analyze judges running units only")
+    assert "Overall exposure level" in done.stdout
+    assert done.returncode == 0, done.stdout
 
 
 # ---- what systemd does with the service

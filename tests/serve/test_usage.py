@@ -32,6 +32,16 @@ def test_only_who_has_used_much_while_others_are_about_stands_back_and_not_for_l
     assert not usage.must_stand_back(1)  # what was used long ago counts no more
 
 
+def test_of_several_who_have_used_much_only_the_one_who_used_most_stands_back() -> None:
+    usage = Usage(Clock())
+    for user, seconds in ((1, 3.0), (2, 2.0), (3, 0.0)):
+        usage.asks(user)
+        usage.used(user, seconds)
+    assert [usage.must_stand_back(user) for user in (1, 2, 3)] == [True, False, False]
+    usage.used(2, 2.0)
+    assert [usage.must_stand_back(user) for user in (1, 2, 3)] == [False, True, False]
+
+
 def test_of_users_who_have_gone_nothing_is_kept() -> None:
     clock = Clock()
     usage = Usage(clock)

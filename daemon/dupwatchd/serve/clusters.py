@@ -63,7 +63,7 @@ class Question:
     min_files: int = 2  # only clusters of so many files or more; at least 2
     order: Order = Order.BYTES  # which clusters come first
     pairs: bool = False  # asked for are the pairs of linked files, not the clusters
-    asked_by: User = field(default="", compare=False)  # whom what is remembered for it counts against
+    asked_by: User = ""  # who has a page of his own
 
     @property
     def joining(self) -> frozenset[Verdict] | None:

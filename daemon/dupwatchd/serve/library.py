@@ -27,6 +27,7 @@ from dupwatchd.serve.clusters import (
     measured,
 )
 from dupwatchd.serve.columns import Columns, Units, Whole, load_columns, units_at
+from dupwatchd.serve.fair_lock import FairLock
 from dupwatchd.serve.filters import Linkage
 from dupwatchd.serve.filters_order import Ordering, ordering
 from dupwatchd.serve.filters_pairs import LinkedGroup, PairPages, as_linked, measured_rows
@@ -38,6 +39,7 @@ from dupwatchd.serve.ranking import Candidates, Item, RankedClusters, candidates
 from dupwatchd.serve.results import Cluster, FoundPair, NotLookedAt, PlannedGroup
 from dupwatchd.serve.usage import User
 
+_PICTURES_AT_ONCE = 128  # whose files are read before another question has its turn: some milliseconds
 _QUESTIONS = 4  # of one user, of which is kept what was found
 _REMEMBERED_BYTES = 64 << 20  # of what was found for all of them; for the last one more if that alone takes more
 
@@ -72,47 +74,40 @@ class _Members(NamedTuple):
 class _Remembered(Generic[Item]):
     """What was found for the last few questions of each user, bounded in bytes; any thread may ask.
 
-    Users share what was found for the same question. Whoever asks ever other questions loses only what was found for
-    his own, and the user for whom most bytes are kept loses something first.
+    Whoever asks ever other questions, or for long pages, neither takes from others what was found for theirs nor makes
+    them wait: of a question that two users ask each has a page of his own.
     """
 
     def __init__(self) -> None:
         self._found: OrderedDict[Question, _Ranked[Item]] = OrderedDict()  # the question asked last comes last
-        self._users: dict[Question, set[User]] = {}  # who asked it and has not lost it
         self._lock = threading.Lock()
 
     def of(self, question: Question) -> _Ranked[Item]:
         with self._lock:
             ranked = self._found.setdefault(question, _Ranked())
             self._found.move_to_end(question)
-            self._users.setdefault(question, set()).add(question.asked_by)
-            of_user = self._of_user(question.asked_by)
+            of_user = [one for one in self._found if one.asked_by == question.asked_by]
             if len(of_user) > _QUESTIONS:
-                self._forget(of_user[0], question.asked_by)
-            while self._bytes(self._found) > _REMEMBERED_BYTES and len(self._found) > 1:
-                others = {user for one, users in self._users.items() for user in users if one != question}
-                greediest = max(others, key=lambda user: self._bytes(self._of_user(user)))
-                self._forget(next(one for one in self._of_user(greediest) if one != question), greediest)
+                del self._found[of_user[0]]
+            self._make_room(question)
             return ranked
 
     def clear(self) -> None:
         with self._lock:
             self._found.clear()
-            self._users.clear()
 
-    def _of_user(self, user: User) -> list[Question]:
-        """Holding the lock: the questions of one user, the one asked last comes last."""
-        return [question for question in self._found if user in self._users[question]]
-
-    def _bytes(self, questions: Iterable[Question]) -> int:
-        """Holding the lock."""
-        return sum(self._found[question].memory_bytes for question in questions)
-
-    def _forget(self, question: Question, user: User) -> None:
-        """Holding the lock: a user loses a question; what was found for it is kept while another user has it."""
-        self._users[question].remove(user)
-        if not self._users[question]:
-            del self._users[question], self._found[question]
+    def _make_room(self, question: Question) -> None:
+        """Holding the lock: the user for whom most is kept loses the oldest of it; this question stays."""
+        while True:
+            sizes = {one: ranked.memory_bytes for one, ranked in self._found.items()}
+            others = [one for one in sizes if one != question]
+            if sum(sizes.values()) <= _REMEMBERED_BYTES or not others:
+                return
+            of_user: defaultdict[User, int] = defaultdict(int)
+            for one, size_bytes in sizes.items():
+                of_user[one.asked_by] += size_bytes
+            greediest = max((one.asked_by for one in others), key=lambda user: of_user[user])
+            del self._found[next(one for one in others if one.asked_by == greediest)]
 
 
 class Library:
@@ -129,7 +124,7 @@ class Library:
         self._plans: _Remembered[Planned] = _Remembered()
         self._pairs: _Remembered[LinkedGroup] = _Remembered()
         self._units_of: dict[bytes, list[int]] = {}  # of contents in ignored pairs, by digest; guarded by the next
-        self._reading = threading.Lock()  # a connection is for one thread at a time
+        self._reading = FairLock()  # a connection is for one thread at a time
 
     @classmethod
     def load(cls, database: Database, roots: Sequence[bytes] | None = None) -> "Library":
@@ -406,8 +401,10 @@ class Library:
         )
 
     def _copies_of(self, database: Database, pictures: list[int]) -> list[Copy]:
-        with self._reading:
-            copies = answers.copies_of(database, pictures)
+        copies: list[Copy] = []
+        for start in range(0, len(pictures), _PICTURES_AT_ONCE):
+            with self._reading:
+                copies += answers.copies_of(database, pictures[start : start + _PICTURES_AT_ONCE])
         return copies if self._inside is None else [copy for copy in copies if copy.path.startswith(self._inside)]
 
     def _looks_between(self, database: Database, pictures: Iterable[set[int]]) -> list[Look]:

@@ -1,4 +1,4 @@
-"""Tells which users are to stand back, because they have lately taken much of the processor while others are about.
+"""Tells which user is to stand back, because he has lately taken most of the processor while others are about.
 
 In: who asks, and how much processor time each answer took. Out: whether a user may have more than one thread of a lane
 at the moment. All threads share one interpreter, and whoever keeps several of them busy is in the way of all others.
@@ -45,12 +45,14 @@ class Usage:
             self._record(user).used_seconds += seconds
 
     def must_stand_back(self, user: User) -> bool:
-        """Whether a user has used much while others are about."""
+        """Whether a user has used much, and more than anybody else, while others are about."""
         with self._lock:
-            if self._record(user).used_seconds <= MUCH_SECONDS:
+            used_seconds = self._record(user).used_seconds
+            if used_seconds <= MUCH_SECONDS:
                 return False
             since = self._clock() - FORGOTTEN_SECONDS
-            return any(record.asked_at > since for other, record in self._records.items() if other != user)
+            others = [other for other, record in self._records.items() if other != user and record.asked_at > since]
+            return bool(others) and used_seconds >= max(self._record(other).used_seconds for other in others)
 
     def _record(self, user: User) -> _Record:
         """Holding the lock: the record of a user, as of now."""

@@ -310,14 +310,14 @@ def test_who_takes_much_of_the_processor_while_others_are_about_has_one_thread_a
     assert waiting.get() is asked[2]
     assert waiting.get() is asked[3]  # alone: both shares, and no rest
     usage.asks(2)
-    waiting.done(asked[2], 0.1)
+    waiting.done(asked[2], 0.1, 0.1)
     with ThreadPoolExecutor(1) as thread:
         later = thread.submit(waiting.get)
         waiting.put(of_one := OpenRequest([], 0, "clusters", {}, one))
         assert later.result(20) is of_one  # not the fifth one of the other user, who has a thread already
         later = thread.submit(waiting.get)
         began = time.monotonic()
-        waiting.done(asked[3], 0.1)
+        waiting.done(asked[3], 0.1, 0.1)
         assert later.result(20) is asked[4]
         assert time.monotonic() - began >= 0.1 * RESTS_PER_REQUEST
 

@@ -27,7 +27,7 @@ WAITING_MAX = 128  # requests of one lane that nobody has taken up yet
 LANE_BYTES_MAX = 32 << 20  # of those, as they came: pieces of pictures, lists of paths
 OPEN_PER_CONNECTION_MAX = 16
 RESTS_PER_REQUEST = 3.0  # of a user who stands back, each as long as the request took
-REST_SECONDS_MAX = 1.0  # after one request: who asks little, but for much, is not to wait for long
+REST_SECONDS_MAX = 2.0  # after one request: who asks little, but for much, is not to wait for long
 READING = "reading"
 REMEMBERING = "remembering"
 LANES = {
@@ -148,17 +148,17 @@ class FairQueue:
                 self._changed.wait(self._seconds_to_rest())
             return None
 
-    def done(self, request: OpenRequest, seconds: float = 0.0) -> None:
-        """A request that was got needs no thread any more; it took so many seconds of processor time."""
+    def done(self, request: OpenRequest, used_seconds: float = 0.0, took_seconds: float = 0.0) -> None:
+        """A request that was got needs no thread any more; it used so much processor time, and took so long."""
         user = request.peer.user
-        self._usage.used(user, seconds)
+        self._usage.used(user, used_seconds)
         must_stand_back = self._usage.must_stand_back(user)
         with self._changed:
             self._working[user] -= 1
             if not self._working[user]:
                 del self._working[user]
             if must_stand_back:
-                self._rests_until[user] = time.monotonic() + min(RESTS_PER_REQUEST * seconds, REST_SECONDS_MAX)
+                self._rests_until[user] = time.monotonic() + min(RESTS_PER_REQUEST * took_seconds, REST_SECONDS_MAX)
             self._changed.notify()
 
     def remove(self, peer: Peer) -> None:
@@ -302,7 +302,7 @@ class RequestQueue:
 
     def _work(self, waiting: FairQueue) -> None:
         while (request := waiting.get()) is not None:
-            began = time.thread_time()
+            began, began_using = time.monotonic(), time.thread_time()
             try:
                 answer = self._begin(request)
             except BaseException as error:  # noqa: BLE001 - a handler's bug must not end the thread
@@ -313,7 +313,7 @@ class RequestQueue:
                 else:
                     self._end(request, answer)
             finally:
-                waiting.done(request, time.thread_time() - began)
+                waiting.done(request, time.thread_time() - began_using, time.monotonic() - began)
                 request.args = {}  # pieces of pictures are large
                 request = None  # nothing is held while the queue is empty
 

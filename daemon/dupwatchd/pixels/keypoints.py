@@ -239,7 +239,7 @@ def _strongest(peaks: _Peaks, shape: tuple[int, ...]) -> _Blobs:
     moved = _to_peak(slopes, bends)[:, kept]
     response = np.abs(value[kept] + (slopes[:, kept] * moved).sum(axis=0) / 2)
     octave = peaks.octave[kept]
-    size = np.exp2(octave.astype(np.float32))  # of the octave's pixels
+    size = np.ldexp(np.float32(1), octave)  # of the octave's pixels
     x, y = ((places[kept] + by).astype(np.float32) for places, by in zip((peaks.x, peaks.y), moved, strict=False))
     scale = (_FINEST_PX * np.exp2((peaks.layer[kept] + moved[2]) / _LEVELS)).astype(np.float32)
     half = np.float32(0.5)

@@ -13,7 +13,6 @@ from tests.system.booted import SOURCE, CannotBootError, Machine, booted, wait_u
 
 UNIT = "dupwatchd.service"
 WATCHDOG_SECONDS = 3
-WATCHDOG_SECONDS = 2
 MOST_EXPOSURE = 16  # of 100, as systemd-analyze judges: 1.6 of 10
 PROBE = "/opt/dupwatch/bin/python /opt/source/tests/system/probe.py"
 

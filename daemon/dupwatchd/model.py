@@ -113,7 +113,9 @@ class Facts:
     lossless: bool = False  # the format stores pixels as they were given to it
     jpeg_grid: bool = False  # lossless pixels that carry the 8 × 8 blocks of a JPEG
     quality: int = 0  # of a JPEG, 1 … 100 by its quantisation; 0: not known
-    scan_digest: bytes = b""  # of the coded pixels of a JPEG, without metadata; empty: no JPEG
+    # Of the coded pixels of a JPEG, else of the decoded ones, without metadata: equal ones are one picture, bit by bit.
+    # Empty: not known.
+    scan_digest: bytes = b""
     keywords: str = ""  # in alphabetical order, one a line
 
 

@@ -65,6 +65,16 @@ def png_of_zeros(width: int, height: int) -> bytes:
     return PNG_SIGNATURE + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
 
 
+def png_of_16_bits(rgb: Rgb) -> bytes:
+    """A PNG of 16 bits a channel whose levels are those of the picture."""
+    height, width = rgb.shape[:2]
+    deep = (rgb.astype(">u2") * 257).reshape(height, -1).view(np.uint8)
+    rows = np.hstack([np.zeros((height, 1), np.uint8), deep])
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    body = zlib.compress(rows.tobytes())
+    return PNG_SIGNATURE + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
+
+
 def apng_crasher() -> bytes:
     """169 bytes that OpenCV (4.12 to 5.0) dies of: an animation whose second frame is an empty fdAT chunk."""
     side = 32

@@ -14,7 +14,7 @@ from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.model import Decoded
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES, Proof, make_proof, proof_size
 from tests.conftest import encoded, photo_like
-from tests.index.files import dng, luma
+from tests.index.files import dng, luma, png_of_16_bits
 
 _WHOLE = make_proof(photo_like(7, 40, 30)).to_bytes()
 
@@ -125,9 +125,49 @@ def test_facts_of_a_jpeg_and_of_the_png_made_from_it() -> None:
     pixels = np.asarray(Image.open(io.BytesIO(jpeg)))
     for kind, options in (("PNG", {}), ("WEBP", {"lossless": True})):
         made = decoded(encoded(pixels, kind, **options)).facts
-        assert (made.lossless, made.jpeg_grid, made.quality, made.scan_digest) == (True, True, 0, b""), kind
+        assert (made.lossless, made.jpeg_grid, made.quality) == (True, True, 0), kind
     drawn = decoded(encoded(photo_like(1, 480, 360), "PNG")).facts
     assert (drawn.lossless, drawn.jpeg_grid) == (True, False)
+
+
+def test_files_of_equal_pixels_share_a_digest_whatever_their_metadata() -> None:
+    pixels = photo_like(2, 320, 240)
+    png = encoded(pixels, "PNG")
+    digest = decoded(png).facts.scan_digest
+    assert len(digest) == 16
+    alike = [
+        encoded(pixels, "PNG", exif=camera_exif()), encoded(pixels, "PNG", compress_level=9),
+        encoded(pixels, "BMP"), encoded(pixels, "TIFF"), encoded(pixels, "TIFF", compression="tiff_lzw"),
+    ]  # fmt: skip
+    assert {decoded(one).facts.scan_digest for one in alike} == {digest}
+    other = pixels.copy()
+    other[200, 100, 1] ^= 1
+    differing = [
+        encoded(other, "PNG"), encoded(pixels[:, :-1], "PNG"), encoded(pixels, "PNG", icc_profile=b"another profile"),
+        encoded(np.dstack([pixels, pixels[..., 0]]), "PNG"), encoded(pixels, "JPEG"),
+    ]  # fmt: skip
+    assert digest not in {decoded(one).facts.scan_digest for one in differing}
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "WEBP"])
+def test_a_photo_whose_metadata_were_removed_shares_its_digest(kind: str) -> None:
+    shown = photo_like(3, 320, 240)
+    tagged, bare = (decoded(encoded(shown, kind, **more)) for more in ({"exif": camera_exif()}, {}))
+    assert (tagged.facts.camera != "", bare.facts.camera) == (True, "")
+    assert tagged.facts.scan_digest == bare.facts.scan_digest != b""
+    assert decoded(encoded(photo_like(4, 320, 240), kind)).facts.scan_digest != bare.facts.scan_digest
+
+
+def test_what_holds_more_than_is_decoded_has_no_digest() -> None:
+    """More bits than 8 a channel, and more pictures than one."""
+    deep = photo_like(5, 64, 48)
+    [image, more] = [Image.fromarray(photo_like(seed, 64, 48)) for seed in (5, 6)]
+    pages = io.BytesIO()
+    image.save(pages, "TIFF", save_all=True, append_images=[more])
+    sixteen = png_of_16_bits(deep)
+    assert np.array_equal(decoded(sixteen).thumbnail, decoded(encoded(deep, "PNG")).thumbnail)
+    for data in (sixteen, pages.getvalue()):
+        assert decoded(data).facts.scan_digest == b""
 
 
 def test_a_grey_picture_has_no_colour() -> None:

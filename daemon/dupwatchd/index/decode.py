@@ -237,9 +237,16 @@ def _facts_of_file(picture: OpenPicture, data: bytes, colour: bool) -> Facts:
         lossless,
         grid,
         facts.jpeg_quality(facts.luma_steps(picture.head.segments)) if jpeg and picture.head else 0,
-        facts.scan_digest(data) if jpeg else b"",
+        facts.scan_digest(data) if jpeg else _pixel_digest(picture, data),
         said.keywords,
     )
+
+
+def _pixel_digest(picture: OpenPicture, data: bytes) -> bytes:
+    """Of a file that holds one picture, all of whose pixels are decoded."""
+    if picture.frames is not None or picture.image is None or not isinstance(picture.pixels, Still):
+        return b""
+    return facts.pixel_digest(picture.image, data, picture.pixels)
 
 
 def _metadata(picture: OpenPicture, data: bytes) -> facts.Metadata:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from dupwatchd.index.jpeg_segments import Head, first_end_marker, read_head
 from dupwatchd.index.keywords import keywords
+from dupwatchd.index.pillow_formats import Still
 
 MAX_EXIF_BYTES = 1 << 20  # of a PNG; a JPEG has room for 64 KB
 MAX_TAGS = 1000  # of one EXIF directory; cameras write about fifty
@@ -66,6 +67,8 @@ _WANTED = frozenset(
         _WINDOWS_KEYWORDS,
     }
 )
+_PNG_DEPTH_AT = 24  # in its header, which comes first
+_BITS_PER_SAMPLE = 0x0102
 _PNG_METADATA = {b"eXIf": b"", b"iTXt": b"XML:com.adobe.xmp", b"zTXt": b"Raw profile type iptc"}
 _SHORT, _LONG, _IFD = 3, 4, 13
 _UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4}  # by type: bytes, text, numbers, fractions, anything
@@ -222,6 +225,35 @@ def scan_digest(data: bytes) -> bytes:
             digest.update(data[at:end])
         at = end
     return b""
+
+
+def pixel_digest(image: Image.Image, data: bytes, pixels: Still) -> bytes:
+    """16 bytes that two files share if their pixels are equal, and so are their depth and colour profile; else b"".
+
+    ``image`` is what Pillow opened, and ``pixels`` what came of it. The formats that hold 8 bits a channel may share
+    theirs; files that may hold more do so only with others of their format.
+    """
+    stored_as = _stored_as(image, data)
+    if not stored_as:
+        return b""
+    profile = image.info.get("icc_profile")
+    digest = blake3(stored_as.encode() + b"\0" + (profile if isinstance(profile, bytes) else b"") + b"\0")
+    pixels.add_to(digest)
+    return digest.digest(length=16)
+
+
+def _stored_as(image: Image.Image, data: bytes) -> str:
+    """What a file has to share with another one; empty where what is decoded may not be all that the file holds."""
+    name = str(image.format)
+    if name in ("HEIF", "AVIF"):
+        return name
+    bits = 8 if name in ("BMP", "GIF", "WEBP") else 16
+    if name == "PNG" and len(data) > _PNG_DEPTH_AT:
+        bits = data[_PNG_DEPTH_AT]
+    if name == "TIFF":
+        said = image.tag_v2.get(_BITS_PER_SAMPLE, (1,))  # type: ignore[attr-defined]
+        bits = max(said if isinstance(said, tuple) else (said,))
+    return "bytes" if bits <= 8 else ""
 
 
 def _camera(make: str, model: str) -> str:

@@ -7,6 +7,7 @@ of one photo would get different thumbnails.
 
 import io
 import re
+from typing import Protocol
 
 import numpy as np
 import pillow_heif
@@ -51,12 +52,21 @@ from dupwatchd.pixels import levels
 
 Mask = NDArray[np.bool_]
 
+
+class Digest(Protocol):
+    """What takes bytes and makes a digest of them."""
+
+    def update(self, data: bytes, /) -> object:
+        """Adds some bytes."""
+
+
 # In the order in which they are tried. TGA has no signature, so that it is tried only for files of that name.
 _FORMATS: tuple[str, ...] = (
     "PNG", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "ICNS", "SGI", "DDS",
     "QOI", "PCX", "XPM", "XBM",
 )  # fmt: skip
 
+_ROWS_AT_ONCE = 256  # that are copied to be digested
 _ORIENTATION = 0x0112  # EXIF's number of it
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
 _NEARLY_WHITE = 250  # grey level; where everything is lighter, nothing can be seen
@@ -178,6 +188,14 @@ class Still:
         if pixels.ndim == 2:
             return pixels
         return levels.grey(np.ascontiguousarray(pixels[..., [2, 1, 0] if self._blue_first else [0, 1, 2]]))
+
+    def add_to(self, digest: Digest) -> None:
+        """Every pixel; equal pictures add the same if they hold as many bands in one order."""
+        image = self._image
+        digest.update(f"{image.mode} {image.width} {image.height} {self._blue_first:d} ".encode())
+        for top in range(0, image.height, _ROWS_AT_ONCE):
+            bottom = min(top + _ROWS_AT_ONCE, image.height)
+            digest.update(image.crop((0, top, image.width, bottom)).tobytes())
 
     def _in_boxes(self, by: tuple[int, int]) -> tuple[NDArray[np.uint8], float, float]:
         """(H, W, C) means of boxes of that size, RGB first, and how many of them the picture covers."""

@@ -87,6 +87,17 @@ def lamps(seed: int) -> Rgb:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
+def stars(seed: int) -> Rgb:
+    """A photo of a sky full of stars that left trails, above dark ground."""
+    random = np.random.default_rng(seed)
+    grey = 25 + random.normal(0, 3, (720, 1280))
+    for _ in range(300):
+        y, x, length = random.integers(0, 716), random.integers(0, 1220), random.integers(2, 60)
+        grey[y : y + 2, x : x + length] += random.uniform(20, 140)
+    grey[576:] = 6
+    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
 def sky(seed: int, level: int = 150, strength: float = 14.0) -> Rgb:
     """A photo of nothing but clouds, grey and smooth, with the noise of a sensor."""
     random = np.random.default_rng(seed)

@@ -14,7 +14,7 @@ from dupwatchd.pixels.keypoints import keypoints_of
 from dupwatchd.pixels.proof import Proof, make_proof, wants_a_closer_look
 from tests.bench import part_copies
 from tests.bench.drawn import drawn
-from tests.compare.altered import Rgb, captioned, jpeg, photo, resized
+from tests.compare.altered import Rgb, captioned, framed, jpeg, photo, resized, stars
 
 Changed = Callable[[Rgb], Rgb]
 
@@ -124,13 +124,26 @@ def test_pages_of_one_layout_are_not_joined_by_what_they_share(kind: str, layout
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 def test_frame_around_a_cut_picture_is_passed_over(quarters: int) -> None:
     whole = photo(8, 800, 600)
-    framed = np.pad(cut(whole, *PART), ((90, 40), (30, 60), (0, 0)), constant_values=255)
-    turned = np.ascontiguousarray(np.rot90(framed, -quarters))
+    in_frame = np.pad(cut(whole, *PART), ((90, 40), (30, 60), (0, 0)), constant_values=255)
+    turned = np.ascontiguousarray(np.rot90(in_frame, -quarters))
     for first, second, more in ((whole, turned, -1), (turned, whole, 1)):
         seen = looked(first, second)
         assert seen.verdict is Verdict.CROPPED
         assert seen.shows_more == more
         assert np.abs(np.subtract(box(seen.outline), PART)).max() < 0.02
+
+
+@pytest.mark.parametrize(("seed", "pixels"), [(0, 40), (1, 60), (2, 80)])
+def test_frame_shows_more_even_where_only_what_lies_within_is_the_same(seed: int, pixels: int) -> None:
+    """Beside a white frame the stars of a dark sky are laid onto each other not quite as well."""
+    sky = stars(seed)
+    white = framed(sky, pixels)
+    height, width = white.shape[:2]
+    wanted = pixels / height, 1 - pixels / height, pixels / width, 1 - pixels / width
+    for first, second, more in ((sky, white, 1), (white, sky, -1)):
+        seen = looked(first, second)
+        assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, more, True)
+        assert np.abs(np.subtract(box(seen.outline), wanted)).max() < 0.03
 
 
 def test_picture_in_two_different_frames_is_found_in_both() -> None:

@@ -460,7 +460,7 @@ def _in_order(made: Made, part: list[File], question: Question, pinned: dict[byt
         more, less = (a, b) if seen.part.shows_more < 0 else (b, a)
         if not seen.part.is_framed:
             nearer.append(Direction(more, less, "shows more of the picture", "shows less of the picture"))
-        elif most[less] >= 0.94 * seen.part.share * most[more]:
+        elif most[less] >= 0.4 * seen.part.share * most[more]:
             nearer.append(Direction(less, more, "without the frame around it", "with a frame around it"))
     by_path = {file.path: file for file in part}
     order = KeepOrder(

@@ -117,6 +117,12 @@ def test_without_directions_the_order_is_that_of_a_comparison_of_two(group: list
         ({"format": "WEBP"}, {"format": "BMP", "size_bytes": 9000}, "better format", "lesser format"),
         ({"captured": "2023-01-01T00:00:00"}, {"captured": "2024-01-01T00:00:00"}, "taken earliest", "taken later"),
         ({"captured": "2023-01-01T00:00:00"}, {}, "taken earliest", "taken later"),
+        (
+            {"has_place": True, "mtime_ns": 9_000},
+            {"mtime_ns": 1_000},
+            "a place, stars or keywords with it",
+            "without its place, stars or keywords",
+        ),
         ({"mtime_ns": 1_999}, {"size_bytes": 9000}, "modified earliest", "modified later"),
         ({"size_bytes": 1001}, {}, "most bytes", "fewer bytes"),
         ({"path": b"/z.jpg"}, {}, "shortest path", "longer path"),

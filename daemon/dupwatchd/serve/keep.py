@@ -59,6 +59,7 @@ _DEFAULT: _Reasons = (
     ("better format", "lesser format"),
     ("most pixels", "fewer pixels"),
     ("taken earliest", "taken later"),
+    ("a place, stars or keywords with it", "without its place, stars or keywords"),
     ("modified earliest", "modified later"),
     ("most bytes", "fewer bytes"),
     ("a sidecar beside it", "no sidecar beside it"),
@@ -109,9 +110,16 @@ def _default_key(copy: Copy, most_pixels: int) -> _Key:
         format_rank,
         -_pixel_steps(copy),
         (copy.captured == "", copy.captured),
+        -len(_told_beside(copy)),
         copy.mtime_ns,
         -copy.size_bytes,
     )
+
+
+def _told_beside(copy: Copy) -> list[str]:
+    """What a file tells of its photo beside camera and capture time."""
+    told = {"place": copy.has_place, "stars": copy.rating, "keywords": copy.keywords}
+    return [name for name, value in told.items() if value]
 
 
 def _default_value(part: int, copy: Copy, *, has_sidecar: bool) -> str:
@@ -127,6 +135,7 @@ def _default_value(part: int, copy: Copy, *, has_sidecar: bool) -> str:
         copy.format,
         f"{copy.width} × {copy.height}",
         copy.captured or "no capture time",
+        ", ".join(_told_beside(copy)) or "none",
         time_in_words(copy.mtime_ns),
         f"{copy.size_bytes:,} bytes",
         ".xmp or .aae" if has_sidecar else "none",

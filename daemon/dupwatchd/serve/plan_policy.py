@@ -95,8 +95,8 @@ class Policy:
 
 DEFAULT_IN_WORDS = (
     "by default: in colour; nearest to the original; the camera's data; not edited; never saved as a JPEG in between; "
-    "RAW; not made smaller; better format; most pixels; taken, then modified earliest; most bytes; a sidecar; "
-    "shortest path"
+    "RAW; not made smaller; better format; most pixels; taken earliest; with place, stars "
+    "or keywords; modified earliest; most bytes; a sidecar; shortest path"
 )
 
 

@@ -47,6 +47,7 @@ class Told(NamedTuple):
 
 
 _AS_FINE = 0.94  # of the pixels that one file has for a part of a picture: then another one shows that part as fine
+_NO_THUMBNAIL = 0.4  # of those pixels: screenshots enlarge a photo as far as the screen is wide
 
 
 class Looks:
@@ -130,7 +131,7 @@ class Looks:
     def nearer(self, copies: Iterable[Copy]) -> Iterator[Direction]:
         """Which pictures of some files are shown to be nearer the original than others, by verdicts that are asked for.
 
-        A picture comes before a part of it, and before the same in a frame if that does not show it finer.
+        A picture comes before a part of it, and before the same in a frame if it is not far smaller than in there.
         """
         pixels: dict[int, int] = {}
         for copy in copies:
@@ -142,7 +143,7 @@ class Looks:
                 more, less = (a, b) if look.part.shows_more < 0 else (b, a)
                 if not look.part.is_framed:
                     yield Direction(more, less, SHOWS_MORE, SHOWS_LESS)
-                elif pixels.get(less, 0) >= _AS_FINE * look.part.share * pixels.get(more, 0):
+                elif pixels.get(less, 0) >= _NO_THUMBNAIL * look.part.share * pixels.get(more, 0):
                     yield Direction(less, more, WITHOUT_FRAME, WITH_FRAME)
 
 

@@ -75,6 +75,8 @@ def look_at_part(first: Proof, second: Proof, placement: Placement) -> PartSeen:
     within = _look(inner[0].proof, inner[1].proof, _moved(placement, inner[0], inner[1]), _EQUALLY_MUCH_WITHIN)
     if within.verdict not in _NOTHING_DIFFERS or within.outline is None:
         return seen
+    if seen.is_framed and within.shows_more == 0:  # beside a frame it was laid a little less well
+        return replace(seen, verdict=Verdict.CROPPED, seen=within.seen)
     outline = inner[within.shows_more > 0].in_whole(within.outline)
     return replace(within, verdict=Verdict.CROPPED, outline=outline, placement=placement)
 

@@ -411,7 +411,7 @@ def test_a_backup_that_is_killed_leaves_the_old_one(tmp_path: Path, state: Path)
         time.sleep(moment)  # what is tried here is the moment itself
         process.kill()
         ended = process.wait() == 0
-        moment += 0.03
+        moment *= 1.15  # on a busy machine, where all takes longer, too, there are no more tries
         with zipfile.ZipFile(file) as archive:
             assert archive.testzip() is None
         assert ended or file.read_bytes() == before or restore(file, tmp_path / f"at {moment}")

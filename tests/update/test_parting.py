@@ -160,19 +160,20 @@ def test_interrupted_while_an_older_index_is_searched_the_same_is_found(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parting, "_AT_ONCE", 2)
-    undisturbed = Index(folder, tmp_path / "undisturbed")
-    undisturbed.update()
+    older = Index(folder, tmp_path / "older")
+    older.update()
+    expected = stored(older)
+    make_older(older)
+    older.database.close()
     for step in count(1):
-        index = Index(folder, tmp_path / f"state {step}")
-        index.update()
-        make_older(index)
+        index = Index(folder, Path(shutil.copytree(older.state, tmp_path / f"state {step}")))
         try:
             index.update(BreakingOff(step))
         except Interrupted:
             index.update()
         else:
             break
-        assert stored(index) == stored(undisturbed)
+        assert stored(index) == expected
         index.database.close()
     assert step > 4
 

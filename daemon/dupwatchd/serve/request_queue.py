@@ -5,8 +5,8 @@ ends exactly once. Handlers that return a Future hold no thread while it is open
 
 Each command belongs to a lane with threads of its own, so that slow questions never hold up the others: a picture
 that takes a minute to decode stands in nobody's way but in that of other pictures. Within a lane the users take turns,
-and the connections of one user; where a lane has several threads, no user has all of them. Who takes much of the
-processor while others are about has one thread, and rests between two requests. When a lane is full, in number or in
+and the connections of one user; where a lane has several threads, no user has all of them, and who takes most of the
+processor there while others are about has one, and rests between two requests. When a lane is full, in number or in
 bytes, the user with most requests in it gives way, with the connection that has most of them.
 """
 
@@ -102,8 +102,8 @@ class FairQueue:
     """Requests that wait, bounded in number and bytes; users take turns, and so do the connections of one user.
 
     A user holds at most so many ``shares`` of the threads at once, the one that is left is there for somebody else.
-    Whoever is to stand back by ``usage`` holds one, and rests after each request for `RESTS_PER_REQUEST` times as long
-    as that took. Any thread may call.
+    Whoever is to stand back by ``usage`` (None: nobody is) holds one, and rests after each request for
+    `RESTS_PER_REQUEST` times as long as that took. Any thread may call.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class FairQueue:
         self._most = most
         self._most_bytes = most_bytes
         self._shares = shares
-        self._usage = usage or Usage()
+        self._usage = usage
         self._changed = threading.Condition()
         # Whose turn it is comes first, on both levels.
         self._of_user: OrderedDict[User, OrderedDict[Peer, deque[OpenRequest]]] = OrderedDict()
@@ -151,8 +151,9 @@ class FairQueue:
     def done(self, request: OpenRequest, used_seconds: float = 0.0, took_seconds: float = 0.0) -> None:
         """A request that was got needs no thread any more; it used so much processor time, and took so long."""
         user = request.peer.user
-        self._usage.used(user, used_seconds)
-        must_stand_back = self._usage.must_stand_back(user)
+        if self._usage is not None:
+            self._usage.used(user, used_seconds)
+        must_stand_back = self._must_stand_back(user)
         with self._changed:
             self._working[user] -= 1
             if not self._working[user]:
@@ -178,10 +179,13 @@ class FairQueue:
     def _may_begin(self, user: "User") -> bool:
         """Holding the lock: whether a user may have one thread more."""
         working = self._working[user]
-        if working >= self._shares or not self._usage.must_stand_back(user):
+        if working >= self._shares or not self._must_stand_back(user):
             self._rests_until.pop(user, None)
             return working < self._shares
         return not working and self._rests_until.get(user, 0.0) <= time.monotonic()
+
+    def _must_stand_back(self, user: User) -> bool:
+        return self._usage is not None and self._usage.must_stand_back(user)
 
     def _seconds_to_rest(self) -> float | None:
         """Holding the lock: how long until a user who rests may go on; None: nobody rests."""
@@ -241,7 +245,8 @@ class RequestQueue:
         threads = {lane: reading_threads if lane == READING else 1 for lane in dict.fromkeys(LANES.values())}
         self._usage = Usage()
         self._lanes = {
-            lane: FairQueue(WAITING_MAX, shares=max(1, most - 1), usage=self._usage) for lane, most in threads.items()
+            lane: FairQueue(WAITING_MAX, shares=max(1, most - 1), usage=self._usage if most > 1 else None)
+            for lane, most in threads.items()
         }
         self._threads = [
             threading.Thread(target=self._work, args=(waiting,), name=f"{lane} {number}", daemon=True)

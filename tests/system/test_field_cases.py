@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.bench.drawn import KINDS, drawn
+from tests.compare import altered
 from tests.compare.altered import photo
 from tests.conftest import encoded
 from tests.index.files import PNG_SIGNATURE, luma, png_chunk
@@ -37,6 +38,15 @@ APART: dict[str, Callable[[], Files]] = {
     "tickets of another band": lambda: make.tickets((20, 60, 120)),
     "arrows": lambda: make.arrows(64, (20, 60, 160)),
     "small arrows": lambda: make.arrows(32, (200, 40, 40)),
+    "flags that are turns of each other": lambda: {
+        name: encoded(np.ascontiguousarray(np.rot90(altered.stripes(600, colours), turns)), "PNG")
+        for name, colours, turns in (
+            ("white-red.png", ("white", "crimson"), 0),
+            ("red-white.png", ("white", "crimson"), 2),
+            ("upright.png", ("red", "white", "blue"), 1),
+            ("level.png", ("red", "white", "blue"), 0),
+        )
+    },
     "product colours": lambda: make.shirts(("red", "blue", "green", "black")),
     "more product colours": lambda: make.shirts(("navy", "grey", "orange", "white")),
     "signals": lambda: make.signals(("red", "green"), "srv"),
@@ -115,10 +125,14 @@ ONE_GROUP: dict[str, tuple[Callable[[], Files], str | None]] = {
 
 
 def _from_camera(seed: int) -> bytes:
+    return encoded(photo(seed, 576, 576), exif=_exif())
+
+
+def _exif() -> Image.Exif:
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0132] = "Fern", "Fern One", "2024:05:01 10:00:00"
     exif.get_ifd(0x8769)[0x9003] = "2024:05:01 10:00:00"
-    return encoded(photo(seed, 576, 576), exif=exif)
+    return exif
 
 
 # ---- one picture, and only a close look tells which file is nearest to the original
@@ -131,6 +145,20 @@ CLOSELY: dict[str, tuple[Callable[[], Files], str]] = {
     "an enlargement of a camera's JPEG": (
         lambda: {"z.jpg": (data := _from_camera(184)), "a.png": make.resized(data, 1440, 1440)},
         "z.jpg",
+    ),
+    "a PNG without its metadata, packed better": (
+        lambda: {
+            "z.png": encoded(photo(186, 320, 240), "PNG", exif=_exif()),
+            "a.png": encoded(photo(186, 320, 240), "PNG", optimize=True),
+        },
+        "z.png",
+    ),
+    "an HEIC without its metadata": (
+        lambda: {
+            "z.heic": encoded(photo(187, 320, 240), "HEIF", exif=_exif().tobytes()),
+            "a.heic": encoded(photo(187, 320, 240), "HEIF"),
+        },
+        "z.heic",
     ),
     "inks": (lambda: {"z.jpg": (data := encoded(photo(185, 640, 480))), "a.jpg": make.in_inks(data)}, "z.jpg"),
     "a screen": (

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 1.0
 
 DAEMON_COMMANDS = (  # of dupwatchd, for those who mix both up
-    "backup", "check", "completion", "config", "forget", "restore", "run", "scan",
+    "backup", "check", "cluster", "completion", "config", "forget", "restore", "run", "scan",
 )  # fmt: skip
 WAIT_ADVICE = "`dupwatch wait` returns when the rest is read; `dupwatch status` tells how far it is"
 STATUS_ADVICE = "`dupwatch status` says why"

@@ -33,12 +33,30 @@ def status_lines(status: Result, page: Page) -> Iterator[str]:
         room = (page.width or 0) - 11
         style = "quiet" if state == "online" else "trouble"
         yield f"  {page.paint(f'{state:<8}', style)} {page.shorten(page.name(root['path']), room)}"
+    cluster = status.get("cluster")
+    if isinstance(cluster, Mapping):
+        yield from _cluster_lines(cluster, page)
     held = status.get("quarantine")
     if isinstance(held, Mapping) and held["files"]:
         size = human_bytes(held["bytes"])
         yield f"  {counted(held['files'], 'file')} in quarantine, {size}: `dupwatch quarantine list`"
     for problem in status.get("problems", ()):
         yield page.paint(f"! {page.name(problem)}", "trouble")
+
+
+def _cluster_lines(cluster: Result, page: Page) -> Iterator[str]:
+    """Yield how it is with the machines that read photos, and the share of each."""
+    yield from page.join(["  cluster", *page.name(str(cluster["line"])).split("; ")])
+    machines = cluster["machines"]
+    for machine in machines:
+        state = page.name(str(machine["state"]))
+        style = "quiet" if state == "reading" else "trouble"
+        share = counted(machine["files"], "file")
+        yield f"    {page.paint(f'{state:<8}', style)} {page.name(machine['name'])}: {share}"
+    if len(machines) < cluster["total_machines"]:
+        yield f"    and {counted(cluster['total_machines'] - len(machines), 'further machine')}"
+    if cluster["files_here"]:
+        yield f"    {counted(cluster['files_here'], 'file')} read on this machine"
 
 
 def human_seconds(seconds: float) -> str:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from dupwatchd import __version__
 from dupwatchd.db import pictures
@@ -38,6 +39,9 @@ from dupwatchd.status import completeness, left_out_lines, status_document
 from dupwatchd.update.updater import Updater
 from dupwatchd.watch.watcher import RootState
 
+if TYPE_CHECKING:  # most services have no cluster
+    from dupwatchd.cluster.machines import Machines
+
 _log = logging.getLogger("dupwatchd")
 
 
@@ -53,6 +57,7 @@ class Answering:
         roots: Sequence[bytes],
         root_states: Callable[[], Mapping[bytes, RootState]],
         problems: Problems,
+        machines: "Machines | None",
         stack: ExitStack,
     ) -> None:
         """``root_states`` tells how each root is watched now; ``stack`` closes what is opened here.
@@ -63,6 +68,7 @@ class Answering:
         self._updater = updater
         self._root_states = root_states
         self._problems = problems
+        self._machines = machines
         self._readers = Readers(lambda: open_for_reading(state))
         stack.callback(self._readers.close)
         self.take_up_roots(roots)
@@ -90,7 +96,10 @@ class Answering:
 
     def status(self) -> StatusResult:
         """The result of the command `status`."""
-        return status_document(self._updater, self._root_states(), self.roots, self._problems, self._left_out)
+        result = status_document(self._updater, self._root_states(), self.roots, self._problems, self._left_out)
+        if self._machines is not None:
+            result["cluster"] = self._machines.document()
+        return result
 
     def completeness(self) -> Completeness:
         """Whether an answer given now holds all that there is."""

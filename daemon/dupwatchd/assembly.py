@@ -6,16 +6,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
+from dupwatchd.db.connection import Database
+from dupwatchd.db.files import digests_by_size
 from dupwatchd.model import Limits
 from dupwatchd.settings import Settings
 from dupwatchd.watch.ignore import DEFAULT_IGNORE
 from dupwatchd.watch.walk import WalkRules
 
 if TYPE_CHECKING:
+    from dupwatchd.cluster.machines import Machines
+    from dupwatchd.cluster.pool import ClusterPool
     from dupwatchd.compare.measures.exact import ReadThumbnails
     from dupwatchd.compare.search import Search
+    from dupwatchd.index.limits import DecodeLimits
     from dupwatchd.index.pool import WorkerPool
     from dupwatchd.update.comparing import OpenSearch
+
+_DIGESTS_PER_SIZE = 64  # sent with a file to a machine of the cluster, so that it decodes none of them again
 
 
 def walk_rules(settings: Settings, state: str) -> WalkRules:
@@ -40,16 +47,55 @@ def worker_pool(
     settings: Settings, thumbnail_px: int, attend: Callable[[], None] = lambda: None, workers: int | None = None
 ) -> "WorkerPool":
     """The processes that read and decode, not started yet; ``attend`` is called while they work."""
-    from dupwatchd.index.pool import DecodeLimits, WorkerPool
+    from dupwatchd.index.pool import WorkerPool
+
+    count = workers or settings.index.workers or processors()
+    return WorkerPool(count, thumbnail_px, _decode_limits(settings), attend)
+
+
+def reading_pool(
+    settings: Settings,
+    thumbnail_px: int,
+    database: Database,
+    machines: "Machines | None",
+    attend: Callable[[], None] = lambda: None,
+) -> "WorkerPool | ClusterPool":
+    """As `worker_pool`; much is read on the cluster, if the settings name one. Raises UsageError."""
+    here = worker_pool(settings, thumbnail_px, attend)
+    if machines is None:
+        return here
+    from dupwatchd.cluster.pool import ClusterPool
+
+    return ClusterPool(
+        here,
+        settings.cluster,
+        thumbnail_px,
+        _decode_limits(settings),
+        lambda sizes_bytes: digests_by_size(database, sizes_bytes, _DIGESTS_PER_SIZE),
+        machines,
+        attend,
+    )
+
+
+def machines_of(settings: Settings) -> "Machines | None":
+    """What is told of the machines of the cluster; None: the settings name none."""
+    if settings.cluster.scheduler is None:
+        return None
+    from dupwatchd.cluster.machines import Machines
+
+    return Machines(settings.cluster.scheduler)
+
+
+def _decode_limits(settings: Settings) -> "DecodeLimits":
+    from dupwatchd.index.limits import DecodeLimits
 
     index = settings.index
-    limits = DecodeLimits(
+    return DecodeLimits(
         decode_seconds=index.decode_seconds,
         memory_mb=index.memory_mb,
         max_pixels=index.max_pixels,
         max_file_mb=index.max_file_mb,
     )
-    return WorkerPool(workers or index.workers or processors(), thumbnail_px, limits, attend)
 
 
 def processors() -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
+from dupwatchd.assembly import limits_of, machines_of, processors, reading_pool, search_opener, walk_rules
 from dupwatchd.db import answers, facts, files, pictures, remembered
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.errors import StateError, StateInUseError, UsageError
@@ -103,7 +103,8 @@ def scanning(
             from dupwatchd.update.intake import Intake
 
             facts.write(database, {"decoders": decoders(settings)})
-            pool = stack.enter_context(worker_pool(settings, side))
+            pool = reading_pool(settings, side, database, machines_of(settings))
+            stack.callback(pool.close)
             stores = stores_of(state, side)
             return Intake(
                 database, stores, pool, limits, search_opener(settings, side), progress, processors(), frames=frames

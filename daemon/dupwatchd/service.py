@@ -24,7 +24,7 @@ from typing import Any
 from dupwatch.terminal import counted
 from dupwatchd import systemd
 from dupwatchd.answering import Answering
-from dupwatchd.assembly import limits_of, processors, search_opener, walk_rules, worker_pool
+from dupwatchd.assembly import limits_of, machines_of, processors, reading_pool, search_opener, walk_rules
 from dupwatchd.db import facts, roots
 from dupwatchd.db.connection import open_database
 from dupwatchd.errors import DupwatchError, StateError, UsageError
@@ -94,6 +94,8 @@ class Service:
         self._updater = Updater(
             self._database, self._work(), self._hints, self._publish, self._may_work, self._problems
         )
+        self._machines = machines_of(settings)
+        self._pool = reading_pool(settings, self._side, self._database, self._machines, self._updater.attend)
         self._verifier = Verifier(self._state, self._updater.started, self._problems, _VERIFY_SECONDS)
         self._watcher = self._new_watcher()
         self._answering = Answering(
@@ -104,6 +106,7 @@ class Service:
             self._roots,
             lambda: self._watcher.states(),
             self._problems,
+            self._machines,
             stack,
         )
         self._server = self._answering.server
@@ -143,7 +146,7 @@ class Service:
 
     def _update(self) -> None:
         settings = self._settings
-        pool = worker_pool(settings, self._side, self._updater.attend)
+        pool = self._pool
         stand_back(settings.index.nice, settings.index.io_class)
 
         def open_intake() -> Intake:

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import pwd
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -204,7 +204,16 @@ def decoders(settings: Settings) -> str:
     """Everything that decides whether a file can be decoded, in one line: versions of decoders, and limits."""
     index = settings.index
     limits = (index.decode_seconds, index.memory_mb, index.max_pixels)
-    return " ".join([*(f"{name}={_version(name)}" for name in _DECODERS), *map(str, limits)])
+    return " ".join([*_versions(_DECODERS), *map(str, limits)])
+
+
+def decoder_versions() -> str:
+    """Versions of all that decides what a file is decoded to, down to the bytes of its proof, in one line."""
+    return " ".join(_versions((*_DECODERS, "isal", "numpy")))
+
+
+def _versions(packages: Iterable[str]) -> list[str]:
+    return [f"{name}={_version(name)}" for name in packages]
 
 
 def _version(package: str) -> str:

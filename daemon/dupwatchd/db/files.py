@@ -200,6 +200,24 @@ def pending_jobs(database: Database, root: bytes, after: FileId, limit: int) -> 
     ]
 
 
+def digests_by_size(database: Database, sizes_bytes: Iterable[int], most: int) -> dict[int, list[bytes]]:
+    """The digests of known contents, by the size of their files; none for a size that more than ``most`` have.
+
+    The first call makes an index on the sizes, which stays: only who reads on a cluster needs it.
+    """
+    database.rows("CREATE INDEX IF NOT EXISTS file_of_size ON file(size_bytes) WHERE content_id IS NOT NULL")
+    found = {}
+    for size_bytes in sizes_bytes:
+        rows = database.rows(
+            "SELECT DISTINCT digest FROM file JOIN content ON content.id = content_id "
+            "WHERE size_bytes = ? AND content_id IS NOT NULL LIMIT ?",
+            (size_bytes, most + 1),
+        )
+        if 0 < len(rows) <= most:
+            found[size_bytes] = [digest for (digest,) in rows]
+    return found
+
+
 def settle(database: Database, file_id: FileId, stamp: Stamp, content_id: int | None, error: str | None) -> None:
     """A file has been read: its content, or why there is none, and the size and time of the bytes read."""
     failed = error is not None or (content_id is not None and _counts_as_failed(database, file_id, content_id))

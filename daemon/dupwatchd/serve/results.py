@@ -251,6 +251,27 @@ class ProgressResult(TypedDict):
     seconds_left: float | None
 
 
+class MachineResult(TypedDict):
+    """A machine of the cluster, in the result of `status`."""
+
+    name: str
+    state: str
+    since: float  # seconds since 1970
+    files: int
+    because: NotRequired[str]
+
+
+class ClusterResult(TypedDict):
+    """How it is with the cluster, in the result of `status`."""
+
+    scheduler: str
+    connected: bool
+    line: str
+    files_here: int
+    total_machines: int
+    machines: list[MachineResult]
+
+
 class StatusResult(TypedDict):
     """The result of `status`."""
 
@@ -264,6 +285,7 @@ class StatusResult(TypedDict):
     roots: list[RootResult]
     problems: list[str]
     progress: NotRequired[ProgressResult]
+    cluster: NotRequired[ClusterResult]
 
 
 def in_words(verdicts: Iterable[Verdict]) -> list[str]:

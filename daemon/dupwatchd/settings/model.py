@@ -20,6 +20,7 @@ from dupwatchd.settings.library import BaseSettings, PydanticBaseSettingsSource,
 from dupwatchd.settings.sources import SYSTEM_FOLDER, Environment, File, Flags, Source, by_name, meant
 
 Measure = Literal["mse", "structure"]
+_NODE = re.compile(r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^/:\s\[\]]+):(\d{1,5})")  # where a Dask scheduler listens
 SYSTEM_STATE = "/var/lib/dupwatch"  # what systemd makes for the service of the whole machine
 DEFAULT_THRESHOLDS: dict[str, float] = {"structure": 0.02, "mse": 25.0}
 
@@ -191,6 +192,53 @@ class ServeSettings(_Section):
     """Folder with the keys of this server and of its clients; needed for an endpoint beyond this machine."""
 
 
+class ClusterSettings(_Section):
+    """Reading on many machines by way of Dask; needs the extra cluster. The same file may serve all of them."""
+
+    scheduler: Annotated[str | None, Field(examples=["tls://nas.lan:8786"])] = None
+    """Where the scheduler listens: tls://host:port, or tcp://127.0.0.1:port; unset: all is read on this machine."""
+    tls_ca: Annotated[str | None, Field(examples=["/etc/dupwatch/ca.pem"])] = None
+    """The certificate of your own authority, in PEM; every machine must show one that it has signed."""
+    tls_cert: Annotated[str | None, Field(examples=["/etc/dupwatch/node.pem"])] = None
+    """The certificate of this machine, in PEM."""
+    tls_key: Annotated[str | None, Field(examples=["/etc/dupwatch/node.key"])] = None
+    """The key of this machine's certificate, in PEM."""
+    paths: Annotated[tuple[str, ...], Field(examples=[["/srv/photos=/mnt/nas/photos"]])] = ()
+    """Where a worker on this machine finds the photos, each as the name that the service has = the name here."""
+    batch_files: Annotated[int, Field(ge=1, le=1024)] = 128
+    """So many files at most are handed to a machine at once."""
+    batch_mb: Annotated[int, Field(ge=1, le=1024)] = 32
+    """So many megabytes of files at most are handed to a machine at once, if it is more than one file."""
+    min_pending: Annotated[int, Field(ge=1)] = 500
+    """Fewer files than these are read on this machine, for that is quicker."""
+    worker_lost_seconds: Annotated[float, Field(ge=2, le=3600)] = 15.0
+    """A machine that is silent for so long is given up, and what it had is read elsewhere."""
+    when_lost: Literal["local", "stop"] = "local"
+    """What happens while the cluster cannot be used: the photos are read on this machine, or reading stops."""
+
+    @field_validator("scheduler")
+    @classmethod
+    def _a_node(cls, address: str | None) -> str | None:
+        found = None if address is None else _NODE.fullmatch(address)
+        if address is not None and (found is None or not 0 < int(found[3]) < 65536):
+            raise ValueError("it should be tls://host:port, or tcp://host:port for this machine alone")
+        return address
+
+    @field_validator("paths")
+    @classmethod
+    def _two_names(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for both in paths:
+            names = both.split("=")
+            if len(names) != 2 or not all(map(os.path.isabs, names)):
+                raise ValueError("each should be two absolute paths such as /srv/photos=/mnt/nas/photos")
+        return paths
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether connections are encrypted, and both ends show a certificate."""
+        return self.scheduler is not None and self.scheduler.startswith("tls://")
+
+
 class Settings(BaseSettings):
     """All settings; in the environment as ``DUPWATCH_STATE``, ``DUPWATCH_INDEX__WORKERS`` and so on."""
 
@@ -211,6 +259,7 @@ class Settings(BaseSettings):
     compare: CompareSettings = Field(default_factory=CompareSettings)
     plan: PlanSettings = Field(default_factory=PlanSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    cluster: ClusterSettings = Field(default_factory=ClusterSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -399,6 +448,22 @@ def _check_together(settings: Settings) -> None:
         raise UsageError(
             f"setting endpoint: {settings.endpoint} can be reached from other machines; that needs serve.curve_keys"
         )
+    _check_cluster(settings.cluster)
+
+
+def _check_cluster(cluster: ClusterSettings) -> None:
+    """Check who may reach the machines of a cluster; raises UsageError."""
+    if cluster.scheduler is None:
+        return
+    if not cluster.has_tls and not is_local(cluster.scheduler):
+        raise UsageError(
+            f"setting cluster.scheduler: {cluster.scheduler} can be reached from other machines, and whoever reaches a "
+            "machine of a cluster can run programs on it; write tls:// and set tls_ca, tls_cert and tls_key"
+        )
+    for name in ("tls_ca", "tls_cert", "tls_key") if cluster.has_tls else ():
+        file = getattr(cluster, name)
+        if file is None:
+            raise UsageError(f"setting cluster.{name}: it is needed for {cluster.scheduler}; docs/cluster.md says how")
 
 
 def _absolute_paths(folders: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,82 @@
+"""`dupwatchd cluster scheduler` and `cluster worker`: Dask's own programs, with what our settings say.
+
+Both run until they are told to stop. A worker also ends, with status 0, when its scheduler does: whoever starts it is
+to start it again, as the units do. Without TLS both listen on this machine only.
+"""
+
+import ipaddress
+import os
+import socket
+
+from dupwatchd.cluster import library, reading
+from dupwatchd.errors import DupwatchError, UsageError
+from dupwatchd.priority import stand_back
+from dupwatchd.settings import Settings
+from dupwatchd.settings.model import ClusterSettings
+
+# Dask opens a port for its pages although it is told to show none; this one nobody else can reach, and it has no pages.
+_NO_PAGES = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+
+
+def run_scheduler(settings: Settings) -> None:
+    """Run the scheduler where the settings say that it listens. Raises UsageError, DupwatchError."""
+    cluster, address = _prepared(settings)
+    host, port = library.host_and_port(address)
+    shown = f"[{host}]" if ":" in host else host
+    _check_is_free(cluster, host, port)
+    from distributed.cli.dask_scheduler import main
+
+    scheme = "tls" if cluster.has_tls else "tcp"
+    options = ["--host", f"{scheme}://{shown}", "--port", str(port), *_NO_PAGES, *_certificates(cluster)]
+    main.main(options, prog_name="dupwatchd cluster scheduler", standalone_mode=False)
+
+
+def run_worker(settings: Settings, name: str | None, port: int, processors: int) -> None:
+    """Run a worker, on a machine of that name, for the scheduler that the settings name.
+
+    ``port``: where it listens, 0: anywhere; ``processors``: so many batches are read at once. Raises UsageError.
+    """
+    cluster, address = _prepared(settings)
+    machine = name or socket.gethostname()
+    reading.set_up(machine, cluster.paths)
+    stand_back(settings.index.nice, settings.index.io_class)
+    from distributed.cli.dask_worker import main
+
+    # A machine may have several workers, and one that comes back must not be taken for the one that was lost.
+    options = [address, "--name", f"{machine}-{os.getpid()}", "--nthreads", str(processors), "--nworkers", "1"]
+    options += ["--no-nanny", "--memory-limit", "0", "--worker-port", str(port), *_NO_PAGES, *_certificates(cluster)]
+    if not cluster.has_tls:
+        options += ["--host", "127.0.0.1"]
+    main.main(options, prog_name="dupwatchd cluster worker", standalone_mode=False)
+
+
+def _prepared(settings: Settings) -> tuple[ClusterSettings, str]:
+    """The settings of the cluster, and the scheduler's address, with Dask ready to run. Raises UsageError."""
+    library.require()
+    cluster = settings.cluster
+    if cluster.scheduler is None:
+        raise UsageError("no cluster is named: set cluster.scheduler, or give --address tls://host:port")
+    library.security_of(cluster)
+    library.configure(cluster)
+    return cluster, cluster.scheduler
+
+
+def _certificates(cluster: ClusterSettings) -> list[str]:
+    if not cluster.has_tls:
+        return []
+    files = {"--tls-ca-file": cluster.tls_ca, "--tls-cert": cluster.tls_cert, "--tls-key": cluster.tls_key}
+    return [word for flag, file in files.items() for word in (flag, str(file))]
+
+
+def _check_is_free(cluster: ClusterSettings, host: str, port: int) -> None:
+    """Raise DupwatchError if nobody can listen there: Dask would show a traceback."""
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        family = socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise DupwatchError(f"cannot listen at {cluster.scheduler}: {error.strerror or error}") from error

@@ -1,0 +1,220 @@
+"""Files read on a cluster give the outcomes that they give on one machine, whatever happens to the machines."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dupwatchd.errors import DupwatchError
+from dupwatchd.index.pool import DecodeLimits, WorkerPool
+from dupwatchd.model import Job, Outcome, ReadStatus
+from dupwatchd.settings.model import ClusterSettings
+from tests.conftest import encoded, photo_like
+from tests.index.files import Claims, apng_crasher, jobs, png_of_zeros
+
+pytest.importorskip("distributed", reason="the extra cluster is not installed")
+
+from dupwatchd.cluster.machines import Machines
+from dupwatchd.cluster.pool import ClusterPool
+from tests.cluster.nodes import Nodes, until
+
+LIMITS = DecodeLimits(decode_seconds=8, memory_mb=400)
+Told = dict[bytes, tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    with Nodes(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes.start()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Photos, copies of some, and all that is odd."""
+    folder = tmp_path_factory.mktemp("photos")
+    photos = [encoded(photo_like(seed, 96, 72)) for seed in range(60)]
+    for number in range(300):
+        (folder / f"{number}.jpg").write_bytes(photos[number % 50] + b" " * (number // 50 % 3) * (number % 7))
+    (folder / "crasher.png").write_bytes(apng_crasher())
+    (folder / "huge.png").write_bytes(png_of_zeros(20000, 12000))  # more than memory_mb once it is decoded
+    (folder / "cut.jpg").write_bytes(photos[50][:1500])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "notes.txt").write_bytes(b"no picture")
+    (folder / "raw.nef").write_bytes(photos[51])
+    (folder / "raw.jpg").write_bytes(photos[51])  # the same bytes, read in another way
+    (folder / os.fsdecode(b"not utf-8 \xff.jpg")).write_bytes(photos[52])
+    (folder / "link.jpg").symlink_to("1.jpg")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def here(files: list[Path]) -> Told:
+    """What comes of the files on one machine."""
+    with WorkerPool(2, 32, LIMITS) as pool:
+        return told(pool.index(jobs(files), by_way()))
+
+
+def by_way() -> Callable[[Job, bytes], bool]:
+    """A `known` as that of intake: of each content and way of reading one file is decoded."""
+    claims = Claims()
+    return lambda job, digest: claims(job, digest + job.path[-4:].lower())
+
+
+def told(outcomes: Iterator[Outcome]) -> Told:
+    """What matters of outcomes, by path; which of equal files was the one to be decoded does not."""
+    found: dict[bytes, Outcome] = {}
+    for outcome in outcomes:
+        assert outcome.job.path not in found
+        found[outcome.job.path] = outcome
+    by_content: dict[tuple[bytes, bytes], tuple[Any, ...]] = {}
+    for outcome in found.values():
+        if outcome.digest is not None and outcome.status is not ReadStatus.KNOWN:
+            key = (outcome.digest, outcome.job.path[-4:])
+            assert key not in by_content
+            by_content[key] = (outcome.status, outcome.error, pixels(outcome))
+    return {
+        path: (outcome.stamp, outcome.digest, *by_content[outcome.digest, path[-4:]])
+        if outcome.digest is not None
+        else (outcome.stamp, outcome.status, outcome.error)
+        for path, outcome in found.items()
+    }
+
+
+def pixels(outcome: Outcome) -> Any:
+    if outcome.decoded is None:
+        return None
+    fields = asdict(outcome.decoded)
+    return np.asarray(fields.pop("thumbnail")).tobytes(), repr(fields)
+
+
+class Reading:
+    """A pool on a cluster, with what it has told."""
+
+    def __init__(self, nodes: Nodes, **settings: Any) -> None:
+        cluster = ClusterSettings(
+            scheduler=nodes.address, **{"batch_files": 6, "min_pending": 10, "worker_lost_seconds": 3, **settings}
+        )
+        self.machines = Machines(nodes.address)
+        self.known_digests: dict[int, list[bytes]] = {}
+        self.pool = ClusterPool(
+            WorkerPool(1, 32, LIMITS), cluster, 32, LIMITS, lambda _: self.known_digests, self.machines
+        )
+
+    def read(self, files: Sequence[Path], act: Callable[[], None] = lambda: None, after: int = 40) -> Told:
+        """What comes of the files; ``act`` is called when so many outcomes have come."""
+
+        def outcomes() -> Iterator[Outcome]:
+            with self.pool as pool:
+                for number, outcome in enumerate(pool.index(jobs(files), by_way())):
+                    if number == after:
+                        act()
+                    yield outcome
+
+        return told(outcomes())
+
+    def share(self, name: str) -> int:
+        found = {one["name"]: one["files"] for one in self.machines.document()["machines"]}
+        return found.get(name, 0)
+
+
+def test_all_machines_take_part_and_the_outcomes_are_those_of_one(
+    nodes: Nodes, files: list[Path], here: Told
+) -> None:
+    reading = Reading(nodes.start())
+    assert reading.read(files) == here
+    document = reading.machines.document()
+    assert [one["name"] for one in document["machines"]] == ["one", "three", "two"]
+    assert all(one["files"] for one in document["machines"])
+    assert sum(one["files"] for one in document["machines"]) > len(files) - 10
+    assert not document["connected"]
+
+
+@pytest.mark.parametrize("gone", [("one",), ("one", "two")], ids=len)
+def test_machines_that_are_killed_cost_nothing(
+    nodes: Nodes, files: list[Path], here: Told, gone: tuple[str, ...]
+) -> None:
+    reading = Reading(nodes.start())
+    assert reading.read(files, lambda: nodes.kill(*gone)) == here
+    assert {one["name"] for one in reading.machines.document()["machines"] if one["state"] == "lost"} == {*gone}
+    assert reading.share("three") > reading.share("one")
+
+
+def test_when_all_machines_are_killed_a_new_one_goes_on(nodes: Nodes, files: list[Path], here: Told) -> None:
+    reading = Reading(nodes.start())
+
+    def kill_all() -> None:
+        nodes.kill("one", "two", "three")
+        threading.Timer(0.5, nodes.start, [["four"]]).start()
+
+    assert reading.read(files, kill_all) == here
+    assert reading.share("four") + reading.machines.document()["files_here"] > len(files) // 2
+    nodes.kill("four")
+
+
+def test_a_frozen_machine_holds_nothing_up_for_long(nodes: Nodes, files: list[Path], here: Told) -> None:
+    reading = Reading(nodes.start())
+    began = time.monotonic()
+    try:
+        assert reading.read(files, lambda: nodes.send("two", signal.SIGSTOP)) == here
+    finally:
+        nodes.send("two", signal.SIGCONT)
+    assert time.monotonic() - began < 60
+    assert reading.share("one") > 0
+
+
+def test_a_machine_that_is_told_to_stop_and_one_that_joins_late_change_nothing(
+    nodes: Nodes, files: list[Path], here: Told
+) -> None:
+    nodes.kill("three")
+    reading = Reading(nodes.start(["one", "two"]))
+
+    def act() -> None:
+        nodes.send("one", signal.SIGTERM)
+        nodes.start(["two", "three"])
+
+    assert reading.read(files, act, after=10) == here
+    assert nodes.processes["one"].wait(20) == 0
+    assert reading.share("three")
+
+
+def test_when_the_scheduler_is_killed_reading_goes_on_here_within_five_seconds(
+    nodes: Nodes, files: list[Path], here: Told
+) -> None:
+    reading = Reading(nodes.start())
+    killed_at = 0.0
+    next_at = 0.0
+    found: list[Outcome] = []
+    with reading.pool as pool:
+        for number, outcome in enumerate(pool.index(jobs(files), by_way())):
+            if number == 40:
+                nodes.kill("scheduler")
+                killed_at = time.monotonic()
+            if not next_at and reading.machines.document()["files_here"] > 0:
+                next_at = time.monotonic()
+            found.append(outcome)
+    assert told(iter(found)) == here
+    assert 0 < next_at - killed_at < 5
+    assert "is lost" in reading.machines.document()["line"]
+    for name in ("one", "two", "three"):  # they end by themselves, and are started again by their units
+        assert nodes.processes[name].wait(30) == 0
+
+
+def test_reading_stops_without_the_cluster_if_that_is_wanted(nodes: Nodes, files: list[Path]) -> None:
+    nodes.kill(*(name for name in nodes.processes if nodes.runs(name)))
+    reading = Reading(nodes, when_lost="stop")
+    with pytest.raises(DupwatchError, match="the cluster cannot be used, and cluster.when_lost = stop: .* refused"):
+        reading.read(files)
+
+
+def test_without_a_scheduler_all_is_read_here(nodes: Nodes, files: list[Path], here: Told) -> None:
+    nodes.kill(*(name for name in nodes.processes if nodes.runs(name)))
+    reading = Reading(nodes)
+    assert reading.read(files) == here
+    assert reading.machines.document()["files_here"] == len(files)

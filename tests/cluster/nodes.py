@@ -47,6 +47,11 @@ class Nodes:
         for process in self.processes.values():
             process.wait()
 
+    def add(self, name: str, **environment: str) -> None:
+        """Have one more worker run, which has these variables."""
+        self._run(name, "worker", "--name", name, "--workers", "1", **environment)
+        until(lambda: "Registered to" in self.log(name))
+
     def start(self, workers: Sequence[str] = ("one", "two", "three")) -> Self:
         """Have a scheduler and these workers run, all of them thawed; those that run already stay."""
         if not self.runs("scheduler"):
@@ -72,16 +77,20 @@ class Nodes:
         for name in names:
             self.processes[name].wait()
 
+    def keep(self, *names: str) -> None:
+        """Kill all others."""
+        self.kill(*(name for name in self.processes if self.runs(name) and name not in names))
+
     def log(self, name: str) -> str:
         return self._file(name).read_text(errors="replace")
 
-    def _run(self, name: str, command: str = "", *arguments: str) -> None:
+    def _run(self, name: str, command: str = "", *arguments: str, **environment: str) -> None:
         with self._file(name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 [*COMMAND, command or name, "--address", self.address, *arguments],
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env={**self._environment, **environment},
                 start_new_session=True,
             )
 

@@ -1,6 +1,8 @@
 """Files read on a cluster give the outcomes that they give on one machine, whatever happens to the machines."""
 
+import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blake3 import blake3
 
 from dupwatchd.errors import DupwatchError
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
@@ -21,9 +24,11 @@ from tests.index.files import Claims, apng_crasher, jobs, png_of_zeros
 
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
 
+from distributed import Client
+
 from dupwatchd.cluster.machines import Machines
 from dupwatchd.cluster.pool import ClusterPool
-from tests.cluster.nodes import Nodes, until
+from tests.cluster.nodes import Nodes
 
 LIMITS = DecodeLimits(decode_seconds=8, memory_mb=400)
 Told = dict[bytes, tuple[Any, ...]]
@@ -97,24 +102,36 @@ def pixels(outcome: Outcome) -> Any:
 class Reading:
     """A pool on a cluster, with what it has told."""
 
-    def __init__(self, nodes: Nodes, **settings: Any) -> None:
-        cluster = ClusterSettings(
+    def __init__(self, nodes: Nodes, known: dict[int, list[bytes]] | None = None, **settings: Any) -> None:
+        self._cluster = ClusterSettings(
             scheduler=nodes.address, **{"batch_files": 6, "min_pending": 10, "worker_lost_seconds": 3, **settings}
         )
         self.machines = Machines(nodes.address)
-        self.known_digests: dict[int, list[bytes]] = {}
-        self.pool = ClusterPool(
-            WorkerPool(1, 32, LIMITS), cluster, 32, LIMITS, lambda _: self.known_digests, self.machines
-        )
+        self._known_digests = known or {}
+        self.line_while_connected = ""
+
+    def pool(self, limits: DecodeLimits = LIMITS) -> ClusterPool:
+        here = WorkerPool(1, 32, limits)
+        return ClusterPool(here, self._cluster, 32, limits, lambda _: self._known_digests, self.machines)
+
+    def outcomes(
+        self,
+        files: Sequence[Path],
+        known: Callable[[Job, bytes], bool] | None = None,
+        limits: DecodeLimits = LIMITS,
+    ) -> list[Outcome]:
+        with self.pool(limits) as pool:
+            return list(pool.index(jobs(files), known or by_way()))
 
     def read(self, files: Sequence[Path], act: Callable[[], None] = lambda: None, after: int = 40) -> Told:
         """What comes of the files; ``act`` is called when so many outcomes have come."""
 
         def outcomes() -> Iterator[Outcome]:
-            with self.pool as pool:
+            with self.pool() as pool:
                 for number, outcome in enumerate(pool.index(jobs(files), by_way())):
                     if number == after:
                         act()
+                        self.line_while_connected = self.machines.document()["line"]
                     yield outcome
 
         return told(outcomes())
@@ -124,9 +141,7 @@ class Reading:
         return found.get(name, 0)
 
 
-def test_all_machines_take_part_and_the_outcomes_are_those_of_one(
-    nodes: Nodes, files: list[Path], here: Told
-) -> None:
+def test_all_machines_take_part_and_the_outcomes_are_those_of_one(nodes: Nodes, files: list[Path], here: Told) -> None:
     reading = Reading(nodes.start())
     assert reading.read(files) == here
     document = reading.machines.document()
@@ -184,6 +199,144 @@ def test_a_machine_that_is_told_to_stop_and_one_that_joins_late_change_nothing(
     assert reading.share("three")
 
 
+def test_a_batch_that_no_machine_survives_is_read_here(nodes: Nodes, files: list[Path], here: Told) -> None:
+    reading = Reading(nodes.start(), batch_files=1000, batch_mb=1024)
+    killed: list[str] = []
+
+    def hunt() -> None:
+        """Kill each machine that has the batch, until none is left."""
+        with Client(nodes.address, set_as_default=False) as client:
+            name_of = {address: one["name"] for address, one in client.scheduler_info(-1)["workers"].items()}
+            while len(killed) < 3:
+                for address in [address for address, keys in client.processing().items() if keys]:
+                    name = name_of[address].rpartition("-")[0]
+                    if name not in killed:
+                        killed.append(name)
+                        nodes.kill(name)
+                time.sleep(0.02)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    assert reading.read(files) == here
+    hunter.join()
+    assert sorted(killed) == ["one", "three", "two"]
+    assert reading.machines.document()["files_here"] == len(files)
+
+
+def test_a_decoder_that_hangs_there_is_told_of_as_here(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.start(["one"])
+    nodes.keep("scheduler", "one")
+    slow = tmp_path / "slow.png"
+    slow.write_bytes(png_of_zeros(9000, 8000))  # it takes half a second
+    reading = Reading(nodes, min_pending=1)
+    stop = threading.Event()
+    frozen: set[int] = set()
+
+    def freeze() -> None:
+        """Freeze each process that decodes."""
+        while not stop.is_set():
+            for pid in decoders_below(nodes.processes["one"].pid) - frozen:
+                if ticks_of(pid) >= 5:
+                    frozen.add(pid)
+                    os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.002)
+
+    freezer = threading.Thread(target=freeze)
+    freezer.start()
+    try:
+        [outcome] = reading.outcomes([slow], limits=DecodeLimits(decode_seconds=1))
+    finally:
+        stop.set()
+        freezer.join()
+    assert (outcome.status, outcome.error) == (ReadStatus.FAILED, "decoding took longer than 1 s")
+    assert len(frozen) == 2
+    assert reading.machines.document()["files_here"] == 0
+    assert nodes.runs("one")
+
+
+def decoders_below(pid: int) -> set[int]:
+    """The decode processes among the descendants of a process."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            try:
+                name = Path(f"/proc/{child}/comm").read_text().strip()
+            except OSError:
+                continue
+            found |= {int(child)} if name == "dupwatch-decode" else decoders_below(int(child))
+    return found
+
+
+def ticks_of(pid: int) -> int:
+    """How much processor time a process has had, in hundredths of a second."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+    except OSError:
+        return 0
+
+
+def test_a_machine_with_other_decoders_or_without_the_photos_takes_no_part(
+    nodes: Nodes, files: list[Path], here: Told, tmp_path: Path
+) -> None:
+    nodes.start(["one"])
+    nodes.keep("scheduler", "one")
+    other = tmp_path / "packages" / "pillow-1.2.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: pillow\nVersion: 1.2\n")
+    (tmp_path / "nothing").mkdir()
+    nodes.add("old", PYTHONPATH=str(other.parent))
+    nodes.add("blind", DUPWATCH_CLUSTER__PATHS=json.dumps([f"{files[0].parent}={tmp_path / 'nothing'}"]))
+    reading = Reading(nodes)
+    assert reading.read(files) == here
+    machines = {one["name"]: one for one in reading.machines.document()["machines"]}
+    assert {name: one["state"] for name, one in machines.items()} == {
+        "one": "reading", "old": "refused", "blind": "refused",
+    }  # fmt: skip
+    assert "it has pillow=1.2 where we have pillow=" in machines["old"]["because"]
+    assert f"it does not see {files[0].parent}" in machines["blind"]["because"]
+    assert machines["old"]["files"] == machines["blind"]["files"] == 0
+    assert "1 of 3 machines" in reading.line_while_connected
+
+
+def test_a_machine_reads_under_the_names_that_it_has_and_what_it_lacks_is_read_here(
+    nodes: Nodes, files: list[Path], here: Told, tmp_path: Path
+) -> None:
+    there = tmp_path / "mounted"
+    shutil.copytree(files[0].parent, there, symlinks=True)
+    for number in (7, 8, 9):
+        (there / f"{number}.jpg").unlink()
+    told_apart = there / "120.jpg"  # of the same size and time, so that it shows who has read it
+    before = told_apart.stat()
+    told_apart.write_bytes(told_apart.read_bytes()[:-1] + b"x")
+    os.utime(told_apart, ns=(before.st_atime_ns, before.st_mtime_ns))
+    nodes.start([])
+    nodes.keep("scheduler")
+    nodes.add("elsewhere", DUPWATCH_CLUSTER__PATHS=json.dumps([f"{files[0].parent}={there}"]))
+    reading = Reading(nodes)
+    found = reading.read(files)
+    path = os.fsencode(files[0].parent / "120.jpg")
+    assert found[path][1] == blake3(told_apart.read_bytes()).digest()
+    assert {name for name in here if found[name] != here[name]} == {path}
+    assert reading.share("elsewhere") > 0
+
+
+def test_what_is_known_is_not_decoded_again(nodes: Nodes, files: list[Path], here: Told) -> None:
+    nodes.start(["one"])
+    nodes.keep("scheduler", "one")
+    digests = {path: facts[1] for path, facts in here.items() if isinstance(facts[1], bytes)}
+    known = {os.stat(path).st_size: [] for path in digests}  # type: dict[int, list[bytes]]
+    for path, digest in digests.items():
+        known[os.stat(path).st_size].append(digest)
+    reading = Reading(nodes, known=known)
+    outcomes = reading.outcomes(files, known=lambda *_: True)
+    assert {outcome.status for outcome in outcomes if outcome.digest is not None} == {ReadStatus.KNOWN}
+    assert reading.machines.document()["files_here"] < 10
+    # If the index does not know them after all, they were not decoded there, so that they are here.
+    reading = Reading(nodes, known=known)
+    assert reading.read(files) == here
+    assert reading.machines.document()["files_here"] > 100
+
+
 def test_when_the_scheduler_is_killed_reading_goes_on_here_within_five_seconds(
     nodes: Nodes, files: list[Path], here: Told
 ) -> None:
@@ -191,7 +344,7 @@ def test_when_the_scheduler_is_killed_reading_goes_on_here_within_five_seconds(
     killed_at = 0.0
     next_at = 0.0
     found: list[Outcome] = []
-    with reading.pool as pool:
+    with reading.pool() as pool:
         for number, outcome in enumerate(pool.index(jobs(files), by_way())):
             if number == 40:
                 nodes.kill("scheduler")
@@ -207,14 +360,14 @@ def test_when_the_scheduler_is_killed_reading_goes_on_here_within_five_seconds(
 
 
 def test_reading_stops_without_the_cluster_if_that_is_wanted(nodes: Nodes, files: list[Path]) -> None:
-    nodes.kill(*(name for name in nodes.processes if nodes.runs(name)))
+    nodes.keep()
     reading = Reading(nodes, when_lost="stop")
-    with pytest.raises(DupwatchError, match="the cluster cannot be used, and cluster.when_lost = stop: .* refused"):
+    with pytest.raises(DupwatchError, match=r"the cluster cannot be used, and cluster.when_lost = stop: .* refused"):
         reading.read(files)
 
 
 def test_without_a_scheduler_all_is_read_here(nodes: Nodes, files: list[Path], here: Told) -> None:
-    nodes.kill(*(name for name in nodes.processes if nodes.runs(name)))
+    nodes.keep()
     reading = Reading(nodes)
     assert reading.read(files) == here
     assert reading.machines.document()["files_here"] == len(files)

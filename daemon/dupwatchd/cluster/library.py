@@ -16,7 +16,8 @@ from dupwatchd.settings.model import ClusterSettings
 if TYPE_CHECKING:
     from distributed.security import Security
 
-CONNECT_SECONDS = 2.0  # a node on a local network that takes longer is not there
+CONNECT_SECONDS = 4.0  # a node on a local network that takes longer, though it may be busy, is not there
+_GREETING_SECONDS = 1.5  # without TLS, when the node is on this machine; one that expects TLS says nothing at all
 
 
 def require() -> None:
@@ -85,8 +86,8 @@ def host_and_port(address: str) -> tuple[str, int]:
 def why_unreachable(cluster: ClusterSettings) -> str | None:
     """Connect once, as a node would, and say at once what is wrong; None: the scheduler lets us in.
 
-    Dask itself would try again and again, and then give no reason. Takes twice `CONNECT_SECONDS` at most. Raises
-    UsageError for certificates that will not do.
+    Dask itself would try again and again, and then give no reason. Whoever is refused hears it within two seconds.
+    Raises UsageError for certificates that will not do.
     """
     assert cluster.scheduler is not None
     host, port = host_and_port(cluster.scheduler)
@@ -94,14 +95,15 @@ def why_unreachable(cluster: ClusterSettings) -> str | None:
     try:
         with socket.create_connection((host, port), CONNECT_SECONDS) as plain:
             connection = plain if context is None else context.wrap_socket(plain)
+            connection.settimeout(_GREETING_SECONDS if context is None else CONNECT_SECONDS)
             with connection:
                 # a node speaks first; whoever refuses our certificate says so only now
                 if not connection.recv(1):
-                    return "it ends the connection at once: is one side without TLS?"
+                    return "it ends the connection at once"
     except ssl.SSLError as error:
         return f"TLS: {error.reason or error}".replace("_", " ").lower().replace("tls", "TLS", 1)
     except TimeoutError:
-        return f"no answer within {CONNECT_SECONDS:g} s"
+        return "no answer" if context else "no answer; is TLS, or another program, at that port?"
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return None

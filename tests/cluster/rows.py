@@ -1,0 +1,45 @@
+"""What an index holds, without the numbers of its rows, which depend on the order in which files came."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+_CONTENT_COLUMNS = (
+    "way", "width", "height", "format", "error", "foreign_kind", "damage", "frames", "camera", "captured",
+    "has_place", "rating", "edited", "has_colour", "lossless", "jpeg_grid", "quality", "scan_digest",
+)  # fmt: skip
+_MATCH_COLUMNS = ("mirrored", "mse", "structure", "near", "joins", "verdict", "confirmed", "closely")
+
+
+def _columns(table: str, names: tuple[str, ...]) -> str:
+    return ", ".join(f"{table}.{name}" for name in names)
+
+
+def rows(state: Path) -> dict[str, set[tuple[Any, ...]]]:
+    """Files with their contents and pictures, and matches with their verdicts, each as a set."""
+    with closing(sqlite3.connect(f"file:{state}/dupwatch.sqlite?mode=ro", uri=True)) as database:
+        files = database.execute(
+            "SELECT folder.path, name, size_bytes, mtime_ns, pending, file.error, file.failed, content.digest, "
+            f"{_columns('content', _CONTENT_COLUMNS)}, picture.digest, picture.flat, proof_digest "
+            "FROM file JOIN folder ON folder.id = folder_id LEFT JOIN content ON content.id = content_id "
+            "LEFT JOIN picture ON picture.id = picture_id"
+        ).fetchall()
+        matches = [
+            (*sorted((a, b)), *rest, None if nearer is None else nearer if a < b else -nearer)
+            for a, b, nearer, *rest in database.execute(
+                f"SELECT one.digest, other.digest, nearer, {_columns('match', _MATCH_COLUMNS)} FROM match "
+                "JOIN picture one ON one.id = a JOIN picture other ON other.id = b"
+            )
+        ]
+    return {"files": set(files), "matches": set(matches)}
+
+
+def count_pending(state: Path) -> tuple[int, int]:
+    """How many files are pending, and how many are known; none while there is no database."""
+    try:
+        with closing(sqlite3.connect(f"file:{state}/dupwatch.sqlite?mode=ro", uri=True)) as database:
+            pending, known = database.execute("SELECT coalesce(sum(pending > 0), 0), count(*) FROM file").fetchone()
+            return int(pending), int(known)
+    except sqlite3.Error:
+        return 0, 0

@@ -150,10 +150,13 @@ def test_the_example_shipped_is_the_one_that_the_program_prints() -> None:
     assert (UNITS / "dupwatch.toml").read_text() == printing.example()
 
 
-@pytest.fixture(params=["dupwatchd.service", "user/dupwatchd.service"])
+SYSTEM_UNITS = ["dupwatchd.service", "dupwatch-cluster-scheduler.service", "dupwatch-cluster-worker.service"]
+
+
+@pytest.fixture(params=[*SYSTEM_UNITS, "user/dupwatchd.service"])
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A unit whose program is there, for systemd-analyze looks."""
-    copy = tmp_path / "dupwatchd.service"
+    copy = tmp_path / Path(request.param).name
     text = (UNITS / request.param).read_text()
     copy.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", text, flags=re.MULTILINE))
     return copy
@@ -175,7 +178,7 @@ def test_systemd_has_nothing_to_say_against_the_units(
 
 
 @needs_analyze
-@pytest.mark.parametrize("unit", ["dupwatchd.service"], indirect=True)
+@pytest.mark.parametrize("unit", SYSTEM_UNITS, indirect=True)
 def test_the_service_is_no_more_exposed_than_it_was(unit: Path) -> None:
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={SECURITY_MAX}", unit],

@@ -18,7 +18,9 @@ from blake3 import blake3
 from dupwatchd.errors import DupwatchError
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
 from dupwatchd.model import Job, Outcome, ReadStatus
+from dupwatchd.serve.results import ClusterResult
 from dupwatchd.settings.model import ClusterSettings
+from dupwatchd.suffixes import way_of_reading
 from tests.conftest import encoded, photo_like
 from tests.index.files import Claims, apng_crasher, jobs, png_of_zeros
 
@@ -69,7 +71,7 @@ def here(files: list[Path]) -> Told:
 def by_way() -> Callable[[Job, bytes], bool]:
     """A `known` as that of intake: of each content and way of reading one file is decoded."""
     claims = Claims()
-    return lambda job, digest: claims(job, digest + job.path[-4:].lower())
+    return lambda job, digest: claims(job, digest + bytes([way_of_reading(job.path)]))
 
 
 def told(outcomes: Iterator[Outcome]) -> Told:
@@ -78,14 +80,14 @@ def told(outcomes: Iterator[Outcome]) -> Told:
     for outcome in outcomes:
         assert outcome.job.path not in found
         found[outcome.job.path] = outcome
-    by_content: dict[tuple[bytes, bytes], tuple[Any, ...]] = {}
+    by_content: dict[tuple[bytes, int], tuple[Any, ...]] = {}
     for outcome in found.values():
         if outcome.digest is not None and outcome.status is not ReadStatus.KNOWN:
-            key = (outcome.digest, outcome.job.path[-4:])
+            key = (outcome.digest, way_of_reading(outcome.job.path))
             assert key not in by_content
             by_content[key] = (outcome.status, outcome.error, pixels(outcome))
     return {
-        path: (outcome.stamp, outcome.digest, *by_content[outcome.digest, path[-4:]])
+        path: (outcome.stamp, outcome.digest, *by_content[outcome.digest, way_of_reading(path)])
         if outcome.digest is not None
         else (outcome.stamp, outcome.status, outcome.error)
         for path, outcome in found.items()
@@ -108,7 +110,7 @@ class Reading:
         )
         self.machines = Machines(nodes.address)
         self._known_digests = known or {}
-        self.line_while_connected = ""
+        self.connected: ClusterResult | None = None  # how it was when `act` was called
 
     def pool(self, limits: DecodeLimits = LIMITS) -> ClusterPool:
         here = WorkerPool(1, 32, limits)
@@ -131,7 +133,7 @@ class Reading:
                 for number, outcome in enumerate(pool.index(jobs(files), by_way())):
                     if number == after:
                         act()
-                        self.line_while_connected = self.machines.document()["line"]
+                        self.connected = self.machines.document()
                     yield outcome
 
         return told(outcomes())
@@ -288,14 +290,15 @@ def test_a_machine_with_other_decoders_or_without_the_photos_takes_no_part(
     nodes.add("blind", DUPWATCH_CLUSTER__PATHS=json.dumps([f"{files[0].parent}={tmp_path / 'nothing'}"]))
     reading = Reading(nodes)
     assert reading.read(files) == here
-    machines = {one["name"]: one for one in reading.machines.document()["machines"]}
+    assert reading.connected is not None
+    machines = {one["name"]: one for one in reading.connected["machines"]}
     assert {name: one["state"] for name, one in machines.items()} == {
         "one": "reading", "old": "refused", "blind": "refused",
     }  # fmt: skip
     assert "it has pillow=1.2 where we have pillow=" in machines["old"]["because"]
     assert f"it does not see {files[0].parent}" in machines["blind"]["because"]
-    assert machines["old"]["files"] == machines["blind"]["files"] == 0
-    assert "1 of 3 machines" in reading.line_while_connected
+    assert reading.share("old") == reading.share("blind") == 0
+    assert reading.connected["line"].startswith("1 of 3 machines; 2 may not take part: it ")
 
 
 def test_a_machine_reads_under_the_names_that_it_has_and_what_it_lacks_is_read_here(

@@ -111,11 +111,11 @@ def test_the_service_reads_on_the_cluster_and_says_which_machines_do(
             text=True,
             check=True,
         ).stdout
-    assert {one["name"]: one["state"] for one in cluster["machines"]} == {"one": "reading", "two": "reading"}
+    assert {one["name"]: one["state"] for one in cluster["machines"]} == {"one": "away", "two": "away"}
     assert sum(one["files"] for one in cluster["machines"]) > 50
     assert (cluster["total_machines"], cluster["connected"], cluster["scheduler"]) == (2, False, nodes.address)
     assert "cluster · not in use: too few photos are pending to be worth it" in shown
-    assert f"reading  one: {cluster['machines'][0]['files']} files" in shown
+    assert f"away     one: {cluster['machines'][0]['files']} files" in shown
     assert rows(service.state)["files"] == rows(local[0])["files"]
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _TURN_SECONDS = 0.5  # between two looks at the machines
 _ANSWER_SECONDS = 3.5  # a scheduler that is silent for so long is lost; with a turn, within the five that are promised
 _ABOUT_SECONDS = 10.0  # for a machine to show that it may take part; its disk may have to wake up
+_CLOSE_SECONDS = 10.0  # for Dask to end its connections; it is left alone then, in a thread that holds nothing up
 _ATTEMPTS = 3  # to read a batch on the cluster, before it is read on this machine
 _RESULTS_AT_ONCE = 4  # fetched, and held in memory until they are taken: about 5 MB each for small photos
 _SAMPLES_MAX = 8
@@ -99,7 +100,7 @@ class Connection:
         if not self._is_over:
             self._is_over = True
             self._call(self._stop.set)
-        self._thread.join()
+        self._thread.join(_CLOSE_SECONDS)
         self._machines.left(self._because)
 
     @property

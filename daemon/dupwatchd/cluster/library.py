@@ -56,7 +56,8 @@ def keep_quiet() -> None:
     """Let Dask log nothing in the writer, which says itself what is wrong, in words for a person."""
     import distributed  # noqa: F401 - which sets up its own logging when it is imported
 
-    for name in ("distributed", "tornado", "asyncio"):
+    known = [name for name in logging.root.manager.loggerDict if name.startswith(("distributed", "tornado"))]
+    for name in ("asyncio", *known):  # some have handlers and levels of their own
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.addHandler(logging.NullHandler())

@@ -21,6 +21,7 @@ class State(StrEnum):
     """How it is with a machine."""
 
     READING = "reading"
+    AWAY = "away"  # it took part in an earlier connection, and has not shown itself in this one
     REFUSED = "refused"  # it may not take part: another version, or it does not see the photos
     LOST = "lost"
 
@@ -68,6 +69,8 @@ class Machines:
             self._because = because
             for machine in self._machines.values():
                 machine.workers.clear()
+                if machine.state is not State.LOST:
+                    machine.state, machine.because, machine.since = State.AWAY, "", time.time()
             self._name_of.clear()
         if is_new:
             _log.warning("the cluster cannot be used: %s", because)
@@ -91,8 +94,8 @@ class Machines:
     def loses(self, worker: str) -> None:
         """A worker is gone, and with its last one the machine."""
         with self._lock:
-            name = self._name_of.pop(worker, None)
-            if name is None:
+            name = self._name_of.get(worker)  # which stays: replies may still come
+            if name is None or worker not in self._machines[name].workers:
                 return
             machine = self._machines[name]
             machine.workers.discard(worker)
@@ -106,7 +109,7 @@ class Machines:
         """So many files of a reply of this worker were taken over."""
         with self._lock:
             name = self._name_of.get(worker)
-            if name is not None:
+            if name in self._machines:
                 self._machines[name].files += files
 
     def read_here(self, files: int) -> None:
@@ -145,6 +148,8 @@ class Machines:
             which = "its" if len(lost) == 1 else "their"
             at = time.strftime("%H:%M", time.localtime(max(lost)))
             parts.append(f"{len(lost)} lost {at}, {which} photos are read elsewhere")
+        if away := sum(one.state is State.AWAY for one in all_of_them):
+            parts.append(f"{away} not there")
         if refused := [one.because for one in all_of_them if one.state is State.REFUSED]:
             parts.append(f"{len(refused)} may not take part: {refused[0]}")
         return "; ".join(parts)

@@ -19,15 +19,20 @@ _NO_PAGES = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 
 
 def run_scheduler(settings: Settings) -> None:
-    """Run the scheduler where the settings say that it listens. Raises UsageError, DupwatchError."""
+    """Run the scheduler where the settings say that it listens: by name, that is at all addresses of this machine.
+
+    Raises UsageError, DupwatchError.
+    """
     cluster, address = _prepared(settings)
     host, port = library.host_and_port(address)
-    shown = f"[{host}]" if ":" in host else host
+    if cluster.has_tls and not _is_number(host):
+        host = ""  # what its own name leads a machine to is often an address that only itself can reach
     _check_is_free(cluster, host, port)
     from distributed.cli.dask_scheduler import main
 
-    scheme = "tls" if cluster.has_tls else "tcp"
-    options = ["--host", f"{scheme}://{shown}", "--port", str(port), *_NO_PAGES, *_certificates(cluster)]
+    shown = f"[{host}]" if ":" in host else host
+    where = f"{'tls' if cluster.has_tls else 'tcp'}://{shown}"
+    options = ["--host", where, "--port", str(port), *_NO_PAGES, *_certificates(cluster)]
     main.main(options, prog_name="dupwatchd cluster scheduler", standalone_mode=False)
 
 
@@ -68,12 +73,17 @@ def _certificates(cluster: ClusterSettings) -> list[str]:
     return [word for flag, file in files.items() for word in (flag, str(file))]
 
 
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _check_is_free(cluster: ClusterSettings, host: str, port: int) -> None:
     """Raise DupwatchError if nobody can listen there: Dask would show a traceback."""
-    try:
-        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
-    except ValueError:
-        family = socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -4,13 +4,15 @@
 
 A scheduler and N workers run on this machine, over loopback. All photos of DIR are read in a pool as ever, and then on
 the cluster, several rounds in turn; what is said is the median. Wall clock would tell nothing: all of them share the
-processors, with whatever else runs.
+processors, with whatever else runs. On a busy machine a round takes long, and the nodes look around now and then even
+if they have nothing to do: that share is measured beforehand, and told in brackets.
 """
 
 import argparse
 import os
 import statistics
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +29,7 @@ from dupwatchd.settings.model import ClusterSettings
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 LIMITS = DecodeLimits()
+_IDLE_SECONDS = 20.0
 
 
 def main() -> None:
@@ -35,6 +38,7 @@ def main() -> None:
     photos = [job(number, path) for number, path in enumerate(paths)]
     names = [f"machine {number}" for number in range(arguments.machines)]
     spent: dict[str, list[float]] = defaultdict(list)
+    spent_idle: dict[str, list[float]] = defaultdict(list)
     with (
         tempfile.TemporaryDirectory() as place,
         Nodes(Path(place)) as nodes,
@@ -42,18 +46,37 @@ def main() -> None:
     ):
         nodes.start(names)
         cluster = ClusterSettings(scheduler=nodes.address, min_pending=1, batch_files=arguments.batch_files)
+        idle = _idle_share(nodes)
         for _ in range(arguments.rounds + 1):  # the first, in which all is loaded, does not count
-            for name, seconds in {**_locally(pool, photos), **_on(nodes, cluster, photos)}.items():
+            here = _locally(pool, photos)
+            began = time.monotonic()
+            there = _on(nodes, cluster, photos)
+            wall_seconds = time.monotonic() - began
+            for name, seconds in {**here, **there}.items():
                 spent[name].append(1000 * seconds / len(photos))
+            for name, share in idle.items():
+                spent_idle[name].append(1000 * share * wall_seconds / len(photos))
         memory_mib = {name: _memory_mib(nodes.processes[name].pid) for name in ("scheduler", names[0])}
     print(f"{len(photos)} photos, batches of {arguments.batch_files}; ms of processor time per photo:")
     middle = {name: statistics.median(rounds[1:]) for name, rounds in spent.items()}
+    middle_idle = {name: statistics.median(rounds[1:]) for name, rounds in spent_idle.items()}
     for name, milliseconds in middle.items():
-        print(f"  {name:<32} {milliseconds:7.3f}")
-    here = middle["here: writer"] + middle["here: decode processes"]
-    there = sum(milliseconds for name, milliseconds in middle.items() if name.startswith("cluster"))
-    print(f"  in all, cluster / here           {there:7.3f} / {here:.3f} = {there / here:.3f}")
+        print(f"  {name:<32} {milliseconds:7.3f}  ({middle_idle.get(name, 0):.3f} if idle for as long)")
+    alone = middle["here: writer"] + middle["here: decode processes"]
+    together = sum(milliseconds for name, milliseconds in middle.items() if name.startswith("cluster"))
+    print(f"  in all, cluster / here           {together:7.3f} / {alone:.3f} = {together / alone:.3f}")
+    without_idle = together - sum(middle_idle.values())
+    print(f"  without what idle nodes take     {without_idle:7.3f} / {alone:.3f} = {without_idle / alone:.3f}")
     print("resident MiB, with children: " + ", ".join(f"{name} {mib:.0f}" for name, mib in memory_mib.items()))
+
+
+def _idle_share(nodes: Nodes) -> dict[str, float]:
+    """Processor time of the nodes that have nothing to do, in seconds a second."""
+    time.sleep(5)  # until all have started
+    before = _of(nodes)
+    time.sleep(_IDLE_SECONDS)
+    after = _of(nodes)
+    return {name: (after[name] - before[name]) / _IDLE_SECONDS for name in after if name != "cluster: writer"}
 
 
 def _locally(pool: WorkerPool, photos: list[Job]) -> dict[str, float]:

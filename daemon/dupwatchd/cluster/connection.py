@@ -24,7 +24,8 @@ from dupwatchd.settings.model import ClusterSettings
 if TYPE_CHECKING:
     from distributed import Future
 
-_TURN_SECONDS = 0.5  # between two looks at the machines
+_TURN_SECONDS = 1.0  # between two looks at the machines
+_GLANCE_SECONDS = 0.25  # between two looks at the state of the connection
 _ANSWER_SECONDS = 3.5  # a scheduler that is silent for so long is lost; with a turn, within the five that are promised
 _ABOUT_SECONDS = 10.0  # for a machine to show that it may take part; its disk may have to wake up
 _CLOSE_SECONDS = 10.0  # for Dask to end its connections; it is left alone then, in a thread that holds nothing up
@@ -211,7 +212,7 @@ class Connection:
                     self._because = f"the scheduler at {self._cluster.scheduler} is lost"
                     return
                 try:
-                    await asyncio.wait_for(self._stop.wait(), 0.1)
+                    await asyncio.wait_for(self._stop.wait(), _GLANCE_SECONDS)
                 except TimeoutError:
                     pass
 

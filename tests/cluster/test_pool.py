@@ -30,7 +30,8 @@ from distributed import Client
 
 from dupwatchd.cluster.machines import Machines
 from dupwatchd.cluster.pool import ClusterPool
-from tests.cluster.nodes import Nodes
+from tests.cluster.nodes import Nodes, until
+from tests.index.test_pool_faults import is_alive
 
 LIMITS = DecodeLimits(decode_seconds=8, memory_mb=400)
 Told = dict[bytes, tuple[Any, ...]]
@@ -158,7 +159,15 @@ def test_machines_that_are_killed_cost_nothing(
     nodes: Nodes, files: list[Path], here: Told, gone: tuple[str, ...]
 ) -> None:
     reading = Reading(nodes.start())
-    assert reading.read(files, lambda: nodes.kill(*gone)) == here
+    decoders: set[int] = set()
+
+    def kill() -> None:
+        decoders.update(*(decoders_below(nodes.processes[name].pid) for name in gone))
+        nodes.kill(*gone)
+
+    assert reading.read(files, kill) == here
+    until(lambda: not any(is_alive(pid) for pid in decoders))
+    assert decoders
     assert {one["name"] for one in reading.machines.document()["machines"] if one["state"] == "lost"} == {*gone}
     assert reading.share("three") > reading.share("one")
 

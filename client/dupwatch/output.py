@@ -124,16 +124,18 @@ class CommandGroup(click.Group):
         asked = args[0] if args else ""
         if asked not in self.commands and not asked.startswith("-") and not ctx.resilient_parsing:
             if asked in self._other_commands:
-                ctx.fail(f"{self.name} has no command {asked!r}: that is `{self._other_name} {asked}`")
-            ctx.fail(f"No such command {asked!r}.{self._suggestion(asked)}")
+                hint = self._suggestion(asked, dict.fromkeys(self.commands, self.name or ""), 0.9)  # such as clusters
+                ctx.fail(f"{self.name} has no command {asked!r}: that is `{self._other_name} {asked}`.{hint}")
+            programs = dict.fromkeys(self._other_commands, self._other_name)
+            programs |= dict.fromkeys(self.commands, self.name or "")
+            ctx.fail(f"No such command {asked!r}.{self._suggestion(asked, programs)}")
         return super().resolve_command(ctx, args)
 
-    def _suggestion(self, asked: str) -> str:
+    def _suggestion(self, asked: str, programs: Mapping[str, str], cutoff: float = 0.6) -> str:
+        """What of these commands, each with its program, may be meant."""
         from difflib import get_close_matches
 
-        programs = dict.fromkeys(self._other_commands, self._other_name)
-        programs |= dict.fromkeys(self.commands, self.name or "")
-        near = [f"`{programs[command]} {command}`" for command in get_close_matches(asked, programs)]
+        near = [f"`{programs[command]} {command}`" for command in get_close_matches(asked, programs, cutoff=cutoff)]
         return f" Did you mean {' or '.join(near)}?" if near else ""
 
 

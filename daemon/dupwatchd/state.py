@@ -208,8 +208,8 @@ def decoders(settings: Settings) -> str:
 
 
 def decoder_versions() -> str:
-    """Versions of all that decides what a file is decoded to, down to the bytes of its proof, in one line."""
-    return " ".join(_versions((*_DECODERS, "isal", "numpy")))
+    """The versions of all that decides what a file is decoded to, in one line."""
+    return " ".join(_versions(_DECODERS))
 
 
 def _versions(packages: Iterable[str]) -> list[str]:

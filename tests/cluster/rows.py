@@ -17,11 +17,14 @@ def _columns(table: str, names: tuple[str, ...]) -> str:
 
 
 def rows(state: Path) -> dict[str, set[tuple[Any, ...]]]:
-    """Files with their contents and pictures, and matches with their verdicts, each as a set."""
+    """Files with their contents and pictures, and matches with their verdicts, each as a set.
+
+    The digest of a picture tells what its proof holds; how that is packed differs now and then, and does not count.
+    """
     with closing(sqlite3.connect(f"file:{state}/dupwatch.sqlite?mode=ro", uri=True)) as database:
         files = database.execute(
             "SELECT folder.path, name, size_bytes, mtime_ns, pending, file.error, file.failed, content.digest, "
-            f"{_columns('content', _CONTENT_COLUMNS)}, picture.digest, picture.flat, proof_digest "
+            f"{_columns('content', _CONTENT_COLUMNS)}, picture.digest, picture.flat "
             "FROM file JOIN folder ON folder.id = folder_id LEFT JOIN content ON content.id = content_id "
             "LEFT JOIN picture ON picture.id = picture_id"
         ).fetchall()

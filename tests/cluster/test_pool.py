@@ -18,6 +18,7 @@ from blake3 import blake3
 from dupwatchd.errors import DupwatchError
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
 from dupwatchd.model import Job, Outcome, ReadStatus
+from dupwatchd.pixels.proof import Proof, content_digest
 from dupwatchd.serve.results import ClusterResult
 from dupwatchd.settings.model import ClusterSettings
 from dupwatchd.suffixes import way_of_reading
@@ -99,7 +100,9 @@ def pixels(outcome: Outcome) -> Any:
     if outcome.decoded is None:
         return None
     fields = asdict(outcome.decoded)
-    return np.asarray(fields.pop("thumbnail")).tobytes(), repr(fields)
+    proof = fields.pop("proof")  # what it holds counts, not how it is packed: that is not always the same
+    held = proof and (content_digest(proof), Proof.from_bytes(proof).digest)
+    return np.asarray(fields.pop("thumbnail")).tobytes(), held, repr(fields)
 
 
 class Reading:

@@ -23,7 +23,7 @@ from tests.index.files import apng_crasher, png_of_zeros
 from tests.index.test_odd_files import KIND_OF_SUFFIX, file_of_kind
 
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 
 COMMAND = [sys.executable, "-m", "dupwatchd"]
 WORKERS = ("one", "two", "three")

@@ -1,15 +1,15 @@
 """What an index holds, without the numbers of its rows, which depend on the order in which files came."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 _CONTENT_COLUMNS = (
     "way", "width", "height", "format", "error", "foreign_kind", "damage", "frames", "camera", "captured",
-    "has_place", "rating", "edited", "has_colour", "lossless", "jpeg_grid", "quality", "scan_digest",
+    "has_place", "rating", "edited", "has_colour", "lossless", "jpeg_grid", "quality", "scan_digest", "keywords",
 )  # fmt: skip
-_MATCH_COLUMNS = ("mirrored", "mse", "structure", "near", "joins", "verdict", "confirmed", "closely")
 
 
 def _columns(table: str, names: tuple[str, ...]) -> str:
@@ -29,13 +29,22 @@ def rows(state: Path) -> dict[str, set[tuple[Any, ...]]]:
             "LEFT JOIN picture ON picture.id = picture_id"
         ).fetchall()
         matches = [
-            (*sorted((a, b)), *rest, None if nearer is None else nearer if a < b else -nearer)
-            for a, b, nearer, *rest in database.execute(
-                f"SELECT one.digest, other.digest, nearer, {_columns('match', _MATCH_COLUMNS)} FROM match "
-                "JOIN picture one ON one.id = a JOIN picture other ON other.id = b"
-            )
+            (*sorted((a, b)), *values, near, *(looks if near else ()))
+            for a, b, values, near, looks in _matches(database)
         ]
     return {"files": set(files), "matches": set(matches)}
+
+
+def _matches(database: sqlite3.Connection) -> Iterator[tuple[bytes, bytes, list[Any], int, list[Any]]]:
+    """Both digests, the values, whether it is near, and what looks have shown; the latter counts only if it is near.
+
+    What is left of the looks at a match that is near no more depends on the order in which photos came.
+    """
+    for a, b, near, nearer, *rest in database.execute(
+        "SELECT one.digest, other.digest, near, nearer, mirrored, mse, structure, joins, verdict, confirmed, closely "
+        "FROM match JOIN picture one ON one.id = a JOIN picture other ON other.id = b"
+    ):
+        yield a, b, rest[:4], near, [*rest[4:], -nearer if nearer and a > b else nearer]
 
 
 def count_pending(state: Path) -> tuple[int, int]:

@@ -157,6 +157,12 @@ def test_all_machines_take_part_and_the_outcomes_are_those_of_one(nodes: Nodes, 
     assert not document["connected"]
 
 
+def test_few_files_are_read_here_without_asking_anybody(nodes: Nodes, files: list[Path], here: Told) -> None:
+    reading = Reading(nodes, min_pending=len(files) + 1)
+    assert reading.read(files) == here
+    assert reading.machines.document()["machines"] == []
+
+
 @pytest.mark.parametrize("gone", [("one",), ("one", "two")], ids=len)
 def test_machines_that_are_killed_cost_nothing(
     nodes: Nodes, files: list[Path], here: Told, gone: tuple[str, ...]

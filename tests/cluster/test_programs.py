@@ -2,17 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from PIL import Image
 
+from dupwatchd.db.connection import open_database
+from dupwatchd.db.files import digests_by_size
 from tests.cluster.nodes import Nodes, free_port, until
 from tests.cluster.rows import count_pending, rows
 from tests.conftest import encoded, photo_like
@@ -93,6 +98,24 @@ def test_a_scan_that_is_killed_goes_on_and_ends_in_the_index_of_one_machine(
     assert answer["clusters"] == local[1]["clusters"]
     assert answer["failed"] == local[1]["failed"]
     assert count_pending(state)[0] == 0
+
+
+def test_what_is_known_is_told_by_the_size_of_its_files(
+    photos: Path, local: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(local[0], tmp_path / "state")
+    by_size: dict[int, set[bytes]] = {}
+    for photo in (*photos.glob("*.jpg"), *photos.glob("*.png")):
+        by_size.setdefault(photo.stat().st_size, set()).add(blake3(photo.read_bytes()).digest())
+    with closing(open_database(str(tmp_path / "state"))) as database:
+        found = digests_by_size(database, by_size, 64)
+        assert {size: set(digests) for size, digests in found.items()} == by_size
+        assert all(len(digests) == len(by_size[size]) for size, digests in found.items())
+        assert digests_by_size(database, by_size, 0) == digests_by_size(database, [987654321], 64) == {}
+        plan = str(
+            database.rows("EXPLAIN QUERY PLAN SELECT id FROM file WHERE size_bytes = 1 AND content_id IS NOT NULL")
+        )
+        assert "file_of_size" in plan
 
 
 def test_the_service_reads_on_the_cluster_and_says_which_machines_do(

@@ -1,9 +1,10 @@
 """Files made from nothing, and jobs for them."""
 
+import io
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,24 @@ def dng(preview: bytes, preview_size: tuple[int, int], size: tuple[int, int], or
     preview_at = raw_at + len(raw)
     main, raw = whole(8, raw_at, preview_at, preview_at + len(preview))
     return b"II*\0" + struct.pack("<I", 8) + main + raw + preview + samples
+
+
+def views(pictures: Sequence[Rgb], kind: int = 0x020002) -> bytes:
+    """A JPEG file with several pictures, as a stereo camera writes it; ``kind``: what it says all but the first are."""
+    first, *rest = [Image.fromarray(picture) for picture in pictures]
+    buffer = io.BytesIO()
+    first.save(buffer, "MPO", save_all=True, append_images=rest, quality=90)
+    data = bytearray(buffer.getvalue())
+    begins = data.index(b"MPF\0") + 4
+    directory = begins + int.from_bytes(data[begins + 4 : begins + 8], "little")
+    for entry in range(
+        directory + 2, directory + 2 + 12 * int.from_bytes(data[directory : directory + 2], "little"), 12
+    ):
+        if int.from_bytes(data[entry : entry + 2], "little") == 0xB002:
+            listed = begins + int.from_bytes(data[entry + 8 : entry + 12], "little")
+            for number in range(1, len(pictures)):
+                data[listed + 16 * number : listed + 16 * number + 4] = kind.to_bytes(4, "little")
+    return bytes(data)
 
 
 def luma(picture: ArrayLike) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from dupwatchd.model import Decoded
 from dupwatchd.pixels.frames import Frames, agreement
 from dupwatchd.pixels.proof import Proof
 from tests.conftest import encoded, photo_like
+from tests.index.files import views
 
 Picture = NDArray[np.uint8]
 ANIMATIONS: dict[str, dict[str, object]] = {
@@ -62,6 +63,35 @@ def test_a_single_picture_has_one_frame_and_no_digest(kind: str) -> None:
     found = decoded(encoded(shots(1)[0], kind))
     assert (found.frames, found.frames_digest) == (1, b"")
     assert Proof.from_bytes(found.proof).frames is None
+
+
+def test_the_views_of_a_stereo_camera_are_pages() -> None:
+    left, right, other = shots(1, 2, 3)
+    found, again, another = (decoded(views([left, one])) for one in (right, right, other))
+    assert found.frames == again.frames == another.frames == 2
+    assert found.frames_digest == again.frames_digest != another.frames_digest
+    single = decoded(encoded(left, quality=90))
+    assert np.array_equal(found.thumbnail, single.thumbnail)
+    assert single.facts.scan_digest
+    assert not found.facts.scan_digest
+    assert agreement(frames_of(views([left, right])), frames_of(views([left, other]))) is False
+    assert agreement(frames_of(views([left, right])), None) is not True
+
+
+@pytest.mark.parametrize("kind", [0, 0x010001, 0x010002, 0x030000])
+def test_gain_maps_and_previews_in_a_jpeg_are_no_views(kind: int) -> None:
+    found = decoded(views(shots(1, 2), kind))
+    assert (found.frames, found.frames_digest) == (1, b"")
+
+
+def test_a_list_of_views_that_is_broken_leaves_the_first_one() -> None:
+    whole = views(shots(1, 2))
+    for at in range(whole.index(b"MPF\0") + 4, whole.index(b"MPF\0") + 90):
+        for value in (0, 255):
+            broken = bytearray(whole)
+            broken[at] = value
+            assert decoded(bytes(broken)).frames in (1, 2)
+    assert decoded(whole[: whole.index(b"\xff\xd8", 100)]).frames in (1, 2)
 
 
 def test_previews_and_sizes_of_one_picture_are_no_pages() -> None:

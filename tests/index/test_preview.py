@@ -32,7 +32,7 @@ from dupwatchd.index.preview import make_preview
 from dupwatchd.model import ReadStatus
 from tests.conftest import Rgb, encoded, photo_like
 from tests.index import profiles
-from tests.index.files import as_stored, dng, png_of_zeros
+from tests.index.files import as_stored, dng, png_of_zeros, views
 from tests.index.test_decode import FORMAT_IDS, FORMATS, mse, saved
 from tests.index.test_look import split, written
 from tests.index.test_odd_files import KIND_OF_SUFFIX, file_of_kind
@@ -207,9 +207,9 @@ def many(kind: str, pictures: list[Rgb], **options: object) -> bytes:
 PAGES = [photo_like(seed, 160, 120) for seed in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "stereo"])
 def test_each_frame_can_be_chosen(kind: str) -> None:
-    data = many(kind, PAGES)
+    data = views(PAGES) if kind == "stereo" else many(kind, PAGES)
     for number, page in enumerate(PAGES):
         made = preview(data, 1024, number)
         assert (made.frame, made.frames) == (number, 3)

@@ -38,6 +38,7 @@ from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
 
 _GRID_ROWS = 24  # of 8 × 8 blocks, that the grid of a JPEG is looked for in
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
+_SEVERAL = b"MPF\0"  # begins the list of the pictures in a JPEG file
 
 # An image, what opens it again and its bytes go in; what is known of its frames and the index of the one to decode
 # come out, or None if there is but one.
@@ -137,7 +138,7 @@ def open_picture(
     if suffix in RAW_SUFFIXES and (photo := open_raw(data, limits.max_pixels)):
         return _open_preview(photo, limits, choose_frame)
     if data.startswith(_JPEG_SIGNATURE):
-        return _open_jpeg(data, limits)
+        return _open_jpeg(data, limits, choose_frame)
     opened = _open_by_pillow(data, suffix, limits, choose_frame)
     # What only Pillow can read of a RAW photo, such as a DNG of pixels that are developed already, is one all the same:
     # it belongs to the picture beside it.
@@ -158,7 +159,7 @@ def _open_preview(photo: RawPhoto, limits: DecodeLimits, choose_frame: ChooseFra
     return replace(preview, orientation=orientation, format="RAW", full_size=size)
 
 
-def _open_jpeg(data: bytes, limits: DecodeLimits) -> OpenPicture:
+def _open_jpeg(data: bytes, limits: DecodeLimits, choose_frame: ChooseFrame) -> OpenPicture:
     head = read_head(data)
     if head is None:  # it ends before its first scan
         raise DecodeError("truncated JPEG")
@@ -166,11 +167,42 @@ def _open_jpeg(data: bytes, limits: DecodeLimits) -> OpenPicture:
         raise DecodeError(f"{head.frame.unsupported} is not supported")
     width, height = head.frame.width, head.frame.height
     _check_pixels(width, height, limits)
+    several = _views(data, head, choose_frame)
+    if several and several[1]:
+        view = _open_jpeg(_view(data, several[1]), limits, lambda *_: None)
+        return replace(view, frames=several[0])
     orientation = jpeg_orientation(head.segments)
-    says = orientation is not None
     return OpenPicture(
-        JpegPixels(data, head), width, height, orientation or 1, "JPEG", "JPEG", data, says_orientation=says, head=head
+        JpegPixels(data, head),
+        width,
+        height,
+        orientation or 1,
+        "JPEG",
+        "JPEG",
+        data,
+        says_orientation=orientation is not None,
+        head=head,
+        frames=several[0] if several else None,
     )
+
+
+def _views(data: bytes, head: Head, choose_frame: ChooseFrame) -> tuple[Frames | None, int] | None:
+    """What is chosen of a JPEG file that says it holds several pictures; None: it does not, or they cannot be found."""
+    if data.find(_SEVERAL, 0, head.scan_at) < 0:
+        return None
+    try:
+        image = PillowImage.open(io.BytesIO(data), formats=["JPEG"])
+    except Exception:  # noqa: BLE001 - its first picture may be sound
+        return None
+    return choose_frame(image, lambda: PillowImage.open(io.BytesIO(data), formats=["JPEG"]), data)
+
+
+def _view(data: bytes, number: int) -> bytes:
+    """One of the pictures in a JPEG file, behind the first; ``number`` is one that was chosen."""
+    with told_as("JPEG", data):
+        image = PillowImage.open(io.BytesIO(data), formats=["JPEG"])
+        image.seek(number)
+        return data[image.offset :]  # type: ignore[attr-defined]
 
 
 def _open_by_pillow(data: bytes, suffix: bytes, limits: DecodeLimits, choose_frame: ChooseFrame) -> OpenPicture:
@@ -237,7 +269,7 @@ def _facts_of_file(picture: OpenPicture, data: bytes, colour: bool) -> Facts:
         lossless,
         grid,
         facts.jpeg_quality(facts.luma_steps(picture.head.segments)) if jpeg and picture.head else 0,
-        facts.scan_digest(data) if jpeg else _pixel_digest(picture, data),
+        facts.scan_digest(data) if jpeg and picture.frames is None else _pixel_digest(picture, data),
         said.keywords,
     )
 

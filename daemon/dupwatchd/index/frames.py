@@ -22,11 +22,12 @@ MAX_PIXELS = 100_000_000
 MAX_COUNT = 65_535
 
 _ANIMATIONS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
-_PAGES = frozenset({"TIFF", "HEIF"})
+_PAGES = frozenset({"TIFF", "HEIF", "MPO"})
 _COUNTED_BY_READING = frozenset({"GIF", "TIFF"})  # Pillow reads through the file to count, and stands elsewhere then
 _FLAT_LEVELS = 16  # between the darkest and the brightest pixel of a frame that shows nothing
 _KIND, _OLD_KIND = 254, 255  # what a directory of a TIFF file is for
 _SMALLER_OR_MASK, _OLD_SMALLER = 0b101, 2
+_VIEWS, _VIEW, _MAIN_VIEW = 0xB002, "Multi-Frame Image", "Baseline MP Primary Image"  # of a JPEG file with several
 
 Open = Callable[[], Image.Image]
 
@@ -90,8 +91,10 @@ def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frame
 
 
 def _indexes(sequence: Image.Image, name: str) -> list[int]:
-    """Those pictures of a file that are pages or frames, not smaller versions or masks of others."""
+    """Those pictures of a file that are pages, frames or views, not smaller versions or masks of others."""
     count = min(getattr(sequence, "n_frames", 1), MAX_COUNT)
+    if name == "MPO":
+        return _views(sequence)
     if name != "TIFF" or count == 1:
         return list(range(count))
     indexes = []
@@ -101,6 +104,12 @@ def _indexes(sequence: Image.Image, name: str) -> list[int]:
         if not tags.get(_KIND, 0) & _SMALLER_OR_MASK and tags.get(_OLD_KIND) != _OLD_SMALLER:
             indexes.append(index)
     return indexes
+
+
+def _views(sequence: Image.Image) -> list[int]:
+    """The views of a stereo camera, or from several places; other pictures in a JPEG are previews and maps."""
+    kinds = [entry["Attribute"]["MPType"] for entry in getattr(sequence, "mpinfo", {})[_VIEWS]][:MAX_COUNT]
+    return [at for at, kind in enumerate(kinds) if kind.startswith(_VIEW) or (at == 0 and kind == _MAIN_VIEW)]
 
 
 def _chosen(indexes: list[int], sequence: Image.Image, *, pages: bool) -> list[int]:

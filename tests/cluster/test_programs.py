@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -167,6 +168,13 @@ def check(*arguments: str, address: str) -> "subprocess.CompletedProcess[bytes]"
     return subprocess.run(
         [*COMMAND, "cluster", "check", "--address", address, *arguments], capture_output=True, check=False
     )
+
+
+def test_all_that_are_told_to_stop_at_once_do(nodes: Nodes) -> None:
+    nodes.start(["one", "two"])
+    for name in ("scheduler", "one", "two"):  # as when a machine is shut down; Dask's workers may hang then
+        nodes.send(name, signal.SIGTERM)
+    assert [nodes.processes[name].wait(30) for name in ("scheduler", "one", "two")] == [0, 0, 0]
 
 
 def test_without_a_scheduler_check_says_so_at_once() -> None:

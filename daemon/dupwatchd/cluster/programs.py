@@ -7,6 +7,9 @@ to start it again, as the units do. Without TLS both listen on this machine only
 import ipaddress
 import os
 import socket
+import threading
+import time
+from typing import Any
 
 from dupwatchd.cluster import library, reading
 from dupwatchd.errors import DupwatchError, UsageError
@@ -16,6 +19,7 @@ from dupwatchd.settings.model import ClusterSettings
 
 # Dask opens a port for its pages although it is told to show none; this one nobody else can reach, and it has no pages.
 _NO_PAGES = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+_CLOSE_SECONDS = 3.0  # enough for the connections; what is being read is lost anyway
 
 
 def run_scheduler(settings: Settings) -> None:
@@ -50,9 +54,25 @@ def run_worker(settings: Settings, name: str | None, port: int, processors: int)
     # A machine may have several workers, and one that comes back must not be taken for the one that was lost.
     options = [address, "--name", f"{machine}-{os.getpid()}", "--nthreads", str(processors), "--nworkers", "1"]
     options += ["--no-nanny", "--memory-limit", "0", "--worker-port", str(port), *_NO_PAGES, *_certificates(cluster)]
+    options += ["--preload", __name__]  # for `dask_setup`
     if not cluster.has_tls:
         options += ["--host", "127.0.0.1"]
     main.main(options, prog_name="dupwatchd cluster worker", standalone_mode=False)
+
+
+def dask_setup(worker: Any) -> None:
+    """See to it that a worker which begins to close also ends; Dask calls it, by this name, in each worker.
+
+    One that is told to stop while its scheduler ends may wait for ever, and nobody would start it again.
+    """
+    threading.Thread(target=_end_after, args=(worker,), name="end", daemon=True).start()
+
+
+def _end_after(worker: Any) -> None:
+    while worker.status.name not in ("closing", "closed", "failed"):
+        time.sleep(1)
+    time.sleep(_CLOSE_SECONDS)
+    os._exit(0)
 
 
 def _prepared(settings: Settings) -> tuple[ClusterSettings, str]:

@@ -15,7 +15,7 @@ from dupwatchd.backup import Contents, contents_of
 from dupwatchd.backup_file import INDEX, PROOFS, THUMBNAILS, BackupReader, copied
 from dupwatchd.blocks.store import BlockStore, Stores
 from dupwatchd.check import Findings, verify
-from dupwatchd.db import facts, pictures, roots, schema, upkeep
+from dupwatchd.db import facts, parts, pictures, roots, schema, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.errors import DamagedStateError, UsageError
@@ -85,6 +85,8 @@ def _unpack(reader: BackupReader, folder: str, progress: Progress) -> Contents:
                 _unpack_proofs(reader, database, proofs, progress)
                 # They are made again from the thumbnails, which takes 13 s for a million.
                 facts.write(database, {"descriptors": None})
+                with database.transaction():
+                    parts.search_all_again(database)  # keypoints are made again from the proofs
                 _verify(reader, database, stores, proofs, progress)
             return contents_of(database)
     except DamagedStateError as error:

@@ -65,7 +65,8 @@ def test_a_write_that_fails_is_told_and_does_no_harm(tmp_path: Path, error: str)
     expected = scan(root, state=tmp_path / "undisturbed")
     _, calls = traced_scan(root, tmp_path / "measured")
     assert len(calls) > 10
-    for number in np.random.default_rng().choice(len(calls) - 1, _TRIED, replace=False).tolist():
+    surely_made = len(calls) * 3 // 4  # the next scan may make somewhat fewer
+    for number in np.random.default_rng().choice(surely_made, _TRIED, replace=False).tolist():
         assert assert_a_failing_call_does_no_harm(tmp_path, root, expected, error, number + 1)
 
 

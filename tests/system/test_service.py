@@ -433,7 +433,7 @@ def test_a_service_that_was_killed_leaves_nothing_of_what_was_sent(tmp_path: Pat
 
 def test_many_slow_finds_of_a_client_that_leaves_hold_nobody_up(service: Service, root: Path, tmp_path: Path) -> None:
     service.settled()
-    large = encoded(np.zeros((12_000, 12_000, 3), np.uint8), "PNG")
+    large = encoded(np.zeros((12_000, 12_000, 3), np.uint8), "PNG", compress_level=6)
     assert len(large) < wire.PIECE_BYTES_MAX
     began = time.monotonic()
     service.ask("find", data=large, timeout_seconds=60)

@@ -21,7 +21,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.decoding_for_requests import DecodingForRequests
-from dupwatchd.model import NO_PART, Decoded, FileId, Job, Outcome, PartTold, PictureId, Stamp, Verdict
+from dupwatchd.model import NO_PART, VERSIONS, Decoded, FileId, Job, Outcome, PartTold, PictureId, Stamp, Verdict
 from dupwatchd.pixels.proof import wants_a_closer_look
 from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, as_turned, found_file
 from dupwatchd.serve.keep import shows_less
@@ -94,7 +94,10 @@ class Finder:
             if copy.picture_id not in sharing:
                 told = looking.told(copy, values, is_its_picture=copy.picture_id in known)
             elif limits is None or values.mse <= limits.keep_mse or values.structure <= limits.keep_structure:
-                continue  # it is a match, though not within the threshold
+                # a match, though not within the threshold, which counts only for what is the same
+                told = looking.told(copy, values, is_its_picture=copy.picture_id in known)
+                if told.verdict not in VERSIONS:
+                    continue
             else:
                 told = looking.told_by_part(copy)
                 if told.verdict is None:

@@ -68,6 +68,9 @@ class Verdict(Enum):
         return list(Verdict).index(self) + 1
 
 
+VERSIONS = frozenset({Verdict.CROPPED, Verdict.RETOUCHED, Verdict.RECOLOURED})  # joined only if they are asked for
+
+
 class CloserLook(IntEnum):
     """How it stands with looking at the photos of a pair themselves, as stored with a match."""
 

@@ -47,8 +47,11 @@ class StoredLooks:
             if camera:
                 self._with_camera.add(path)
         self._of_pair: dict[tuple[int, int], list[_Look]] = {}
+        # versions of a picture that share a part with it, too, count whatever the distance
         for a, b, mirrored, structure, code in database.execute(
-            "SELECT a, b, mirrored, structure, verdict FROM match WHERE near = 1"
+            "SELECT a, b, mirrored, CASE WHEN verdict IN (3, 4, 5) AND mirrored = 0 AND EXISTS ("
+            "SELECT 1 FROM part_match WHERE part_match.a = match.a AND part_match.b = match.b) "
+            "THEN 0 ELSE structure END, verdict FROM match WHERE near = 1"
         ):
             verdict = NOT_LOOKED_AT if code is None else list(Verdict)[code - 1].value
             self._of_pair.setdefault((a, b), []).append(_Look(verdict, structure, bool(mirrored)))

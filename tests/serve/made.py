@@ -11,7 +11,7 @@ from dupwatchd.db import files, parts, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.db.pictures import NewContent, NewPicture
-from dupwatchd.model import NO_PART, Facts, FileId, PartTold, PictureId, Stamp, Verdict
+from dupwatchd.model import NO_PART, VERSIONS, Facts, FileId, PartTold, PictureId, Stamp, Verdict
 from dupwatchd.serve.clusters import LiveChecks, Measured, Pair
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.spare import OtherName, SameFile
@@ -132,6 +132,13 @@ class Made:
     def part_of(self, a: int, b: int) -> Seen | None:
         """What a look has found of two pictures, a < b, that share a part, if they are no match."""
         return None if self.is_match(a, b) else self.parts.get((a, b))
+
+    def version_of(self, a: int, b: int) -> Verdict | None:
+        """What a look has found of two pictures, a < b, that match and share a part, too, if one is a version."""
+        if (a, b) not in self.parts or self.pictures[a].flat or self.pictures[b].flat or not self.is_match(a, b):
+            return None
+        seen = self.seen.get((a, b, 0), Seen())
+        return seen.verdict if seen.near and seen.verdict in VERSIONS else None
 
     def is_match(self, a: int, b: int) -> bool:
         """Are two pictures near enough as they are, not mirrored?"""

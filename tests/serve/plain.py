@@ -338,6 +338,9 @@ def _joined(made: Made, matches: dict[tuple[int, int, int], Match], one: File, o
 
 def _joined_by_part(made: Made, a: int, b: int, question: Question) -> bool:
     """Do two pictures, a < b, belong together by a part that both show, however far they are apart?"""
+    version = made.version_of(a, b)
+    if version is not None:
+        return version in question.verdicts
     seen = made.part_of(a, b)
     if seen is None or (question.filters.upright and seen.part.turn_degrees):
         return False

@@ -65,6 +65,27 @@ def test_a_part_is_a_group_only_if_it_is_asked_for_and_the_whole_is_kept(root: P
     assert run("scan", "--also", "cropped", "--print0", "--spare", root, state=state).stdout == b""
 
 
+def test_of_a_crop_that_nearly_matches_the_distance_does_not_count(tmp_path: Path) -> None:
+    """A little is cut off: as wholes both pictures are near, but not as near as is asked for."""
+    root, state = tmp_path / "photos", tmp_path / "state"
+    root.mkdir()
+    (root / "whole.jpg").write_bytes(encoded(PHOTO))
+    (root / "part.jpg").write_bytes(encoded(PHOTO[8:-8, 10:-10].copy(), quality=85))
+    (root / "again.jpg").write_bytes(encoded(PHOTO, quality=60))
+    strict = ("--threshold", "0.00001")
+    plain = scan(*strict, root, state=state)
+    assert (names(plain), plain["also"]["cropped"]) == ([], 1)  # of "again" it does
+    for more in ((), ("--no-rotate",)):
+        [group] = names(scan(*strict, "--also", "cropped", *more, root, state=state))
+        assert "part.jpg" in group
+    (root / "part.jpg").rename(tmp_path / "part.jpg")
+    (root / "again.jpg").unlink()
+    with Service(tmp_path / "s", root) as service:
+        service.settled()
+        [copy] = service.ask("find", data=(tmp_path / "part.jpg").read_bytes(), threshold=0.00001)["copies"]
+        assert copy["verdict"] == "cropped"
+
+
 def test_of_a_framed_copy_the_picture_alone_is_kept(tmp_path: Path) -> None:
     root, state = tmp_path / "photos", tmp_path / "state"
     root.mkdir()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dupwatchd.db.connection import Database, Row
 from dupwatchd.db.files import under
 from dupwatchd.db.parts import outline_of
-from dupwatchd.model import NO_PART, PartTold, PictureId, Verdict
+from dupwatchd.model import NO_PART, VERSIONS, PartTold, PictureId, Verdict
 
 _CHUNK = 500
 _ROWS_AT_ONCE = 50_000  # 15 MB of rows as Python objects
@@ -70,7 +70,11 @@ class Copy:
 
 
 class Look(NamedTuple):
-    """What a second look at two pictures, a < b, has found; their distance does not count if it is ``by_parts``."""
+    """What a second look at two pictures, a < b, has found.
+
+    Their distance does not count if it is ``by_parts``, nor if it is a match that shares a part as well: how far two
+    pictures are apart as wholes says nothing of a crop, a caption or other colours that keypoints have found, too.
+    """
 
     a: int
     b: int
@@ -82,10 +86,17 @@ class Look(NamedTuple):
     nearer: int  # nearer the original is -1: a, 1: b; 0: not shown
     by_parts: bool = False  # found by a part that both show, however far they are apart as wholes
     part: PartTold = NO_PART  # of what is cropped: which shows more, and where the other lies in it
+    shares_part: bool = (
+        False  # a match whose keypoints agree, too, and that is a version: cropped, retouched, recoloured
+    )
 
 
 # What shares a part at most joins nothing. A pair within the limits of a match is looked at as a match.
 _FOUND_BY_PARTS = "FROM part_match WHERE within = 0 AND coalesce(verdict, -1) != 0"
+_SHARES_PART = (
+    f"(verdict IN ({','.join(str(one.code) for one in sorted(VERSIONS, key=lambda one: one.code))}) AND near = 1 "
+    "AND mirrored = 0 AND EXISTS (SELECT 1 FROM part_match WHERE part_match.a = match.a AND part_match.b = match.b))"
+)
 _VERDICTS = {verdict.code: verdict for verdict in Verdict}
 
 
@@ -100,6 +111,7 @@ def any_copies(database: Database, measure: str, threshold: float, *, mirrored: 
     return bool(
         database.row(matched, (threshold, int(mirrored)))
         or (measure != "custom" and database.row(f"SELECT 1 {_FOUND_BY_PARTS} LIMIT 1"))
+        or (measure != "custom" and database.row(f"SELECT 1 FROM match WHERE {_SHARES_PART} LIMIT 1"))
         or database.row(f"{_OF_SOME_CONTENTS} LIMIT 1")
         or database.row(f"{_OF_SOME_FILES} LIMIT 1")
     )
@@ -110,11 +122,12 @@ def matches_in_parts(database: Database) -> Iterator[list[Row]]:
 
     Of each: the two pictures, whether mirrored, mse, structure, custom, the code of the verdict: 0 if the match is to
     be looked at and was not yet, -1 if it is not to be looked at, for each of the two has many that are nearer; 1 if it
-    was found by a part that both show, however far they are apart.
+    joins however far they are apart, because it was found by a part that both show.
     """
     last = (-1, -1, -1)
     while rows := database.rows(
-        "SELECT a, b, mirrored, mse, structure, custom, CASE near WHEN 1 THEN coalesce(verdict, 0) ELSE -1 END, 0 "
+        "SELECT a, b, mirrored, mse, structure, custom, CASE near WHEN 1 THEN coalesce(verdict, 0) ELSE -1 END, "
+        f"coalesce({_SHARES_PART}, 0) "
         "FROM match WHERE (a, b, mirrored) > (?, ?, ?) ORDER BY a, b, mirrored LIMIT ?",
         (*last, _ROWS_AT_ONCE),
     ):
@@ -178,14 +191,14 @@ def looks_between(database: Database, picture_ids: Iterable[int]) -> list[Look]:
     return [
         Look(
             a, b, bool(mirrored), mse, structure, _VERDICTS[code], None if sure is None else bool(sure), nearer or 0,
-            bool(by_parts), PartTold(turn, shows_more, bool(framed), outline_of(outline)),
+            bool(by_parts), PartTold(turn, shows_more, bool(framed), outline_of(outline)), bool(shares_part),
         )
         for chunk in _chunks(wanted)
-        for a, b, mirrored, mse, structure, code, sure, nearer, by_parts, turn, shows_more, framed, outline
+        for a, b, mirrored, mse, structure, code, sure, nearer, by_parts, turn, shows_more, framed, outline, shares_part
         in database.rows(
-            "SELECT a, b, mirrored, mse, structure, verdict, confirmed, nearer, 0, 0, shows_more, framed, outline "
-            f"FROM match WHERE near = 1 AND verdict IS NOT NULL AND a IN ({','.join('?' * len(chunk))}) "
-            "UNION ALL SELECT a, b, 0, mse, structure, verdict, NULL, 0, 1, turn, shows_more, framed, outline "
+            "SELECT a, b, mirrored, mse, structure, verdict, confirmed, nearer, 0, 0, shows_more, framed, outline, "
+            f"{_SHARES_PART} FROM match WHERE near = 1 AND verdict IS NOT NULL AND a IN ({','.join('?' * len(chunk))}) "
+            "UNION ALL SELECT a, b, 0, mse, structure, verdict, NULL, 0, 1, turn, shows_more, framed, outline, 1 "
             f"{_FOUND_BY_PARTS} AND verdict IS NOT NULL AND a IN ({','.join('?' * len(chunk))})",
             (*chunk, *chunk),
         )

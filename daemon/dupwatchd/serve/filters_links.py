@@ -124,12 +124,17 @@ def upright_distances(looks: Sequence[Look], question: Question, live_checks: Li
     """
     pairs = sorted({(look.a, look.b) for look in looks})
     upright_parts = {(look.a, look.b) for look in looks if look.by_parts and not look.part.turn_degrees}
-    matched = {(look.a, look.b) for look in looks if not look.by_parts}
+    most: dict[Pair, float] = {}  # for each match the distance up to which it lies upright
+    for look in looks:
+        if not look.by_parts:
+            best = look.mse if question.measure == "mse" else look.structure
+            allowed = max(question.threshold, best) if look.shares_part else question.threshold
+            most[look.a, look.b] = max(allowed, most.get((look.a, look.b), allowed))
     values = map(question.value_of, measured_pairs(pairs, question, live_checks))
     return {
         pair: value
         for pair, value in zip(pairs, values, strict=True)
-        if pair in upright_parts or (pair in matched and value <= question.threshold)
+        if pair in upright_parts or (pair in most and value <= most[pair])
     }
 
 

@@ -47,7 +47,7 @@ def by_pillow(data: bytes, orientation: int, thumbnail_px: int) -> np.ndarray[tu
     return upright(to_bytes(load_still(open_image(data, b"")).average(thumbnail_px)), orientation)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 99),
     st.integers(1, 700),

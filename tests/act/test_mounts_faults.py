@@ -481,7 +481,7 @@ def test_a_folder_swapped_for_a_link_all_the_time(tmp_path: Path, mounts: Mounts
             os.kill(swapper.pid, signal.SIGCONT)
     finally:
         (root / "stop").touch()
-        assert int(swapper.communicate(timeout=50)[0]) > 100
+        assert int(swapper.communicate(timeout=50)[0]) > 15  # rounds; an idle machine makes thousands of swaps
     if os.path.islink(root / "spare"):
         (root / "spare").rename(root / "x")
         (root / "link").rename(root / "spare")

@@ -68,7 +68,7 @@ class Verdict(Enum):
         return list(Verdict).index(self) + 1
 
 
-VERSIONS = frozenset({Verdict.CROPPED, Verdict.RETOUCHED, Verdict.RECOLOURED})  # joined only if they are asked for
+VERSIONS = (Verdict.CROPPED, Verdict.RETOUCHED, Verdict.RECOLOURED)  # of a picture: joined only if they are asked for
 
 
 class CloserLook(IntEnum):

@@ -194,7 +194,8 @@ def test_ever_other_questions_of_one_user_do_not_make_anothers_be_answered_anew(
     assert looked  # long forgotten
 
 
-def test_a_long_page_of_one_user_does_not_make_another_wait_for_a_short_one_of_the_same_question(asked: Asked) -> None:
+def look_slowly(asked: Asked) -> tuple[threading.Event, threading.Event]:
+    """Let threads named "slow" wait where they look for a file; returns that one is there, and that they may go on."""
     looking, go_on = threading.Event(), threading.Event()
 
     def look(_copy: Copy) -> bool:
@@ -204,6 +205,11 @@ def test_a_long_page_of_one_user_does_not_make_another_wait_for_a_short_one_of_t
         return True
 
     asked.look = look
+    return looking, go_on
+
+
+def test_a_long_page_of_one_user_does_not_make_another_wait_for_a_short_one_of_the_same_question(asked: Asked) -> None:
+    looking, go_on = look_slowly(asked)
     with ThreadPoolExecutor(1, "slow") as slow, ThreadPoolExecutor(1, "quick") as quick:
         page = slow.submit(asked.clusters, uid=2, limit=1000)
         assert looking.wait(20)
@@ -266,15 +272,7 @@ def test_a_page_of_the_past_is_let_go_if_nobody_asks(asked: Asked, monkeypatch: 
 def test_a_question_that_takes_long_holds_up_neither_the_main_thread_nor_other_questions(
     asked: Asked, other: dict[str, Any]
 ) -> None:
-    looking, go_on = threading.Event(), threading.Event()
-
-    def look(_copy: Copy) -> bool:
-        if threading.current_thread().name.startswith("slow"):
-            looking.set()
-            assert go_on.wait(20)
-        return True
-
-    asked.look = look
+    looking, go_on = look_slowly(asked)
     with ThreadPoolExecutor(1, "slow") as slow, ThreadPoolExecutor(1, "quick") as quick:
         page = slow.submit(asked.clusters, under=b"/photos")
         assert looking.wait(20)

@@ -74,7 +74,7 @@ def test_of_a_crop_that_nearly_matches_the_distance_does_not_count(tmp_path: Pat
     (root / "again.jpg").write_bytes(encoded(PHOTO, quality=60))
     strict = ("--threshold", "0.00001")
     plain = scan(*strict, root, state=state)
-    assert (names(plain), plain["also"]["cropped"]) == ([], 1)  # of "again" it does
+    assert (names(plain), plain["also"]["cropped"]) == ([], 1)  # whether "again" is a copy is left to the distance
     for more in ((), ("--no-rotate",)):
         [group] = names(scan(*strict, "--also", "cropped", *more, root, state=state))
         assert "part.jpg" in group

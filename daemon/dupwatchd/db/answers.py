@@ -70,11 +70,7 @@ class Copy:
 
 
 class Look(NamedTuple):
-    """What a second look at two pictures, a < b, has found.
-
-    Their distance does not count if it is ``by_parts``, nor if it is a match that shares a part as well: how far two
-    pictures are apart as wholes says nothing of a crop, a caption or other colours that keypoints have found, too.
-    """
+    """What a second look at two pictures, a < b, has found."""
 
     a: int
     b: int
@@ -84,17 +80,17 @@ class Look(NamedTuple):
     verdict: Verdict
     confirmed: bool | None  # by a look at many more pixels; None: there was none, or it could not tell
     nearer: int  # nearer the original is -1: a, 1: b; 0: not shown
-    by_parts: bool = False  # found by a part that both show, however far they are apart as wholes
+    by_parts: bool = False  # no match, but found by a part that both show
     part: PartTold = NO_PART  # of what is cropped: which shows more, and where the other lies in it
-    shares_part: bool = (
-        False  # a match whose keypoints agree, too, and that is a version: cropped, retouched, recoloured
-    )
+    at_any_distance: bool = False  # how far they are apart as wholes does not count; see `_SHARES_PART`
 
 
 # What shares a part at most joins nothing. A pair within the limits of a match is looked at as a match.
 _FOUND_BY_PARTS = "FROM part_match WHERE within = 0 AND coalesce(verdict, -1) != 0"
+# Of a match whose keypoints agree as well, one being a version of the other: how far a crop, a captioned or a
+# recoloured copy is as a whole from its original says nothing.
 _SHARES_PART = (
-    f"(verdict IN ({','.join(str(one.code) for one in sorted(VERSIONS, key=lambda one: one.code))}) AND near = 1 "
+    f"(verdict IN ({','.join(str(one.code) for one in VERSIONS)}) AND near = 1 "
     "AND mirrored = 0 AND EXISTS (SELECT 1 FROM part_match WHERE part_match.a = match.a AND part_match.b = match.b))"
 )
 _VERDICTS = {verdict.code: verdict for verdict in Verdict}
@@ -191,10 +187,10 @@ def looks_between(database: Database, picture_ids: Iterable[int]) -> list[Look]:
     return [
         Look(
             a, b, bool(mirrored), mse, structure, _VERDICTS[code], None if sure is None else bool(sure), nearer or 0,
-            bool(by_parts), PartTold(turn, shows_more, bool(framed), outline_of(outline)), bool(shares_part),
+            bool(by_parts), PartTold(turn, shows_more, bool(framed), outline_of(outline)), bool(at_any),
         )
         for chunk in _chunks(wanted)
-        for a, b, mirrored, mse, structure, code, sure, nearer, by_parts, turn, shows_more, framed, outline, shares_part
+        for a, b, mirrored, mse, structure, code, sure, nearer, by_parts, turn, shows_more, framed, outline, at_any
         in database.rows(
             "SELECT a, b, mirrored, mse, structure, verdict, confirmed, nearer, 0, 0, shows_more, framed, outline, "
             f"{_SHARES_PART} FROM match WHERE near = 1 AND verdict IS NOT NULL AND a IN ({','.join('?' * len(chunk))}) "

@@ -82,7 +82,7 @@ class Question:
     def joins(self, look: Look) -> bool:
         """Do two pictures belong together by what a look at them has found?"""
         value = look.mse if self.measure == "mse" else look.structure
-        is_near = look.by_parts or look.shares_part or value <= self.threshold
+        is_near = look.at_any_distance or value <= self.threshold
         return look.verdict in self.verdicts and is_near and look.mirrored <= self.mirrored
 
 

@@ -128,7 +128,7 @@ def upright_distances(looks: Sequence[Look], question: Question, live_checks: Li
     for look in looks:
         if not look.by_parts:
             best = look.mse if question.measure == "mse" else look.structure
-            allowed = max(question.threshold, best) if look.shares_part else question.threshold
+            allowed = max(question.threshold, best) if look.at_any_distance else question.threshold
             most[look.a, look.b] = max(allowed, most.get((look.a, look.b), allowed))
     values = map(question.value_of, measured_pairs(pairs, question, live_checks))
     return {

@@ -95,6 +95,7 @@ def _decode_limits(settings: Settings) -> "DecodeLimits":
         memory_mb=index.memory_mb,
         max_pixels=index.max_pixels,
         max_file_mb=index.max_file_mb,
+        with_keypoints=index.frames,
     )
 
 

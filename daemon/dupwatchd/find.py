@@ -142,7 +142,7 @@ class Finder:
         """The ids of the known pictures that are most likely to share a part with the one that was sent."""
         if question.measure == "custom" or not decoded.proof or decoded.frames > 1:
             return set()
-        found = self._search_parts(search.keypoints_of(search.read_proof(decoded.proof)))
+        found = self._search_parts(_keypoints_of(decoded))
         found.sort(key=lambda one: (-one[1], one[0]))
         return {int(one) for one, _ in found[: self._looks_per_picture]}
 
@@ -222,6 +222,13 @@ class _Looking:
                 search.look_for_part(self._proof, search.read_proof(stored)) if self._proof and stored else None
             )
         return self._parts[picture]
+
+
+def _keypoints_of(decoded: Decoded) -> "Keypoints":
+    """Those that came with the picture; unless the index is told to do without them, which may hold older ones."""
+    if decoded.keypoints:
+        return search.read_keypoints(decoded.keypoints)
+    return search.keypoints_of(search.read_proof(decoded.proof))
 
 
 def _found(asked: Copy, copy: Copy, measured: Measured, told: Told, part: PartTold) -> FoundCopy:

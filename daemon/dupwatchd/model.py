@@ -135,6 +135,7 @@ class Decoded:
     frames: int = 1  # pictures in the file: frames of an animation, pages
     frames_digest: bytes = b""  # 16 bytes that tell the frames and their durations; empty for a single picture
     facts: Facts = field(default_factory=Facts)
+    keypoints: bytes = b""  # of the proof, see `keypoints.Keypoints`; empty unless they were asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dupwatchd.index.chunks import Chunk, File
 from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
 from dupwatchd.index.worker_connection import WorkerConnection, WorkerGone
 from dupwatchd.model import Decoded, Facts, FileId, Job, ReadStatus, Stamp
+from dupwatchd.pixels.keypoints import MAX_KEYPOINTS_BYTES
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
 STAMP = Stamp(1, 2, 3, 4)
@@ -39,6 +40,7 @@ entry = st.dictionaries(
             "status",
             "damage",
             "proof",
+            "keypoints",
             "frames",
             "facts",
         ]
@@ -71,7 +73,7 @@ def test_read_reply_arrives_as_sent() -> None:
 
 def test_decode_reply_arrives_as_sent() -> None:
     sent: list[tuple[int, Decoded | NotDecoded]] = [
-        (2, Decoded(THUMBNAIL, 40, 30, "JPEG", "stray bytes", b"a proof", 3, bytes(range(16)), FACTS)),
+        (2, Decoded(THUMBNAIL, 40, 30, "JPEG", "stray bytes", b"a proof", 3, bytes(range(16)), FACTS, b"keypoints")),
         (0, NotDecoded("truncated JPEG", picture=True)),
     ]
     header, raw = split(messages.decode_reply(sent))
@@ -81,7 +83,7 @@ def test_decode_reply_arrives_as_sent() -> None:
     assert (first, picture.width, picture.height, picture.format) == (2, 40, 30, "JPEG")
     assert picture.damage == "stray bytes"
     assert (picture.proof, picture.frames, picture.frames_digest) == (b"a proof", 3, bytes(range(16)))
-    assert picture.facts == FACTS
+    assert (picture.facts, picture.keypoints) == (FACTS, b"keypoints")
     assert second == sent[1]
 
 
@@ -109,6 +111,7 @@ def test_a_header_that_is_no_object_is_a_bad_reply(text: bytes) -> None:
     [
         {"index": 7}, {"index": True}, {"index": "0"}, {"width": 1 << 70}, {"width": None}, {"format": 3},
         {"damage": 3}, {"error": 3}, {"error": None}, {"proof": -1}, {"proof": MAX_PROOF_BYTES + 1}, {"proof": None},
+        {"keypoints": -1}, {"keypoints": MAX_KEYPOINTS_BYTES + 1}, {"keypoints": None}, {"keypoints": 9},
         {"frames": [0, ""]}, {"frames": [1 << 20, ""]}, {"frames": [2, "00"]}, {"frames": [2]}, {"frames": None},
         {"facts": {}}, {"facts": None}, {"facts": []},
     ],

@@ -12,6 +12,7 @@ from PIL import Image
 from dupwatchd.index.decode import decode
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.model import Decoded
+from dupwatchd.pixels.keypoints import Keypoints, keypoints_of
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES, Proof, make_proof, proof_size
 from tests.conftest import encoded, photo_like
 from tests.index.files import dng, luma, png_of_16_bits
@@ -90,6 +91,28 @@ def test_the_proof_of_a_raw_photo_is_that_of_its_preview() -> None:
     turned = Proof.from_bytes(raw.proof)
     assert np.array_equal(np.rot90(turned.luma), proof_of(preview).luma)
     assert (raw.width, raw.height) == (300, 400)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_keypoints_that_come_along_are_those_of_the_stored_proof(kind: str) -> None:
+    data = encoded(photo_like(12, 700, 500), kind)
+    limits = DecodeLimits(with_keypoints=True)
+
+    found = decode(data, 32, limits, b"")
+
+    assert found.keypoints == keypoints_of(Proof.from_bytes(found.proof)).to_bytes()
+    assert len(Keypoints.from_bytes(found.keypoints)) > 10
+    assert decoded(data).keypoints == b"", "unless they are asked for"
+
+
+def test_no_keypoints_are_made_of_a_file_of_several_pages() -> None:
+    pages = [Image.fromarray(photo_like(number, 300, 200)) for number in (13, 14)]
+    file = io.BytesIO()
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+
+    found = decode(file.getvalue(), 32, DecodeLimits(with_keypoints=True), b".tif")
+
+    assert len(Keypoints.from_bytes(found.keypoints)) == 0
 
 
 def test_a_proof_of_pure_noise_fits() -> None:

@@ -17,13 +17,14 @@ from dupwatchd.compare.parts.agreement import placement_of
 from dupwatchd.db import parts, upkeep
 from dupwatchd.db.proofs import FILE_NAME
 from dupwatchd.errors import Interrupted
-from dupwatchd.model import Verdict
+from dupwatchd.model import Decoded, Verdict
 from dupwatchd.pixels import keypoints
 from dupwatchd.pixels.keypoints import Keypoints
+from dupwatchd.pixels.proof import Proof
 from dupwatchd.update import parting
 from tests.conftest import Rgb, encoded, photo_like
 from tests.update import small_index, test_looking
-from tests.update.small_index import LIMITS, write
+from tests.update.small_index import LIMITS, PhotoPool, write
 from tests.update.test_looking import BreakingOff, Index, names_of
 
 Stored = dict[tuple[str, str], tuple[object, ...]]
@@ -199,6 +200,42 @@ def test_what_a_picture_that_goes_had_kept_out_is_found(tmp_path: Path) -> None:
         fresh.update()
         assert stored(index) == stored(fresh)
         assert sound(index)
+
+
+class _WithKeypoints(PhotoPool):
+    """Hands keypoints on with each photo, as decode processes do; ``wrong`` instead of them for every other one."""
+
+    def __init__(self, wrong: bytes | None) -> None:
+        super().__init__()
+        self._wrong = wrong
+        self._next = count()
+
+    def decoded(self, data: bytes) -> Decoded:
+        found = super().decoded(data)
+        if self._wrong is not None and next(self._next) % 2:
+            return replace(found, keypoints=self._wrong)
+        return replace(found, keypoints=keypoints.keypoints_of(Proof.from_bytes(found.proof)).to_bytes())
+
+
+@pytest.mark.parametrize("wrong", [None, b"", b"nonsense", bytes(999)])
+def test_keypoints_that_come_along_are_used_where_they_can_be_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: bytes | None
+) -> None:
+    expected = Index(folder, tmp_path / "expected")
+    expected.update()
+    made: list[bytes] = []
+    make = parting._keypoints_of
+
+    def note(proof: bytes) -> Keypoints | None:
+        made.append(proof)
+        return make(proof)
+
+    monkeypatch.setattr(parting, "_keypoints_of", note)
+    index = Index(folder, tmp_path / "state", _WithKeypoints(wrong))
+    index.update()
+    assert stored(index) == stored(expected)
+    assert sound(index)
+    assert len(made) == (0 if wrong is None else 4), "of nine, those that were wrong are made from their proofs"
 
 
 def test_keypoints_that_are_damaged_or_lost_are_made_again(folder: Path, tmp_path: Path) -> None:

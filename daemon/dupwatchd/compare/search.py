@@ -286,15 +286,10 @@ def keypoints_version() -> int:
 
 
 def keypoints_of(proof: "Proof") -> "Keypoints":
-    """The keypoints of a picture, by its proof; none for a file of several frames or pages: a look sees one of them."""
+    """The keypoints of a picture, by its proof."""
     from dupwatchd.pixels import keypoints
 
-    if proof.frames is None:
-        return keypoints.keypoints_of(proof)
-    height, width = proof.luma.shape
-    none = np.empty(0, np.int16)
-    coefficients = np.empty((0, keypoints.COEFFICIENTS), np.int8)
-    return keypoints.Keypoints(width, height, none, none, none, none.astype(np.uint8), coefficients)
+    return keypoints.keypoints_of(proof)
 
 
 def read_keypoints(data: bytes) -> "Keypoints":

@@ -33,6 +33,7 @@ from dupwatchd.model import Decoded, Facts
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.blocks import Luma
 from dupwatchd.pixels.frames import Frames
+from dupwatchd.pixels.keypoints import keypoints_of
 from dupwatchd.pixels.proof import Proof, make_proof, proof_size
 from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
 
@@ -64,6 +65,7 @@ def decode(data: bytes, thumbnail_px: int, limits: DecodeLimits, suffix: bytes) 
             proof.to_bytes(),
             *((picture.frames.count, picture.frames.digest) if picture.frames else (1, b"")),
             facts=_facts(picture, data, thumbnail),
+            keypoints=keypoints_of(proof).to_bytes() if limits.with_keypoints else b"",
         )
 
 

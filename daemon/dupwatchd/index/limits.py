@@ -1,4 +1,4 @@
-"""How much one file may cost."""
+"""What is made of one file, and how much that may cost."""
 
 from dataclasses import dataclass
 
@@ -11,3 +11,4 @@ class DecodeLimits:
     memory_mb: int = 1536  # MiB of address space beyond what an idle worker has; the file's bytes count
     max_pixels: int = 300_000_000
     max_file_mb: int = 1024  # MiB
+    with_keypoints: bool = False  # the keypoints of the picture are made as well

@@ -11,9 +11,9 @@ second. In their order:
     worker: {"read": [entry, …]}                one per path: {"error", "status"} or {"stamp", "digest"}
     pool:   {"decode": [index, …]}              into the files of the oldest chunk not yet decoded; [] drops it
     worker: {"decoded": [entry, …]}             as many frames as it likes; an entry is {"index", "error", "picture"},
-                                                or {"index", "width", "height", "format", "damage", "proof", "frames",
-                                                "facts"} with a thumbnail, and a proof of so many bytes, in the raw
-                                                bytes
+                                                or {"index", "width", "height", "format", "damage", "proof",
+                                                "keypoints", "frames", "facts"} with a thumbnail, and a proof and
+                                                keypoints of so many bytes, in the raw bytes
     pool:   {"look": path, "px"}                while nothing else is asked for
     worker: {"looked": entry}                   {"error", "status"}, {"error", "picture"}, or {"digest", "rgb", "luma",
                                                 "steps"}: sizes (H, W) of what the raw bytes hold, one after the other
@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from dupwatchd.index.keywords import MAX_KEYWORDS_CHARS
 from dupwatchd.index.reasons import one_line
 from dupwatchd.model import Decoded, Facts, ReadStatus, Stamp
+from dupwatchd.pixels.keypoints import MAX_KEYPOINTS_BYTES
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
 LENGTHS_BYTES = 8
@@ -186,7 +187,7 @@ def decode_reply(results: Sequence[tuple[int, Decoded | NotDecoded]]) -> bytes:
     raw: list[bytes] = []
     for index, result in results:
         if isinstance(result, Decoded):
-            raw += (result.thumbnail.tobytes(), result.proof)
+            raw += (result.thumbnail.tobytes(), result.proof, result.keypoints)
             entries.append({"index": index, **_decoded_fields(result)})
         else:
             entries.append({"index": index, "error": result.error, "picture": result.picture})
@@ -341,7 +342,10 @@ def parse_decode_reply(
             proof_bytes = _number(entry["proof"], MAX_PROOF_BYTES + 1, least=0)
             proof = raw[at : at + proof_bytes]
             at += proof_bytes
-            results.append((index, _decoded(entry, pixels, proof)))
+            keypoints_bytes = _number(entry["keypoints"], MAX_KEYPOINTS_BYTES + 1, least=0)
+            keypoints = raw[at : at + keypoints_bytes]
+            at += keypoints_bytes
+            results.append((index, _decoded(entry, pixels, proof, keypoints)))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise BadReply("a malformed entry") from error
     if at != len(raw):
@@ -385,12 +389,13 @@ def _decoded_fields(decoded: Decoded) -> dict[str, Any]:
         "format": decoded.format,
         "damage": decoded.damage,
         "proof": len(decoded.proof),
+        "keypoints": len(decoded.keypoints),
         "frames": [decoded.frames, decoded.frames_digest.hex()],
         "facts": facts,
     }
 
 
-def _decoded(entry: dict[str, Any], thumbnail: NDArray[np.uint8], proof: bytes) -> Decoded:
+def _decoded(entry: dict[str, Any], thumbnail: NDArray[np.uint8], proof: bytes, keypoints: bytes) -> Decoded:
     """Raises TypeError, KeyError, ValueError, AttributeError."""
     frames, frames_digest = entry["frames"]
     return Decoded(
@@ -403,6 +408,7 @@ def _decoded(entry: dict[str, Any], thumbnail: NDArray[np.uint8], proof: bytes) 
         _number(frames, MAX_FRAMES + 1, least=1),
         _short_digest(frames_digest),
         _facts(entry["facts"]),
+        keypoints,
     )
 
 

@@ -34,6 +34,7 @@ from dupwatchd.index.messages import (
 from dupwatchd.index.reasons import why_died, why_too_slow
 from dupwatchd.index.worker_connection import Look, LookForPreview, Owed, WorkerConnection, WorkerGone
 from dupwatchd.model import Decoded, Job, Outcome, ReadStatus
+from dupwatchd.pixels.keypoints import MAX_KEYPOINTS_BYTES
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
 __all__ = [
@@ -311,7 +312,7 @@ class WorkerPool:
             except (OSError, ForkServerLost) as error:
                 ours.close()
                 raise DupwatchError(f"cannot start a process that decodes pictures: {error}") from error
-        max_raw_bytes = CHUNK_FILES * (3 * self._thumbnail_px**2 + MAX_PROOF_BYTES)
+        max_raw_bytes = CHUNK_FILES * (3 * self._thumbnail_px**2 + MAX_PROOF_BYTES + MAX_KEYPOINTS_BYTES)
         worker = WorkerConnection(pid, ours, max_raw_bytes, self._limits.decode_seconds)
         self._selector.register(ours, selectors.EVENT_READ, worker)
         self._workers.append(worker)

@@ -76,6 +76,7 @@ _ODD_ACROSS = np.array([-1 if across % 2 else 1 for _, across in _FREQUENCIES], 
 _HEADER = struct.Struct("<HHB")  # width, height, count
 _TURN_BITS = 2  # of the number that keeps scale and turn
 _PACKED_BYTES = 3 * 2 + COEFFICIENTS  # of a keypoint
+MAX_KEYPOINTS_BYTES = _HEADER.size + MOST_KEYPOINTS * _PACKED_BYTES  # of a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +140,13 @@ class _Peaks(NamedTuple):
 
 
 def keypoints_of(proof: Proof) -> Keypoints:
-    """Finds the keypoints of a picture; none in a flat one, or where no patch lies within it."""
+    """Finds the keypoints of a picture; none in a flat one, or where no patch lies within it.
+
+    None either of a file of several frames or pages: a look sees one of them.
+    """
     height, width = proof.luma.shape
+    if proof.frames is not None:
+        return _none(width, height)
     inner = within_margins(proof.luma)
     luma = inner.of(proof.luma)
     enlarged = _enlarged(luma)
@@ -153,6 +159,11 @@ def keypoints_of(proof: Proof) -> Keypoints:
     y = _whole(PLACES_A_PX * (blobs.y * to_y + top), 0, PLACES_A_PX * (height - 1))
     scale = _whole(SCALES_A_PX * blobs.scale * (to_x * to_y) ** 0.5, 1, 2**13 - 1)
     return Keypoints(width, height, x, y, scale, turn, coefficients)
+
+
+def _none(width: int, height: int) -> Keypoints:
+    none = np.empty(0, np.int16)
+    return Keypoints(width, height, none, none, none, none.astype(np.uint8), np.empty((0, COEFFICIENTS), np.int8))
 
 
 def _whole(values: Floats, least: int, most: int) -> NDArray[np.int16]:

@@ -186,7 +186,7 @@ class Intake:
         try:
             if placed.proved:
                 self.looking.expect_any()
-            self.parting.take(_proofs_of(placed, [decoded for _, decoded in new]))
+            self.parting.take(_compared(placed, [decoded for _, decoded in new]))
             self.looking.look_at_new()
         finally:
             self._tell(outcomes, deferred)
@@ -231,10 +231,10 @@ class Intake:
         return deferred
 
 
-def _proofs_of(placed: Placed, decoded: Sequence[Decoded]) -> dict[PictureId, bytes]:
-    """The proofs of the new pictures that are compared."""
+def _compared(placed: Placed, decoded: Sequence[Decoded]) -> dict[PictureId, Decoded]:
+    """What was decoded of the new pictures that are compared."""
     wanted = {picture.picture_id for picture in placed.fresh if picture.proof_digest and not picture.flat}
-    return {one: content.proof for one, content in zip(placed.ids, decoded, strict=True) if one in wanted}
+    return {one: content for one, content in zip(placed.ids, decoded, strict=True) if one in wanted}
 
 
 def _key(outcome: Outcome) -> ContentKey | None:

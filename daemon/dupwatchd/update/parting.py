@@ -1,9 +1,9 @@
 """Finds pictures that share a part: proofs go in, the pairs that are to be looked at come out, in the database.
 
 A picture that was not searched yet, because it is new, or was indexed before there were keypoints, or because another
-one that had a place among its best has gone, is marked so in the database. Its keypoints are made from its proof and
-stored; then what was found and the mark are committed together. So it does not matter who is interrupted or killed
-when, nor in which order and how many at once pictures are searched.
+one that had a place among its best has gone, is marked so in the database. The keypoints of a new picture come
+with it, others are made from the proof. They are stored; then what was found and the mark are committed together. So it
+does not matter who is interrupted or killed when, nor in which order and how many at once pictures are searched.
 
 The thread that updates the index changes the search; `find` may be called from any thread.
 """
@@ -22,7 +22,7 @@ from dupwatchd.db import facts, parts, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.parts import PartRow
 from dupwatchd.db.proofs import proof_digest
-from dupwatchd.model import Limits, PictureId, Progress
+from dupwatchd.model import Decoded, Limits, PictureId, Progress
 from dupwatchd.update.looking import Looking
 
 if TYPE_CHECKING:  # OpenCV takes a tenth of a second to load
@@ -69,10 +69,16 @@ class Parting:
         if self._enabled:
             self._ready_search().be_ready()
 
-    def take(self, proofs: Mapping[PictureId, bytes]) -> None:
-        """Search for new pictures whose proofs are at hand."""
-        if self._enabled and proofs:
-            self._find({one: proof_digest(proof) for one, proof in proofs.items()}, proofs)
+    def take(self, new: Mapping[PictureId, Decoded]) -> None:
+        """Search for new pictures, whose keypoints come with them."""
+        if not self._enabled or not new:
+            return
+        keypoints = {one: _read(decoded.keypoints) for one, decoded in new.items()}
+        lost = {one: new[one].proof for one, found in keypoints.items() if found is None}
+        self._find(
+            {one: proof_digest(decoded.proof) for one, decoded in new.items()},
+            {one: found for one, found in keypoints.items() if found is not None} | self._keypoints(lost),
+        )
 
     def find_all(self) -> None:
         """Search for all pictures that were not searched yet."""
@@ -110,13 +116,12 @@ class Parting:
     def _find_next(self, count: int) -> int:
         expected = parts.to_search(self._database, count)
         if expected:
-            self._find(expected, dict(self._stores.proofs.read(expected)))
+            self._find(expected, self._keypoints(dict(self._stores.proofs.read(expected))))
         return len(expected)
 
-    def _find(self, digests: Mapping[PictureId, bytes], proofs: Mapping[PictureId, bytes]) -> None:
-        """Search for pictures, given the digests of their proofs and the proofs, as far as they are there."""
+    def _find(self, digests: Mapping[PictureId, bytes], keypoints: "Mapping[PictureId, Keypoints]") -> None:
+        """Search for pictures, given the digests of their proofs and their keypoints, as far as they could be made."""
         known = self._ready_search()
-        keypoints = self._keypoints(proofs)
         self._stores.proofs.write_keypoints({one: (digests[one], found.to_bytes()) for one, found in keypoints.items()})
         ids = list(keypoints)
         database = self._database
@@ -143,6 +148,8 @@ class Parting:
 
     def _keypoints(self, proofs: Mapping[PictureId, bytes]) -> "dict[PictureId, Keypoints]":
         """The keypoints of each picture whose proof can be read, made on all processors."""
+        if not proofs:
+            return {}
         with ThreadPoolExecutor(self._threads) as pool:
             made = list(pool.map(_keypoints_of, proofs.values()))
         return {one: found for one, found in zip(proofs, made, strict=True) if found is not None}
@@ -184,6 +191,14 @@ class Parting:
         with self._lock:
             self._search, self._best = opened, best
         return opened
+
+
+def _read(keypoints: bytes) -> "Keypoints | None":
+    """Keypoints as a decode process made them; None if it made none, or was taken over by a picture."""
+    try:
+        return search.read_keypoints(keypoints)
+    except ValueError:
+        return None
 
 
 def _keypoints_of(proof: bytes) -> "Keypoints | None":

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 from dupwatch.review.server import _bound
 
@@ -24,6 +25,7 @@ def test_small_answers_do_not_wait_for_an_acknowledgement() -> None:
             await served.wait()
             writer.close()
 
-    asyncio.run(serve_one())
+    with ThreadPoolExecutor(1) as thread:  # this one may have the loop of a browser
+        thread.submit(asyncio.run, serve_one()).result()
 
     assert told == [1]

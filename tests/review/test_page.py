@@ -364,6 +364,31 @@ def test_new_copies_are_offered_and_nothing_moves(
     assert len(names(page)) == len(before[0]) + 1
 
 
+def test_a_hidden_page_holds_no_connection_and_misses_nothing(
+    service: Service, start_review: Start, context: BrowserContext, photos: Path
+) -> None:
+    review = start_review(service)
+    page = opened(context, review.address)
+    hide = """(is) => {
+        Object.defineProperty(document, 'hidden', { value: is, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    others = [context.new_page() for _ in range(6)]
+    for other in others:  # a browser opens six connections to one server at most
+        page.evaluate(hide, True)
+        other.goto(f"{review.origin}/")
+        other.wait_for_selector(".row")
+        other.evaluate(hide, True)
+
+    shutil.copy(photos / "albums/2023/alone-11.jpg", photos / "backup/phone/alone-11 copy.jpg")
+    others[0].evaluate(hide, False)
+    others[0].wait_for_selector("#news:not([hidden])")
+    assert page.locator("#news").is_hidden()
+
+    page.evaluate(hide, False)
+    page.wait_for_selector("#news:not([hidden])")
+
+
 def test_a_whole_review_is_applied_and_put_back(
     service: Service, start_review: Start, context: BrowserContext, photos: Path
 ) -> None:

@@ -87,9 +87,13 @@ class Review:
             return str(error)
         return None
 
+    def groups_message(self) -> dict[str, Any]:
+        """Tell a page which reading of the index there is."""
+        return {"kind": "groups", "revision": self.library.revision}
+
     def _read_first(self) -> None:
         self._read(self.library)
-        self.news.tell({"kind": "groups", "revision": self.library.revision})
+        self.news.tell(self.groups_message())
 
     def _read_anew(self) -> None:
         """Read all groups again, and put them in the place of the old ones if anything is different."""
@@ -97,7 +101,7 @@ class Review:
         self._read(fresh)
         if fresh.error is None and (fresh.groups != self.library.groups or self.library.error is not None):
             self.library = fresh
-            self.news.tell({"kind": "groups", "revision": fresh.revision})
+            self.news.tell(self.groups_message())
 
     def _read(self, library: Library) -> None:
         """Read all groups; if the service cannot tell them now it is asked again a little later."""
@@ -344,5 +348,5 @@ async def _body(request: Request) -> Any:
 
 async def _event_stream(review: Review) -> AsyncIterator[bytes]:
     yield b": listening\n\n"
-    async for message in review.news.listen():
+    async for message in review.news.listen(review.groups_message):
         yield b"data: " + json.dumps(message).encode("ascii") + b"\n\n"

@@ -43,11 +43,12 @@ class News:
         self._is_over = True
         self._hand_out({"kind": "over"})
 
-    async def listen(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the messages from now on, until `end`."""
+    async def listen(self, first: Callable[[], dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+        """Yield a message about how things are now, and all that follow, until `end`."""
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MESSAGES_MAX)
         self._pages.add(queue)
         try:
+            yield first()  # asked for once nothing new can be missed
             while not self._is_over:
                 yield await queue.get()
         finally:

@@ -9,6 +9,7 @@ export class LiveSource {
     this.started = null;
     this.saved = Promise.resolve(); // once all decisions so far have been taken, or refused
     this.waiting = new Set(); // decisions that are not sent yet
+    this.revision = 0; // of the reading of the index that was handed on last
     addEventListener("pagehide", () => this.sendNow());
     this.canAct = true;
     this.hasFrames = true; // pictures can be asked for by frame
@@ -34,6 +35,7 @@ export class LiveSource {
         revision = page.revision;
         from = 0;
       }
+      this.revision = revision;
       await took(page);
       from = page.from + page.rows.length;
       if (page.whole) return page;
@@ -105,10 +107,20 @@ export class LiveSource {
     return answer;
   }
 
+  // The server begins with what is so now: nothing is missed while a page sleeps, or is hidden. A hidden one does not
+  // listen: each listener holds a connection, and a browser opens six to one server at most.
   listen(heard) {
-    const events = new EventSource("/api/events");
-    events.addEventListener("message", (event) => heard(JSON.parse(event.data)));
-    events.addEventListener("error", () => heard({ kind: "server", away: true }));
-    events.addEventListener("open", () => heard({ kind: "server", away: false }));
+    let events = null;
+    const look = () => {
+      if (document.hidden) {
+        events?.close();
+        events = null;
+      } else if (!events) {
+        events = new EventSource("/api/events");
+        events.addEventListener("message", (event) => heard(JSON.parse(event.data)));
+      }
+    };
+    document.addEventListener("visibilitychange", look);
+    look();
   }
 }

@@ -417,7 +417,7 @@ export class Page {
   // Listening --------------------------------------------------------------------------------------------------------
 
   async heard(message) {
-    if (message.kind === "groups") await this.readAnew();
+    if (message.kind === "groups" && message.revision !== this.source.revision) await this.readAnew();
     else if (message.kind === "acting") this.plan?.progress(message);
     else if (message.kind === "over") this.say("The page's server has ended. Start `dupwatch review` again; nothing is lost.", true);
     else if (message.kind === "service" && message.away) this.say(`The service is away: ${message.reason}`, true);

@@ -141,7 +141,7 @@ def test_the_service_finds_parts_plans_for_them_only_if_asked_and_finds_what_is_
             assert "whole.jpg" not in by_name(cluster)
 
 
-def test_a_small_library_is_scanned_and_served_without_loading_the_compiler(
+def test_a_small_library_is_scanned_and_served_without_loading_the_compiler_or_an_event_loop(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
@@ -157,6 +157,7 @@ def test_a_small_library_is_scanned_and_served_without_loading_the_compiler(
     for loaded in (scanned.stderr.decode(), service.lines()):
         assert "compare.parts.few" in loaded
         assert "numba" not in loaded
+        assert "asyncio" not in loaded
 
 
 def test_the_finer_part_of_a_small_picture_never_goes(tmp_path: Path) -> None:

@@ -10,14 +10,17 @@ import os
 import stat
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import zmq
 from zmq.auth import load_certificate, load_certificates
-from zmq.auth.thread import ThreadAuthenticator
 
 from dupwatch.endpoints import default_endpoints, is_local, socket_path, why_unreachable
 from dupwatchd.errors import UsageError
 from dupwatchd.problems import Fault, Problems
+
+if TYPE_CHECKING:
+    from zmq.auth.thread import ThreadAuthenticator
 
 _log = logging.getLogger(__name__)
 
@@ -216,6 +219,8 @@ class Keys:
 
         Raises UsageError for keys that cannot be used.
         """
+        from zmq.auth.thread import ThreadAuthenticator  # brings asyncio along, which no local service needs
+
         try:
             authenticator = ThreadAuthenticator(context)
             authenticator.start()

@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import signal
+import sys
 import tempfile
 
 import hypothesis
@@ -21,6 +22,10 @@ WITH_PLAIN_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 # Nothing of whoever runs the tests is read or changed: the programs under test keep their state here.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="dupwatch-state-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+
+# The programs under test start as installed ones do: what was compiled once is read by the hundreds that follow.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says nothing on a busy machine; a test as a whole has its limit.
 hypothesis.settings.register_profile("busy", deadline=None)

@@ -82,13 +82,13 @@ def test_a_page_is_chosen_by_its_number(client: Client, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
-    [(b"some text", "not an image"), (encoded(photo_like(1))[:900], "truncated JPEG"), (b"", "zero bytes"),
-     (png_of_zeros(14_000, 14_000), "more than 400 MB")],
+    ("make", "reason"),
+    [(lambda: b"some text", "not an image"), (lambda: encoded(photo_like(1))[:900], "truncated JPEG"),
+     (bytes, "zero bytes"), (lambda: png_of_zeros(14_000, 14_000), "more than 400 MB")],
 )  # fmt: skip
-def test_what_cannot_be_shown_says_why(client: Client, tmp_path: Path, data: bytes, reason: str) -> None:
+def test_what_cannot_be_shown_says_why(client: Client, tmp_path: Path, make: Callable[[], bytes], reason: str) -> None:
     with pytest.raises(RequestFailedError, match=reason) as failed:
-        preview_of(client, written(tmp_path / "a.jpg", data))
+        preview_of(client, written(tmp_path / "a.jpg", make()))
     assert failed.value.code == "not_a_picture"
 
 

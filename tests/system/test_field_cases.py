@@ -58,8 +58,8 @@ APART: dict[str, Callable[[], Files]] = {
     "objects on white": lambda: make.objects_on_white(600, ("white", "red", "black", "orange", "grey")),
     "small objects on white": lambda: make.objects_on_white(280, ("orange", "navy", "green", "red", "blue")),
     "animations with one first frame": lambda: {
-        "a.gif": make.several([(first := make.titled(photo(111, 320, 240), "clips")), *make.shots(112, 4)], "GIF"),
-        "b.gif": make.several([first, *make.shots(116, 4)], "GIF"),
+        "a.gif": make.gif([(first := make.titled(photo(111, 320, 240), "clips")), *make.shots(112, 4)]),
+        "b.gif": make.gif([first, *make.shots(116, 4)]),
         "still.png": encoded(first, "PNG"),
     },
     "WebP animations with one first frame": lambda: {
@@ -70,8 +70,8 @@ APART: dict[str, Callable[[], Files]] = {
     "large letters with one cover": lambda: make.pages(2, (1240, 1754)),
     "a poster and an animation that begins with it": lambda: {
         "poster.jpg": encoded(photo(130, 960, 720)),
-        "anim.gif": make.several(
-            [np.asarray(Image.fromarray(photo(130, 960, 720)).resize((480, 360))), *make.shots(131, 2, 480, 360)], "GIF"
+        "anim.gif": make.gif(
+            [np.asarray(Image.fromarray(photo(130, 960, 720)).resize((480, 360))), *make.shots(131, 2, 480, 360)]
         ),
     },
 }  # fmt: skip

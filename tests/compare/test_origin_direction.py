@@ -1,5 +1,6 @@
 """Real files of drawn pictures: which of two is shown to be nearer the original."""
 
+import functools
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ Picture = Image.Image
 BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
 
 
+@functools.lru_cache(maxsize=8)
 def scene(seed: int, width: int = 481, height: int = 363) -> Picture:
     """Broad shapes, hard edges, fine texture and a little noise; sides that are no multiples of 8."""
     random = np.random.default_rng(seed)
@@ -77,10 +79,10 @@ COPIES: dict[str, Callable[[Picture], bytes]] = {
 @pytest.mark.parametrize("kind", COPIES)
 @pytest.mark.parametrize("quality", [75, 88])
 def test_a_jpeg_is_nearer_than_each_kind_of_copy(kind: str, quality: int) -> None:
-    original = saved(scene(quality), quality=quality)
-    copy = candidate(COPIES[kind](opened(original)))
-    assert nearer(candidate(original), copy) is Direction.FIRST
-    assert nearer(copy, candidate(original)) is Direction.SECOND
+    data = saved(scene(quality), quality=quality)
+    original, copy = candidate(data), candidate(COPIES[kind](opened(data)))
+    assert nearer(original, copy) is Direction.FIRST
+    assert nearer(copy, original) is Direction.SECOND
 
 
 @pytest.mark.parametrize("quality", [75, 88, 93])
@@ -122,9 +124,10 @@ def test_a_drawn_original_is_nearer_than_a_jpeg_of_it(kind: str, quality: int) -
     """Documents and screens are flat: a JPEG of them has too few coefficients for its lattice."""
     page = drawn(kind, 0, 1)
     jpeg = saved(page, quality=quality)
-    assert nearer(candidate(saved(page, "PNG")), candidate(jpeg)) is Direction.FIRST
-    assert nearer(candidate(jpeg), candidate(saved(page, "PNG"))) is Direction.SECOND
-    assert nearer(candidate(saved(opened(jpeg), "PNG")), candidate(jpeg)) is not Direction.FIRST
+    original, copy, copy_of_it = map(candidate, (saved(page, "PNG"), jpeg, saved(opened(jpeg), "PNG")))
+    assert nearer(original, copy) is Direction.FIRST
+    assert nearer(copy, original) is Direction.SECOND
+    assert nearer(copy_of_it, copy) is not Direction.FIRST
 
 
 def test_a_lossless_file_with_a_jpegs_grid_comes_after_one_without() -> None:
@@ -211,19 +214,17 @@ def test_two_shots_of_one_scene_show_nothing() -> None:
     assert nearer(candidate(saved(first)), candidate(saved(second))) is Direction.NEITHER
 
 
-FILES = [
-    candidate(data)
-    for picture in (scene(1, 200, 150),)
-    for data in (
-        *(make(picture) for make in COPIES.values()),
-        saved(scene(9, 64, 8)),
-        saved(Image.new("RGB", (8, 300))),
-    )
-]
+def any_file() -> "st.SearchStrategy[Candidate]":
+    copies = [make(scene(1, 200, 150)) for make in COPIES.values()]
+    others = saved(scene(9, 64, 8)), saved(Image.new("RGB", (8, 300)))
+    return st.sampled_from([candidate(data) for data in (*copies, *others)])
+
+
+FILES = st.deferred(any_file)  # made when they are needed: every process collects all tests
 
 
 @settings(deadline=None)
-@given(st.sampled_from(FILES), st.sampled_from(FILES))
+@given(FILES, FILES)
 def test_the_direction_turns_round_with_the_pair(a: Candidate, b: Candidate) -> None:
     assert nearer(a, b) == -nearer(b, a)
 

@@ -1,6 +1,7 @@
 """Pictures made from nothing, for all tests."""
 
 import atexit
+import functools
 import io
 import os
 import shutil
@@ -38,6 +39,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def photo_like(seed: int, width: int = 400, height: int = 300) -> Rgb:
     """A (height, width, 3) uint8 picture with broad shapes and fine detail; another one for every seed."""
+    return _photo_like(seed, width, height).copy()
+
+
+@functools.lru_cache(maxsize=32)  # tests of one file ask for the same few again and again
+def _photo_like(seed: int, width: int, height: int) -> Rgb:
     random = np.random.default_rng(seed)
     picture = np.zeros((height, width, 3))
     for cells, strength in ((3, 90), (6, 60), (12, 40), (40, 20)):

@@ -257,11 +257,12 @@ def test_a_large_picture_is_averaged_and_a_small_one_not_enlarged(
     kind: str, size: tuple[int, int], px: int, expected: tuple[int, int]
 ) -> None:
     picture = photo_like(2, *size)
-    made = preview(encoded(picture, kind), px)
+    data = encoded(picture, kind)
+    made = preview(data, px)
     assert (made.width, made.height) == expected
     assert (made.full_width, made.full_height) == size
     whole = np.asarray(Image.fromarray(picture).resize(expected, Image.Resampling.BOX)).astype(int)
-    assert np.abs(shown(encoded(picture, kind), px).astype(int) - whole).mean() < 2.5
+    assert np.abs(shown(data, px).astype(int) - whole).mean() < 2.5
 
 
 def test_a_jpeg_and_a_webp_show_the_same_without_metadata() -> None:

@@ -59,13 +59,22 @@ def assert_a_failing_call_does_no_harm(
     return was_injected
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], int]:
+    """Photos, the answer of a scan of them, and how many calls a scan makes."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    root = many(place / "photos", 20)
+    _, calls = traced_scan(root, place / "measured")
+    return root, scan(root, state=place / "state"), len(calls)
+
+
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_write_that_fails_is_told_and_does_no_harm(tmp_path: Path, error: str) -> None:
-    root = many(tmp_path / "photos", 20)
-    expected = scan(root, state=tmp_path / "undisturbed")
-    _, calls = traced_scan(root, tmp_path / "measured")
-    assert len(calls) > 10
-    surely_made = len(calls) * 3 // 4  # the next scan may make somewhat fewer
+def test_a_write_that_fails_is_told_and_does_no_harm(
+    tmp_path: Path, undisturbed: tuple[Path, dict[str, Any], int], error: str
+) -> None:
+    root, expected, calls = undisturbed
+    assert calls > 10
+    surely_made = calls * 3 // 4  # the next scan may make somewhat fewer
     for number in np.random.default_rng().choice(surely_made, _TRIED, replace=False).tolist():
         assert assert_a_failing_call_does_no_harm(tmp_path, root, expected, error, number + 1)
 

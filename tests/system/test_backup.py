@@ -53,6 +53,19 @@ def state(tmp_path: Path, scanned_state: Path) -> Path:
     return tmp_path / "state"
 
 
+@pytest.fixture(scope="module")
+def backed_up(tmp_path_factory: pytest.TempPathFactory, scanned_state: Path) -> Path:
+    file = tmp_path_factory.mktemp("backed up") / "b.zip"
+    backup(file, scanned_state)
+    return file
+
+
+@pytest.fixture
+def saved(tmp_path: Path, backed_up: Path) -> Path:
+    """A backup of the index as `state` is, to be done anything to."""
+    return Path(shutil.copy2(backed_up, tmp_path / "b.zip"))
+
+
 def say_something(state: Path, what: bytes) -> None:
     digest, other = what * 32, b"z" * 32
     with closing(open_database(str(state))) as database, database.transaction():
@@ -106,10 +119,11 @@ def test_an_index_comes_back_whole_with_all_that_was_said(tmp_path: Path, photos
     assert scan(photos, state=tmp_path / "new") == before
 
 
-def test_pictures_need_not_be_read_again_after_a_restore(tmp_path: Path, photos: Path, state: Path) -> None:
-    backup(tmp_path / "b.zip", state)
+def test_pictures_need_not_be_read_again_after_a_restore(
+    tmp_path: Path, photos: Path, state: Path, saved: Path
+) -> None:
     before = names(scan(photos, state=state))
-    restore(tmp_path / "b.zip", tmp_path / "new")
+    restore(saved, tmp_path / "new")
     with closing(open_for_reading(str(tmp_path / "new"))) as database:
         assert database.value("SELECT count(*) FROM file WHERE pending = 1") == 0
         made = database.value("SELECT max(id) FROM content")
@@ -187,52 +201,47 @@ def test_a_picture_that_was_replaced_meanwhile_is_read_again(tmp_path: Path, pho
 # ---- what is refused
 
 
-def test_a_state_that_is_in_use_is_not_touched(tmp_path: Path, photos: Path, state: Path) -> None:
-    backup(tmp_path / "b.zip", state)
+def test_a_state_that_is_in_use_is_not_touched(tmp_path: Path, photos: Path, saved: Path) -> None:
     with Service(tmp_path / "s", photos) as service:
         service.settled()
         before = service.shown()
-        done = run("restore", tmp_path / "b.zip", state=service.state)
+        done = run("restore", saved, state=service.state)
         assert done.returncode == 1
         assert b"is in use by process" in done.stderr
         assert service.shown() == before
     assert not list(service.state.glob("re*-*"))
 
 
-def test_an_index_that_is_there_is_moved_aside(tmp_path: Path, photos: Path, state: Path) -> None:
-    backup(tmp_path / "b.zip", state)
+def test_an_index_that_is_there_is_moved_aside(state: Path, saved: Path) -> None:
     say_something(state, b"b")
     newer = said(state)
-    replaced = restore(tmp_path / "b.zip", state)["replaced"]
+    replaced = restore(saved, state)["replaced"]
     assert len(said(state)["ignored_pair"]) == 1
     assert said(Path(replaced)) == newer
     assert b"all is sound" in run("check", state=state).stdout
 
 
 @pytest.mark.parametrize("member", ["dupwatch-backup.json", "thumbnails", "proofs", "dupwatch.sqlite", "the end"])
-def test_a_damaged_backup_is_refused_and_changes_nothing(tmp_path: Path, state: Path, member: str) -> None:
-    file = tmp_path / "b.zip"
-    backup(file, state)
-    data = bytearray(file.read_bytes())
+def test_a_damaged_backup_is_refused_and_changes_nothing(state: Path, saved: Path, member: str) -> None:
+    data = bytearray(saved.read_bytes())
     if member == "the end":
         del data[-100:]
     else:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(saved) as archive:
             info = archive.getinfo(member)
         data[info.header_offset + 30 + len(member) + 20 + info.compress_size // 2] ^= 1
-    file.write_bytes(data)
+    saved.write_bytes(data)
     before = everything_below(state)
-    done = run("restore", file, state=state)
+    done = run("restore", saved, state=state)
     assert done.returncode == 1
     assert b"is damaged, or no backup of dupwatch" in done.stderr
     assert b"Traceback" not in done.stderr
     assert everything_below(state) == before
 
 
-def test_an_archive_that_was_put_together_wrongly_is_refused(tmp_path: Path, state: Path) -> None:
+def test_an_archive_that_was_put_together_wrongly_is_refused(tmp_path: Path, saved: Path) -> None:
     """Each member has its right checksum, but they do not belong together."""
-    backup(tmp_path / "b.zip", state)
-    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+    with zipfile.ZipFile(saved) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     for name, other in (
         ("thumbnails", members["thumbnails"][3072:] + members["thumbnails"][:3072]),
@@ -256,20 +265,20 @@ def test_an_archive_that_was_put_together_wrongly_is_refused(tmp_path: Path, sta
         assert not (tmp_path / "new" / "dupwatch.sqlite").exists()
 
 
-def test_an_encrypted_archive_is_refused(tmp_path: Path, state: Path) -> None:
-    backup(tmp_path / "b.zip", state)
-    data = bytearray((tmp_path / "b.zip").read_bytes())
+def test_an_encrypted_archive_is_refused(tmp_path: Path, saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
     for head, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
         data[data.index(head) + flags] |= 1
-    (tmp_path / "b.zip").write_bytes(data)
+    saved.write_bytes(data)
     with pytest.raises(StateError, match="nothing was changed"):
-        put_back(Settings(state=str(tmp_path / "new")), str(tmp_path / "b.zip"), Bars())
+        put_back(Settings(state=str(tmp_path / "new")), str(saved), Bars())
 
 
 @pytest.mark.parametrize("program", ["backup", "restore"])
-def test_what_cannot_be_written_is_told_of_the_right_file(tmp_path: Path, state: Path, program: str) -> None:
-    backup(tmp_path / "b.zip", state)
-    file = tmp_path / ("b.zip" if program == "restore" else "new.zip")
+def test_what_cannot_be_written_is_told_of_the_right_file(
+    tmp_path: Path, state: Path, saved: Path, program: str
+) -> None:
+    file = saved if program == "restore" else tmp_path / "new.zip"
     target = state if program == "backup" else tmp_path / "target"
     before = everything_below(state)
     bounded = f"ulimit -f 40; exec {shlex.join([*COMMAND, program, str(file), '--state', str(target)])}"
@@ -295,9 +304,8 @@ def test_a_backup_is_for_its_owner_only(tmp_path: Path, state: Path) -> None:
         assert partial.stat().st_size == 0
 
 
-def test_a_backup_of_a_newer_program_is_refused(tmp_path: Path, state: Path) -> None:
-    backup(tmp_path / "b.zip", state)
-    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+def test_a_backup_of_a_newer_program_is_refused(tmp_path: Path, state: Path, saved: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
         header = json.loads(archive.read("dupwatch-backup.json"))
     for newer in ({"format": 99}, {"schema": 99}):
         with zipfile.ZipFile(tmp_path / "newer.zip", "w") as archive:
@@ -315,21 +323,19 @@ def test_no_other_file_is_replaced_by_a_backup(tmp_path: Path, photos: Path, sta
     assert everything_below(photos) == before
 
 
-def test_a_damaged_index_replaces_no_older_backup(tmp_path: Path, state: Path) -> None:
-    file = tmp_path / "b.zip"
-    backup(file, state)
-    before = file.read_bytes()
+def test_a_damaged_index_replaces_no_older_backup(tmp_path: Path, state: Path, saved: Path) -> None:
+    before = saved.read_bytes()
     os.truncate(state / "blocks" / "000000.thumbnails", 5 * 3072)
-    done = run("backup", file, state=state)
+    done = run("backup", saved, state=state)
     assert (done.returncode, b"check --repair" in done.stderr) == (1, True)
-    assert everything_below(tmp_path).keys() & {str(file), f"{file}.partial"} == {str(file)}
-    assert file.read_bytes() == before
+    assert everything_below(tmp_path).keys() & {str(saved), f"{saved}.partial"} == {str(saved)}
+    assert saved.read_bytes() == before
     with (state / "dupwatch.sqlite").open("r+b") as database:
         database.seek(4096)
         database.write(os.urandom(8192))
-    done = run("backup", file, state=state)
+    done = run("backup", saved, state=state)
     assert (done.returncode, b"check --repair" in done.stderr) == (1, True)
-    assert file.read_bytes() == before
+    assert saved.read_bytes() == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
@@ -347,16 +353,13 @@ def test_root_leaves_no_file_of_its_own_in_the_index_of_another_user(tmp_path: P
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
 def test_root_makes_a_state_directory_for_the_owner_of_the_folder_it_lies_in_or_says_that_it_is_roots(
-    tmp_path: Path, state: Path
+    tmp_path: Path, saved: Path
 ) -> None:
     open_to_others(tmp_path)
-    backup(tmp_path / "b.zip", state)
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, 4321, 4321)
-    theirs, roots = (
-        run("restore", "--json", tmp_path / "b.zip", state=place / "of" / "dupwatch") for place in (home, tmp_path)
-    )
+    theirs, roots = (run("restore", "--json", saved, state=place / "of" / "dupwatch") for place in (home, tmp_path))
     assert (theirs.returncode, theirs.stderr, json.loads(theirs.stdout)["is_roots"]) == (0, b"", False)
     assert {path.stat().st_uid for path in home.rglob("*")} == {4321}
     assert (roots.returncode, json.loads(roots.stdout)["is_roots"]) == (0, True)
@@ -399,9 +402,8 @@ def test_what_a_killed_backup_left_is_removed_by_whoever_comes_next_but_one_at_w
     assert not work.exists()
 
 
-def test_a_backup_that_is_killed_leaves_the_old_one(tmp_path: Path, state: Path) -> None:
-    file = tmp_path / "b.zip"
-    backup(file, state)
+def test_a_backup_that_is_killed_leaves_the_old_one(tmp_path: Path, state: Path, saved: Path) -> None:
+    file = saved
     before = file.read_bytes()
     began = time.monotonic()
     run("backup", "--help", state=state)
@@ -423,17 +425,15 @@ def test_a_backup_that_is_killed_leaves_the_old_one(tmp_path: Path, state: Path)
 @needs_strace
 @pytest.mark.parametrize("program", ["backup", "restore"])
 def test_killed_at_any_change_of_a_name_there_is_the_old_one_or_the_new_one(
-    tmp_path: Path, state: Path, program: str
+    tmp_path: Path, state: Path, saved: Path, program: str
 ) -> None:
-    file = tmp_path / "b.zip"
-    backup(file, state)
     say_something(state, b"b")
     older, newer = 1, 2  # pairs that were said
     found = []
     for number in range(1, 100):
         work = tmp_path / str(number)
         shutil.copytree(state, work / "state")
-        shutil.copy(file, work / "b.zip")
+        shutil.copy(saved, work / "b.zip")
         command = [*COMMAND, program, str(work / "b.zip"), "--state", str(work / "state")]
         inject = f"inject=rename,rmdir:signal=SIGKILL:when={number}"
         traced = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", inject, *command]
@@ -452,11 +452,9 @@ def test_killed_at_any_change_of_a_name_there_is_the_old_one_or_the_new_one(
     assert {found[0], found[-1]} == {older, newer}
 
 
-def test_an_interrupted_restore_leaves_nothing_behind(tmp_path: Path, state: Path) -> None:
-    file = tmp_path / "b.zip"
-    backup(file, state)
+def test_an_interrupted_restore_leaves_nothing_behind(state: Path, saved: Path) -> None:
     before = sorted(os.listdir(state))
-    process = subprocess.Popen([*COMMAND, "restore", str(file), "--state", str(state)], stderr=subprocess.PIPE)
+    process = subprocess.Popen([*COMMAND, "restore", str(saved), "--state", str(state)], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 20
     while not (state / "restoring").exists() and process.poll() is None and time.monotonic() < deadline:
         pass

@@ -460,6 +460,36 @@ def idle_connection(path: Path, kind: bytes = b"DEALER") -> Iterator[socket.sock
         yield peer
 
 
+def test_who_is_refused_without_end_waits_in_the_handshake_and_others_are_served(
+    endpoint: str, service: SmallService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections_module, "REFUSALS_AT_ONCE", 40)
+    monkeypatch.setattr(connections_module, "REFUSALS_PER_SECOND", 0.0)
+    monkeypatch.setattr(admission_module, "TURNED_AWAY_SECONDS", 3600.0)
+    monkeypatch.setattr(admission_module, "TURNED_AWAY_SECONDS_MAX", 3600.0)
+    with (
+        serving(endpoint, service.handlers()) as server,
+        Client(endpoint, 20) as modest,
+        raw_socket(endpoint) as flood,
+        flood.get_monitor_socket(zmq.Event.DISCONNECTED) as monitor,
+    ):
+        assert modest.request("status")
+        for number in range(40):
+            flood.send_multipart([b"", request("no command", number)])
+            assert wire.decode_reply(flood.recv_multipart()[1:]).id == number
+        assert not monitor.poll(0)
+        flood.send_multipart([b"", request("no command", 40)])
+        assert monitor.poll(20_000)
+        flood.send_multipart([b"", request("status", 41)])  # over a new connection
+        until(lambda: bool(server._connections._held))
+        assert not flood.poll(0)
+        assert modest.request("status")  # of the same user, but not refused
+        [record] = server._connections._refusals._records.values()
+        record.until = time.monotonic()
+        assert wire.decode_reply(flood.recv_multipart()[1:]).id == 41
+        assert not server._connections._held
+
+
 def test_idle_connections_give_way_to_new_clients_and_busy_ones_do_not(
     endpoint: str, folder: Path, service: SmallService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -487,8 +517,12 @@ def test_the_user_with_most_connections_loses_one_when_there_are_too_many(
     endpoint: str, folder: Path, service: SmallService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections_module, "CONNECTIONS_MAX", 8)
-    users = iter([1000, *[1001] * 20])
-    monkeypatch.setattr(connections_module, "_credentials", lambda _descriptor: (1, next(users)))
+    users: dict[int, int] = {}  # of the first connection and of all others, by the number of the socket's file
+
+    def other_end(connection: socket.socket) -> tuple[int, int]:
+        return 1, users.setdefault(os.fstat(connection.fileno()).st_ino, 1001 if users else 1000)
+
+    monkeypatch.setattr(connections_module, "_other_end", other_end)
     with serving(endpoint, service.handlers()) as server, contextlib.ExitStack() as stack:
         modest = stack.enter_context(idle_connection(folder / "query.sock"))
         for _ in range(20):
@@ -1114,8 +1148,8 @@ def test_events_that_found_no_room_are_told_as_missed_even_if_no_other_of_their_
 def test_a_user_who_listens_too_often_waits_and_comes_back_by_itself(
     endpoint: str, folder: Path, service: SmallService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission_module, "LISTENERS_AT_ONCE", 3)
-    monkeypatch.setattr(admission_module, "LISTENERS_PER_SECOND", 0.0)
+    monkeypatch.setattr(connections_module, "LISTENERS_AT_ONCE", 3)
+    monkeypatch.setattr(connections_module, "LISTENERS_PER_SECOND", 0.0)
     with serving(endpoint, service.handlers()) as server, contextlib.ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(idle_connection(folder / "events.sock", b"SUB"))
@@ -1128,18 +1162,30 @@ def test_a_user_who_listens_too_often_waits_and_comes_back_by_itself(
         monitor = stack.enter_context(listener.get_monitor_socket(zmq.Event.DISCONNECTED))
         listener.subscribe(wire.TICK)
         assert monitor.poll(20_000)
-        monkeypatch.setattr(admission_module, "LISTENERS_PER_SECOND", 1000.0)
+        monkeypatch.setattr(server._connections._admission, "_per_second", 1000.0)
         assert wire.decode_event(listener.recv_multipart()).topic == wire.TICK
 
 
 def test_handshakes_without_end_leave_time_to_end_listeners_that_say_too_much() -> None:
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as requests, context.socket(zmq.XPUB) as events:
+    with (
+        zmq.Context() as context,
+        context.socket(zmq.XPUB) as events,
+        zmq.Context() as another,
+        another.socket(zmq.ROUTER) as requests,
+    ):
         connections = Connections(requests, events, lambda _peer: False, asks_whom_to_admit=True)
-        gate = connections._gate
+        gate = connections._listeners_gate
         assert gate is not None
+        assert connections.gate is not None
         poller = zmq.Poller()
         poller.register(gate, zmq.POLLIN)
-        with gate, connections.monitor, connections._listeners_monitor, context.socket(zmq.DEALER) as asks:
+        with (
+            gate,
+            connections.gate,
+            connections.monitor,
+            connections._listeners_monitor,
+            context.socket(zmq.DEALER) as asks,
+        ):
             asks.linger = 0
             asks.sndhwm = asks.rcvhwm = 0
             asks.connect("inproc://zeromq.zap.01")
@@ -1236,9 +1282,25 @@ def test_the_number_of_a_connection_that_has_become_a_file_s_is_left_alone(tmp_p
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(10):
             assert connections_module._credentials(file.fileno()) == (None, None)
-            connections_module._end(file.fileno())
+            connections_module._end(connections_module._Connection(file.fileno(), None, None, 0.0))
         assert len(os.listdir("/proc/self/fd")) == before
         file.write(b"as it was")
+
+
+def test_the_number_of_a_connection_that_has_become_somebody_else_s_is_left_alone(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as client:
+        listening.bind(str(tmp_path / "socket"))
+        listening.listen()
+        client.connect(str(tmp_path / "socket"))
+        with listening.accept()[0] as accepted:
+            process, user = connections_module._credentials(accepted.fileno())
+            for gone in ((1, user), (process, 12345)):
+                connections_module._end(connections_module._Connection(accepted.fileno(), gone[0], gone[1], 0.0))
+                client.send(b"asked")
+                assert accepted.recv(99) == b"asked"
+            client.send(b"flood")
+            connections_module._end(connections_module._Connection(accepted.fileno(), process, user, 0.0))
+            assert accepted.recv(99) == b""
 
 
 def test_a_peer_is_not_taken_for_a_local_process_over_tcp() -> None:

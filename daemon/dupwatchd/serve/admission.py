@@ -1,16 +1,22 @@
-"""Decides which users may begin to listen to events at the moment.
+"""Decides which users may connect at the moment: to listen to events, and to ask.
 
-In: who wants to listen, and who has said too much, with the time. Out: yes or no. There is no socket and no clock here.
+In: what a user does that is bounded, and who has overdone it, with the time. Out: yes or no. There is no socket and no
+clock here.
 
-Each user may begin to listen `LISTENERS_AT_ONCE` times, and again as time goes by: a client listens once and for long.
-Whoever says too much is turned away for a second, the next time for two, and so on up to `TURNED_AWAY_SECONDS_MAX`;
-after `FORGIVEN_SECONDS` without another offence all is forgotten. A listener that was turned away comes back by itself.
+Each user may do it some times at once, and again as time goes by: begin to listen `LISTENERS_AT_ONCE` times, for a
+client listens once and for long; go on asking after `REFUSALS_AT_ONCE` requests that had to be refused. Whoever
+overdoes it is turned away for a second, the next time for two, and so on up to `TURNED_AWAY_SECONDS_MAX`; after
+`FORGIVEN_SECONDS` without another offence all is forgotten. Clients that are turned away come back by themselves.
 """
 
 from dataclasses import dataclass
 
 LISTENERS_AT_ONCE = 32
 LISTENERS_PER_SECOND = 4.0
+# A client that waits for its answers, as all of ours do, is refused a few times in a second. One that does not wait was
+# refused 2,700 times in a second, as quickly as the thread of the socket could: others waited in its line.
+REFUSALS_AT_ONCE = 1000
+REFUSALS_PER_SECOND = 200.0
 TURNED_AWAY_SECONDS, TURNED_AWAY_SECONDS_MAX = 1.0, 60.0
 FORGIVEN_SECONDS = 600.0
 
@@ -21,38 +27,39 @@ User = int | str | None  # over TCP the address; None: the connection had gone b
 class _Record:
     """What is known of one user; times are seconds on the monotonic clock."""
 
-    listeners: float  # how many may begin at once
+    left: float  # how often it may do it now
     counted_at: float
     until: float = 0.0  # turned away
     seconds: float = 0.0  # for how long it was turned away last
 
 
 class Admission:
-    """What is remembered of the users that listen; not to be used by two threads at once."""
+    """What is remembered of the users that do one such thing; not to be used by two threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: float, per_second: float) -> None:
+        self._at_once = at_once
+        self._per_second = per_second
         self._records: dict[User, _Record] = {}
 
-    def may_begin(self, user: User, now: float) -> bool:
-        """Whether a user may begin to listen once more, which counts."""
+    def may(self, user: User, now: float) -> bool:
+        """Whether a user may do it once more, which counts."""
         record = self._record(user, now)
-        earned = (now - record.counted_at) * LISTENERS_PER_SECOND
-        record.listeners = min(record.listeners + earned, LISTENERS_AT_ONCE)
+        record.left = min(record.left + (now - record.counted_at) * self._per_second, self._at_once)
         record.counted_at = now
-        if now < record.until or record.listeners < 1:
+        if now < record.until or record.left < 1:
             return False
-        record.listeners -= 1
+        record.left -= 1
         return True
 
-    def said_too_much(self, user: User, now: float) -> None:
-        """A listener of this user had to be ended; what others of the user say meanwhile is no further offence."""
+    def has_overdone(self, user: User, now: float) -> None:
+        """A connection of this user had to be ended; what its others do meanwhile is no further offence."""
         record = self._record(user, now)
         if now >= record.until:
             record.seconds = min(max(TURNED_AWAY_SECONDS, record.seconds * 2), TURNED_AWAY_SECONDS_MAX)
             record.until = now + record.seconds
 
     def is_turned_away(self, user: User, now: float) -> bool:
-        """Whether a user has said too much a short while ago."""
+        """Whether a user has overdone it a short while ago."""
         record = self._records.get(user)
         return record is not None and now < record.until
 
@@ -61,7 +68,7 @@ class Admission:
         if record is None:
             self._records = {one: other for one, other in self._records.items() if not _is_forgiven(other, now)}
         if record is None or _is_forgiven(record, now):
-            record = self._records[user] = _Record(LISTENERS_AT_ONCE, now)
+            record = self._records[user] = _Record(self._at_once, now)
         return record
 
 

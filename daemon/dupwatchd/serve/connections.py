@@ -17,6 +17,12 @@ more, or to longer names, than any client needs; and by `watch_listeners`, when 
 all that a client ever says. Its user's other attempts to listen are then turned away for a while, for each of them
 would cost as much before it is noticed; how often anybody may begin to listen is bounded as well, see `admission.py`.
 That is decided within the handshake (ZAP, https://rfc.zeromq.org/spec/27/), before the first subscription is read.
+
+Who sends requests without waiting for answers keeps the thread of the sockets busy, however cheaply they are refused,
+and nothing tells libzmq to read less from one connection. So a user of whom more were refused than `admission.py`
+allows loses the connections over which more come, and is turned away for a while: whoever connects again waits in the
+handshake until then. (If it were ended there, it would come again ten times a second, with new requests each time.)
+With keys, whose handshake is not ours, it is ended.
 """
 
 import contextlib
@@ -34,7 +40,14 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from dupwatchd.serve.admission import Admission, User
+from dupwatchd.serve.admission import (
+    LISTENERS_AT_ONCE,
+    LISTENERS_PER_SECOND,
+    REFUSALS_AT_ONCE,
+    REFUSALS_PER_SECOND,
+    Admission,
+    User,
+)
 from dupwatchd.serve.request_queue import Peer
 from dupwatchd.serve.wake_up import WakeUp
 
@@ -46,9 +59,12 @@ SUBSCRIPTIONS_MAX = 32  # of one listener; there are seven topics
 TOPIC_BYTES_MAX = 64
 UNREAD_BYTES_MAX = 4096  # of one listener
 HANDSHAKES_AT_ONCE = 64
+HELD_MAX = 1024  # handshakes of one user that wait; beyond that none is answered
+_AT_ONCE_BYTES = 1 << 16
 _BREATH_SECONDS = 0.002  # between two looks at listeners that say something
 _GATE = "inproc://zeromq.zap.01"  # where libzmq asks whether a connection is welcome
 _GATE_DOMAIN = b"dupwatch"
+_WELCOME, _NOT_WELCOME = (b"200", b"OK", b"", b""), (b"300", b"too many", b"", b"")
 _EVENTS = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 _COUNT = struct.Struct("i")
@@ -64,7 +80,7 @@ class _Connection:
     last_used: float  # on the monotonic clock
     subscriptions: int = 0
     is_admitted: bool = False  # a listener that may go on
-    is_ended: bool = False  # by us, because a listener said too much; libzmq will notice
+    is_ended: bool = False  # by us, because too much came over it; libzmq will notice
     peers: list[Peer] = field(default_factory=list)  # that have asked something over it
 
 
@@ -72,8 +88,8 @@ class Connections:
     """The connections of the sockets for requests and for events, which are not bound yet.
 
     ``is_busy`` tells whether a peer waits for an answer; such a connection is ended last. ``asks_whom_to_admit``: the
-    socket for events, alone in its context, asks within each handshake whether the user may listen, and
-    `watch_listeners` answers. With keys it cannot, for then the handshake asks for the key.
+    sockets, each alone in its context, ask within each handshake whether the user may come. `admit` answers the one,
+    `watch_listeners` the other. With keys they cannot, for then the handshake asks for the key.
 
     A connection of the first socket is known by two names: the first frame of its messages, and the descriptor that
     libzmq's monitor names; both come with each message. A descriptor is used again after its connection has closed. The
@@ -98,13 +114,12 @@ class Connections:
         self._lock = threading.Lock()  # around the two tables, whose keys are descriptors
         self._asking: dict[int, _Connection] = {}
         self._listening: dict[int, _Connection] = {}
-        self._admission = Admission()  # within the lock
-        self._gate: zmq.Socket[bytes] | None = None
-        if asks_whom_to_admit:
-            self._gate = events.context.socket(zmq.REP)
-            self._gate.linger = 0
-            self._gate.bind(_GATE)
-            events.zap_domain = _GATE_DOMAIN
+        self._admission = Admission(LISTENERS_AT_ONCE, LISTENERS_PER_SECOND)  # within the lock
+        self._refusals = Admission(REFUSALS_AT_ONCE, REFUSALS_PER_SECOND)  # of requests
+        self.gate = _new_gate(requests, zmq.ROUTER) if asks_whom_to_admit else None
+        """Readable when `admit` has something to do; None: nobody asks."""
+        self._held: dict[User, list[list[bytes]]] = {}  # replies to handshakes that wait
+        self._listeners_gate = _new_gate(events, zmq.REP) if asks_whom_to_admit else None
         self._is_stopping = False
         self._wake_up = WakeUp()
         self._wake_up.open()
@@ -125,7 +140,7 @@ class Connections:
                 self._peers[connection] = peer, opened
                 opened.peers.append(peer)
                 opened.last_used = time.monotonic()
-            else:
+            if opened is None or opened.is_ended:
                 peer.closed.set()
         return peer
 
@@ -139,7 +154,37 @@ class Connections:
                 return  # it has gone
             listener.subscriptions += 1
             if listener.subscriptions > SUBSCRIPTIONS_MAX or len(frame) - 1 > TOPIC_BYTES_MAX:
-                self._end_listener(listener, listener.descriptor)
+                self._end_listener(listener)
+
+    def refused(self, connection: bytes) -> None:
+        """A request over a connection had to be refused; it is ended if its user goes on and on."""
+        known = self._peers.get(connection)
+        if known is None or known[1].is_ended:
+            return
+        opened, now = known[1], time.monotonic()
+        if not self._refusals.may(opened.user, now):
+            self._refusals.has_overdone(opened.user, now)
+            _end(opened)
+            for peer in opened.peers:
+                peer.closed.set()
+
+    def admit(self) -> None:
+        """Let those go on who are shaking hands to ask something, but for users who are turned away: they wait."""
+        if self.gate is None:
+            return
+        now = time.monotonic()
+        for user in [user for user in self._held if not self._refusals.is_turned_away(user, now)]:
+            for reply in self._held.pop(user):
+                self.gate.send_multipart(reply)
+        with contextlib.suppress(zmq.Again):
+            for _ in range(HANDSHAKES_AT_ONCE):
+                who, _, version, request, _, address = self.gate.recv_multipart(zmq.NOBLOCK)[:6]
+                user, _ = _user_at(address)
+                reply = [who, b"", version, request, *_WELCOME]
+                if not self._refusals.is_turned_away(user, now):
+                    self.gate.send_multipart(reply)
+                elif len(held := self._held.setdefault(user, [])) < HELD_MAX:
+                    held.append(reply)
 
     def closed(self) -> list[Peer]:
         """Who asked something and has closed the connection since the last call; too many connections are ended."""
@@ -149,7 +194,10 @@ class Connections:
                 before = self._asking.pop(descriptor, None)
                 gone += before.peers if before is not None else []
                 if has_come:
-                    self._asking[descriptor] = _Connection(descriptor, *_credentials(descriptor), time.monotonic())
+                    now = time.monotonic()
+                    opened = self._asking[descriptor] = _Connection(descriptor, *_credentials(descriptor), now)
+                    if self.gate is None and self._refusals.is_turned_away(opened.user, now):
+                        _end(opened)
             self._make_room()
         for peer in gone:
             self._peers.pop(peer.connection, None)
@@ -160,8 +208,8 @@ class Connections:
         poller = zmq.Poller()
         poller.register(self._wake_up, zmq.POLLIN)
         poller.register(int(self._listeners_monitor.get(zmq.FD)), zmq.POLLIN)
-        if self._gate is not None:
-            poller.register(self._gate, zmq.POLLIN)
+        if self._listeners_gate is not None:
+            poller.register(self._listeners_gate, zmq.POLLIN)
         watched: dict[_Connection, int] = {}  # our own descriptor of each: libzmq's may become another's
         try:
             while not self._is_stopping:
@@ -179,14 +227,14 @@ class Connections:
     def _watch_once(self, poller: zmq.Poller, watched: dict[_Connection, int]) -> None:
         ready = dict(poller.poll())
         self._wake_up.take()
-        if self._gate is not None:
-            self._answer_at(self._gate)
+        if self._listeners_gate is not None:
+            self._answer_at(self._listeners_gate)
         with self._lock:
             self._hear_of_listeners()
             self._watch_those_open(poller, watched)
             for listener, own in watched.items():
                 if own in ready and _unread_bytes(own) > UNREAD_BYTES_MAX:
-                    self._end_listener(listener, own)
+                    self._end_listener(listener)
 
     def stop_watching(self) -> None:
         """End `watch_listeners`, now or as soon as it begins."""
@@ -207,11 +255,10 @@ class Connections:
                 continue  # it has gone already
             poller.register(watched[listener], zmq.POLLIN)
 
-    def _end_listener(self, listener: _Connection, descriptor: int) -> None:
+    def _end_listener(self, listener: _Connection) -> None:
         """Holding the lock: end a listener that said too much."""
-        _end(descriptor)
-        listener.is_ended = True
-        self._admission.said_too_much(listener.user, time.monotonic())
+        _end(listener)
+        self._admission.has_overdone(listener.user, time.monotonic())
 
     def _answer_at(self, gate: "zmq.Socket[bytes]") -> None:
         """Say of each connection that is shaking hands whether it may listen; one that may not is ended.
@@ -222,11 +269,10 @@ class Connections:
         with contextlib.suppress(zmq.Again):
             for _ in range(HANDSHAKES_AT_ONCE):
                 version, request, _, address = gate.recv_multipart(zmq.NOBLOCK)[:4]
-                told = address.decode(errors="replace")
-                user, _, process = _local_ids(told) or (_plain_address(told), None, None)
+                user, process = _user_at(address)
                 with self._lock:
                     self._hear_of_listeners()
-                    is_welcome = self._admission.may_begin(user, time.monotonic())
+                    is_welcome = self._admission.may(user, time.monotonic())
                     # Of several connections of one process it does not matter which is which.
                     for listener in self._listening.values():
                         if (listener.user, listener.process) != (user, process) or listener.is_admitted:
@@ -234,11 +280,9 @@ class Connections:
                         if not listener.is_ended:
                             listener.is_admitted = is_welcome
                             if not is_welcome:
-                                _end(listener.descriptor)
-                                listener.is_ended = True
+                                _end(listener)
                             break
-                status = (b"200", b"OK") if is_welcome else (b"300", b"too many")
-                gate.send_multipart([version, request, *status, b"", b""])
+                gate.send_multipart([version, request, *(_WELCOME if is_welcome else _NOT_WELCOME)])
 
     def _hear_of_listeners(self) -> bool:
         """Holding the lock: take note of listeners that have come or gone; returns whether there were any."""
@@ -250,8 +294,7 @@ class Connections:
                 listener = _Connection(descriptor, *_credentials(descriptor), time.monotonic())
                 self._listening[descriptor] = listener
                 if self._admission.is_turned_away(listener.user, time.monotonic()):
-                    _end(descriptor)
-                    listener.is_ended = True
+                    _end(listener)
         if is_news:
             self._make_room()
         return is_news
@@ -265,13 +308,29 @@ class Connections:
                 of_user.setdefault(connection.user, []).append(connection)
             most = max(of_user.values(), key=len)
             victim = min(most, key=self._worth)
-            _end(victim.descriptor)
+            _end(victim)
             every.remove(victim)
 
     def _worth(self, connection: _Connection) -> tuple[bool, bool, float]:
         """Of two connections the one of less worth is ended first: nobody waits, nothing was ever said, long idle."""
         has_said_something = bool(connection.peers or connection.subscriptions)
         return any(map(self._is_busy, connection.peers)), has_said_something, connection.last_used
+
+
+def _new_gate(of: "zmq.Socket[bytes]", kind: int) -> "zmq.Socket[bytes]":
+    """Where a socket, which is not bound yet, asks of each connection whether it is welcome."""
+    gate: zmq.Socket[bytes] = of.context.socket(kind)
+    gate.linger = 0
+    gate.bind(_GATE)
+    of.zap_domain = _GATE_DOMAIN
+    return gate
+
+
+def _user_at(address: bytes) -> tuple[User, int | None]:
+    """The user and the process at an address as libzmq tells it at the gate; over TCP the address, and None."""
+    told = address.decode(errors="replace")
+    user, _, process = _local_ids(told) or (_plain_address(told), None, None)
+    return user, process
 
 
 def _news(monitor: "zmq.Socket[bytes]") -> Iterator[tuple[bool, int]]:
@@ -319,12 +378,17 @@ def _credentials(descriptor: int) -> tuple[int | None, User]:
     """The process at the other end of a connection, and its user; over TCP None, and the address."""
     try:
         with _socket_at(descriptor) as connection:
-            if connection.family != socket.AF_UNIX:
-                return None, _plain_address(str(connection.getpeername()[0]))
-            told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            return _other_end(connection)
     except OSError:  # it has gone already
         return None, None
-    process, user, _ = _CREDENTIALS.unpack(told)
+
+
+def _other_end(connection: socket.socket) -> tuple[int | None, User]:
+    if connection.family != socket.AF_UNIX:
+        return None, _plain_address(str(connection.getpeername()[0]))
+    process, user, _ = _CREDENTIALS.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
     return process, user
 
 
@@ -346,12 +410,20 @@ def _plain_address(address: str) -> str:
     return address.removeprefix("::ffff:")
 
 
-def _end(descriptor: int) -> None:
-    """End a connection that libzmq owns; it notices and closes the descriptor itself."""
+def _end(ended: _Connection) -> None:
+    """End a connection that libzmq owns; it notices and closes the descriptor itself.
+
+    What libzmq tells of connections is read some moments later. By then it may have closed this one, and the number may
+    be that of another file, or of the connection of somebody else who has just come: those are left alone.
+    """
+    ended.is_ended = True
     try:
-        with _socket_at(descriptor) as connection:
-            if connection.getsockname():  # else the number is another one's by now: those we connect have no name
+        with _socket_at(ended.descriptor) as connection:
+            # those that we connect ourselves have no name
+            if connection.getsockname() and _other_end(connection) == (ended.process, ended.user):
                 connection.shutdown(socket.SHUT_RDWR)
+                while connection.recv(_AT_ONCE_BYTES, socket.MSG_DONTWAIT):
+                    pass  # what has come already, libzmq would still read
     except OSError:
         pass  # it went by itself
 

@@ -7,7 +7,7 @@ also learns which connections have closed, and tells the queue. Events have a so
 Nothing a client sends or fails to read may stop the loop, and each queue has an end:
 
 - connections: see `connections.py`
-- requests: see `request_queue.py`; beyond that the answer is "busy"
+- requests: see `request_queue.py`; beyond that the answer is "busy", and who goes on and on is turned away for a while
 - replies to one client that does not read: `REPLIES_MAX`, then they are dropped
 - events: see `publisher.py`
 """
@@ -86,7 +86,7 @@ class Server:
         self._thread = threading.Thread(target=self._run, name="serve", daemon=True)
         self._wake_up = WakeUp()
         self._stopping = False
-        self._replies: deque[tuple[list[bytes], bytes]] = deque()
+        self._replies: deque[tuple[list[bytes], bytes, bool]] = deque()  # where to, what, and whether it is a refusal
         self.last_turn_monotonic = time.monotonic()
         """When the loop last went round without failing; older than some seconds means that it hangs."""
 
@@ -152,8 +152,9 @@ class Server:
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for readable in (self._requests, self._wake_up, self._connections.monitor):
-            poller.register(readable, zmq.POLLIN)
+        for readable in (self._requests, self._wake_up, self._connections.monitor, self._connections.gate):
+            if readable is not None:
+                poller.register(readable, zmq.POLLIN)
         while not self._stopping:
             try:
                 poller.poll(TURN_MS)
@@ -169,6 +170,7 @@ class Server:
     def _turn(self) -> None:
         self._wake_up.take()
         self._take_leave()
+        self._connections.admit()
         self._take_requests()
         self._send_replies()
         if self._bound is not None and not self._stopping:
@@ -194,17 +196,19 @@ class Server:
         if not envelope_length:
             return  # without an envelope it cannot be answered
         envelope = [frame.bytes for frame in frames[:envelope_length]]
+        self._take_leave()  # of an older connection that had the same name or descriptor
+        peer = self._connections.peer(envelope[0], frames[envelope_length])
+        if peer.closed.is_set():
+            return  # nobody waits for an answer
         try:
             request = wire.decode_request([frame.bytes for frame in frames[envelope_length : envelope_length + 3]])
         except wire.WireError as error:
-            self._replies.append((envelope, wire.encode_error(error.request_id, error.code, str(error))))
+            self._refuse(envelope, error.request_id, error.code, str(error))
             return
-        self._take_leave()  # of an older connection that had the same name or descriptor
         if self._is_read_only and request.do in CHANGING:
             refusal = f"{request.do} is refused over TCP without keys; use the socket file, or set serve.curve_keys"
-            self._replies.append((envelope, wire.encode_error(request.id, "not_allowed", refusal)))
+            self._refuse(envelope, request.id, "not_allowed", refusal)
             return
-        peer = self._connections.peer(envelope[0], frames[envelope_length])
         deadline = time.monotonic() + request.args["timeout"] if _is_bounded(request) else None
         try:
             size_bytes = sum(map(len, frames))
@@ -212,11 +216,16 @@ class Server:
                 OpenRequest(envelope, request.id, request.do, request.args, peer, deadline, size_bytes)
             )
         except RequestError as error:
-            self._replies.append((envelope, wire.encode_error(request.id, error.code, str(error))))
+            self._refuse(envelope, request.id, error.code, str(error))
+
+    def _refuse(self, envelope: list[bytes], request_id: int | None, code: str, message: str) -> None:
+        self._replies.append((envelope, wire.encode_error(request_id, code, message), True))
 
     def _send_replies(self) -> None:
         while self._replies:
-            envelope, payload = self._replies.popleft()
+            envelope, payload, is_refusal = self._replies.popleft()
+            if is_refusal:
+                self._connections.refused(envelope[0])
             try:
                 self._requests.send_multipart([*envelope, payload], zmq.NOBLOCK)
             except zmq.ZMQError as error:
@@ -227,6 +236,7 @@ class Server:
 
     def _finish(self, request: OpenRequest, result: "Result | RequestError") -> None:
         """Turn what came of a request into a reply."""
+        is_refusal = isinstance(result, RequestError) and result.code == "busy"
         if isinstance(result, RequestError):
             payload = wire.encode_error(request.request_id, result.code, str(result))
         else:
@@ -237,7 +247,7 @@ class Server:
             except Exception:
                 log.exception("the result of %s cannot be sent", request.do)
                 payload = wire.encode_error(request.request_id, "internal", "the service failed; its log says why")
-        self._replies.append((request.envelope, payload))
+        self._replies.append((request.envelope, payload, is_refusal))
         self._wake_up.wake()
 
 

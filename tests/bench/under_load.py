@@ -168,15 +168,16 @@ def _given(question: str, library: Library, chance: random.Random) -> dict[str, 
     return {"limit": 20} if question == "clusters" else {}
 
 
-def row(question: str, idle: Sequence[Answer], loaded: Sequence[Answer]) -> list[str]:
+def row(question: str, *phases: Sequence[Answer]) -> list[str]:
+    """Of each phase how often it was asked, median and 99 %; how much more the last 99 % is than each before; lost."""
     cells: list[str] = [question]
     worst: list[float] = []
-    for answers in (idle, loaded):
+    for answers in phases:
         taken = [1000 * seconds for asked, seconds in answers if asked == question and seconds is not None]
         worst.append(percentile(taken, 0.99))
         cells += [f"{len(taken)}", f"{median(taken):.1f}", f"{worst[-1]:.1f}"]
-    lost = sum(1 for asked, seconds in (*idle, *loaded) if asked == question and seconds is None)
-    return [*cells, f"{worst[1] - worst[0]:.1f}", f"{lost}"]
+    lost = sum(1 for answers in phases for asked, seconds in answers if asked == question and seconds is None)
+    return [*cells, *(f"{worst[-1] - before:.1f}" for before in worst[:-1]), f"{lost}"]
 
 
 def _arguments() -> argparse.Namespace:

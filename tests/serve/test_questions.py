@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dupwatchd.db.answers import Copy
+from dupwatchd.db.change_log import ChangeLog
 from dupwatchd.db.connection import Database, open_for_reading, open_second_writer
 from dupwatchd.serve import library_cache
 from dupwatchd.serve.clusters import LiveChecks
@@ -21,6 +22,7 @@ from dupwatchd.serve.readers import Readers
 from dupwatchd.serve.remembered import Remembered
 from dupwatchd.serve.request_queue import OpenRequest, Peer, RequestError
 from dupwatchd.serve.results import Completeness, StatusResult
+from dupwatchd.serve.rows import Rows, read_rows
 from dupwatchd.serve.uploads import Uploads
 from dupwatchd.serve.waiting import Waiting
 from tests.serve.made import Content, File, Made, Picture, written
@@ -30,6 +32,7 @@ from tests.serve.made import Content, File, Made, Picture, written
 class Working:
     """The part that keeps the index current, in the state a test wants."""
 
+    change_log: ChangeLog
     changes: int = 1
     looks: int = 0  # of the changes, those that changed nothing that is stored
     is_busy_for_long: bool = False
@@ -68,13 +71,13 @@ class Asked:
     """Questions about an index of three pairs of files in two roots."""
 
     def __init__(self, folder: Path) -> None:
-        self.working = Working()
         made = Made(
             [Picture(flat=True)] * 3,
             [Content(bytes([n]) * 32, n) for n in range(3)],
             [File(b"/photos" if n < 2 else b"/more", b"%d %d" % (n, copy), n) for n in range(3) for copy in range(2)],
         )
         self._database = written(made, folder)
+        self.working = Working(self._database.note_changes())
         self.open_readers: list[Database] = []
         self.libraries = LibraryCache(lambda: self._opened(folder), self.working, lambda: self.working.roots)
         self._readers = Readers(lambda: open_for_reading(str(folder)))
@@ -100,6 +103,10 @@ class Asked:
 
     def clusters(self, uid: int = 0, **args: Any) -> dict[str, Any]:
         return dict(self.questions.clusters(OpenRequest([], 1, "clusters", args, Peer(b"", uid=uid))))
+
+    def remove_file(self, name: bytes) -> None:
+        with self._database.transaction():
+            self._database.rows("DELETE FROM file WHERE name = ?", (name,))
 
     def close(self) -> None:
         self.libraries.close()
@@ -255,6 +262,27 @@ def test_while_the_index_changes_for_long_the_last_page_serves_until_the_next_is
         time.sleep(0.01)
     asked.working.changes, asked.working.is_busy_for_long = 3, False
     assert asked.clusters()["revision"] == 3
+
+
+def test_after_a_commit_only_what_it_has_changed_is_read_but_all_if_the_roots_are_others(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Sequence[bytes] | None] = []
+
+    def read_all(database: Database, roots: Sequence[bytes] | None) -> Rows:
+        read.append(roots)
+        return read_rows(database, roots)
+
+    monkeypatch.setattr(library_cache, "read_rows", read_all)
+    assert asked.clusters()["total_clusters"] == 3
+    asked.remove_file(b"0 1")
+    asked.working.changes = 2
+    asked.libraries.drop_stale()
+    assert asked.clusters()["total_clusters"] == 2
+    assert read == [(b"/photos", b"/more")]
+    asked.working.roots = (b"/photos",)
+    assert asked.clusters()["total_clusters"] == 1
+    assert read == [(b"/photos", b"/more"), (b"/photos",)]
 
 
 def test_a_page_of_the_past_is_let_go_if_nobody_asks(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,11 @@ import pytest
 
 from dupwatchd.db.connection import open_database, open_for_reading
 from dupwatchd.problems import Problems
+from dupwatchd.serve.rows import fed, read_rows
 from dupwatchd.update.updater import Updater, Work
 from dupwatchd.watch.hints import Hints
 from tests.conftest import encoded, photo_like
+from tests.serve.same_rows import assert_same
 from tests.update.small_index import (
     LIMITS,
     RULES,
@@ -85,8 +87,13 @@ class Running:
 def running(
     place: Path, *roots: Path, before: Callable[[Running], None] = lambda _: None, pool: FilePool | None = None
 ) -> Iterator[Running]:
-    """Started after ``before`` was called; a second one in the same place goes on with the state of the first."""
+    """Started after ``before`` was called; a second one in the same place goes on with the state of the first.
+
+    In the end whatever the updater has stored must have been noted, so that readers know what to read anew.
+    """
     one = Running(place, list(roots), pool)
+    log, was = one.updater.change_log, read_rows(one.database, None)
+    commit, _ = log.snapshot(lambda: None, None)
     before(one)
     one.thread.start()
     try:
@@ -94,8 +101,14 @@ def running(
     finally:
         one.updater.stop()
         one.thread.join(20)
+        with one.database.snapshot():
+            _, changed = log.snapshot(one.database.begin_reading, commit)
+            rows = read_rows(one.database, None)
+            noted = rows if changed is None else fed(was, one.database, None, changed)
         one.database.close()
     assert not one.thread.is_alive()
+    assert changed is not None
+    assert_same(noted, rows)
 
 
 @pytest.fixture

@@ -114,68 +114,133 @@ def any_copies(database: Database, measure: str, threshold: float, *, mirrored: 
 
 
 def matches_in_parts(database: Database) -> Iterator[list[Row]]:
-    """All matches that may join two pictures, some at a time.
+    """All matches that may join two pictures, some at a time, in the order of `matches_of`.
 
     Of each: the two pictures, whether mirrored, mse, structure, custom, the code of the verdict: 0 if the match is to
     be looked at and was not yet, -1 if it is not to be looked at, for each of the two has many that are nearer; 1 if it
-    joins however far they are apart, because it was found by a part that both show.
+    joins however far they are apart, because it was found by a part that both show; 1 if it is no match but for that.
     """
     last = (-1, -1, -1)
     while rows := database.rows(
-        "SELECT a, b, mirrored, mse, structure, custom, CASE near WHEN 1 THEN coalesce(verdict, 0) ELSE -1 END, "
-        f"coalesce({_SHARES_PART}, 0) "
-        "FROM match WHERE (a, b, mirrored) > (?, ?, ?) ORDER BY a, b, mirrored LIMIT ?",
-        (*last, _ROWS_AT_ONCE),
+        f"{_MATCHED} WHERE (a, b, mirrored) > (?, ?, ?) ORDER BY a, b, mirrored LIMIT ?", (*last, _ROWS_AT_ONCE)
     ):
         yield rows
         last = rows[-1][:3]
     last_part = (-1, -1)
-    while rows := database.rows(
-        f"SELECT a, b, 0, mse, structure, NULL, coalesce(verdict, 0), 1 {_FOUND_BY_PARTS} AND (a, b) > (?, ?) "
-        "ORDER BY a, b LIMIT ?",
-        (*last_part, _ROWS_AT_ONCE),
-    ):
+    while rows := database.rows(f"{_PARTED} AND (a, b) > (?, ?) ORDER BY a, b LIMIT ?", (*last_part, _ROWS_AT_ONCE)):
         yield rows
         last_part = rows[-1][:2]
 
 
-def shared_pictures(database: Database) -> list[int]:
-    """Pictures that more than one file shows, flat ones included."""
-    return [row[0] for row in database.rows(f"{_OF_SOME_CONTENTS} UNION {_OF_SOME_FILES}")]
+def matches_of(database: Database, picture_ids: Sequence[int]) -> list[Row]:
+    """Those of `matches_in_parts` that join one of these pictures with any other one.
 
-
-def flat_pictures(database: Database) -> list[int]:
-    """Pictures with too little detail: only byte-equal files of them are copies."""
-    return [row[0] for row in database.rows("SELECT id FROM picture WHERE flat = 1")]
-
-
-def pictures_without_proof(database: Database) -> list[int]:
-    """Pictures of which only the thumbnail is known, which may show less than all their files have in common."""
-    return [row[0] for row in database.rows("SELECT id FROM picture WHERE proof_digest IS NULL AND flat = 0")]
-
-
-def pictures_known_the_same(database: Database) -> list[int]:
-    """Pictures that a closer look has found to be the same as another one."""
-    confirmed = f"FROM match WHERE near = 1 AND verdict = {Verdict.SAME.code} AND confirmed = 1"
-    return [row[0] for row in database.rows(f"SELECT a {confirmed} UNION SELECT b {confirmed}")]
-
-
-def pictures_shown_nearer(database: Database) -> list[int]:
-    """Pictures that are shown to be nearer the original than another one that they are the same as, or recoloured."""
-    found = f"FROM match WHERE near = 1 AND verdict IN ({Verdict.SAME.code}, {Verdict.RECOLOURED.code}) AND nearer"
-    return [row[0] for row in database.rows(f"SELECT a {found} = -1 UNION SELECT b {found} = 1")]
-
-
-def pictures_cropped(database: Database) -> list[int]:
-    """Pictures that show a part of another one, or that another one shows a part of."""
-    cropped = f"WHERE verdict = {Verdict.CROPPED.code}"
+    First the matches, then what is none, each by (a, b, mirrored).
+    """
+    by_b = _only("b", picture_ids) + f" AND NOT (1{_only('a', picture_ids)})"
     return [
-        row[0]
-        for row in database.rows(
-            f"SELECT a FROM match {cropped} UNION SELECT b FROM match {cropped} "
-            f"UNION SELECT a FROM part_match {cropped} UNION SELECT b FROM part_match {cropped}"
+        row
+        for begin in (f"{_MATCHED} WHERE 1", _PARTED)
+        for row in sorted(
+            database.rows(
+                f"{begin}{_only('a', picture_ids)} UNION ALL {begin}{by_b}", {"among": _as_json(picture_ids)}
+            ),
+            key=lambda row: row[:3],
         )
     ]
+
+
+_MATCHED = (
+    "SELECT a, b, mirrored, mse, structure, custom, CASE near WHEN 1 THEN coalesce(verdict, 0) ELSE -1 END, "
+    f"coalesce({_SHARES_PART}, 0), 0 FROM match"
+)
+_PARTED = f"SELECT a, b, 0, mse, structure, NULL, coalesce(verdict, 0), 1, 1 {_FOUND_BY_PARTS}"
+
+
+def _only(column: str, picture_ids: Sequence[int] | None) -> str:
+    """The end of a condition: of all pictures (None), or of some, which are bound as ``among``."""
+    return "" if picture_ids is None else f" AND {column} IN (SELECT value FROM json_each(:among))"
+
+
+def _as_json(picture_ids: Sequence[int] | None) -> str:
+    return json.dumps(list(picture_ids or ()))
+
+
+def _ids(database: Database, sql: str, among: Sequence[int] | None) -> list[int]:
+    return [row[0] for row in database.rows(sql, {"among": _as_json(among)})]
+
+
+def shared_pictures(database: Database, among: Sequence[int] | None = None) -> list[int]:
+    """Pictures that more than one file shows, flat ones included; of all (None), or of some."""
+    if among is None:
+        return _ids(database, f"{_OF_SOME_CONTENTS} UNION {_OF_SOME_FILES}", None)
+    return _ids(
+        database,
+        "SELECT picture_id FROM content LEFT JOIN file ON file.content_id = content.id "
+        f"WHERE picture_id IS NOT NULL{_only('picture_id', among)} "
+        "GROUP BY picture_id HAVING count(DISTINCT content.id) > 1 OR count(file.id) > 1",
+        among,
+    )
+
+
+def flat_pictures(database: Database, among: Sequence[int] | None = None) -> list[int]:
+    """Pictures with too little detail: only byte-equal files of them are copies; of all (None), or of some."""
+    return _ids(database, f"SELECT id FROM picture WHERE flat = 1{_only('id', among)}", among)
+
+
+def pictures_without_proof(database: Database, among: Sequence[int] | None = None) -> list[int]:
+    """Pictures of which only the thumbnail is known, which may show less than all their files have in common.
+
+    Of all (None), or of some.
+    """
+    return _ids(database, f"SELECT id FROM picture WHERE proof_digest IS NULL AND flat = 0{_only('id', among)}", among)
+
+
+def pictures_known_the_same(database: Database, among: Sequence[int] | None = None) -> list[int]:
+    """Pictures that a closer look has found to be the same as another one; of all (None), or of some."""
+    confirmed = f"FROM match WHERE near = 1 AND verdict = {Verdict.SAME.code} AND confirmed = 1"
+    return _ids(
+        database,
+        f"SELECT a {confirmed}{_only('a', among)} UNION SELECT b {confirmed}{_only('b', among)}",
+        among,
+    )
+
+
+def pictures_shown_nearer(database: Database, among: Sequence[int] | None = None) -> list[int]:
+    """Pictures that are shown to be nearer the original than another one that they are the same as, or recoloured.
+
+    Of all (None), or of some.
+    """
+    found = f"FROM match WHERE near = 1 AND verdict IN ({Verdict.SAME.code}, {Verdict.RECOLOURED.code}) AND nearer"
+    return _ids(
+        database,
+        f"SELECT a {found} = -1{_only('a', among)} UNION SELECT b {found} = 1{_only('b', among)}",
+        among,
+    )
+
+
+def pictures_cropped(database: Database, among: Sequence[int] | None = None) -> list[int]:
+    """Pictures that show a part of another one, or that another one shows a part of; of all (None), or of some."""
+    cropped = f"WHERE verdict = {Verdict.CROPPED.code}"
+    return _ids(
+        database,
+        " UNION ".join(
+            f"SELECT {end} FROM {table} {cropped}{_only(end, among)}"
+            for table in ("match", "part_match")
+            for end in ("a", "b")
+        ),
+        among,
+    )
+
+
+def pictures_of_contents(database: Database, content_ids: Iterable[int]) -> list[int]:
+    """The pictures that these contents show; of those that show one."""
+    return _ids(
+        database,
+        "SELECT DISTINCT picture_id FROM content WHERE id IN (SELECT value FROM json_each(:among)) "
+        "AND picture_id IS NOT NULL",
+        list(content_ids),
+    )
 
 
 def looks_between(database: Database, picture_ids: Iterable[int]) -> list[Look]:

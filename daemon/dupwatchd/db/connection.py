@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import apsw
 
 from dupwatchd.db import schema
+from dupwatchd.db.change_log import ChangeLog
 from dupwatchd.errors import DamagedStateError, Interrupted, StateError, StateLockedError, UsageError
 
 FILE_NAME = "dupwatch.sqlite"
@@ -30,10 +31,19 @@ class Database:
         self.path = path
         self._cure = cure or _CURE  # what to do if it is damaged
         self._identity = _identity(path)
+        self._change_log: ChangeLog | None = None
+
+    def note_changes(self) -> ChangeLog:
+        """What this connection changes from now on; to be called once, by the only one that writes."""
+        tell = getattr(self._connection, "preupdate_hook", None)
+        self._change_log = ChangeLog(is_told=tell is not None)
+        if tell is not None:  # else it is SQLite of a system that was built without
+            tell(self._change_log.row_changes)
+        return self._change_log
 
     def rows(self, sql: str, bindings: Any = None) -> list[Row]:
         """All rows of a query, or of a statement without any."""
-        with self._errors():
+        with self._errors(), self._noted():
             return self._connection.execute(sql, bindings).fetchall()
 
     def row(self, sql: str, bindings: Any = None) -> Row | None:
@@ -47,7 +57,7 @@ class Database:
 
     def many(self, sql: str, bindings: Any) -> None:
         """Run one statement for each item of ``bindings``."""
-        with self._errors():
+        with self._errors(), self._noted():
             self._connection.executemany(sql, bindings).fetchall()
 
     @contextmanager
@@ -56,10 +66,13 @@ class Database:
 
         IMMEDIATE, so that a write can never fail half-way because somebody else wrote in between.
         """
+        log = self._change_log
         self.rows("BEGIN IMMEDIATE")
         try:
-            yield
-            self.rows("COMMIT")
+            with log.transaction() if log is not None else nullcontext():
+                yield
+            with log.committing() if log is not None else nullcontext():
+                self.rows("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -78,13 +91,17 @@ class Database:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
+    def begin_reading(self) -> None:
+        """Let a snapshot begin now, which else begins when something is read for the first time."""
+        self.rows("SELECT count(*) FROM sqlite_master")
+
     def copy_into(self, target: "Database", copied: Callable[[int, int], None]) -> None:
         """Make ``target`` equal to this database as it is at one moment, whoever commits meanwhile.
 
         ``copied`` is told how many pages are copied, and of how many.
         """
         with self._errors(), self.snapshot():
-            self.rows("SELECT count(*) FROM sqlite_master")  # without a reading the snapshot has not begun
+            self.begin_reading()
             with target._connection.backup("main", self._connection, "main") as copying:  # noqa: SLF001 - our own class
                 while not copying.done:
                     copying.step(_PAGES_AT_ONCE)
@@ -106,6 +123,14 @@ class Database:
     def damaged(self, what: str) -> DamagedStateError:
         """The error to raise for what cannot be true of a sound database."""
         return DamagedStateError(f"{self.path} is damaged ({what}); {self._cure}")
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._change_log is not None:
+                self._change_log.statement_is_over()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -16,8 +16,9 @@ from dupwatchd.db import answers
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.serve.clusters import Order
-from dupwatchd.serve.columns import Columns, Units, Whole
+from dupwatchd.serve.columns import Columns, Units
 from dupwatchd.serve.groups import Group
+from dupwatchd.serve.rows import Whole
 
 _EARLIEST = -(2**62)
 

@@ -13,11 +13,11 @@ from math import isfinite
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Measured, Question, as_turned, measured_pairs
-from dupwatchd.serve.columns import Whole
 from dupwatchd.serve.filters_links import Links, links_of
 from dupwatchd.serve.groups import Group
 from dupwatchd.serve.ranking import Candidates, RankedClusters
 from dupwatchd.serve.results import FoundPair
+from dupwatchd.serve.rows import Whole
 from dupwatchd.serve.spare import Looks
 
 _GROUPS_AT_ONCE = 64

@@ -15,9 +15,10 @@ import numpy as np
 
 from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Question, is_asked_for
-from dupwatchd.serve.columns import Units, Whole
+from dupwatchd.serve.columns import Units
 from dupwatchd.serve.filters_parts import Counted, count_as_indexed, parts_of
 from dupwatchd.serve.ranking import Candidates, FurtherJoined
+from dupwatchd.serve.rows import Whole
 
 _CLUSTERS_AT_ONCE = 4096  # about 15 MB of paths and figures
 

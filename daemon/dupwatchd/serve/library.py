@@ -26,7 +26,7 @@ from dupwatchd.serve.clusters import (
     Question,
     measured,
 )
-from dupwatchd.serve.columns import Columns, Units, Whole, load_columns, units_at
+from dupwatchd.serve.columns import Columns, Units, load_columns, units_at
 from dupwatchd.serve.fair_lock import FairLock
 from dupwatchd.serve.filters import Linkage
 from dupwatchd.serve.filters_order import Ordering, ordering
@@ -37,6 +37,7 @@ from dupwatchd.serve.plan_families import NO_FAMILIES, Families, partners, shot_
 from dupwatchd.serve.plan_groups import Planned, as_planned
 from dupwatchd.serve.ranking import Candidates, Item, RankedClusters, candidates, further_joined
 from dupwatchd.serve.results import Cluster, FoundPair, NotLookedAt, PlannedGroup
+from dupwatchd.serve.rows import Whole
 from dupwatchd.serve.usage import User
 
 _PICTURES_AT_ONCE = 128  # whose files are read before another question has its turn: some milliseconds

@@ -1,8 +1,9 @@
-"""Keeps the library that pages of clusters are made from, and loads it anew when the index has changed.
+"""Keeps the library that pages of clusters are made from, and makes another one when the index has changed.
 
-In: how often the index has changed, and the roots in force. Out: a `Moment`: a library and the connection that still
-sees the database as it was when the library was loaded. Several questions use one moment at the same time. If nothing
-that is stored has changed since, photos were only looked at anew, and the library stays; it forgets its answers.
+In: how often the index has changed and in what, and the roots in force. Out: a `Moment`: a library and the connection
+that still sees the database as it was when the library was loaded. Several questions use one moment at the same time.
+If nothing that is stored has changed since, photos were only looked at anew, and the library stays; it forgets its
+answers. What was read for the last library is kept, so that for the next one only what has changed is read.
 
 A moment that is replaced closes its connection when its last user has finished. The lock of the cache is held for a
 few instructions only, so that whoever calls `drop_stale`, such as the main thread of the service, never waits for a
@@ -14,11 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
+from dupwatchd.db.change_log import ChangeLog
 from dupwatchd.db.connection import Database
 from dupwatchd.errors import DupwatchError
+from dupwatchd.serve.columns import arranged
 from dupwatchd.serve.library import Library
+from dupwatchd.serve.rows import Rows, fed, read_rows
 
 _log = logging.getLogger(__name__)
 _RENEW_SECONDS = 1.0  # while the index changes all the time, pages of clusters are of a moment not much longer ago
@@ -41,12 +46,27 @@ class Index(Protocol):
     def is_busy_for_long(self) -> bool:
         """The index changes all the time: answers may be of a moment ago."""
 
+    @property
+    def change_log(self) -> ChangeLog:
+        """What the commits have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of the index, below which roots, and the number of the last commit that is in it."""
+
+    rows: Rows
+    roots: tuple[bytes, ...]
+    commit: int
+
 
 class Moment:
     """A library, and the connection that sees the database as it was when the library was loaded."""
 
-    def __init__(self, index: Index, roots: Sequence[bytes], open_reader: Callable[[], Database]) -> None:
-        """Load the library, a few seconds for a million files; raises StateError."""
+    def __init__(
+        self, index: Index, roots: Sequence[bytes], open_reader: Callable[[], Database], before: _Read | None
+    ) -> None:
+        """Load the library, a few seconds for a million files, or what has changed ``before``; raises StateError."""
         began = time.monotonic()
         self.revision = index.changes  # before the commits, and both before the database is read
         self.commits = index.commits
@@ -54,7 +74,8 @@ class Moment:
             reader = open_reader()
             stack.callback(reader.close)
             stack.enter_context(reader.snapshot())
-            self.library = Library.load(reader, roots)
+            self.read = _read(reader, index.change_log, tuple(roots), before)
+            self.library = Library(arranged(self.read.rows), roots)
             self.reader = reader
             self._connection = stack.pop_all()
         self.roots = tuple(roots)
@@ -68,6 +89,16 @@ class Moment:
         self._connection.close()
 
 
+def _read(reader: Database, log: ChangeLog, roots: tuple[bytes, ...], before: _Read | None) -> _Read:
+    since = before.commit if before is not None and before.roots == roots else None
+    commit, changed = log.snapshot(reader.begin_reading, since)
+    if before is None or changed is None:
+        rows = read_rows(reader, roots)
+    else:
+        rows = fed(before.rows, reader, roots, changed) if changed.size else before.rows
+    return _Read(rows, roots, commit)
+
+
 class LibraryCache:
     """Holds at most one moment that new questions get; any thread may call."""
 
@@ -78,6 +109,7 @@ class LibraryCache:
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._current: Moment | None = None
+        self._last_read: _Read | None = None
         self._renewing = False
         self._closed = False
 
@@ -151,7 +183,7 @@ class LibraryCache:
             moment = self._taken()
             if moment is not None:
                 return moment
-            moment = Moment(self._index, self._roots(), self._open_reader)
+            moment = self._new_moment()
             moment.users = 1
             self._take_over(moment)
             return moment
@@ -159,16 +191,20 @@ class LibraryCache:
     def _renew(self) -> None:
         """Load the library anew; the last one serves meanwhile."""
         try:
-            self._take_over(Moment(self._index, self._roots(), self._open_reader))
+            self._take_over(self._new_moment())
         except DupwatchError as error:
             _log.error("the clusters cannot be loaded anew: %s", error)
         finally:
             with self._lock:
                 self._renewing = False
 
+    def _new_moment(self) -> Moment:
+        return Moment(self._index, self._roots(), self._open_reader, self._last_read)
+
     def _take_over(self, moment: Moment) -> None:
         """From now on questions get this moment; after `close` nobody does, but its users may finish."""
         with self._lock:
+            self._last_read = moment.read
             unused = self._replace(None if self._closed else moment)
             if self._closed:
                 moment.is_retired = True

@@ -38,9 +38,10 @@ from numpy.typing import NDArray
 from dupwatchd.components import components
 from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import Question
-from dupwatchd.serve.columns import Columns, Units, Whole
+from dupwatchd.serve.columns import Columns, Units
 from dupwatchd.serve.keep import SMALL, ranks_if_made_smaller
 from dupwatchd.serve.plan_policy import Policy
+from dupwatchd.serve.rows import Whole
 
 
 class InOrder(Protocol):

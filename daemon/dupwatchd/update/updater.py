@@ -94,6 +94,7 @@ class Updater:
         self.counts: dict[str, int] = {}  # see `_count`
         self.changes = 0  # another number whenever something was committed or looked at anew
         self.commits = 0  # another number whenever something that is stored has changed
+        self.change_log = database.note_changes()
         self.look_seconds = 0.0  # what the last look at folders took that somebody had asked for
         self._database = database
         self._work = work

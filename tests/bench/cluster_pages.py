@@ -183,7 +183,8 @@ def write_library(state: str, count: int, clusters: int, per_cluster: float, con
             _add_files(database, slots, len(first), random)
             _add_matches(database, blocks, original, first[copies], copies, random)
             _add_verdicts(database, slots[0], slots[-1], confirmed, random)
-    blocks.write([count - 1], np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8))  # and with it all holes before
+    rest = range(max((count - 1) // SLOTS_PER_BLOCK * SLOTS_PER_BLOCK, len(first)), count)  # of the last block
+    blocks.write(rest, np.zeros((len(rest), SIDE_PX, SIDE_PX, 3), np.uint8))
     database.close()
 
 

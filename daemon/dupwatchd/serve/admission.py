@@ -4,7 +4,7 @@ In: what a user does that is bounded, and who has overdone it, with the time. Ou
 clock here.
 
 Each user may do it some times at once, and again as time goes by: begin to listen `LISTENERS_AT_ONCE` times, for a
-client listens once and for long; go on asking after `REFUSALS_AT_ONCE` requests that had to be refused. Whoever
+client listens once and for long; go on asking, without waiting for answers, after `REFUSALS_AT_ONCE` refusals. Whoever
 overdoes it is turned away for a second, the next time for two, and so on up to `TURNED_AWAY_SECONDS_MAX`; after
 `FORGIVEN_SECONDS` without another offence all is forgotten. Clients that are turned away come back by themselves.
 """
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 LISTENERS_AT_ONCE = 32
 LISTENERS_PER_SECOND = 4.0
-# A client that waits for its answers, as all of ours do, is refused a few times in a second. One that does not wait was
-# refused 2,700 times in a second, as quickly as the thread of the socket could: others waited in its line.
-REFUSALS_AT_ONCE = 1000
-REFUSALS_PER_SECOND = 200.0
+# Of requests that came before an earlier one was answered. Who does not wait for answers was refused 2,700 times in a
+# second, as quickly as the thread of the socket could, and others waited in its line.
+REFUSALS_AT_ONCE = 200
+REFUSALS_PER_SECOND = 10.0
 TURNED_AWAY_SECONDS, TURNED_AWAY_SECONDS_MAX = 1.0, 60.0
 FORGIVEN_SECONDS = 600.0
 

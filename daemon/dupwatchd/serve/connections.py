@@ -19,10 +19,10 @@ would cost as much before it is noticed; how often anybody may begin to listen i
 That is decided within the handshake (ZAP, https://rfc.zeromq.org/spec/27/), before the first subscription is read.
 
 Who sends requests without waiting for answers keeps the thread of the sockets busy, however cheaply they are refused,
-and nothing tells libzmq to read less from one connection. So a user of whom more were refused than `admission.py`
-allows loses the connections over which more come, and is turned away for a while: whoever connects again waits in the
-handshake until then. (If it were ended there, it would come again ten times a second, with new requests each time.)
-With keys, whose handshake is not ours, it is ended.
+and nothing tells libzmq to read less from one connection. So a user of whom more such requests were refused than
+`admission.py` allows loses the connections over which more come, and is turned away for a while: whoever connects again
+waits in the handshake until then. (If it were ended there, it would come again ten times a second, with new requests
+each time.) With keys, whose handshake is not ours, it is ended.
 """
 
 import contextlib
@@ -78,6 +78,7 @@ class _Connection:
     process: int | None  # at the other end; None over TCP
     user: User  # of that process, or the address over TCP
     last_used: float  # on the monotonic clock
+    unanswered: int = 0  # requests
     subscriptions: int = 0
     is_admitted: bool = False  # a listener that may go on
     is_ended: bool = False  # by us, because too much came over it; libzmq will notice
@@ -125,13 +126,14 @@ class Connections:
         self._wake_up.open()
 
     def peer(self, connection: bytes, frame: zmq.Frame) -> Peer:
-        """Who has the connection that this frame came from; call `closed` before.
+        """Who has the connection that this frame of a request came from; call `closed` before, and `answered` once.
 
         If it is closed already, which happens while its last messages are still being read, so is the peer.
         """
         known = self._peers.get(connection)
         if known is not None:
             known[1].last_used = time.monotonic()
+            known[1].unanswered += 1
             return known[0]
         peer = _who(connection, frame)
         with self._lock:
@@ -140,6 +142,7 @@ class Connections:
                 self._peers[connection] = peer, opened
                 opened.peers.append(peer)
                 opened.last_used = time.monotonic()
+                opened.unanswered += 1
             if opened is None or opened.is_ended:
                 peer.closed.set()
         return peer
@@ -156,13 +159,15 @@ class Connections:
             if listener.subscriptions > SUBSCRIPTIONS_MAX or len(frame) - 1 > TOPIC_BYTES_MAX:
                 self._end_listener(listener)
 
-    def refused(self, connection: bytes) -> None:
-        """A request over a connection had to be refused; it is ended if its user goes on and on."""
+    def answered(self, connection: bytes, *, is_refused: bool) -> None:
+        """A request over a connection is answered; who is refused on and on, and does not wait for it, is ended."""
         known = self._peers.get(connection)
         if known is None or known[1].is_ended:
             return
         opened, now = known[1], time.monotonic()
-        if not self._refusals.may(opened.user, now):
+        is_waited_for = opened.unanswered == 1
+        opened.unanswered -= 1
+        if is_refused and not is_waited_for and not self._refusals.may(opened.user, now):
             self._refusals.has_overdone(opened.user, now)
             _end(opened)
             for peer in opened.peers:

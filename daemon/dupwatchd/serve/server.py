@@ -224,8 +224,7 @@ class Server:
     def _send_replies(self) -> None:
         while self._replies:
             envelope, payload, is_refusal = self._replies.popleft()
-            if is_refusal:
-                self._connections.refused(envelope[0])
+            self._connections.answered(envelope[0], is_refused=is_refusal)
             try:
                 self._requests.send_multipart([*envelope, payload], zmq.NOBLOCK)
             except zmq.ZMQError as error:

@@ -20,7 +20,7 @@ from dupwatchd.assembly import worker_pool
 from dupwatchd.blocks.store import BlockStore, Stores, as_digests, thumbnail_digest
 from dupwatchd.check_parts import mend_parts, wrong_parts
 from dupwatchd.compare.measures import descriptors, exact
-from dupwatchd.db import facts, pictures, remembered, upkeep
+from dupwatchd.db import contents, facts, pictures, remembered, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, open_database, open_for_reading
 from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
 from dupwatchd.db.proofs import Proofs
@@ -156,6 +156,7 @@ def mend(
             # All are compared anew by the next scan. To find out which matches are right would cost more.
             pictures.remove_all_matches(database)
             facts.write_compared(database, None)
+            contents.forget_all(database)
             facts.write(database, {"descriptors": None})
             findings.mended.append("all pictures will be compared anew by the next scan")
 

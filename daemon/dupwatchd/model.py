@@ -68,6 +68,11 @@ class Verdict(Enum):
         return list(Verdict).index(self) + 1
 
 
+# What tells the contents of one picture apart, if that is known, see `index.all_pixels`: two of them are equal in every
+# pixel of every frame if theirs are. It begins with bytes of what a file holds beside its colours (opacity, a profile,
+# frames, what follows a JPEG): only if these are equal, too, can a look at the colours say that two show the same.
+KIND_BYTES, PIXELS_BYTES = 8, 24
+
 VERSIONS = (Verdict.CROPPED, Verdict.RETOUCHED, Verdict.RECOLOURED)  # of a picture: joined only if they are asked for
 
 

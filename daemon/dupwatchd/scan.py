@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.assembly import limits_of, machines_of, processors, reading_pool, search_opener, walk_rules
-from dupwatchd.db import answers, facts, files, pictures, remembered
+from dupwatchd.db import answers, contents, facts, files, pictures, remembered
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.errors import StateError, StateInUseError, UsageError
 from dupwatchd.interruption import stoppable
@@ -113,8 +113,10 @@ def scanning(
         intake = IntakeOnDemand(open_intake)
         rules = walk_rules(settings, state)
         survey, changing = bring_up_to_date(database, roots, rules, limits, intake, progress, listed, frames=frames)
-        if asked.confirm and (pairs := answers.pairs_to_confirm(database, roots)):
-            intake().looking.confirm(pairs)
+        if asked.confirm:
+            pairs, several = answers.pairs_to_confirm(database, roots), contents.to_tell(database, roots)
+            if pairs or several:
+                intake().looking.confirm(pairs, several)
         is_there = presence(survey.offline, just_walked=roots if listed is None else ())
         live_checks = LiveChecks(
             measurer(settings, state, side, partial(pictures.thumbnail_digests, database)),

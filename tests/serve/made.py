@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from dupwatchd.db import files, parts, pictures
+from dupwatchd.db import contents, files, parts, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database, open_database
+from dupwatchd.db.contents import ContentLook
 from dupwatchd.db.pictures import NewContent, NewPicture
 from dupwatchd.model import NO_PART, VERSIONS, Facts, FileId, PartTold, PictureId, Stamp, Verdict
 from dupwatchd.serve.clusters import LiveChecks, Measured, Pair
@@ -65,6 +66,7 @@ class Content:
     frames: int = 1
     facts: Facts = NO_FACTS
     format: str = "JPEG"
+    pixels: bytes = b""  # what tells it from other contents of its picture; empty: not known
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Made:
     seen: dict[tuple[int, int, int], Seen] = field(default_factory=dict)  # by match; without an entry: the same
     parts: dict[Pair, Seen | None] = field(default_factory=dict)  # of pairs that share a part; None: not looked at yet
     ignored: IgnoredPairs = NONE_IGNORED
+    at_contents: list[ContentLook] = field(default_factory=list)
 
     def seen_of(self, match: Match) -> Seen:
         return self.seen.get(match[:3], Seen())
@@ -211,6 +214,10 @@ def written(made: Made, state: Path, matches: list[Match] | None = None) -> Data
             )
             for c in made.contents
         ]
+        for content_id, content in zip(content_ids, made.contents, strict=True):
+            contents.give_pixels(database, content_id, content.pixels)
+        for look in made.at_contents:
+            contents.give_look(database, look)
         by_folder: dict[bytes, list[tuple[int, File]]] = defaultdict(list)
         for number, file in enumerate(made.files):
             by_folder[file.folder].append((number, file))

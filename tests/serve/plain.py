@@ -16,7 +16,7 @@ from dupwatchd.serve.ignored import NONE_IGNORED
 from dupwatchd.serve.keep import Direction, KeepOrder, shows_less
 from dupwatchd.serve.plan_policy import Doubt
 from dupwatchd.serve.spare import SameFile
-from tests.serve.made import File, Made, Match, Seen
+from tests.serve.made import Content, File, Made, Match, Seen
 
 PINS = ["reference", "chosen", "protected", "family"]
 NOTHING = Seen(near=False, verdict=None, confirmed=None)
@@ -406,9 +406,17 @@ def _told(made: Made, one: File, other: File, question: Question) -> tuple[Verdi
     if _ignored(made, one, other, question):
         return None, None
     if content.picture == another.picture:
+        if not made.pictures[content.picture].has_proof:
+            return None, None
         scan = content.facts.scan_digest
-        known = made.pictures[content.picture].has_proof
-        return (Verdict.SAME, True if scan and scan == another.facts.scan_digest else None) if known else (None, None)
+        if (scan and scan == another.facts.scan_digest) or _equal_pixels(content, another):
+            return Verdict.SAME, True
+        found = [
+            (look.verdict, look.confirmed)
+            for look in made.at_contents
+            if look.picture_id == content.picture and {look.a, look.b} == {content.pixels, another.pixels}
+        ]
+        return found[0] if found else (Verdict.SAME, None)
     seen = _seen(made, *_pictures(made, one, other), question)
     return seen.verdict, seen.confirmed
 
@@ -421,7 +429,9 @@ def _can_replace(made: Made, one: File, other: File, question: Question, paired:
     policy, content, another = question.policy, made.contents[one.content], made.contents[other.content]
     if content.damage is not None and another.damage is None:
         return False
-    if content.frames > 1 or another.frames > 1 or (paired and _is_raw(made, one) != _is_raw(made, other)):
+    if max(content.frames, another.frames) > 1 and not _equal_pixels(content, another):
+        return False
+    if paired and _is_raw(made, one) != _is_raw(made, other):
         return False
     if not policy.bursts and _is_burst(made, one, other):
         return False
@@ -440,6 +450,16 @@ def _can_replace(made: Made, one: File, other: File, question: Question, paired:
     if seen.part.is_framed:
         return not has_more and mine >= 0.94 * (seen.part.share * theirs)
     return has_more and seen.part.share * mine >= 0.94 * theirs
+
+
+def _equal_pixels(one: Content, other: Content) -> bool:
+    return one.picture == other.picture and one.pixels == other.pixels != b""
+
+
+def _was_jpeg(made: Made, content: Content) -> bool:
+    """Is it known to be made from a JPEG, by its blocks or by being equal to one?"""
+    jpegs = [one for one in made.contents if one.format == "JPEG" and _equal_pixels(one, content)]
+    return content.facts.jpeg_grid or (content.facts.lossless and bool(jpegs))
 
 
 def _is_burst(made: Made, one: File, other: File) -> bool:
@@ -486,8 +506,8 @@ def _copy(made: Made, file: File) -> Copy:
     return Copy(
         file.path, content.size_bytes, file.mtime_ns, 0, 0, file.content, content.digest, content.picture,
         content.width, content.height, content.format, content.damage, content.frames, facts.camera, facts.captured,
-        facts.edited, facts.has_colour, facts.lossless, facts.jpeg_grid, has_place=facts.has_place, rating=facts.rating,
-        keywords=facts.keywords,
+        facts.edited, facts.has_colour, facts.lossless, _was_jpeg(made, content), has_place=facts.has_place,
+        rating=facts.rating, keywords=facts.keywords, pixels=content.pixels,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.db.answers import Copy
+from dupwatchd.db.contents import ContentLook
 from dupwatchd.model import Facts, PartTold, Verdict
 from dupwatchd.paths import at_or_below
 from dupwatchd.serve import ranking
@@ -104,6 +105,7 @@ def libraries(draw: st.DrawFn) -> Made:
                 scan_digest=one_of.choice([b"", b"", b"1" * 16, b"2" * 16]),
             ),
             one_of.choice(["JPEG", "JPEG", "PNG", "RAW"]),
+            one_of.choice([b"", b"1" * 24, b"1" * 24, b"2" * 24, b"3" * 24]),
         )
     known = list(contents.values())
     made = {}
@@ -125,6 +127,10 @@ def libraries(draw: st.DrawFn) -> Made:
         verdict = one_of.choice([None, *list(Verdict)[1:], *[Verdict.SAME] * 6])
         confirmed, nearer = one_of.choice([True, True, None, False]), one_of.choice([0, 0, -1, 1])
         library.seen[match[:3]] = Seen(one_of.random() < 0.8, verdict, confirmed, nearer)
+    for number, (a, b) in itertools.product(range(crowd), itertools.combinations([b"1" * 24, b"2" * 24, b"3" * 24], 2)):
+        if one_of.random() < 0.6:
+            verdict, confirmed = one_of.choice([(Verdict.SAME, True), (Verdict.SAME, None), (Verdict.RETOUCHED, False)])
+            library.at_contents.append(ContentLook(number, a, b, verdict, confirmed))
     _add_parts(library, draw(st.sampled_from([0, 0.3, 0.8])), random.Random(draw(st.integers(0, 2**32))))
     digests = sorted({content.digest for content in known})
     share = draw(st.sampled_from([0, 0.2, 0.9]))

@@ -17,11 +17,12 @@ from dupwatchd.compare.measures.exact import ReadThumbnails
 from dupwatchd.compare.search import Search
 from dupwatchd.db.connection import Database, open_database
 from dupwatchd.db.proofs import Proofs
+from dupwatchd.index.all_pixels import digest_of_all
 from dupwatchd.index.decode import decode, decode_detail
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.messages import Detail, Looked, NotRead
+from dupwatchd.index.messages import AllPixels, Detail, Looked, NotRead, PixelsRead
 from dupwatchd.index.thumbnail import average, to_bytes
-from dupwatchd.model import Decoded, Job, Limits, Outcome, Progress, ReadStatus, Stamp
+from dupwatchd.model import KIND_BYTES, PIXELS_BYTES, Decoded, Job, Limits, Outcome, Progress, ReadStatus, Stamp
 from dupwatchd.pixels.proof import make_proof
 from dupwatchd.suffixes import suffix
 from dupwatchd.update.intake import CommittedBatch, Intake, Pool
@@ -75,6 +76,21 @@ class FilePool:
             return NotRead(ReadStatus.CHANGED, None)
         return self.looked(path, data, most_px)
 
+    def pixels(self, path: bytes, digest: bytes | None = None) -> PixelsRead:
+        """As `WorkerPool.pixels`."""
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return NotRead(ReadStatus.VANISHED, None)
+        if digest not in (None, _digest(data)):
+            return NotRead(ReadStatus.CHANGED, None)
+        return AllPixels(self.all_pixels(data), _digest(data))
+
+    def all_pixels(self, data: bytes) -> bytes:
+        """Files that show one picture here are equal in their first words only."""
+        return bytes(KIND_BYTES) + hashlib.blake2b(data, digest_size=PIXELS_BYTES - KIND_BYTES).digest()
+
     def looked(self, path: bytes, data: bytes, most_px: int) -> Detail:
         return Detail(_thumbnail(data))
 
@@ -93,6 +109,13 @@ class PhotoPool(FilePool):
 
     def looked(self, path: bytes, data: bytes, most_px: int) -> Detail:
         return decode_detail(data, most_px, DecodeLimits(), suffix(path))
+
+    def pixels(self, path: bytes, digest: bytes | None = None) -> PixelsRead:
+        self.looked_at.append(path)
+        return super().pixels(path, digest)
+
+    def all_pixels(self, data: bytes) -> bytes:
+        return digest_of_all(data, DecodeLimits(), b".jpg")
 
     def decoded(self, data: bytes) -> Decoded:
         found = decode(data, _SIDE, DecodeLimits(), b".jpg")

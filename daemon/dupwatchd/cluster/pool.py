@@ -18,7 +18,7 @@ from dupwatchd.cluster.machines import Machines
 from dupwatchd.cluster.reading import Sample
 from dupwatchd.errors import DupwatchError
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.messages import BadReply, Looked
+from dupwatchd.index.messages import BadReply, Looked, PixelsRead
 from dupwatchd.index.pool import Known, WorkerPool
 from dupwatchd.model import Job, Outcome, ReadStatus
 from dupwatchd.settings.model import ClusterSettings
@@ -74,6 +74,10 @@ class ClusterPool:
     def detail(self, path: bytes, most_px: int, digest: bytes | None = None) -> Looked:
         """As `WorkerPool.detail`: it is read on this machine."""
         return self._here.detail(path, most_px, digest)
+
+    def pixels(self, path: bytes, digest: bytes | None = None) -> PixelsRead:
+        """As `WorkerPool.pixels`: it is read on this machine."""
+        return self._here.pixels(path, digest)
 
     def index(self, jobs: Iterable[Job], known: Known) -> Generator[Outcome, None, None]:
         """As `WorkerPool.index`. Raises DupwatchError, too, if the cluster is lost and reading is to stop then."""

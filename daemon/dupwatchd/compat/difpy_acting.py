@@ -19,7 +19,7 @@ from dupwatch.terminal import printable
 from dupwatchd.compat.difpy_matching import Group, Searched
 from dupwatchd.compat.difpy_rereading import NEAR_MSE
 from dupwatchd.compat.file_index import OpenIndex
-from dupwatchd.db import answers, pictures, remembered
+from dupwatchd.db import answers, contents, pictures, remembered
 from dupwatchd.db.answers import Copy
 from dupwatchd.live_checks import has_sidecar, measurer, presence
 from dupwatchd.model import Verdict
@@ -118,8 +118,9 @@ def carry_out(prepared: Prepared, action: Action, progress: Bars) -> Done:
 
 def _look_closely(index: OpenIndex, wanted: set[int]) -> None:
     pairs = [pair for pair in answers.pairs_to_confirm(index.database, index.roots) if wanted & {*pair[:2]}]
-    if pairs:
-        index.intake().looking.confirm(pairs)
+    several = [one for one in contents.to_tell(index.database, index.roots) if one in wanted]
+    if pairs or several:
+        index.intake().looking.confirm(pairs, several)
 
 
 def _reasons(
@@ -132,6 +133,7 @@ def _reasons(
         mirrored=False,
         without_proof=set(answers.pictures_without_proof(index.database)),
         ignored=ignored,
+        of_contents=contents.looks_at_contents(index.database, ids),
     )
     found = dict.fromkeys(wanted, "it is not there any more, or has changed to something that cannot be read")
     for group in groups:

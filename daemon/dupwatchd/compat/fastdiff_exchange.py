@@ -17,7 +17,7 @@ from dupwatchd.compat.fastdiff_files import real_paths, roots_of
 from dupwatchd.compat.fastdiff_pairs import CHANNELS
 from dupwatchd.compat.file_index import Index, OpenIndex
 from dupwatchd.compat.pairs import mse_of
-from dupwatchd.db import answers
+from dupwatchd.db import answers, contents
 from dupwatchd.db.answers import Copy
 from dupwatchd.serve.spare import Looks
 from dupwatchd.settings import load
@@ -56,8 +56,10 @@ def verified(database: SQLiteDB, state: str | None, bars: Bars, side_px: int = 6
             return
         with index_of_files.opened(bars, update=True, verdicts=True) as index:
             copies = index.copies()
-            if wanted := answers.pairs_to_confirm(index.database, index.roots):
-                index.intake().looking.confirm(wanted)
+            pairs_of_pictures = answers.pairs_to_confirm(index.database, index.roots)
+            several = contents.to_tell(index.database, index.roots)
+            if pairs_of_pictures or several:
+                index.intake().looking.confirm(pairs_of_pictures, several)
             looks = _looks(index, copies)
             remaining = iter(pairs)
             while part := list(islice(remaining, _PAIRS_AT_ONCE)):
@@ -67,7 +69,12 @@ def verified(database: SQLiteDB, state: str | None, bars: Bars, side_px: int = 6
 def _looks(index: OpenIndex, copies: Mapping[bytes, Copy]) -> Looks:
     ids = {copy.picture_id for copy in copies.values()}
     without_proof = set(answers.pictures_without_proof(index.database))
-    return Looks(answers.looks_between(index.database, ids), mirrored=False, without_proof=without_proof)
+    return Looks(
+        answers.looks_between(index.database, ids),
+        mirrored=False,
+        without_proof=without_proof,
+        of_contents=contents.looks_at_contents(index.database, ids),
+    )
 
 
 def _verified(pairs: list[Row], copies: Mapping[bytes, Copy], looks: Looks, index: OpenIndex) -> Iterator[Row]:

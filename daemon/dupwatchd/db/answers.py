@@ -23,11 +23,17 @@ _OF_SOME_FILES = (
     "(SELECT content_id FROM file WHERE content_id IS NOT NULL GROUP BY content_id HAVING count(*) > 1)"
 )
 
+# Lossless pixels that were a JPEG before carry its blocks, or are those of a JPEG of the same picture.
+_JPEG_GRID = (
+    "(content.jpeg_grid OR (content.lossless AND length(content.pixels) > 0 AND EXISTS (SELECT 1 FROM content AS jpeg "
+    "WHERE jpeg.picture_id = content.picture_id AND jpeg.pixels = content.pixels AND jpeg.format = 'JPEG')))"
+)
 _COPY = (
     "SELECT folder.path, file.name, file.size_bytes, file.mtime_ns, file.device, file.inode, content.id, "
     "content.digest, content.picture_id, content.width, content.height, content.format, content.damage, "
     "content.frames, content.camera, content.captured, content.edited, content.has_colour, content.lossless, "
-    "content.jpeg_grid, content.quality, content.scan_digest, content.has_place, content.rating, content.keywords "
+    f"{_JPEG_GRID}, content.quality, content.scan_digest, content.has_place, content.rating, content.keywords, "
+    "coalesce(content.pixels, x'') "
     "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id"
 )
 
@@ -62,6 +68,7 @@ class Copy:
     has_place: bool = False
     rating: int = 0  # stars; 0: none
     keywords: str | None = ""  # one a line; None: of an older index, and to be read again
+    pixels: bytes = b""  # what tells it from other contents of its picture, see `model.KIND_BYTES`; empty: not known
 
     @property
     def damaged(self) -> bool:
@@ -197,11 +204,21 @@ def pictures_without_proof(database: Database, among: Sequence[int] | None = Non
 
 
 def pictures_known_the_same(database: Database, among: Sequence[int] | None = None) -> list[int]:
-    """Pictures that a closer look has found to be the same as another one; of all (None), or of some."""
+    """Pictures that a closer look has found to be the same as another one, or of which that holds for two contents.
+
+    Of all (None), or of some.
+    """
     confirmed = f"FROM match WHERE near = 1 AND verdict = {Verdict.SAME.code} AND confirmed = 1"
+    of_some = _only("picture_id", among)
+    equal = (
+        f"SELECT picture_id FROM content WHERE length(pixels) > 0 AND pixels IS NOT NULL{of_some} "
+        "GROUP BY picture_id, pixels HAVING count(*) > 1"
+    )
+    looked_at = f"SELECT picture_id FROM content_look WHERE verdict = {Verdict.SAME.code} AND confirmed = 1{of_some}"
     return _ids(
         database,
-        f"SELECT a {confirmed}{_only('a', among)} UNION SELECT b {confirmed}{_only('b', among)}",
+        f"SELECT a {confirmed}{_only('a', among)} UNION SELECT b {confirmed}{_only('b', among)} "
+        f"UNION {equal} UNION {looked_at}",
         among,
     )
 
@@ -278,7 +295,7 @@ def numbers_of_files(database: Database, picture_ids: Iterable[int]) -> Iterator
     for chunk in _chunks(picture_ids):
         yield database.rows(
             "SELECT content.picture_id, content.id, file.size_bytes, file.folder_id, damage IS NOT NULL, frames, "
-            "has_colour, camera != '' AND captured != '', edited, jpeg_grid, lossless, width * height, format, "
+            f"has_colour, camera != '' AND captured != '', edited, {_JPEG_GRID}, lossless, width * height, format, "
             "substr(content.digest, 1, 8), "
             "substr(CASE content.scan_digest WHEN x'' THEN content.digest ELSE content.scan_digest END, 1, 8) "
             "FROM content JOIN file ON file.content_id = content.id "

@@ -25,6 +25,7 @@ _PLACES = {
     "file": ((), (8,)),
     "match": ((0, 1), ()),
     "part_match": ((0, 1), ()),
+    "content_look": ((0,), ()),
 }
 
 

@@ -117,8 +117,8 @@ def renew_content(database: Database, content_id: int, content: NewContent) -> N
     """Store what was found when a content was decoded again. Within the caller's transaction."""
     database.rows(
         "UPDATE content SET (picture_id, width, height, format, damage, frames, camera, captured, has_place, rating, "
-        "edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords) = "
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
+        "edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords, pixels) = "
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) WHERE id = ?",
         (
             content.picture_id,
             content.width,

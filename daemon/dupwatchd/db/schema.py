@@ -317,6 +317,75 @@ def _find_parts(database: "Database") -> None:
             database.rows(statement)
 
 
+OF_SEVERAL_CONTENTS = (
+    "SELECT picture_id FROM content WHERE picture_id IS NOT NULL GROUP BY picture_id HAVING count(*) > 1"
+)
+_TELL_APART = f"""
+ALTER TABLE content ADD COLUMN pixels BLOB; -- see `model.KIND_BYTES`; x'': nobody can tell; NULL: not read for that
+CREATE INDEX content_with_pixels ON content(picture_id, pixels) WHERE pixels IS NOT NULL;
+
+CREATE TABLE content_look (   -- two contents of one picture with other pixels, looked at themselves; a < b
+    picture_id INTEGER NOT NULL REFERENCES picture(id) ON DELETE CASCADE,
+    a BLOB NOT NULL,          -- `content.pixels`: what holds for one content holds for all that are equal to it
+    b BLOB NOT NULL,
+    verdict INTEGER NOT NULL, -- see `model.Verdict.code`
+    confirmed INTEGER,        -- 1 the same, 0 not; NULL: it could not tell
+    PRIMARY KEY (picture_id, a, b),
+    CHECK (a < b)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE picture_to_tell ( -- pictures whose contents are to be told apart
+    picture_id INTEGER PRIMARY KEY REFERENCES picture(id) ON DELETE CASCADE
+) STRICT;
+INSERT INTO picture_to_tell {OF_SEVERAL_CONTENTS};
+"""
+
+
+def _to_tell(row: str) -> str:
+    """The statement of a trigger: the picture of a row is to be told apart if it has several contents."""
+    return (
+        f"INSERT INTO picture_to_tell SELECT id FROM picture WHERE id = {row}.picture_id "
+        f"AND NOT EXISTS (SELECT 1 FROM picture_to_tell WHERE picture_id = {row}.picture_id) "
+        f"AND (SELECT count(*) FROM (SELECT 1 FROM content WHERE picture_id = {row}.picture_id LIMIT 2)) > 1; "
+    )
+
+
+_DROP_LOOKS = (
+    "DELETE FROM content_look WHERE picture_id = OLD.picture_id AND OLD.pixels IN (a, b) "
+    "AND NOT EXISTS (SELECT 1 FROM content WHERE picture_id = OLD.picture_id AND pixels = OLD.pixels); "
+)
+_TRIGGERS_TO_TELL_APART = (
+    f"""
+    CREATE TRIGGER content_added AFTER INSERT ON content WHEN NEW.picture_id IS NOT NULL BEGIN
+        {_to_tell("NEW")}
+    END
+    """,
+    f"""
+    CREATE TRIGGER content_removed AFTER DELETE ON content WHEN OLD.picture_id IS NOT NULL BEGIN
+        {_DROP_LOOKS}
+        {_to_tell("OLD")}
+    END
+    """,
+    f"""
+    CREATE TRIGGER content_changed AFTER UPDATE OF picture_id, pixels ON content
+    WHEN OLD.picture_id IS NOT NEW.picture_id OR (OLD.pixels IS NOT NULL AND NEW.pixels IS NULL) BEGIN
+        {_DROP_LOOKS}
+        {_to_tell("OLD")}
+        {_to_tell("NEW")}
+    END
+    """,
+)
+
+
+def _tell_contents_apart(database: "Database") -> None:
+    """What the contents of one picture are to each other is looked at; all there are wait for that."""
+    for statement in _TELL_APART.split(";\n"):
+        if statement.strip():
+            database.rows(statement)
+    for trigger in _TRIGGERS_TO_TELL_APART:
+        database.rows(trigger)
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -326,6 +395,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _remember_contents,
     _know_keywords,
     _find_parts,
+    _tell_contents_apart,
 )
 VERSION = len(_STEPS)
 

@@ -111,6 +111,8 @@ def drop_dangling(database: Database) -> int:
     for sql in (
         "DELETE FROM match WHERE a NOT IN (SELECT id FROM picture) OR b NOT IN (SELECT id FROM picture)",
         "DELETE FROM part_match WHERE a NOT IN (SELECT id FROM picture) OR b NOT IN (SELECT id FROM picture)",
+        "DELETE FROM content_look WHERE picture_id NOT IN (SELECT id FROM picture)",
+        "DELETE FROM picture_to_tell WHERE picture_id NOT IN (SELECT id FROM picture)",
         "DELETE FROM rejoin WHERE picture_id NOT IN (SELECT id FROM picture)",
         f"{again} IN ({lost})",
         f"DELETE FROM content WHERE id IN ({lost})",

@@ -17,6 +17,7 @@ In reading order:
     raw, raw_length     RAW photos, by LibRaw
     pillow_formats      all other formats, by Pillow
     frames              animations and files of several pages
+    all_pixels          what tells two files of one picture apart
     facts               what a file says of its own history
     keywords            the keywords in its metadata
     png_chunks          whether all of a PNG is there

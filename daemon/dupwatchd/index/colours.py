@@ -20,6 +20,7 @@ _COLOURS_OF_MODE = {
     "RGB": _RGB, "RGBA": _RGB, "RGBX": _RGB, "RGBa": _RGB, "P": _RGB, "PA": _RGB, "YCbCr": _RGB, "CMYK": _INKS,
 }  # fmt: skip
 _COLOURS_OF_CHANNELS = {1: _GREY, 3: _RGB, 4: _INKS}  # of a JPEG
+_UNSEEN_LEVELS = 3  # profiles that mean sRGB differ in how they write its curve
 _HOLDS_PROFILE = (b"\x02", b"\x03")  # methods of a `colr` box
 
 
@@ -29,7 +30,7 @@ def in_srgb(rgb: Bytes, picture: OpenPicture) -> Bytes:
     Raises MemoryError.
     """
     try:
-        stored = _profile_bytes(picture)
+        stored = profile_of(picture)
         if not stored:
             return rgb
         profile = ImageCms.ImageCmsProfile(io.BytesIO(stored))
@@ -42,6 +43,31 @@ def in_srgb(rgb: Bytes, picture: OpenPicture) -> Bytes:
         raise
     except Exception:  # noqa: BLE001 - broken profiles make lcms and Pillow raise anything
         return rgb
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Does an ICC profile mean the colours that a picture without one is shown in? Not if it is broken."""
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        colours = opened.profile.xcolor_space.strip()
+        if colours not in (_GREY, _RGB):
+            return False
+        source = _all_kinds_of_colours()
+        if colours == _GREY:
+            source = source.convert("L")
+        shown = _converted(source, opened).astype(np.int16)
+        return bool(np.abs(shown - np.asarray(source.convert("RGB"))).max() <= _UNSEEN_LEVELS)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - as above
+        return False
+
+
+@cache
+def _all_kinds_of_colours() -> Image.Image:
+    """(9 · 9, 9) pixels, nine levels of each channel."""
+    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
+    return Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(81, 9, 3))
 
 
 def _converted(source: Image.Image, profile: ImageCms.ImageCmsProfile) -> Bytes:
@@ -62,7 +88,8 @@ def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def _profile_bytes(picture: OpenPicture) -> bytes | None:
+def profile_of(picture: OpenPicture) -> bytes | None:
+    """The ICC profile in the file of a picture, if there is one; raises what Pillow raises."""
     if picture.decoder == "JPEG2000":  # Pillow leaves it out
         return _profile_in_boxes(picture.data)
     image = picture.image if picture.head is None else _as_image(picture)

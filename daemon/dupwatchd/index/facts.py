@@ -69,6 +69,7 @@ _WANTED = frozenset(
 )
 _PNG_DEPTH_AT = 24  # in its header, which comes first
 _BITS_PER_SAMPLE = 0x0102
+_LAYERS = 37724  # of a TIFF: what Photoshop keeps beside the picture that all of them give
 _PNG_METADATA = {b"eXIf": b"", b"iTXt": b"XML:com.adobe.xmp", b"zTXt": b"Raw profile type iptc"}
 _SHORT, _LONG, _IFD = 3, 4, 13
 _UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4}  # by type: bytes, text, numbers, fractions, anything
@@ -233,24 +234,26 @@ def pixel_digest(image: Image.Image, data: bytes, pixels: Still) -> bytes:
     ``image`` is what Pillow opened, and ``pixels`` what came of it. The formats that hold 8 bits a channel may share
     theirs; files that may hold more do so only with others of their format.
     """
-    stored_as = _stored_as(image, data)
-    if not stored_as:
+    depth = stored_as(image, data)
+    if not depth:
         return b""
     profile = image.info.get("icc_profile")
-    digest = blake3(stored_as.encode() + b"\0" + (profile if isinstance(profile, bytes) else b"") + b"\0")
+    digest = blake3(depth.encode() + b"\0" + (profile if isinstance(profile, bytes) else b"") + b"\0")
     pixels.add_to(digest)
     return digest.digest(length=16)
 
 
-def _stored_as(image: Image.Image, data: bytes) -> str:
+def stored_as(image: Image.Image, data: bytes) -> str:
     """What a file has to share with another one; empty where what is decoded may not be all that the file holds."""
     name = str(image.format)
     if name in ("HEIF", "AVIF"):
         return name
-    bits = 8 if name in ("BMP", "GIF", "WEBP") else 16
+    bits = 8 if name in ("BMP", "GIF", "WEBP", "MPO") else 16
     if name == "PNG" and len(data) > _PNG_DEPTH_AT:
         bits = data[_PNG_DEPTH_AT]
     if name == "TIFF":
+        if _LAYERS in image.tag_v2:  # type: ignore[attr-defined]
+            return ""
         said = image.tag_v2.get(_BITS_PER_SAMPLE, (1,))  # type: ignore[attr-defined]
         bits = max(said if isinstance(said, tuple) else (said,))
     return "bytes" if bits <= 8 else ""

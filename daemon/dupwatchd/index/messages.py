@@ -17,6 +17,8 @@ second. In their order:
     pool:   {"look": path, "px"}                while nothing else is asked for
     worker: {"looked": entry}                   {"error", "status"}, {"error", "picture"}, or {"digest", "rgb", "luma",
                                                 "steps"}: sizes (H, W) of what the raw bytes hold, one after the other
+    pool:   {"all_pixels": path}                likewise
+    worker: {"told_apart": entry}               {"error", "status"}, {"error", "picture"}, or {"digest", "pixels"}
     pool:   {"preview": path, "px", "frame", "kind"}  likewise
     worker: {"previewed": entry}                {"error", "status"}, {"error", "picture"}, {"no_frame": frames}, or
                                                 {"size", "full_size", "frame", "frames"}: sizes are (width, height), the
@@ -35,7 +37,7 @@ from numpy.typing import NDArray
 
 from dupwatchd.index.keywords import MAX_KEYWORDS_CHARS
 from dupwatchd.index.reasons import one_line
-from dupwatchd.model import Decoded, Facts, ReadStatus, Stamp
+from dupwatchd.model import PIXELS_BYTES, Decoded, Facts, ReadStatus, Stamp
 from dupwatchd.pixels.keypoints import MAX_KEYPOINTS_BYTES
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
@@ -95,6 +97,17 @@ class Detail:
 
 
 Looked = Detail | NotRead | NotDecoded  # what came of a look at one file
+
+
+@dataclass(frozen=True, slots=True)
+class AllPixels:
+    """What tells a file from others that show the same picture."""
+
+    pixels: bytes  # see `model.KIND_BYTES`; empty if nobody can tell
+    digest: bytes  # BLAKE3 of the file
+
+
+PixelsRead = AllPixels | NotRead | NotDecoded
 
 
 class PreviewKind(StrEnum):
@@ -245,6 +258,32 @@ def _detail(entry: dict[str, Any], raw: bytes, most_px: int) -> Detail:
     if len(digest) != 32 or len(raw) != rgb_bytes + luma_bytes:
         raise ValueError
     return Detail(rgb, luma, steps, digest)
+
+
+def pixels_request(path: bytes) -> bytes:
+    """Ask for what tells one file from others that show the same picture."""
+    return frame({"all_pixels": path.decode("utf-8", "surrogateescape")})
+
+
+def pixels_reply(result: PixelsRead) -> bytes:
+    """Answer a `pixels_request`."""
+    if not isinstance(result, AllPixels):
+        return frame({"told_apart": _failure_fields(result)})
+    return frame({"told_apart": {"digest": result.digest.hex(), "pixels": result.pixels.hex()}})
+
+
+def parse_pixels_reply(header: dict[str, Any]) -> PixelsRead:
+    """What came of a `pixels_request`; raises BadReply."""
+    try:
+        entry = header["told_apart"]
+        if failure := _failure(entry):
+            return failure
+        pixels, digest = bytes.fromhex(entry["pixels"]), bytes.fromhex(entry["digest"])
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise BadReply("a malformed entry") from error
+    if len(digest) != 32 or len(pixels) not in (0, PIXELS_BYTES):
+        raise BadReply("a malformed entry")
+    return AllPixels(pixels, digest)
 
 
 def preview_request(path: bytes, wish: PreviewWish) -> bytes:

@@ -19,12 +19,14 @@ from dupwatchd.index.chunks import CHUNK_FILES, Chunk, ChunkQueue, File
 from dupwatchd.index.fork_server import ForkServer, ForkServerLost
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.messages import (
+    AllPixels,
     BadReply,
     Detail,
     Looked,
     NoSuchFrame,
     NotDecoded,
     NotRead,
+    PixelsRead,
     Preview,
     Previewed,
     PreviewKind,
@@ -32,17 +34,26 @@ from dupwatchd.index.messages import (
     ReadFile,
 )
 from dupwatchd.index.reasons import why_died, why_too_slow
-from dupwatchd.index.worker_connection import Look, LookForPreview, Owed, WorkerConnection, WorkerGone
+from dupwatchd.index.worker_connection import (
+    AnyLook,
+    Look,
+    LookForPixels,
+    LookForPreview,
+    Owed,
+    WorkerConnection,
+    WorkerGone,
+)
 from dupwatchd.model import Decoded, Job, Outcome, ReadStatus
 from dupwatchd.pixels.keypoints import MAX_KEYPOINTS_BYTES
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
 __all__ = [
-    "DecodeLimits", "Detail", "NoSuchFrame", "NotDecoded", "NotRead", "Preview", "PreviewKind", "PreviewWish",
-    "WorkerPool",
+    "AllPixels", "DecodeLimits", "Detail", "NoSuchFrame", "NotDecoded", "NotRead", "Preview", "PreviewKind",
+    "PreviewWish", "WorkerPool",
 ]  # fmt: skip
 
 Known = Callable[[Job, bytes], bool]
+_AnyLooked = Looked | Previewed | PixelsRead
 
 # A process that waits in the kernel for a dead disk or network share cannot be killed. So many of them are tolerated.
 MAX_STUCK_WORKERS = 8
@@ -68,7 +79,7 @@ class WorkerPool:
         self._indexing = False
         self._closed = False
         self._settled: list[Outcome] = []  # outcomes not yet handed to the caller
-        self._looked: Looked | Previewed | str | None = (
+        self._looked: _AnyLooked | str | None = (
             None  # what came of a look; text: what its worker died of, if it had begun
         )
 
@@ -122,7 +133,7 @@ class WorkerPool:
         is not iterated over. Raises DupwatchError if no worker can be started.
         """
         looked = self._look(Look(path, most_px))
-        assert not isinstance(looked, Preview | NoSuchFrame)  # `Look.parse` gives none
+        assert not isinstance(looked, Preview | NoSuchFrame | AllPixels)  # `Look.parse` gives none
         if isinstance(looked, Detail) and digest not in (None, looked.digest):
             return NotRead(ReadStatus.CHANGED, None)
         return looked
@@ -130,10 +141,18 @@ class WorkerPool:
     def preview(self, path: bytes, wish: PreviewWish) -> Previewed:
         """The picture in a file as a person sees it; called, and raises, as `detail`."""
         previewed = self._look(LookForPreview(path, wish))
-        assert not isinstance(previewed, Detail)  # `LookForPreview.parse` gives none
+        assert not isinstance(previewed, Detail | AllPixels)  # `LookForPreview.parse` gives none
         return previewed
 
-    def _look(self, look: Look | LookForPreview) -> Looked | Previewed:
+    def pixels(self, path: bytes, digest: bytes | None = None) -> PixelsRead:
+        """What tells a file from others that show the same picture; called, takes a digest and raises as `detail`."""
+        read = self._look(LookForPixels(path))
+        assert not isinstance(read, Detail | Preview | NoSuchFrame)  # `LookForPixels.parse` gives none
+        if isinstance(read, AllPixels) and digest not in (None, read.digest):
+            return NotRead(ReadStatus.CHANGED, None)
+        return read
+
+    def _look(self, look: AnyLook) -> _AnyLooked:
         """What comes of a look at one file; if its worker dies of it, another one tries."""
         if self._closed or self._indexing:
             raise RuntimeError("the pool is closed" if self._closed else "the pool is indexing")
@@ -146,13 +165,13 @@ class WorkerPool:
             self._indexing = False
         return NotDecoded(looked, picture=True) if isinstance(looked, str) else looked
 
-    def _ask_until_begun(self, look: Look | LookForPreview, *, afresh: bool) -> Looked | Previewed | str:
+    def _ask_until_begun(self, look: AnyLook, *, afresh: bool) -> _AnyLooked | str:
         """What comes of one attempt; text: why the worker died of it. Raises DupwatchError if no worker starts."""
         while (looked := self._ask(look, afresh=afresh)) == "":
             pass  # the worker had not got so far; the number of failed starts is limited
         return looked
 
-    def _ask(self, look: Look | LookForPreview, *, afresh: bool) -> Looked | Previewed | str:
+    def _ask(self, look: AnyLook, *, afresh: bool) -> _AnyLooked | str:
         """As above, but empty if the worker died before it took the look up."""
         for worker in [worker for worker in self._workers if worker.worn_out or (afresh and worker.files_taken)]:
             self._end(worker)

@@ -16,10 +16,20 @@ from dataclasses import replace
 from typing import NoReturn
 
 from dupwatchd.index import messages
+from dupwatchd.index.all_pixels import digest_of_all
 from dupwatchd.index.decode import decode, decode_detail
 from dupwatchd.index.file_reading import read_file
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.messages import Detail, NotDecoded, NotRead, Previewed, PreviewWish, ReadFile
+from dupwatchd.index.messages import (
+    AllPixels,
+    Detail,
+    NotDecoded,
+    NotRead,
+    PixelsRead,
+    Previewed,
+    PreviewWish,
+    ReadFile,
+)
 from dupwatchd.index.preview import make_preview
 from dupwatchd.index.reasons import EXIT_OUT_OF_MEMORY, DecodeError, NotAPicture
 from dupwatchd.model import Decoded
@@ -60,6 +70,8 @@ class _Worker:
             header = messages.header_of(self._stream.read(header_bytes))
             if "look" in header:
                 self._look(header["look"].encode("utf-8", "surrogateescape"), header["px"])
+            elif "all_pixels" in header:
+                self._read_pixels(header["all_pixels"].encode("utf-8", "surrogateescape"))
             elif "preview" in header:
                 self._preview(header["preview"].encode("utf-8", "surrogateescape"), messages.wish_of(header))
             elif "read" in header:
@@ -109,6 +121,18 @@ class _Worker:
             except DecodeError as error:
                 result = NotDecoded(str(error), picture=True)
         self._send(messages.look_reply(result))
+
+    def _read_pixels(self, path: bytes) -> None:
+        result: ReadFile | PixelsRead
+        result, content = read_file(path, self._limits.max_file_mb, self._show_life)
+        if isinstance(result, ReadFile):
+            try:
+                result = AllPixels(digest_of_all(content, self._limits, suffix(path)), result.digest)
+            except NotAPicture as error:
+                result = NotDecoded(str(error), picture=False)
+            except DecodeError as error:
+                result = NotDecoded(str(error), picture=True)
+        self._send(messages.pixels_reply(result))
 
     def _preview(self, path: bytes, wish: PreviewWish) -> None:
         result: ReadFile | Previewed

@@ -11,7 +11,7 @@ from typing import Any
 
 from dupwatchd.index import messages
 from dupwatchd.index.chunks import Chunk
-from dupwatchd.index.messages import Looked, Previewed, PreviewWish
+from dupwatchd.index.messages import Looked, PixelsRead, Previewed, PreviewWish
 
 RECEIVE_BYTES = 256 * 1024
 # A worker is replaced after so many files, which costs 3 ms: decoders leak memory, and a worker has a fixed limit.
@@ -64,13 +64,36 @@ class LookForPreview:
         return messages.parse_preview_reply(header, raw, self.wish)
 
 
+@dataclass(frozen=True, slots=True)
+class LookForPixels:
+    """What tells a file from others that show the same picture is wanted; the methods are those of `Look`."""
+
+    path: bytes
+
+    def request(self) -> bytes:
+        """The message that asks for it."""
+        return messages.pixels_request(self.path)
+
+    @property
+    def max_raw_bytes(self) -> int:
+        """How long the answer may be."""
+        return 0
+
+    def parse(self, header: dict[str, Any], raw: bytes) -> PixelsRead:  # noqa: ARG002 - there are none
+        """The answer. Raises BadReply."""
+        return messages.parse_pixels_reply(header)
+
+
+AnyLook = Look | LookForPreview | LookForPixels
+
+
 @dataclass(slots=True, eq=False)
 class Owed:
     """One reply that a worker owes; it answers in the order it was asked."""
 
     chunk: Chunk | None  # None: its greeting, or what a look asks for
     undecoded: set[int] = field(default_factory=set)  # indexes of files still to be decoded; empty: it reads
-    look: Look | LookForPreview | None = None
+    look: AnyLook | None = None
 
 
 class WorkerConnection:
@@ -115,8 +138,8 @@ class WorkerConnection:
             self.chunks.remove(chunk)
         self._send(messages.decode_request(indexes))
 
-    def look(self, look: Look | LookForPreview) -> None:
-        """Ask for the pixels or the preview of one file. Raises WorkerGone."""
+    def look(self, look: AnyLook) -> None:
+        """Ask for what one look at one file is for. Raises WorkerGone."""
         if not self.owed:
             self.restart_deadline()
         self.files_taken += 1

@@ -11,6 +11,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy, Look
+from dupwatchd.db.contents import ContentLook
 from dupwatchd.model import PartTold, Verdict
 from dupwatchd.serve.filters import NO_FILTERS, Filters
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
@@ -107,6 +108,7 @@ class ClusterCandidate:
     copies: list[Copy]  # their files, as the index knows them
     looks: list[Look]  # at pairs of them
     without_proof: set[int]  # those of the pictures of which only equal bytes are copies
+    of_contents: list[ContentLook]  # looks at contents of one of the pictures
     matches: Callable[[], list[Pair]]  # all stored ones within the threshold; asked for only where they matter
 
 

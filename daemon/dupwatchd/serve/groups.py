@@ -102,6 +102,7 @@ def _looks_of(candidate: ClusterCandidate, question: Question) -> Looks:
         without_proof=candidate.without_proof,
         ignored=question.ignored,
         joining=question.verdicts,
+        of_contents=candidate.of_contents,
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dupwatchd.db import answers, remembered
 from dupwatchd.db.answers import Copy, Look
 from dupwatchd.db.connection import Database
+from dupwatchd.db.contents import ContentLook, looks_at_contents
 from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import (
     ClusterCandidate,
@@ -415,6 +416,18 @@ class Library:
         with self._reading:
             return answers.looks_between(database, wanted)
 
+    def _looks_at_contents(self, database: Database, groups: Iterable[list[Copy]]) -> list[ContentLook]:
+        """Of pictures that files with other bytes show; those of which only equal bytes are copies have none."""
+        contents_of: defaultdict[int, set[bytes]] = defaultdict(set)
+        for copies in groups:
+            for copy in copies:
+                contents_of[copy.picture_id].add(copy.pixels)
+        wanted = [picture for picture, pixels in contents_of.items() if len(pixels - {b""}) > 1]
+        if not wanted:
+            return []
+        with self._reading:
+            return looks_at_contents(database, wanted)
+
     def _with_files(
         self, database: Database, question: Question, joined: Units, clusters: Whole
     ) -> list[ClusterCandidate]:
@@ -426,6 +439,12 @@ class Library:
             if home is not None and home == members.cluster_of.get((look.b, -1)):
                 looks[home].append(look)
 
+        of_contents: defaultdict[int, list[ContentLook]] = defaultdict(list)
+        for at_contents in self._looks_at_contents(database, members.copies.values()):
+            home = members.cluster_of.get((at_contents.picture_id, -1))
+            if home is not None:
+                of_contents[home].append(at_contents)
+
         matches = cache(lambda: self._matches_inside(question, joined, clusters))
         return [
             ClusterCandidate(
@@ -433,6 +452,7 @@ class Library:
                 members.copies[cluster],
                 looks[cluster],
                 members.by_content[cluster],
+                of_contents[cluster],
                 partial(lambda cluster: matches()[cluster], cluster),
             )
             for cluster in clusters.tolist()

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from dupwatchd.db.answers import Copy, Look
+from dupwatchd.db.contents import ContentLook
 from dupwatchd.model import NO_PART, PartTold, Verdict
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.keep import SHOWS_LESS, SHOWS_MORE, WITH_FRAME, WITHOUT_FRAME, Direction, shows_less
@@ -43,7 +44,7 @@ class Told(NamedTuple):
     """What one file is to another one."""
 
     verdict: Verdict | None  # None: not looked at, joined only through others, or somebody said: no duplicates
-    confirmed: bool | None  # by equal bytes, equal coded pixels, or a look at many more pixels
+    confirmed: bool | None  # by equal bytes, equal pixels, or a look at many more pixels
 
 
 _AS_FINE = 0.94  # of the pixels that one file has for a part of a picture: then another one shows that part as fine
@@ -61,12 +62,14 @@ class Looks:
         without_proof: Collection[int] = (),
         ignored: IgnoredPairs = NONE_IGNORED,
         joining: Collection[Verdict] = (),
+        of_contents: Iterable[ContentLook] = (),
     ) -> None:
         """``mirrored``: whether mirror images count. Of pictures without a proof only equal bytes are certain.
 
         What was found of ``ignored`` pairs of contents does not count: somebody said that they are no duplicates.
-        ``joining``: the verdicts that are asked for.
+        ``joining``: the verdicts that are asked for. ``of_contents``: what was found of contents of one picture.
         """
+        self._of_contents = {(look.picture_id, look.a, look.b): look for look in of_contents}
         self._joining = joining
         self._without_proof = without_proof
         self._ignored = ignored
@@ -89,9 +92,17 @@ class Looks:
         if one.picture_id == other.picture_id and one.picture_id in self._without_proof:
             return Told(None, None)
         if one.picture_id == other.picture_id:
-            return Told(Verdict.SAME, True if one.scan_digest and one.scan_digest == other.scan_digest else None)
+            return self._told_of_contents(one, other)
         look = self._of_pair.get(_pair(one, other))
         return Told(None, None) if look is None else Told(look.verdict, look.confirmed)
+
+    def _told_of_contents(self, one: Copy, other: Copy) -> Told:
+        """What one file is to another one that shows the same picture with other bytes."""
+        if (one.scan_digest and one.scan_digest == other.scan_digest) or equal_in_all_pixels(one, other):
+            return _SAME
+        a, b = sorted((one.pixels, other.pixels))
+        look = self._of_contents.get((one.picture_id, a, b))
+        return Told(Verdict.SAME, None) if look is None else Told(look.verdict, look.confirmed)
 
     def that_let_go(self, also: Collection[Verdict] = ()) -> defaultdict[int, list[int]]:
         """For each picture the others that are the same by a closer look, or have one of the verdicts ``also``."""
@@ -145,6 +156,11 @@ class Looks:
                     yield Direction(more, less, SHOWS_MORE, SHOWS_LESS)
                 elif pixels.get(less, 0) >= _NO_THUMBNAIL * look.part.share * pixels.get(more, 0):
                     yield Direction(less, more, WITHOUT_FRAME, WITH_FRAME)
+
+
+def equal_in_all_pixels(one: Copy, other: Copy) -> bool:
+    """Are two files known to have equal pixels, in each of their frames or pages?"""
+    return one.picture_id == other.picture_id and one.pixels == other.pixels != b""
 
 
 def _pixels(copy: Copy) -> int:
@@ -263,8 +279,6 @@ class _Staying:
         equal = self._by_content.get(copy.content_digest)
         if equal is not None:
             return equal, _EQUAL
-        if copy.frames > 1:
-            return None  # a look sees one frame only
         best: tuple[int, Told] | None = None
         for picture in (copy.picture_id, *self._near.get(copy.picture_id, ())):
             for one in self._by_picture.get(picture, ()):
@@ -279,7 +293,9 @@ class _Staying:
         told = self._looks.told(other, copy)
         if told != _SAME and (told.verdict not in self._policy.also or self._shows_more(copy, other, told)):
             return None
-        if other.frames > 1 or (other.damaged and not copy.damaged):
+        if max(copy.frames, other.frames) > 1 and not equal_in_all_pixels(copy, other):
+            return None  # a look sees one frame only
+        if other.damaged and not copy.damaged:
             return None
         if paired and (other.format == RAW) != (copy.format == RAW):
             return None

@@ -14,7 +14,7 @@ from dupwatchd.blocks.store import Stores
 from dupwatchd.db import files, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import ContentKey, NewContent
-from dupwatchd.index.messages import Looked
+from dupwatchd.index.messages import Looked, PixelsRead
 from dupwatchd.model import Decoded, FileId, Job, Limits, Outcome, PictureId, Progress, ReadStatus
 from dupwatchd.suffixes import way_of_reading
 from dupwatchd.update.comparing import Comparing, OpenSearch
@@ -38,6 +38,9 @@ class Pool(Protocol):
 
     def detail(self, path: bytes, most_px: int, digest: bytes | None = None) -> Looked:
         """The pixels of a file with that content, while nothing is indexed; or why there are none."""
+
+    def pixels(self, path: bytes, digest: bytes | None = None) -> PixelsRead:
+        """What tells a file with that content from others of its picture, likewise."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Intake:
         self._pool = pool
         self._announce = announce
         self._progress = progress
-        self.looking = Looking(database, stores, pool.detail, progress, threads)
+        self.looking = Looking(database, stores, pool.detail, pool.pixels, progress, threads)
         self.comparing = Comparing(database, stores, limits, open_search, progress, threads, self.looking)
         self.parting = Parting(
             database, stores, lambda: self.comparing.limits, self.looking, progress, threads, enabled=frames
@@ -182,6 +185,7 @@ class Intake:
             placed.add_to(self._database)
             deferred = self._settle(outcomes, contents)
             self.comparing.store(gathering)
+            self.looking.expect_contents()
         self.comparing.add(placed)
         try:
             if placed.proved:

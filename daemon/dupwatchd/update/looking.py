@@ -9,7 +9,8 @@ by its proofs becomes the same only if the closer look shows hardly any differen
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,12 +22,13 @@ from dupwatchd.blocks.store import CheckedThumbnails, Stores, as_digests
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
 from dupwatchd.compare.origin.candidate import Candidate
-from dupwatchd.db import parts, pictures, verdicts
+from dupwatchd.db import contents, parts, pictures, verdicts
 from dupwatchd.db.connection import Database
 from dupwatchd.db.parts import PartKey, PartToLookAt
 from dupwatchd.db.verdicts import FileOfPicture, MatchKey, PairToLookAt
-from dupwatchd.index.messages import Detail, Looked
+from dupwatchd.index.messages import Detail
 from dupwatchd.model import NO_PART, CloserLook, PartTold, PictureId, Progress, Verdict
+from dupwatchd.update.telling_apart import ReadDetail, ReadPixels, TellingApart, Told
 
 if TYPE_CHECKING:
     from dupwatchd.pixels.proof import Proof
@@ -36,9 +38,6 @@ _PAIRS_AT_ONCE = 256  # with their proofs some 40 MB
 _FILES_TRIED = 3
 _KEPT_BYTES = 96 << 20  # of the photos read last; one of 12 megapixels takes 18 MB, the largest ones 72 MB
 _NO_LUMA = np.zeros((0, 0), np.uint8)
-
-# Takes the path of a file, the longest side in px, and the digest that its content must have.
-ReadDetail = Callable[[bytes, int, bytes], Looked]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +75,13 @@ class Looking:
     """Gives the matches of one state directory their verdicts; used by the thread that writes to the database."""
 
     def __init__(
-        self, database: Database, stores: Stores, read_detail: ReadDetail, progress: Progress, threads: int
+        self,
+        database: Database,
+        stores: Stores,
+        read_detail: ReadDetail,
+        read_pixels: ReadPixels,
+        progress: Progress,
+        threads: int,
     ) -> None:
         self._database = database
         self._stores = stores
@@ -84,15 +89,18 @@ class Looking:
             stores.thumbnails, lambda ids: as_digests(pictures.thumbnail_digests(database, ids))
         )
         self._read_detail = read_detail
+        self._telling = TellingApart(database, read_pixels, read_detail)
         self._progress = progress
         self._threads = threads
         self._new: set[MatchKey] = set()  # stored since the last look
         self._new_parts: set[PartKey] = set()  # likewise
         self._all_seen = False  # nothing but these can be without a verdict and yet have proofs
         self._in_vain: set[MatchKey] = set()  # pairs that could not be looked at closely: a file is away
-        self._to_confirm: Iterator[MatchKey] = iter(())  # the rest of those found when this was filled last
+        self._told_in_vain: set[int] = set()  # pictures whose contents could not be told apart: likewise
+        # The rest of those found when this was filled last: pictures with several contents, and pairs of pictures.
+        self._to_confirm: deque[int | MatchKey] = deque()
         self._any_to_confirm = True
-        self.left_to_confirm: int | None = None  # pairs, see `confirm_for`; None: not counted yet
+        self.left_to_confirm: int | None = None  # pairs and pictures, see `confirm_for`; None: not counted yet
         self._recent: dict[tuple[PictureId, bytes], _Photo] = {}  # by picture and digest of the file, the oldest first
 
     def expect(self, keys: Iterable[MatchKey]) -> None:
@@ -106,9 +114,19 @@ class Looking:
     def expect_any(self) -> None:
         """Any match may be without a verdict, and files that were away may be back."""
         self._all_seen = False
-        self._to_confirm = iter(())  # else the next one would be counted down from a number that is not known
-        self._any_to_confirm, self.left_to_confirm = True, None
         self._in_vain.clear()
+        self._told_in_vain.clear()
+        self._telling.try_again()
+        self._count_anew()
+
+    def expect_contents(self) -> None:
+        """Contents that are to be told apart may have come, or are about to be stored."""
+        if contents.any_to_tell(self._database, self._told_in_vain):
+            self._count_anew()
+
+    def _count_anew(self) -> None:
+        self._to_confirm.clear()  # else the next one would be counted down from a number that is not known
+        self._any_to_confirm, self.left_to_confirm = True, None
 
     def look_at_new(self) -> None:
         """Look at what `expect` named. Quick; photos are not read."""
@@ -134,32 +152,51 @@ class Looking:
         if wanted:
             self.confirm(wanted)
 
-    def confirm(self, pairs: Sequence[MatchKey]) -> None:
-        """Look closely at these pairs, in their order; those looked at closely already are passed over."""
-        self._progress.stage("looking closely", len(pairs), "pairs")
+    def confirm(self, pairs: Sequence[MatchKey], several: Sequence[int] = ()) -> None:
+        """Look closely at these pairs, in their order; those looked at closely already are passed over.
+
+        Before that the contents of each of these pictures are told apart.
+        """
+        self._progress.stage("looking closely", len(several) + len(pairs), "pairs")
+        for picture_id in several:
+            self._telling.tell(picture_id, lambda: True)
+            self._progress.advance(1)
         for key in pairs:
             self._look_closely(key)
             self._progress.advance(1)
         self._recent.clear()
 
     def confirm_for(self, seconds: float) -> bool:
-        """Look closely at pairs that are the same by their proofs, for a while; returns whether any are left.
+        """Look for a while: at the contents of single pictures, and closely at pairs that are the same by their proofs.
 
-        Those come first that free the most bytes.
+        Of each those come first that free the most bytes. Returns whether any are left.
         """
         if not self._any_to_confirm:
             return False
         until = time.monotonic() + seconds
-        for key in self._to_confirm:
-            self._look_closely(key)
+        while self._to_confirm:
+            if not self._confirm_next(self._to_confirm[0], lambda: time.monotonic() < until):
+                return True
+            self._to_confirm.popleft()
             self.left_to_confirm = max((self.left_to_confirm or 0) - 1, 0)
             if time.monotonic() >= until:
                 return True
         self._recent.clear()
-        left = [key for key in verdicts.to_confirm(self._database) if key not in self._in_vain]
-        self._to_confirm = iter(left)
-        self._any_to_confirm, self.left_to_confirm = bool(left), len(left)
+        several = [one for one in contents.to_tell(self._database) if one not in self._told_in_vain]
+        pairs = [key for key in verdicts.to_confirm(self._database) if key not in self._in_vain]
+        self._to_confirm.extend([*several, *pairs])
+        self._any_to_confirm, self.left_to_confirm = bool(self._to_confirm), len(self._to_confirm)
         return self._any_to_confirm
+
+    def _confirm_next(self, one: int | MatchKey, may_go_on: Callable[[], bool]) -> bool:
+        """Returns whether nothing is left to do of this picture or pair."""
+        if not isinstance(one, int):
+            self._look_closely(one)
+            return True
+        told = self._telling.tell(one, may_go_on)
+        if told is Told.IN_VAIN:
+            self._told_in_vain.add(one)
+        return told is not Told.NOT_YET
 
     def _look_through(self) -> None:
         last = (-1, -1, -1)

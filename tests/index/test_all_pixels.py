@@ -1,0 +1,187 @@
+"""Two files have one digest of all pixels if they show the same in each of them, and only then."""
+
+import io
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blake3 import blake3
+from PIL import Image, ImageCms
+
+from dupwatchd.index import all_pixels, messages
+from dupwatchd.index.all_pixels import digest_of_all
+from dupwatchd.index.messages import BadReply
+from dupwatchd.index.pool import AllPixels, DecodeLimits, NotDecoded, NotRead, WorkerPool
+from dupwatchd.index.reasons import DecodeError
+from dupwatchd.model import KIND_BYTES, PIXELS_BYTES, ReadStatus
+from tests.conftest import Rgb, encoded, photo_like
+from tests.index.files import dng
+from tests.index.profiles import display_p3
+
+PHOTO = photo_like(7, 161, 120)
+GREY = np.repeat(PHOTO[..., :1], 3, axis=2)
+
+
+def digest(data: bytes, suffix: bytes = b"") -> bytes:
+    return digest_of_all(data, DecodeLimits(), suffix)
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def exif(orientation: int = 1) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010F] = orientation, "Lumen"
+    return tags.tobytes()
+
+
+def shaded(opacity: int = 0) -> Image.Image:
+    """The photo with a corner that is not opaque."""
+    alpha = np.full(PHOTO.shape[:2], 255, np.uint8)
+    alpha[:40, :40] = opacity
+    return Image.fromarray(np.dstack([PHOTO, alpha]))
+
+
+def frames(kind: str, durations: int | list[int] = 80, count: int = 3, **options: Any) -> bytes:
+    few_colours = [Image.fromarray(photo_like(seed, 64, 48) // 64 * 64) for seed in range(count)]
+    return saved(few_colours[0], kind, save_all=True, append_images=few_colours[1:], duration=durations, **options)
+
+
+def pages(compression: str, last: Rgb = PHOTO) -> bytes:
+    images = [Image.fromarray(one) for one in (PHOTO, GREY, last)]
+    return saved(images[0], "TIFF", save_all=True, append_images=images[1:], compression=compression)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+JPEG = encoded(PHOTO)
+DECODED = Image.open(io.BytesIO(JPEG)).convert("RGB")
+
+EQUAL = {
+    "coded otherwise": [
+        JPEG,
+        encoded(PHOTO, progressive=True, optimize=True),
+        encoded(PHOTO, exif=exif()),
+        encoded(PHOTO, icc_profile=SRGB),
+        JPEG + b"a note of a phone",
+        saved(DECODED, "PNG"),
+        saved(DECODED, "TIFF", compression="tiff_lzw"),
+        saved(DECODED, "BMP"),
+        saved(DECODED, "WEBP", lossless=True),
+        saved(DECODED.convert("RGBA"), "PNG"),
+        saved(DECODED.transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif(6)),
+    ],
+    "a grey JPEG": [saved(Image.fromarray(GREY[..., 0]), "JPEG", quality=92), encoded(GREY)],
+    "grey": [encoded(GREY, "PNG"), saved(Image.fromarray(GREY[..., 0]), "PNG")],
+    "not opaque": [saved(shaded(), "PNG"), saved(shaded(), "WEBP", lossless=True), saved(shaded(), "TIFF")],
+    "an animation": [
+        frames("GIF", loop=0), frames("WEBP", loop=0, lossless=True), frames("PNG", loop=0),
+        frames("GIF", loop=0, optimize=False),
+    ],
+    "pages": [pages("raw"), pages("tiff_lzw"), pages("tiff_adobe_deflate")],
+}  # fmt: skip
+ONE_LEVEL = PHOTO.copy()
+ONE_LEVEL[3, 4, 1] ^= 1
+OTHER = {
+    "a level of a pixel": encoded(ONE_LEVEL, "PNG"),
+    "the photo without loss": encoded(PHOTO, "PNG"),
+    "half the size": encoded(PHOTO[::2, ::2].copy(), "PNG"),
+    "as many pixels": encoded(PHOTO.reshape(161, 120, 3), "PNG"),
+    "other colours": saved(DECODED, "PNG", icc_profile=display_p3()),
+    "other gamma": saved(DECODED, "PNG")[:33]
+    + b"\0\0\0\4gAMA\0\1\x86\xa0\x31\xe8\x96\x5f"
+    + saved(DECODED, "PNG")[33:],
+    "more opaque": saved(shaded(9), "PNG"),
+    "a film behind it": JPEG + b"ftyp" * 5000,
+    "a frame more": frames("GIF", count=4, loop=0),
+    "a frame that stays longer": frames("GIF", [80, 90, 80], loop=0),
+    "a level of a page": pages("raw", ONE_LEVEL),
+}
+
+
+def test_equal_pixels_have_one_digest_however_they_are_stored() -> None:
+    digests = {name: {digest(data) for data in some} for name, some in EQUAL.items()}
+    assert {name: len(some) for name, some in digests.items()} == dict.fromkeys(EQUAL, 1)
+    known = [*itertools.chain(*digests.values()), *map(digest, OTHER.values())]
+    assert len(set(known)) == len(EQUAL) + len(OTHER)
+    assert {len(one) for one in known} == {PIXELS_BYTES}
+
+
+def test_what_is_held_beside_the_colours_is_told_by_the_first_bytes() -> None:
+    kind = digest(JPEG)[:KIND_BYTES]
+    alike = {name for name, data in OTHER.items() if digest(data)[:KIND_BYTES] == kind}
+    assert alike == {"a level of a pixel", "the photo without loss", "half the size", "as many pixels"}
+
+
+def layered() -> bytes:
+    from PIL import TiffImagePlugin
+
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[37724] = 7
+    tags[37724] = b"layers"
+    return saved(DECODED, "TIFF", tiffinfo=tags)
+
+
+UNTOLD = {
+    "16 bits": saved(Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257), "PNG"),
+    "inks": saved(DECODED.convert("CMYK"), "JPEG"),
+    "inks in a TIFF": saved(DECODED.convert("CMYK"), "TIFF"),
+    "layers": layered(),
+    "Lab": saved(DECODED.convert("LAB"), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("what", UNTOLD)
+def test_of_what_is_not_decoded_as_it_is_held_nobody_can_tell(what: str) -> None:
+    assert digest(UNTOLD[what]) == b""
+
+
+def test_a_raw_photo_and_a_damaged_one_have_no_digest() -> None:
+    assert digest(dng(JPEG, (161, 120), (161, 120), 1, 0), b".dng") == b""
+    zeros = bytes(300)
+    stray = JPEG[:-2] + zeros[:9] + b"\x12" * 40 + JPEG[-2:]
+    assert digest(stray) == b""
+    with pytest.raises(DecodeError):
+        digest(JPEG[: len(JPEG) // 2])
+
+
+def test_an_animation_of_very_many_pixels_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(all_pixels, "MAX_PIXELS", 3 * 64 * 48 - 1)
+    assert digest(frames("GIF")) == b""
+    assert digest(frames("GIF", count=2))
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool(1, 32, DecodeLimits(memory_mb=300)) as workers:
+        yield workers
+
+
+def test_a_worker_reads_them_and_says_which_content_they_are_of(pool: WorkerPool, tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(JPEG)
+    name = os.fsencode(path)
+    assert pool.pixels(name) == AllPixels(digest(JPEG), blake3(JPEG).digest())
+    assert pool.pixels(name, bytes(32)) == NotRead(ReadStatus.CHANGED, None)
+    path.write_bytes(JPEG[:900])
+    assert isinstance(pool.pixels(name), NotDecoded)
+    gone = pool.pixels(name + b" which is not there")
+    assert isinstance(gone, NotRead)
+    assert gone.status is ReadStatus.VANISHED
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [None, [], {}, {"digest": "00", "pixels": ""}, {"digest": "00" * 32}, {"digest": "00" * 32, "pixels": "00"}],
+)
+def test_an_answer_that_is_not_quite_right_is_a_bad_reply(entry: object) -> None:
+    with pytest.raises(BadReply):
+        messages.parse_pixels_reply({"told_apart": entry})
+    with pytest.raises(BadReply):
+        messages.parse_pixels_reply({})

@@ -125,6 +125,7 @@ class Facts:
     # Empty: not known.
     scan_digest: bytes = b""
     keywords: str = ""  # in alphabetical order, one a line
+    place: str = ""  # latitude and longitude in degrees: "48.13715, 11.57540"; empty: not known
 
 
 @dataclass(frozen=True, slots=True)

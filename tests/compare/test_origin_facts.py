@@ -27,7 +27,9 @@ from tests.compare.test_origin_direction import saved, scene
 from tests.conftest import encoded, photo_like
 
 PICTURE = photo_like(1, 80, 60)
-FULL = Metadata("Canon EOS 5D", "2024-05-01T10:11:12.345", has_place=True, rating=4, edited=True)
+FULL = Metadata(
+    "Canon EOS 5D", "2024-05-01T10:11:12.345", has_place=True, rating=4, edited=True, place="1.03417, 4.08500"
+)
 XMP = b'<x:xmpmeta><rdf:Description xmp:Rating="3" xmp:CreatorTool="Adobe Photoshop 25.1"/></x:xmpmeta>'
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from dupwatchd.db import facts, files, pictures, roots, schema, upkeep
+from dupwatchd.db import contents, facts, files, pictures, roots, schema, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
 from dupwatchd.db.roots import FileCounts
 from dupwatchd.model import FileId
@@ -69,6 +69,22 @@ def test_the_users_own_measure_keeps_its_values_under_its_new_name(tmp_path: Pat
     database = open_database(str(tmp_path))
     assert database.rows("SELECT custom FROM match") == [(0.5,)]
     assert facts.read(database)["compared"] == '{"custom": "", "keep_custom": 0.0}'
+    database.close()
+
+
+def test_contents_of_an_older_database_wait_for_what_is_told_of_them_today(tmp_path: Path) -> None:
+    """Those of one picture are to be told apart, and those with a place have it read again."""
+    version = schema._STEPS.index(schema._tell_contents_apart)
+    made_by_version(version, tmp_path)
+    connection = apsw.Connection(str(tmp_path / FILE_NAME))
+    connection.execute(
+        "INSERT INTO content (digest, way, picture_id, width, height, format, foreign_kind, has_place) "
+        "VALUES (x'09', 0, 1, 4, 3, 'JPEG', 0, 1); UPDATE picture SET proof_digest = x'01'"
+    )
+    connection.close()
+    database = open_database(str(tmp_path))
+    assert contents.to_tell(database) == [1]
+    assert database.rows("SELECT id, place FROM content") == [(one, "") for one in range(1, 6)] + [(6, None)]
     database.close()
 
 

@@ -128,7 +128,7 @@ def test_an_entry_that_is_not_quite_right_is_a_bad_reply(change: dict[str, Any])
     [
         {"camera": 3}, {"captured": None}, {"rating": 6}, {"rating": -1}, {"rating": True}, {"quality": 101},
         {"edited": 1}, {"has_colour": None}, {"scan_digest": "00"}, {"scan_digest": 7}, {"keywords": 7},
-        {"keywords": "x" * 1001},
+        {"keywords": "x" * 1001}, {"place": None}, {"place": "here"}, {"place": "48.13715, 11.5754"},
     ],
 )  # fmt: skip
 def test_facts_that_are_not_quite_right_are_a_bad_reply(change: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from dupwatchd.serve.spare import SameFile
 from tests.serve.made import Content, File, Made, Match, Seen
 
 PINS = ["reference", "chosen", "protected", "family"]
+NEAR, FAR = "48.13715, 11.57540", "48.20123, 11.60123"
 NOTHING = Seen(near=False, verdict=None, confirmed=None)
 
 
@@ -507,7 +508,7 @@ def _copy(made: Made, file: File) -> Copy:
         file.path, content.size_bytes, file.mtime_ns, 0, 0, file.content, content.digest, content.picture,
         content.width, content.height, content.format, content.damage, content.frames, facts.camera, facts.captured,
         facts.edited, facts.has_colour, facts.lossless, _was_jpeg(made, content), has_place=facts.has_place,
-        rating=facts.rating, keywords=facts.keywords, pixels=content.pixels,
+        rating=facts.rating, keywords=facts.keywords, pixels=content.pixels, place=facts.place,
     )  # fmt: skip
 
 
@@ -611,7 +612,8 @@ def _is_doubtful(made: Made, file: File, holder: File, question: Question) -> bo
         Doubt.LACKS: any(one and not another for one, another in zip(mine, theirs, strict=True))
         or bool(_words(content.facts) - _words(other.facts)),
         Doubt.CAPTURE_TIMES: bool(mine[0] and theirs[0] and mine[0] != theirs[0]),
-        Doubt.CONFLICT: any(mine[n] and theirs[n] and mine[n] != theirs[n] for n in (1, 2)),
+        Doubt.CONFLICT: any(mine[n] and theirs[n] and mine[n] != theirs[n] for n in (1, 2))
+        or {content.facts.place, other.facts.place} == {NEAR, FAR},
     }
     return any(found[doubt] for doubt in question.policy.ask_when)
 

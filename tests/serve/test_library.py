@@ -98,6 +98,7 @@ def libraries(draw: st.DrawFn) -> Made:
                 has_place=one_of.random() < 0.1,
                 rating=one_of.choice([0, 0, 0, 0, 4]),
                 keywords=one_of.choice(["", "", "sea", "Sea\nsun"]),
+                place=one_of.choice(["", "", plain.NEAR, plain.FAR]),
                 lossless=one_of.random() < 0.5,
                 edited=one_of.random() < 0.3,
                 has_colour=one_of.random() < 0.9,

@@ -11,8 +11,8 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
 from dupwatchd.serve.keep import Direction, KeepOrder, Kept
-from dupwatchd.serve.plan_doubts import doubt, keywords_lacking, lacking, of_one_burst, taken_apart
-from dupwatchd.serve.plan_policy import ASKED_BY_DEFAULT
+from dupwatchd.serve.plan_doubts import doubt, keywords_lacking, lacking, of_one_burst, places_apart, taken_apart
+from dupwatchd.serve.plan_policy import ASKED_BY_DEFAULT, Doubt
 from dupwatchd.serve.plan_rules import keep_rule, keep_rules
 
 PLAIN = Copy(b"/photos/b.jpg", 1000, 2_000, 7, 1, 1, b"1" * 32, 1, 4000, 3000, "JPEG")
@@ -126,10 +126,50 @@ def test_keywords_that_only_one_file_has_are_lacking_in_the_other() -> None:
     few, many = replace(PLAIN, keywords="Sea"), replace(PLAIN, keywords="sea\nsun")
     assert (lacking(many, few), lacking(few, many), keywords_lacking(many, few)) == (["keywords"], [], ["sun"])
     unread = replace(PLAIN, keywords=None)
-    words = "b.jpg or b.jpg was indexed before keywords were; once it has been read again, this is decided"
+    words = "b.jpg or b.jpg was indexed before keywords and places were; once it has been read again, this is decided"
     for pair in ((unread, unread), (unread, few), (few, unread)):
         assert doubt(*pair, Verdict.SAME, ASKED_BY_DEFAULT) == words
     assert doubt(few, many, Verdict.SAME, ASKED_BY_DEFAULT) is None
+
+
+HOME = "48.13715, 11.57540"
+
+
+@pytest.mark.parametrize(
+    ("other", "apart"),
+    [
+        (HOME, False),
+        ("", False),
+        ("48.13795, 11.57540", False),  # 90 m
+        ("48.13815, 11.57540", True),  # 110 m
+        ("48.13715, 11.57660", False),  # 90 m: degrees of longitude are shorter there
+        ("48.13715, 11.57700", True),
+        ("48.14000, 11.58000", False),  # rounded to two decimals
+        ("48.13000, 11.57000", False),  # cut off there
+        ("48.13333, 11.56667", False),  # without its seconds
+        ("48.14000, 11.58123", True),
+        ("48.15000, 11.58000", True),
+        ("-48.13715, 11.57540", True),
+    ],
+)
+def test_places_that_are_not_one_are_held_back(other: str, apart: bool) -> None:
+    one, another = (replace(PLAIN, has_place=True, place=place) for place in (HOME, other))
+    assert places_apart(one, another) == places_apart(another, one) == apart
+    words = f"b.jpg was taken at {HOME}, b.jpg at {other}" if apart else None
+    assert doubt(one, another, Verdict.SAME, ASKED_BY_DEFAULT) == words
+    assert doubt(one, another, Verdict.SAME, frozenset({Doubt.LACKS})) is None
+
+
+def test_places_beside_the_date_line_are_near_each_other() -> None:
+    assert not places_apart(*(replace(PLAIN, place=place) for place in ("1.00012, 179.99980", "1.00012, -179.99980")))
+
+
+def test_a_place_that_is_to_be_read_again_is_waited_for() -> None:
+    unread, known = replace(PLAIN, has_place=True, place=None), replace(PLAIN, has_place=True, place=HOME)
+    words = "b.jpg or b.jpg was indexed before keywords and places were; once it has been read again, this is decided"
+    for asked in (ASKED_BY_DEFAULT, frozenset({Doubt.CONFLICT}), frozenset({Doubt.LACKS})):
+        for pair in ((unread, unread), (unread, known), (known, unread)):
+            assert doubt(*pair, Verdict.SAME, asked) == words
 
 
 @pytest.mark.parametrize(

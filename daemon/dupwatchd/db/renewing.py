@@ -10,6 +10,8 @@ from dupwatchd.model import FileId, Job, PictureId, Stamp
 
 _MATCHED = "(EXISTS (SELECT 1 FROM match WHERE a = picture.id) OR EXISTS (SELECT 1 FROM match WHERE b = picture.id))"
 
+_TO_READ_AGAIN = "(content.keywords IS NULL OR content.place IS NULL)"
+
 
 @dataclass(frozen=True, slots=True)
 class OldPicture:
@@ -80,30 +82,30 @@ def to_read(database: Database, picture_ids: Iterable[PictureId], roots: Sequenc
     ]
 
 
-def contents_without_keywords(
-    database: Database, after: int, limit: int, *, matched: bool
-) -> list[tuple[int, PictureId]]:
-    """Contents decoded before keywords were read, in order, from the first one behind ``after``, with their pictures.
+def contents_to_read_again(database: Database, after: int, limit: int, *, matched: bool) -> list[tuple[int, PictureId]]:
+    """Contents decoded before keywords and places were read, with their pictures, in order, the first behind ``after``.
 
     Those of pictures that match others or that another content shows, too, or the rest.
     """
     shared = "EXISTS (SELECT 1 FROM content AS other WHERE other.picture_id = picture.id AND other.id != content.id)"
     return database.rows(
         "SELECT content.id, picture.id FROM content JOIN picture ON picture.id = content.picture_id "
-        f"WHERE content.keywords IS NULL AND content.id > ? AND ({_MATCHED} OR {shared}) = ? "
+        f"WHERE {_TO_READ_AGAIN} AND content.id > ? AND ({_MATCHED} OR {shared}) = ? "
         "ORDER BY content.id LIMIT ?",
         (after, int(matched), limit),
     )
 
 
-def count_without_keywords(database: Database) -> int:
-    """How many contents were decoded before keywords were read."""
-    return int(database.value("SELECT count(*) FROM content WHERE keywords IS NULL"))
+def count_to_read_again(database: Database) -> int:
+    """How many contents were decoded before keywords and places were read."""
+    return int(database.value(f"SELECT count(*) FROM content WHERE {_TO_READ_AGAIN}"))
 
 
-def give_keywords(database: Database, keywords: Mapping[int, str]) -> None:
-    """Store the keywords of contents. Within the caller's transaction."""
-    database.many("UPDATE content SET keywords = ? WHERE id = ?", [(text, one) for one, text in keywords.items()])
+def give_keywords_and_places(database: Database, read: Mapping[int, tuple[str, str]]) -> None:
+    """Store the keywords and the place of contents. Within the caller's transaction."""
+    database.many(
+        "UPDATE content SET (keywords, place) = (?, ?) WHERE id = ?", [(*both, one) for one, both in read.items()]
+    )
 
 
 def renew_picture(database: Database, picture_id: PictureId, digest: bytes, proof_digest: bytes) -> None:
@@ -117,8 +119,8 @@ def renew_content(database: Database, content_id: int, content: NewContent) -> N
     """Store what was found when a content was decoded again. Within the caller's transaction."""
     database.rows(
         "UPDATE content SET (picture_id, width, height, format, damage, frames, camera, captured, has_place, rating, "
-        "edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords, pixels) = "
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) WHERE id = ?",
+        "edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords, place, pixels) = "
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) WHERE id = ?",
         (
             content.picture_id,
             content.width,

@@ -386,6 +386,14 @@ def _tell_contents_apart(database: "Database") -> None:
         database.rows(trigger)
 
 
+def _know_places(database: "Database") -> None:
+    """Contents have the place where they were taken; NULL: only that there is one is known, and it is read again."""
+    database.rows("ALTER TABLE content ADD COLUMN place TEXT")
+    database.rows("UPDATE content SET place = '' WHERE has_place = 0")
+    database.rows("DROP INDEX content_without_keywords")
+    database.rows("CREATE INDEX content_to_read_again ON content(id) WHERE keywords IS NULL OR place IS NULL")
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -396,6 +404,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _know_keywords,
     _find_parts,
     _tell_contents_apart,
+    _know_places,
 )
 VERSION = len(_STEPS)
 

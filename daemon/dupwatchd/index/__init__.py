@@ -19,7 +19,7 @@ In reading order:
     frames              animations and files of several pages
     all_pixels          what tells two files of one picture apart
     facts               what a file says of its own history
-    keywords            the keywords in its metadata
+    keywords, places    the keywords in its metadata, and where it was taken
     png_chunks          whether all of a PNG is there
     unsupported         kinds of files that nothing here reads, by name
     thumbnail           area averaging

@@ -273,6 +273,7 @@ def _facts_of_file(picture: OpenPicture, data: bytes, colour: bool) -> Facts:
         facts.jpeg_quality(facts.luma_steps(picture.head.segments)) if jpeg and picture.head else 0,
         facts.scan_digest(data) if jpeg and picture.frames is None else _pixel_digest(picture, data),
         said.keywords,
+        said.place,
     )
 
 

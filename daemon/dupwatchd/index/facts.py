@@ -21,6 +21,7 @@ from PIL import Image
 from dupwatchd.index.jpeg_segments import Head, first_end_marker, read_head
 from dupwatchd.index.keywords import keywords
 from dupwatchd.index.pillow_formats import Still
+from dupwatchd.index.places import place
 
 MAX_EXIF_BYTES = 1 << 20  # of a PNG; a JPEG has room for 64 KB
 MAX_TAGS = 1000  # of one EXIF directory; cameras write about fifty
@@ -45,7 +46,7 @@ _XMP_TOOL = re.compile(rb"""xmp:CreatorTool\s*(?:=\s*["']|>)([^"'<]{1,200})""")
 _MAKE, _MODEL, _SOFTWARE, _RATING = 0x010F, 0x0110, 0x0131, 0x4746
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _TAKEN, _DIGITISED, _TAKEN_FRACTION = 0x9003, 0x9004, 0x9291
-_LATITUDE, _LONGITUDE = 2, 4
+_NORTH, _LATITUDE, _EAST, _LONGITUDE = 1, 2, 3, 4
 _XMP, _IPTC, _RESOURCES = 0x02BC, 0x83BB, 0x8649
 _WINDOWS_KEYWORDS = 0x9C9E
 _WANTED = frozenset(
@@ -59,7 +60,9 @@ _WANTED = frozenset(
         _TAKEN,
         _DIGITISED,
         _TAKEN_FRACTION,
+        _NORTH,
         _LATITUDE,
+        _EAST,
         _LONGITUDE,
         _XMP,
         _IPTC,
@@ -71,6 +74,7 @@ _PNG_DEPTH_AT = 24  # in its header, which comes first
 _BITS_PER_SAMPLE = 0x0102
 _LAYERS = 37724  # of a TIFF: what Photoshop keeps beside the picture that all of them give
 _PNG_METADATA = {b"eXIf": b"", b"iTXt": b"XML:com.adobe.xmp", b"zTXt": b"Raw profile type iptc"}
+_ORDERS = {b"II": "<", b"MM": ">"}  # of bytes, by how a TIFF begins
 _SHORT, _LONG, _IFD = 3, 4, 13
 _UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4}  # by type: bytes, text, numbers, fractions, anything
 
@@ -101,6 +105,7 @@ class Metadata:
     rating: int = 0  # 0 … 5 stars
     edited: bool = False  # Software or CreatorTool names an editor, converter or messenger
     keywords: str = ""  # in alphabetical order, one a line
+    place: str = ""  # latitude and longitude in degrees: "48.13715, 11.57540"
 
 
 def read_metadata(image: Image.Image, data: bytes) -> Metadata:
@@ -124,7 +129,7 @@ def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"") -> Metadata:
         return Metadata()
     main = _directory(exif, None)
     details = _directory(exif, main.get(_EXIF_IFD))
-    place = _directory(exif, main.get(_GPS_IFD))
+    gps = _directory(exif, main.get(_GPS_IFD))
     xmp = (xmp or _bytes(main.get(_XMP)))[:MAX_XMP_BYTES]
     # Some programs write the capture time into the main directory.
     taken = (_text(ifd.get(tag)) for tag in (_TAKEN, _DIGITISED) for ifd in (details, main))
@@ -133,12 +138,13 @@ def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"") -> Metadata:
     return Metadata(
         camera=_camera(_text(main.get(_MAKE)), _text(main.get(_MODEL))),
         captured=_iso_time(next(filter(None, taken), ""), _text(details.get(_TAKEN_FRACTION))),
-        has_place=_LATITUDE in place and _LONGITUDE in place,
+        has_place=_LATITUDE in gps and _LONGITUDE in gps,
         rating=stars if isinstance(stars, int) and 0 < stars <= 5 else int(rating[1]) if rating else 0,
         edited=any(map(_EDITORS.search, (_text(main.get(_SOFTWARE)), _text(tool[1] if tool else b"")))),
         keywords=keywords(
             xmp, iptc or _bytes(main.get(_IPTC)) or _bytes(main.get(_RESOURCES)), _bytes(main.get(_WINDOWS_KEYWORDS))
         ),
+        place=place(_ORDERS[exif[:2]], *map(gps.get, (_LATITUDE, _NORTH, _LONGITUDE, _EAST))) if gps else "",
     )
 
 
@@ -308,7 +314,7 @@ def _directory(tiff: bytes, offset: int | bytes | None) -> dict[int, int | bytes
 
     Read here and not by Pillow, which keeps the value of each of up to 65,535 tags, and each may be the whole block.
     """
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    order = _ORDERS.get(tiff[:2])
     if order is None or len(tiff) < 8:
         return {}
     at = struct.unpack_from(f"{order}I", tiff, 4)[0] if offset is None else offset

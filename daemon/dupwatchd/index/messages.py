@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.index.keywords import MAX_KEYWORDS_CHARS
+from dupwatchd.index.places import is_place
 from dupwatchd.index.reasons import one_line
 from dupwatchd.model import PIXELS_BYTES, Decoded, Facts, ReadStatus, Stamp
 from dupwatchd.pixels.keypoints import MAX_KEYPOINTS_BYTES
@@ -460,6 +461,7 @@ def _facts(entry: dict[str, Any]) -> Facts:
         quality=_number(entry["quality"], 101, least=0),
         scan_digest=_short_digest(entry["scan_digest"]),
         keywords=_keywords(entry["keywords"]),
+        place=_place(entry["place"]),
         **flags,
     )
 
@@ -468,6 +470,12 @@ def _keywords(value: str) -> str:
     if not isinstance(value, str) or len(value) > MAX_KEYWORDS_CHARS:
         raise TypeError
     return "\n".join(map(one_line, value.split("\n")))
+
+
+def _place(value: str) -> str:
+    if not is_place(value):
+        raise TypeError
+    return value
 
 
 def _short_digest(value: str) -> bytes:

@@ -4,6 +4,7 @@ In: a file that would go, and the one that stays for it. Out: words for a person
 """
 
 import datetime as dt
+import math
 import os
 from collections.abc import Callable, Collection
 
@@ -11,6 +12,11 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.model import Verdict
 from dupwatchd.serve.plan_policy import Doubt
 
+_NEARBY_METRES = 100  # two devices, or one after a minute, are no farther apart about one place
+_METRES_A_DEGREE = 111_200
+_ROUNDED_TO_DEGREES = (0.001, 0.01, 1 / 60)  # by programs that do not tell everybody where somebody lives
+_UNREAD = "unread"
+_LAST_DECIMAL = 1e-5  # of a place as it is stored
 BURST_SECONDS = 10  # one camera takes the photos of a burst, and those of a series by hand, at shorter intervals
 
 
@@ -36,8 +42,33 @@ def keywords_lacking(copy: Copy, holder: Copy) -> list[str]:
 
 
 def _unread(*copies: Copy) -> bool:
-    """Does nobody know yet whether one of these files has keywords?"""
-    return any(copy.keywords is None for copy in copies)
+    """Does nobody know yet whether one of these files has keywords, or where it was taken?"""
+    return any(copy.keywords is None or copy.place is None for copy in copies)
+
+
+def places_apart(one: Copy, other: Copy) -> bool:
+    """Are the places of both known, and others? One that a program has rounded is the same."""
+    if not (one.place and other.place) or one.place == other.place:
+        return False
+    (north, east), (its_north, its_east) = _degrees(one.place), _degrees(other.place)
+    by_north, by_east = abs(north - its_north), abs(east - its_east)
+    by_east = min(by_east, 360 - by_east)
+    metres = _METRES_A_DEGREE * math.hypot(by_north, by_east * math.cos(math.radians((north + its_north) / 2)))
+    if metres <= _NEARBY_METRES:
+        return False
+    return not any(
+        max(by_north, by_east) <= step and (_is_on_grid(step, north, east) or _is_on_grid(step, its_north, its_east))
+        for step in _ROUNDED_TO_DEGREES
+    )
+
+
+def _degrees(place: str) -> tuple[float, float]:
+    north, _, east = place.partition(", ")
+    return float(north), float(east)
+
+
+def _is_on_grid(step: float, *degrees: float) -> bool:
+    return all(abs(one - round(one / step) * step) <= _LAST_DECIMAL for one in degrees)
 
 
 def taken_apart(one: Copy, other: Copy) -> bool:
@@ -72,6 +103,9 @@ def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collectio
     if found is None:
         return None
     name, other = (os.fsdecode(os.path.basename(one.path)) for one in (copy, holder))
+    unread = (
+        f"{name} or {other} was indexed before keywords and places were; once it has been read again, this is decided"
+    )
     match found:
         case Doubt.BELOW_SAME:
             return f"{name} is {'another version of' if verdict is None else verdict.value + ' beside'} {other}"
@@ -81,19 +115,31 @@ def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collectio
         case Doubt.CAPTURE_TIMES:
             return f"{name} was taken {copy.captured}, {other} {holder.captured}"
         case Doubt.CONFLICT:
-            what = "camera" if _differ(copy.camera, holder.camera) else "rating"
+            what = _conflict(copy, holder)
+            if what == _UNREAD:
+                return unread
+            if what == "place":
+                return f"{name} was taken at {copy.place}, {other} at {holder.place}"
             return f"{name} has the {what} {getattr(copy, what)}, {other} {getattr(holder, what)}"
         case Doubt.LACKS:
             lacks = _lacking_metadata(copy, holder)
             if not lacks:
-                return (
-                    f"{name} or {other} was indexed before keywords were; once it has been read again, this is decided"
-                )
+                return unread
             return f"{other}, which stays, lacks what {name} has: {', '.join(lacks)}"
 
 
-def _told_of(copy: Copy) -> tuple[str, str, bool, int, str | None]:
-    return copy.camera, copy.captured, copy.has_place, copy.rating, copy.keywords
+def _told_of(copy: Copy) -> tuple[str, str, bool, int, str | None, str | None]:
+    return copy.camera, copy.captured, copy.has_place, copy.rating, copy.keywords, copy.place
+
+
+def _conflict(copy: Copy, holder: Copy) -> str:
+    """What both files have, but not the same: "camera", "rating", "place", or `_UNREAD`; "" if there is nothing."""
+    for what in ("camera", "rating"):
+        if _differ(getattr(copy, what), getattr(holder, what)):
+            return what
+    if copy.has_place and holder.has_place and None in (copy.place, holder.place):
+        return _UNREAD
+    return "place" if places_apart(copy, holder) else ""
 
 
 def _lacking_metadata(copy: Copy, holder: Copy) -> list[str]:
@@ -108,6 +154,6 @@ _HOLDS: dict[Doubt, Callable[[Copy, Copy, Verdict | None], bool]] = {
     Doubt.BELOW_SAME: lambda _copy, _holder, verdict: verdict not in (Verdict.IDENTICAL, Verdict.SAME),
     Doubt.ENLARGED: lambda copy, holder, _: copy.width * copy.height > holder.width * holder.height,
     Doubt.CAPTURE_TIMES: lambda copy, holder, _: taken_apart(copy, holder),
-    Doubt.CONFLICT: lambda copy, holder, _: _differ(copy.camera, holder.camera) or _differ(copy.rating, holder.rating),
+    Doubt.CONFLICT: lambda copy, holder, _: bool(_conflict(copy, holder)),
     Doubt.LACKS: lambda copy, holder, _: bool(_lacking_metadata(copy, holder)) or _unread(copy, holder),
 }

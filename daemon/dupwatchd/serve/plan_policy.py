@@ -38,7 +38,7 @@ class Doubt(Enum):
 
     ENLARGED = "enlarged"  # what would go has more pixels than what stays, though it is no nearer the original
     CAPTURE_TIMES = "capture times differ"
-    CONFLICT = "metadata conflict"  # both have a camera, or a rating, but not the same
+    CONFLICT = "metadata conflict"  # both have a camera, a rating or a place, but not the same
     LACKS = "lacks metadata"  # what would go has some that what stays has not
     BELOW_SAME = "below same"  # what would go is cropped, retouched or recoloured
 

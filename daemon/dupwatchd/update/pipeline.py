@@ -74,7 +74,7 @@ def bring_up_to_date(
     except DamagedBlocksError:
         intake().mend_thumbnails()
         changing = catch_up(database, found.online_of(roots), limits, intake)
-    if renewing.count_without_proof(database) or renewing.count_without_keywords(database):
+    if renewing.count_without_proof(database) or renewing.count_to_read_again(database):
         intake().renewal.renew_all(found.online_of(roots))
     if frames and parts.any_to_search(database):
         intake().parting.find_all()

@@ -3,8 +3,8 @@
 An index made before there were proofs is opened as it is, and brought up to date here, some pictures at a time, each
 part in a transaction of its own. A picture keeps its place and its matches if all contents that show it turn out to be
 one picture still; else they get new pictures, and the old one goes when no content shows it. A file that is away is
-left for another time. After them come the contents that were decoded before keywords were read: decoded again, they get
-their keywords and nothing else.
+left for another time. After them come the contents that were decoded before keywords and places were read: decoded
+again, they get these and nothing else.
 """
 
 from collections.abc import Iterator, Sequence
@@ -73,21 +73,21 @@ class Renewal:
         for ids in self._in_parts(_PICTURES_AT_ONCE):
             self._renew(ids, roots)
             self._progress.advance(len(ids))
-        self._progress.stage("reading keywords", renewing.count_without_keywords(self._database), "pictures")
+        self._progress.stage("reading metadata", renewing.count_to_read_again(self._database), "pictures")
         for contents in self._contents_in_parts(_PICTURES_AT_ONCE):
-            self._read_keywords(contents, roots)
+            self._read_metadata(contents, roots)
             self._progress.advance(len(contents))
 
     def begin_round(self) -> None:
-        """Let `renew_some` try all pictures without a proof, and all contents without keywords, once."""
+        """Let `renew_some` try all pictures without a proof, and all contents that lack metadata, once."""
         self._round = self._in_parts(_PICTURES_AT_A_TIME)
-        self._keywords_round = self._contents_in_parts(_PICTURES_AT_A_TIME)
+        self._metadata_round = self._contents_in_parts(_PICTURES_AT_A_TIME)
 
     def renew_some(self, roots: Sequence[bytes]) -> bool:
         """Renew some pictures; returns whether this round has any left."""
         ids = next(self._round, None)
         if ids is None:
-            return self._read_some_keywords(roots)
+            return self._read_some_metadata(roots)
         try:
             self._renew(ids, roots)
         except BaseException:
@@ -102,31 +102,33 @@ class Renewal:
                 yield ids
                 last = ids[-1]
 
-    def _read_some_keywords(self, roots: Sequence[bytes]) -> bool:
-        contents = next(self._keywords_round, None)
+    def _read_some_metadata(self, roots: Sequence[bytes]) -> bool:
+        contents = next(self._metadata_round, None)
         if contents is None:
             return False
         try:
-            self._read_keywords(contents, roots)
+            self._read_metadata(contents, roots)
         except BaseException:
-            self._keywords_round = chain([contents], self._keywords_round)
+            self._metadata_round = chain([contents], self._metadata_round)
             raise
         return True
 
     def _contents_in_parts(self, size: int) -> Iterator[_Contents]:
         for matched in (True, False):
             last = -1
-            while contents := renewing.contents_without_keywords(self._database, last, size, matched=matched):
+            while contents := renewing.contents_to_read_again(self._database, last, size, matched=matched):
                 yield dict(contents)
                 last = contents[-1][0]
 
-    def _read_keywords(self, contents: _Contents, roots: Sequence[bytes]) -> None:
-        """Decode contents again for their keywords alone, from files under these roots."""
+    def _read_metadata(self, contents: _Contents, roots: Sequence[bytes]) -> None:
+        """Decode contents again for keywords and places alone, from files under these roots."""
         sources = renewing.to_read(self._database, sorted(set(contents.values())), roots)
         read = self._decoded([source for source in sources if source.content_id in contents])
         with self._database.transaction():
-            keywords = {one.source.content_id: one.decoded.facts.keywords for one in read}
-            renewing.give_keywords(self._database, keywords)
+            facts = {one.source.content_id: one.decoded.facts for one in read}
+            renewing.give_keywords_and_places(
+                self._database, {one: (found.keywords, found.place) for one, found in facts.items()}
+            )
 
     def _renew(self, ids: list[PictureId], roots: Sequence[bytes]) -> None:
         read = self._decoded(renewing.to_read(self._database, ids, roots))

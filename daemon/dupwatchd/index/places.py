@@ -1,0 +1,38 @@
+"""The tags of a photo's GPS directory go in, the place where it was taken comes out, as a short text."""
+
+import re
+import struct
+
+_PLACE = re.compile(r"-?\d{1,2}\.\d{5}, -?\d{1,3}\.\d{5}")
+_FRACTION_BYTES = 8
+
+
+def place(order: str, latitude: object, north: object, longitude: object, east: object) -> str:
+    """Latitude and longitude in degrees, with five decimals each (a metre): "48.13715, 11.57540"; "" if not known.
+
+    ``order`` of the bytes: "<" or ">". The others: fractions of degrees, minutes and seconds, and the letters of the
+    hemispheres, as EXIF holds them. Zero north, zero east is what devices write that do not know where they are.
+    """
+    found = _degrees(order, latitude, north, b"NS", 90), _degrees(order, longitude, east, b"EW", 180)
+    if None in found or found == (0.0, 0.0):
+        return ""
+    return "{:.5f}, {:.5f}".format(*found)
+
+
+def is_place(text: object) -> bool:
+    """Is it what `place` gives?"""
+    return isinstance(text, str) and (not text or _PLACE.fullmatch(text) is not None)
+
+
+def _degrees(order: str, value: object, side: object, sides: bytes, most: int) -> float | None:
+    if not isinstance(value, bytes) or not isinstance(side, bytes) or len(value) < _FRACTION_BYTES or not side:
+        return None
+    numbers = struct.iter_unpack(f"{order}II", value[: len(value) // _FRACTION_BYTES * _FRACTION_BYTES][:24])
+    degrees = 0.0
+    for part, (above, below) in enumerate(numbers):
+        if below == 0 and (above or not part):
+            return None
+        degrees += above / max(1, below) / 60**part
+    if side[:1] not in (sides[:1], sides[1:]) or degrees > most:
+        return None
+    return -degrees if side[:1] == sides[1:] else degrees

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dupwatchd.arrays import Matches, Thumbnail
@@ -21,6 +22,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.decoding_for_requests import DecodingForRequests
+from dupwatchd.index.pool import AllPixels
 from dupwatchd.model import NO_PART, VERSIONS, Decoded, FileId, Job, Outcome, PartTold, PictureId, Stamp, Verdict
 from dupwatchd.pixels.proof import wants_a_closer_look
 from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, as_turned, found_file
@@ -34,6 +36,7 @@ from dupwatchd.state import thumbnails_of
 if TYPE_CHECKING:
     from dupwatchd.pixels.keypoints import Keypoints
 
+_MOST_READ = 4  # contents whose pixels are read for one question, with those of the picture that was sent
 _ASKED = -1  # stands for the picture that was sent, among the ids of those that are known
 
 
@@ -86,7 +89,8 @@ class Finder:
                 if is_there(copy) and not question.ignored.holds(copy.content_digest, asked.content_digest)
             ]
             measured = self._measured(reader, thumbnail, copies, question)
-        looking = _Looking(asked, decoded, self._proofs(reader, {copy.picture_id for copy in copies}))
+        proofs = self._proofs(reader, {copy.picture_id for copy in copies})
+        looking = _Looking(asked, decoded, proofs, partial(self._pixels, request))
         known = pictures.picture_ids(reader, [picture_digest(decoded)]).values()
         limits = facts.compared_within(reader)
         rows = []
@@ -124,6 +128,11 @@ class Finder:
         if outcome.decoded is None:
             raise RequestError("not_a_picture", outcome.error or "it is no picture")
         return outcome, outcome.decoded
+
+    def _pixels(self, request: OpenRequest, copy: Copy) -> bytes:
+        """What tells a file from others of its picture; empty if nobody can, or it cannot be read."""
+        read = self._decoding.run(request, lambda pool: pool.pixels(copy.path, copy.content_digest))
+        return read.pixels if isinstance(read, AllPixels) else b""
 
     def _near(self, reader: Database, thumbnail: Thumbnail, question: Question) -> list[int]:
         """The ids of the known pictures within the threshold."""
@@ -178,8 +187,12 @@ def _as_copy(outcome: Outcome, decoded: Decoded) -> Copy:
 class _Looking:
     """Looks at known files beside the picture that was sent."""
 
-    def __init__(self, asked: Copy, decoded: Decoded, proofs: Mapping[PictureId, bytes]) -> None:
+    def __init__(
+        self, asked: Copy, decoded: Decoded, proofs: Mapping[PictureId, bytes], read_pixels: Callable[[Copy], bytes]
+    ) -> None:
         self._asked, self._proofs = asked, proofs
+        self._read_pixels = read_pixels
+        self._pixels: dict[bytes, bytes] = {}  # by content, of those that were read
         self._proof = search.read_proof(decoded.proof) if decoded.proof else None
         self._parts: dict[int, tuple[Verdict | None, PartTold] | None] = {}  # by picture, of those that were looked at
 
@@ -192,7 +205,11 @@ class _Looking:
         if copy.content_digest == asked.content_digest:
             return Told(Verdict.IDENTICAL, confirmed=True)
         if is_its_picture and self._proof is not None:
-            is_certain = asked.scan_digest == copy.scan_digest != b"" or not wants_a_closer_look(self._proof)
+            is_certain = (
+                asked.scan_digest == copy.scan_digest != b""
+                or not wants_a_closer_look(self._proof)
+                or self._are_pixels_equal(copy)
+            )
             return Told(Verdict.SAME, True if is_certain else None)
         stored = self._proofs.get(PictureId(copy.picture_id))
         if stored is None or self._proof is None or copy.frames > 1 or asked.frames > 1:
@@ -203,6 +220,16 @@ class _Looking:
         if verdict is Verdict.CROPPED:
             self._look_for_part(copy)
         return Told(verdict, None if is_closer_look_wanted else True)
+
+    def _are_pixels_equal(self, copy: Copy) -> bool:
+        """Are all pixels of a known file those of the picture that was sent? Of few contents they are read for that."""
+        for one in (self._asked, copy):
+            if one.pixels:
+                self._pixels[one.content_digest] = one.pixels
+            elif one.content_digest not in self._pixels and len(self._pixels) < _MOST_READ:
+                self._pixels[one.content_digest] = self._read_pixels(one)
+        mine, its = (self._pixels.get(one.content_digest, b"") for one in (self._asked, copy))
+        return mine == its != b""
 
     def told_by_part(self, copy: Copy) -> Told:
         """What a known file is to the picture that was sent if one shows a part of the other; None: it is not that."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.compare.altered import page
 from tests.conftest import encoded, photo_like
 from tests.index.profiles import display_p3
 from tests.system.service import Service
@@ -56,6 +57,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "slower film.webp": animation("WEBP", 90, lossless=True),
         "wide.jpg": encoded(wide, icc_profile=display_p3()),
         "wide without profile.jpg": encoded(wide, progressive=True),
+        "page.jpg": encoded(page("4711")),
     }
     for number, (name, data) in enumerate(files.items()):
         (root / name).write_bytes(data)
@@ -83,6 +85,11 @@ def going(plan: dict[str, Any]) -> dict[str, str]:
 def test_what_is_equal_in_all_pixels_goes_and_comes_back(photos: Path, tmp_path: Path) -> None:
     with Service(tmp_path / "service", photos) as running:
         running.settled()
+        for sent, is_as_good in ((encoded(page("4711"), progressive=True), True), (encoded(page("4718")), False)):
+            file = tmp_path / "sent.jpg"
+            file.write_bytes(sent)
+            found = {os.path.basename(row["path"]): row["as_good"] for row in running.find(file)}
+            assert found.get(b"page.jpg", False) is is_as_good  # a page is not certain by its proof
         command = [sys.executable, "-m", "dupwatch", "--endpoint", running.endpoint]
         plan = tmp_path / "copies.plan"
         subprocess.run([*command, "plan", "--out", plan], check=True, capture_output=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.db.answers import Copy
@@ -191,6 +191,67 @@ def test_pages_hold_what_looking_at_everything_finds(
                 paged += page
             assert paged == expected
             assert library.page(database, question, live_checks, None) == (len(expected), expected)
+
+
+def _equal(number: int, picture: int, size_bytes: int, name: str) -> Content:
+    facts = Facts(lossless=name == "PNG")
+    return Content(bytes([number]) * 32, picture, size_bytes=size_bytes, facts=facts, format=name, pixels=b"1" * 24)
+
+
+# The PNG would be kept if nobody knew that it was made from the JPEG: then it would seem that less is won.
+A_JPEG_AND_ITS_PNG = Made(
+    [Picture(0, 0), Picture(150, 150)],
+    [_equal(1, 0, 100, "JPEG"), _equal(2, 0, 900, "PNG"), _equal(3, 1, 250, "JPEG"), _equal(4, 1, 250, "JPEG")],
+    [File(b"/p", b"%d" % number, number) for number in range(4)],
+)
+
+
+@st.composite
+def few_pictures(draw: st.DrawFn) -> Made:
+    """Pictures that are far from each other, with several contents each, of which much is known."""
+    digests = [bytes([kind]) * 24 for kind in (1, 2, 3)]
+    contents = [
+        Content(
+            bytes([number]) * 32,
+            number % 2,
+            size_bytes=draw(st.sampled_from([100, 200, 900])),
+            damage=draw(st.sampled_from([None, None, None, "cut"])),
+            frames=draw(st.sampled_from([1, 1, 2])),
+            facts=Facts(lossless=draw(st.booleans()), scan_digest=draw(st.sampled_from([b"", b"", b"1" * 16]))),
+            format=draw(st.sampled_from(["JPEG", "PNG"])),
+            pixels=draw(st.sampled_from([b"", *digests])),
+        )
+        for number in range(draw(st.integers(2, 8)))
+    ]
+    looks = [
+        ContentLook(picture, a, b, *told)
+        for picture, (a, b) in itertools.product(range(2), itertools.combinations(digests, 2))
+        if (
+            told := draw(
+                st.sampled_from([None, (Verdict.SAME, True), (Verdict.SAME, None), (Verdict.RETOUCHED, False)])
+            )
+        )
+    ]
+    files = [File(b"/p", b"%d" % number, number) for number in range(len(contents))]
+    return Made([Picture(0, 0), Picture(150, 150)], contents, files, at_contents=looks)
+
+
+@pytest.mark.usefixtures("looking_at_few")
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(few_pictures())
+@example(A_JPEG_AND_ITS_PNG)
+def test_contents_of_one_picture_go_as_looking_at_everything_finds(made: Made) -> None:
+    question = Question("structure", 0.02, mirrored=False)
+    with tempfile.TemporaryDirectory() as folder, closing(written(made, Path(folder) / "state")) as database:
+        library = Library.load(database)
+        expected = plain.clusters(made, question)
+        for place in range(len(expected)):
+            assert library.page(database, question, made.live_checks(), 1, place)[1] == [expected[place]]
+        planned = [
+            {file["path"]: file["goes"] for file in group["files"]}
+            for group in library.plan_page(database, question, made.live_checks(), None)[1]
+        ]
+    assert planned == [{file["path"]: file["goes"] for file in group["files"]} for group in plain.plan(made, question)]
 
 
 @settings(max_examples=50, deadline=None)

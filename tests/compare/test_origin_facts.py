@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from dupwatchd.index import pillow_formats  # noqa: F401 - registers HEIF with Pillow
 from dupwatchd.index.facts import (
@@ -25,7 +25,9 @@ from dupwatchd.index.facts import (
 from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
 from tests.compare.test_origin_direction import saved, scene
 from tests.conftest import encoded, photo_like
+from tests.index.profiles import display_p3
 
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 PICTURE = photo_like(1, 80, 60)
 FULL = Metadata(
     "Canon EOS 5D", "2024-05-01T10:11:12.345", has_place=True, rating=4, edited=True, place="1.03417, 4.08500"
@@ -149,6 +151,8 @@ def test_metadata_do_not_change_the_scan_digest_but_pixels_do() -> None:
     plain = saved(scene(1, 96, 64))
     tagged = saved(scene(1, 96, 64), exif=full_exif().tobytes(), comment="a comment") + b"what a phone adds"
     assert scan_digest(plain) == scan_digest(tagged) != b""
+    assert scan_digest(saved(scene(1, 96, 64), icc_profile=SRGB)) == scan_digest(plain)
+    assert scan_digest(saved(scene(1, 96, 64), icc_profile=display_p3())) != scan_digest(plain)
     assert scan_digest(saved(scene(2, 96, 64))) != scan_digest(plain)
     assert scan_digest(saved(scene(1, 96, 64), quality=91)) != scan_digest(plain)
 

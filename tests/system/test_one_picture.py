@@ -57,6 +57,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "slower film.webp": animation("WEBP", 90, lossless=True),
         "wide.jpg": encoded(wide, icc_profile=display_p3()),
         "wide without profile.jpg": encoded(wide, progressive=True),
+        "wide stripped.jpg": encoded(wide),
         "page.jpg": encoded(page("4711")),
     }
     for number, (name, data) in enumerate(files.items()):
@@ -71,6 +72,7 @@ GOING = {
     "small.png": "small.jpg",
     "pages packed.tif": "pages.tif",
     "film.gif": "film.webp",
+    "wide stripped.jpg": "wide without profile.jpg",
 }
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from dupwatchd.db import contents, upkeep
 from dupwatchd.db.contents import SoundContent
 from dupwatchd.errors import Interrupted
+from dupwatchd.index.messages import NotDecoded, PixelsRead
 from dupwatchd.model import KIND_BYTES, PIXELS_BYTES
 from dupwatchd.update.telling_apart import LOOKED_BESIDE, pairs_to_look_at
 from tests.conftest import Rgb, encoded, photo_like
-from tests.update.small_index import write
+from tests.update.small_index import PhotoPool, write
 from tests.update.test_looking import BreakingOff, Index
 
 Found = dict[tuple[str, str], str | tuple[int, int | None]]
@@ -199,6 +200,24 @@ def test_a_damaged_file_is_never_told_to_be_equal(tmp_path: Path) -> None:
     confirm(index)
     assert index.database.rows("SELECT count(*) FROM content WHERE length(pixels) > 0 AND damage IS NOT NULL") == [(0,)]
     assert contents.to_tell(index.database) == []
+
+
+class Refusing(PhotoPool):
+    """Cannot decode all of any file."""
+
+    def pixels(self, path: bytes, digest: bytes | None = None) -> PixelsRead:
+        return NotDecoded("it takes too long", picture=True)
+
+
+def test_what_takes_too_much_is_untold_and_what_has_changed_is_tried_again(folder: Path, tmp_path: Path) -> None:
+    index = Index(folder, tmp_path / "state", Refusing())
+    index.update()
+    (folder / "a.jpg").write_bytes(b"no picture")
+    confirm(index)
+    of_content = names(index)
+    rows = index.database.rows("SELECT id FROM content WHERE pixels IS NULL")
+    assert [of_content[one] for (one,) in rows] == ["a.jpg"]
+    assert index.database.rows("SELECT count(*) FROM content WHERE length(pixels) > 0") == [(0,)]
 
 
 @settings(deadline=None)

@@ -20,6 +20,7 @@ In reading order:
     all_pixels          what tells two files of one picture apart
     facts               what a file says of its own history
     keywords, places    the keywords in its metadata, and where it was taken
+    profiles            what its colour profile means
     png_chunks          whether all of a PNG is there
     unsupported         kinds of files that nothing here reads, by name
     thumbnail           area averaging

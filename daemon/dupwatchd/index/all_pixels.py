@@ -11,12 +11,13 @@ from blake3 import blake3
 from PIL import Image as PillowImage
 from PIL.Image import Image
 
-from dupwatchd.index.colours import is_srgb, profile_of
+from dupwatchd.index.colours import profile_of
 from dupwatchd.index.decode import OpenPicture, open_picture, quietly, told_as
 from dupwatchd.index.facts import stored_as
 from dupwatchd.index.frames import Open, count_frames
 from dupwatchd.index.jpeg_segments import read_scans
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.profiles import is_srgb
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.index.thumbnail import upright
 from dupwatchd.model import KIND_BYTES, PIXELS_BYTES

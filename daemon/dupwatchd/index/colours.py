@@ -6,21 +6,18 @@ that is broken, or meant for other colours than those of the picture, is ignored
 
 import io
 from collections.abc import Iterator
-from functools import cache
 
-import numpy as np
 from PIL import Image, ImageCms
 
 from dupwatchd.index.decode import OpenPicture
+from dupwatchd.index.profiles import GREY, INKS, RGB, converted
 from dupwatchd.index.thumbnail import Bytes
 
-_GREY, _RGB, _INKS = "GRAY", "RGB", "CMYK"  # as profiles call them
 _COLOURS_OF_MODE = {
-    "1": _GREY, "L": _GREY, "LA": _GREY, "I": _GREY, "F": _GREY, "I;16": _GREY, "I;16B": _GREY, "I;16L": _GREY,
-    "RGB": _RGB, "RGBA": _RGB, "RGBX": _RGB, "RGBa": _RGB, "P": _RGB, "PA": _RGB, "YCbCr": _RGB, "CMYK": _INKS,
+    "1": GREY, "L": GREY, "LA": GREY, "I": GREY, "F": GREY, "I;16": GREY, "I;16B": GREY, "I;16L": GREY,
+    "RGB": RGB, "RGBA": RGB, "RGBX": RGB, "RGBa": RGB, "P": RGB, "PA": RGB, "YCbCr": RGB, "CMYK": INKS,
 }  # fmt: skip
-_COLOURS_OF_CHANNELS = {1: _GREY, 3: _RGB, 4: _INKS}  # of a JPEG
-_UNSEEN_LEVELS = 3  # profiles that mean sRGB differ in how they write its curve
+_COLOURS_OF_CHANNELS = {1: GREY, 3: RGB, 4: INKS}  # of a JPEG
 _HOLDS_PROFILE = (b"\x02", b"\x03")  # methods of a `colr` box
 
 
@@ -37,55 +34,12 @@ def in_srgb(rgb: Bytes, picture: OpenPicture) -> Bytes:
         colours = profile.profile.xcolor_space.strip()
         if colours != _colours(picture):
             return rgb
-        source = _inks(picture, rgb.shape[1::-1]) if colours == _INKS else Image.fromarray(rgb)
-        return _converted(source.convert("L") if colours == _GREY else source, profile)
+        source = _inks(picture, rgb.shape[1::-1]) if colours == INKS else Image.fromarray(rgb)
+        return converted(source.convert("L") if colours == GREY else source, profile)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - broken profiles make lcms and Pillow raise anything
         return rgb
-
-
-def is_srgb(profile: bytes) -> bool:
-    """Does an ICC profile mean the colours that a picture without one is shown in? Not if it is broken."""
-    try:
-        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        colours = opened.profile.xcolor_space.strip()
-        if colours not in (_GREY, _RGB):
-            return False
-        source = _all_kinds_of_colours()
-        if colours == _GREY:
-            source = source.convert("L")
-        shown = _converted(source, opened).astype(np.int16)
-        return bool(np.abs(shown - np.asarray(source.convert("RGB"))).max() <= _UNSEEN_LEVELS)
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - as above
-        return False
-
-
-@cache
-def _all_kinds_of_colours() -> Image.Image:
-    """(9 · 9, 9) pixels, nine levels of each channel."""
-    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
-    return Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(81, 9, 3))
-
-
-def _converted(source: Image.Image, profile: ImageCms.ImageCmsProfile) -> Bytes:
-    converted = ImageCms.profileToProfile(
-        source,
-        profile,
-        _srgb(),
-        ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode="RGB",
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    assert converted is not None  # it is None only for a conversion in place
-    return np.asarray(converted)
-
-
-@cache
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def profile_of(picture: OpenPicture) -> bytes | None:

@@ -22,6 +22,7 @@ from dupwatchd.index.jpeg_segments import Head, first_end_marker, read_head
 from dupwatchd.index.keywords import keywords
 from dupwatchd.index.pillow_formats import Still
 from dupwatchd.index.places import place
+from dupwatchd.index.profiles import is_srgb
 
 MAX_EXIF_BYTES = 1 << 20  # of a PNG; a JPEG has room for 64 KB
 MAX_TAGS = 1000  # of one EXIF directory; cameras write about fifty
@@ -92,6 +93,7 @@ _LUMA_STEPS_AT_50 = np.fromstring(
 # Where the numbers of a quantisation table stand in its 8 × 8 square: along diagonals, to and fro.
 _ZIGZAG = sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else i % 8))
 _DQT, _ADOBE = 0xDB, 0xEE
+_PROFILE = b"ICC_PROFILE\0"  # how parts of a colour profile begin
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -211,11 +213,12 @@ def jpeg_quality(steps: NDArray[np.float32] | None) -> int:
 def scan_digest(data: bytes) -> bytes:
     """16 bytes that two JPEGs share if their coded pictures are equal and only metadata differ; b"" if unknown.
 
-    Covers tables, frame headers, colour transform and coded data up to the end marker, not what follows it.
+    Covers tables, frame headers, colour transform, a profile of other colours than sRGB, and coded data up to the end
+    marker, not what follows it.
     """
     if data[:2] != b"\xff\xd8":
         return b""
-    digest, at = blake3(), 2
+    digest, at, profile = blake3(), 2, b""
     for _ in range(MAX_SEGMENTS):
         if at + 4 > len(data) or data[at] != 0xFF:
             return b""
@@ -225,9 +228,13 @@ def scan_digest(data: bytes) -> bytes:
             continue
         if marker == 0xDA:
             end = first_end_marker(data, at)
+            if profile and not is_srgb(profile):
+                digest.update(profile)
             digest.update(memoryview(data)[at : end if end >= 0 else len(data)])
             return digest.digest(length=16)
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data.startswith(_PROFILE, at + 4):
+            profile += data[at + 4 + len(_PROFILE) + 2 : end]  # behind which part it is, of how many
         if (not 0xE0 <= marker <= 0xEF and marker != 0xFE) or data[at + 4 : at + 9] == b"Adobe":
             digest.update(data[at:end])
         at = end

@@ -88,9 +88,12 @@ class TellingApart:
         """Read all pixels of a content."""
         for path in contents.files_of(self._database, content.content_id, _FILES_TRIED):
             read = self._read_pixels(path, content.digest)
-            if isinstance(read, AllPixels | NotDecoded):
-                pixels = read.pixels if isinstance(read, AllPixels) else b""
-                contents.give_pixels(self._database, content.content_id, pixels)
+            if isinstance(read, AllPixels):
+                contents.give_pixels(self._database, content.content_id, read.pixels)
+                return
+            # It may take too much to decode all of it; or the file has changed, and this is what it became.
+            if isinstance(read, NotDecoded) and isinstance(self._read_detail(path, 1, content.digest), Detail):
+                contents.give_pixels(self._database, content.content_id, b"")
                 return
         self._in_vain.add(content.digest)
 

@@ -3,6 +3,7 @@
 A verdict follows from the proofs of two pictures alone. Verdicts are stored some hundred at a time, so that whoever is
 interrupted or killed goes on behind the last ones stored. A closer look reads two photos, and tells also which of them
 is nearer the original; what it shows is stored pair by pair. A photo that is away is looked at when it is there again.
+Contents of one picture are told apart in the same way, see `telling_apart`.
 
 A pair that is the same by its proofs may turn out to be something else, or stay uncertain. One that seems to be changed
 by its proofs becomes the same only if the closer look shows hardly any difference; else it stays what it was called.
@@ -144,6 +145,7 @@ class Looking:
 
     def look_at_all(self) -> None:
         """Look at everything that has no verdict and can be looked at, and closely where proofs cannot tell."""
+        self.expect_contents()
         self.look_at_new()
         if not self._all_seen:
             self._look_through()

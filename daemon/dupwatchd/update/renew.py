@@ -155,7 +155,6 @@ class Renewal:
             looks = self._comparing.limits.looks_per_picture
             pictures.add_to_rejoin(self._database, pictures.crowded_beside(self._database, kept, looks))
             parts.begin_anew(self._database, kept, looks)
-        self._looking.expect_contents()
         self._comparing.add(placed)
         self._stores.proofs.remove(gone)
         self._comparing.forget(gone)

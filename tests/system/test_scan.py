@@ -573,7 +573,7 @@ def test_an_empty_state_directory_is_refused_not_put_among_the_photos(photos: Pa
 def test_a_full_disk_is_one_line_and_loses_nothing(
     photos: Path, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:
-    disk = small_disk(780)
+    disk = small_disk(860)
     state = disk / "state"
     more = tmp_path / "more"
     more.mkdir()

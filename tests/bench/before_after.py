@@ -24,7 +24,7 @@ from tests.bench.report import Report
 
 HERE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DRIVEN_FROM_OUTSIDE = (
-    "acting", "acting_speed", "crowds", "evaluate", "idle", "latency", "rescan", "scan_speed", "under_load"
+    "acting", "acting_speed", "crowds", "disc", "evaluate", "idle", "latency", "rescan", "scan_speed", "under_load"
 )  # fmt: skip
 SIDES = ("before", "after")
 

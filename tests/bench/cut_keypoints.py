@@ -1,9 +1,8 @@
 """Keypoints of any number of pictures, cut from real photos.
 
-Each picture is a square cut out of a photo at any angle, any size down to that of a proof, stretched by up to a third
-and perhaps mirrored. Patches are upright, so that the same spot of a photo has other keypoints in a picture that was
-cut at another angle: a few hundred photos give a library as large as is wanted, and no descriptor is made up. Now and
-then two pictures do show the same spot in the same way, as they do in a library.
+Each picture is two squares that lie over one another, half of each. Both are cut out of photos at any angle and any
+size down to that of a proof, stretched by up to a third and perhaps mirrored. A spot of a photo has other keypoints
+below another spot: a few hundred photos give a library as large as is wanted, and no descriptor is made up.
 """
 
 import math
@@ -17,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dupwatchd.pixels.keypoints import _FREQUENCIES, _ODD_ACROSS, PLACES_A_PX, Keypoints, keypoints_of
+from dupwatchd.pixels.keypoints import _FREQUENCIES, PLACES_A_PX, TURNS, Keypoints, keypoints_of
 from dupwatchd.pixels.proof import Proof
 
 _SIDE_PX = 192  # of a proof
 _LARGEST_PX = 4096  # side of a photo that is cut from
 _MOST_STRETCHED = 4 / 3
 _AT_ONCE = 500
+_ODD_ACROSS = np.array([-1 if across % 2 else 1 for _, across in _FREQUENCIES], np.int8)
 _ODD_DOWN = np.array([-1 if down % 2 else 1 for down, _ in _FREQUENCIES], np.int8)
 _NO_CHROMA = np.full((2, _SIDE_PX // 3, _SIDE_PX // 3), 128, np.uint8)
 
@@ -54,14 +54,14 @@ def grown(keypoints: list[Keypoints], times: int) -> list[Keypoints]:
 def _mirrored(keypoints: Keypoints) -> Keypoints:
     """A canonical patch that is mirrored and turned upside down is canonical again: rows in reverse order."""
     x = (PLACES_A_PX * (keypoints.width - 1) - keypoints.x).astype(np.int16)
-    turn = ((2 - keypoints.turn.astype(np.int8)) % 4).astype(np.uint8)
+    turn = np.uint8(TURNS // 2) - keypoints.turn
     return replace(keypoints, x=x, turn=turn, coefficients=keypoints.coefficients * _ODD_DOWN)
 
 
 def _negative(keypoints: Keypoints) -> Keypoints:
     """A patch whose brighter half has become the darker one is turned upside down."""
     half_turned = -keypoints.coefficients * _ODD_ACROSS * _ODD_DOWN
-    turn = (keypoints.turn + np.uint8(2)) % np.uint8(4)
+    turn = keypoints.turn + np.uint8(TURNS // 2)
     return replace(keypoints, turn=turn, coefficients=half_turned)
 
 
@@ -80,11 +80,11 @@ def _cut_part(photos: list[str], numbers: range) -> list[bytes]:
     random = np.random.default_rng(numbers.start)
     made: list[bytes] = []
     while len(made) < len(numbers):
-        shrunk = _opened(photos[int(random.integers(len(photos)))])
-        if min(shrunk[0].size) < _SIDE_PX:
+        shrunk = [_opened(photos[int(random.integers(len(photos)))]) for _ in range(2)]
+        if min(min(each[0].size) for each in shrunk) < _SIDE_PX:
             continue
         cut = min(25, len(numbers) - len(made))
-        made += [keypoints_of(_cut(shrunk, random)).to_bytes() for _ in range(cut)]
+        made += [keypoints_of(_laid_over(shrunk, random)).to_bytes() for _ in range(cut)]
     return made
 
 
@@ -100,7 +100,14 @@ def _opened(path: str) -> list[Image.Image]:
     return shrunk
 
 
-def _cut(shrunk: list[Image.Image], random: np.random.Generator) -> Proof:
+def _laid_over(shrunk: list[list[Image.Image]], random: np.random.Generator) -> Proof:
+    """As contrasty as one of them."""
+    one, other = (_cut(each, random).astype(np.float32) for each in shrunk)
+    both = (one - one.mean() + other - other.mean()) / 2**0.5 + (one.mean() + other.mean()) / 2
+    return Proof(np.clip(np.rint(both), 0, 255).astype(np.uint8) & np.uint8(254), _NO_CHROMA, 0)
+
+
+def _cut(shrunk: list[Image.Image], random: np.random.Generator) -> NDArray[np.uint8]:
     width, height = shrunk[0].size
     largest = min(width, height)
     side = math.exp(random.uniform(math.log(_SIDE_PX), math.log(largest)))
@@ -123,5 +130,4 @@ def _cut(shrunk: list[Image.Image], random: np.random.Generator) -> Proof:
     cut = shrunk[level].transform(
         (_SIDE_PX, _SIDE_PX), Image.Transform.AFFINE, coefficients.tolist(), Image.Resampling.BILINEAR
     )
-    luma: NDArray[np.uint8] = np.asarray(cut, np.uint8)
-    return Proof(luma & np.uint8(254), _NO_CHROMA, 0)
+    return np.asarray(cut, np.uint8)

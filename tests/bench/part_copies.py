@@ -56,9 +56,9 @@ def cut_to_shape(picture: Picture, rng: random.Random, ratio: float) -> Picture:
     return picture.crop((0, top, width, top + tall))
 
 
-def straightened(picture: Picture, rng: random.Random) -> Picture:
-    """Turned by one to three degrees, and what lies within."""
-    angle = rng.choice((-1, 1)) * rng.uniform(1, 3)
+def straightened(picture: Picture, rng: random.Random, least: float = 1, most: float = 3) -> Picture:
+    """Turned by so many degrees, and what lies within."""
+    angle = rng.choice((-1, 1)) * rng.uniform(least, most)
     lean = math.radians(abs(angle))
     width, height = picture.size
     share = 1 / (math.cos(lean) + math.sin(lean) * max(width / height, height / width))
@@ -245,6 +245,7 @@ CUT: dict[str, Maker] = {
     "cut to 4:3": lambda picture, rng: cut_to_shape(picture, rng, 4 / 3),
     "cut to a square": lambda picture, rng: cut_to_shape(picture, rng, 1.0),
     "straightened": straightened,
+    "straightened, 3-10 degrees": lambda picture, rng: straightened(picture, rng, 3, 10),
     "cut 10 %, messenger": lambda picture, rng: jpeg(scaled(cut(picture, rng, 10), 0.8), 62),
     "cut 10 %, grey": lambda picture, rng: grey(cut(picture, rng, 10)),
     "cut 5 %, turned": lambda picture, rng: cut(picture, rng, 5).transpose(Image.Transpose.ROTATE_90),
@@ -274,6 +275,8 @@ DEEP: dict[str, Maker] = {
     "cut 30 %": _cut(30),
     "cut 40 %": _cut(40),
     "cut 50 %": _cut(50),
+    "turned by 10-20 degrees": lambda picture, rng: straightened(picture, rng, 10, 20),
+    "turned by 20-45 degrees": lambda picture, rng: straightened(picture, rng, 20, 45),
     "cut 10 %, white margin": lambda picture, rng: on_white(cut(picture, rng, 10), rng),
 }
 KINDS: dict[str, Maker] = {**CUT, **FRAMED, **WRITTEN, **DEEP}

@@ -6,7 +6,7 @@ from dupwatchd.pixels.keypoints import Keypoints
 
 KINDS = ["random", "crowded", "equal", "constant", "extreme"]  # of `hostile`
 
-PLACES, SCALES = 8, 64  # a pixel
+PLACES, SCALES = 8, 256  # a pixel
 
 
 def scattered(seed: int, count: int, width: int, height: int) -> Keypoints:
@@ -18,7 +18,7 @@ def scattered(seed: int, count: int, width: int, height: int) -> Keypoints:
         random.integers(0, PLACES * width, count).astype(np.int16),
         random.integers(0, PLACES * height, count).astype(np.int16),
         (SCALES * np.exp2(random.uniform(1, 3.5, count))).astype(np.int16),
-        random.integers(0, 4, count).astype(np.uint8),
+        random.integers(0, 256, count).astype(np.uint8),
         np.clip(np.rint(random.normal(0, 25, (count, 16))), -127, 127).astype(np.int8),
     )
 
@@ -47,10 +47,28 @@ def turned(keypoints: Keypoints, quarters: int) -> Keypoints:
             (PLACES * (keypoints.height - 1) - keypoints.y).astype(np.int16),
             keypoints.x,
             keypoints.scale,
-            ((keypoints.turn - 1) % 4).astype(np.uint8),
+            keypoints.turn - np.uint8(64),
             keypoints.coefficients,
         )
     return keypoints
+
+
+def leaning(keypoints: Keypoints, degrees: float) -> Keypoints:
+    """Those of the picture after a turn clockwise about its middle, as far as whole numbers tell, on larger ground."""
+    side = 2 * max(keypoints.width, keypoints.height)
+    middle = complex(keypoints.width - 1, keypoints.height - 1) / 2
+    places = keypoints.x / PLACES + 1j * keypoints.y / PLACES - middle
+    moved = places * np.exp(1j * np.radians(degrees)) + complex(side - 1, side - 1) / 2
+    turn = (keypoints.turn - np.rint(degrees * 256 / 360).astype(int)) % 256
+    return Keypoints(
+        side,
+        side,
+        np.rint(PLACES * moved.real).astype(np.int16),
+        np.rint(PLACES * moved.imag).astype(np.int16),
+        keypoints.scale,
+        turn.astype(np.uint8),
+        keypoints.coefficients,
+    )
 
 
 def hostile(seed: int, kind: str) -> Keypoints:
@@ -64,8 +82,8 @@ def hostile(seed: int, kind: str) -> Keypoints:
             most,
             random.choice(np.array([0, 1, 8 * most - 9, 8 * most - 1], np.int16), count),
             random.choice(np.array([0, 1, 8 * most - 9, 8 * most - 1], np.int16), count),
-            random.choice(np.array([1, 2, 8191], np.int16), count),
-            random.integers(0, 4, count).astype(np.uint8),
+            random.choice(np.array([1, 2, 32767], np.int16), count),
+            random.choice(np.array([0, 1, 6, 128, 255], np.uint8), count),
             np.resize(np.array([-127, 0, 127], np.int8), (count, 1)).repeat(16, axis=1),
         )
     width, height = random.integers(20, 260, 2).tolist()
@@ -76,5 +94,5 @@ def hostile(seed: int, kind: str) -> Keypoints:
     coefficients = np.rint(middle[np.arange(count) % len(middle)] + random.normal(0, spread, (count, 16)))
     # few scales and turns, so that many agree
     scale = (SCALES * 2 * np.exp2(random.integers(0, 9, count) / 16)).astype(np.int16)
-    turn = (made.turn // 3).astype(np.uint8)
+    turn = random.choice(np.array([0, 0, 3, 5, 6, 64, 200, 254], np.uint8), count)
     return Keypoints(width, height, made.x, made.y, scale, turn, coefficients.astype(np.int8))

@@ -1,6 +1,7 @@
 """Keypoints agree on how a picture lies in another, by the rule in its plainest form."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.compare.parts.agreement import Placement, placement_of
+from dupwatchd.compare.parts.meeting import MOST_DISTANCE
 from dupwatchd.pixels.keypoints import Keypoints
-from tests.compare.keypoints_made import KINDS, cropped, hostile, scattered, turned
+from tests.compare.keypoints_made import KINDS, cropped, hostile, leaning, scattered, turned
 
 
 def plain_votes(first: Keypoints, second: Keypoints) -> int:
@@ -31,25 +33,33 @@ def told_by(picture: Keypoints) -> list[int]:
 
 def meet(first: Keypoints, second: Keypoints, i: int, j: int) -> bool:
     ours, theirs = first.coefficients[i].tolist(), second.coefficients[j].tolist()
-    return bool(sum((c - d) ** 2 for c, d in zip(ours, theirs, strict=True)) <= 161)
+    return bool(sum((c - d) ** 2 for c, d in zip(ours, theirs, strict=True)) <= MOST_DISTANCE)
 
 
 def agree(first: Keypoints, second: Keypoints, one: tuple[int, int], other: tuple[int, int]) -> bool:
     (i, j), (k, m) = one, other
-    quarters = (int(second.turn[j]) - int(first.turn[i])) % 4
-    if i == k or j == m or quarters != (int(second.turn[m]) - int(first.turn[k])) % 4:
+    turn, more = turn_of(first, second, i, j), turn_of(first, second, k, m) - turn_of(first, second, i, j)
+    more = (more + 128) % 256 - 128
+    if i == k or j == m or abs(more) > 5:
         return False
     a, b, c, d = (int(scale) for scale in (first.scale[i], second.scale[j], first.scale[k], second.scale[m]))
     if not (100 * a * d <= 119 * b * c and 100 * b * c <= 119 * a * d):
         return False
     x, y = int(first.x[i]) - int(first.x[k]), int(first.y[i]) - int(first.y[k])
     u, v = int(second.x[j]) - int(second.x[m]), int(second.y[j]) - int(second.y[m])
-    for _ in range(quarters):
-        u, v = -v, u
     over_side = max(max(first.width, first.height) * (b + d), max(second.width, second.height) * (a + c))
-    room = max((a + c) * (b + d) * 48 // 640, over_side * 8 // 50)
-    across, down = x * (b + d) - u * (a + c), y * (b + d) - v * (a + c)
-    return bool(across * across + down * down <= room * room)
+    room = max((a + c) * (b + d) * 48 // 2560, over_side * 8 // 50)
+    way = complex(u, v) * (a + c) * turned_by((turn + more / 2) / 256)
+    return abs(complex(x, y) * (b + d) - way) <= room
+
+
+def turn_of(first: Keypoints, second: Keypoints, i: int, j: int) -> int:
+    return (int(second.turn[j]) - int(first.turn[i])) % 256
+
+
+def turned_by(share: float) -> complex:
+    """Clockwise, by a share of a full turn."""
+    return complex(math.cos(2 * math.pi * share), math.sin(2 * math.pi * share))
 
 
 @settings(max_examples=150, deadline=None)
@@ -69,7 +79,8 @@ def test_exchanged_pictures_have_the_inverse_placement(seed: int, kind: str) -> 
         assert there is back
         return
     assert back.votes == there.votes
-    assert (there.turn_degrees + back.turn_degrees) % 360 == 0
+    whole = there.turn_degrees + there.lean_degrees + back.turn_degrees + back.lean_degrees
+    assert (whole + 180) % 360 - 180 == pytest.approx(0, abs=1e-6)
     assert back.scale * there.scale == pytest.approx(1)
     corner = np.array([3.0, 5.0])
     returned = moved(moved(corner, back, second, first), there, first, second)
@@ -78,12 +89,11 @@ def test_exchanged_pictures_have_the_inverse_placement(seed: int, kind: str) -> 
 
 def moved(point: np.ndarray, placement: Placement, first: Keypoints, second: Keypoints) -> np.ndarray:
     """A point of the second picture, in pixels, on the first."""
-    x, y = point - np.array([second.width - 1, second.height - 1]) / 2
-    for _ in range(placement.turn_degrees // 90):
-        x, y = -y, x
+    from_centre = complex(*(point - np.array([second.width - 1, second.height - 1]) / 2))
+    moved = placement.scale * from_centre * turned_by((placement.turn_degrees + placement.lean_degrees) / 360)
     centre = np.array([first.width - 1, first.height - 1]) / 2
     shift = np.array([placement.dx * first.width, placement.dy * first.height])
-    return np.asarray(placement.scale * np.array([x, y]) + centre + shift)
+    return np.asarray(np.array([moved.real, moved.imag]) + centre + shift)
 
 
 @pytest.mark.parametrize("quarters", range(4))
@@ -94,10 +104,23 @@ def test_a_turned_enlarged_crop_is_placed_where_it_was_cut_from(quarters: int) -
     assert placement is not None
     assert placement.votes == len(part) > 5
     assert placement.turn_degrees == (360 - 90 * quarters) % 360
+    assert placement.lean_degrees == pytest.approx(0, abs=0.3)
     assert placement.scale == pytest.approx(1 / 1.25, rel=0.005)
     # the centre of the part: 40 + 60 of 200 pixels, 20 + 50 of 160
     assert placement.dx == pytest.approx(0, abs=0.003)
     assert placement.dy == pytest.approx(-10 / 160, abs=0.003)
+
+
+@pytest.mark.parametrize("degrees", [-170, -100, -44, -7, 12, 80])
+def test_a_picture_that_leans_is_placed_by_its_angle(degrees: int) -> None:
+    picture = scattered(1, 30, width=200, height=160)
+    placement = placement_of(leaning(picture, degrees), picture)
+    assert placement is not None
+    assert placement.votes == 30
+    assert (placement.turn_degrees + placement.lean_degrees - degrees + 180) % 360 - 180 == pytest.approx(0, abs=0.5)
+    assert abs(placement.lean_degrees) <= 45
+    assert placement.scale == pytest.approx(1, rel=0.005)
+    assert (placement.dx, placement.dy) == pytest.approx((0, 0), abs=0.003)
 
 
 def test_a_picture_lies_on_itself() -> None:

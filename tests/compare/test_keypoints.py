@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
-from dupwatchd.pixels.keypoints import MOST_KEYPOINTS, PLACES_A_PX, QUOTAS, Keypoints, keypoints_of
+from dupwatchd.compare.parts.meeting import MOST_DISTANCE
+from dupwatchd.pixels.keypoints import MOST_KEYPOINTS, PLACES_A_PX, QUOTAS, SCALES_A_PX, Keypoints, keypoints_of
 from dupwatchd.pixels.proof import Proof, make_proof
 from tests.compare.altered import Rgb, cut, framed, jpeg, photo, resized, sky
 
 FIELDS = ("x", "y", "scale", "turn", "coefficients")
-MEETS = 161  # squared distance of coefficients
 
 
 def equal(a: Keypoints, b: Keypoints) -> bool:
@@ -28,7 +29,7 @@ def distances(a: Keypoints, b: Keypoints) -> NDArray[np.int64]:
 
 def share_met(a: Keypoints, b: Keypoints) -> float:
     """How many keypoints of the second have one of the first that they meet."""
-    return float((distances(a, b).min(axis=0) <= MEETS).mean())
+    return float((distances(a, b).min(axis=0) <= MOST_DISTANCE).mean())
 
 
 def of(picture: Rgb) -> Keypoints:
@@ -54,7 +55,7 @@ def test_patch_of_each_keypoint_lies_within_the_picture(seed: int) -> None:
     height, width = proof.luma.shape
     assert (found.width, found.height) == (width, height)
     assert len(found) <= MOST_KEYPOINTS == sum(QUOTAS)
-    reach = 6 * found.scale / 64 - 1.5
+    reach = 6 * found.scale / SCALES_A_PX / 1.012 - 1.5  # scales are stored in steps of 2.2 %
     x, y = found.x / PLACES_A_PX, found.y / PLACES_A_PX
     assert (x - reach >= -0.5).all()
     assert (y - reach >= -0.5).all()
@@ -72,7 +73,7 @@ def test_keypoints_of_a_crop_and_of_a_framed_picture_meet_those_of_the_whole_at_
     picture = photo(5)
     whole = of(picture)
     for altered in (of(cut(picture, 0.15)), of(framed(picture, 60))):
-        found = np.argwhere(distances(whole, altered) <= MEETS)
+        found = np.argwhere(distances(whole, altered) <= MOST_DISTANCE)
         assert len(found) >= 5
         first, second = found.T
         ratio = np.median(altered.scale[second] / whole.scale[first])
@@ -92,7 +93,20 @@ def test_turned_picture_has_the_same_coefficients_and_its_turns_say_so(quarters:
     upright, other = keypoints_of(proof), keypoints_of(turned(proof, quarters))
     first, second = np.argwhere(distances(upright, other) <= 9).T
     assert len(first) >= 0.8 * len(upright)
-    assert ((upright.turn[first].astype(int) - other.turn[second]) % 4 == quarters).all()
+    more = upright.turn[first] - other.turn[second] - np.uint8(64 * quarters)
+    assert (more + np.uint8(1) <= 2).all()  # rounded
+
+
+@pytest.mark.parametrize("degrees", [4, -11, 25, 45])
+def test_leaning_picture_has_nearly_the_same_coefficients_and_its_turns_say_so(degrees: int) -> None:
+    picture = Image.fromarray(photo(7))
+    turned_picture = picture.rotate(-degrees, Image.Resampling.BICUBIC).crop(
+        (0.2 * picture.width, 0.2 * picture.height, 0.8 * picture.width, 0.8 * picture.height)
+    )
+    upright, other = of(np.asarray(picture)), of(np.asarray(turned_picture))
+    first, second = np.argwhere(distances(upright, other) <= MOST_DISTANCE).T
+    more = (upright.turn[first] - other.turn[second]).astype(int) * 360 / 256 - degrees
+    assert np.count_nonzero(np.abs((more + 180) % 360 - 180) < 7) >= max(3, 0.7 * len(first))
 
 
 @pytest.mark.parametrize(

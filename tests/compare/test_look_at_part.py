@@ -1,5 +1,7 @@
 """One picture lies within another: what is said of the two."""
 
+import itertools
+import math
 import random
 from collections.abc import Callable
 
@@ -74,6 +76,33 @@ def test_outline_of_a_turned_part_begins_at_its_own_upper_left_corner(quarters: 
         assert seen.verdict is Verdict.CROPPED
         assert seen.outline is not None
         assert np.abs(np.subtract(np.reshape(seen.outline, (4, 2)), wanted)).max() < 0.015
+
+
+def straightened(picture: Rgb, degrees: float) -> tuple[Rgb, list[tuple[float, float]]]:
+    """Turned clockwise, what lies within; and where its corners were, as shares of the picture."""
+    image = Image.fromarray(picture)
+    lean, middle = math.radians(abs(degrees)), np.array(image.size) / 2
+    half = middle / (math.cos(lean) + math.sin(lean) * max(image.size) / min(image.size))
+    inner = image.rotate(-degrees, Image.Resampling.BICUBIC).crop(
+        (*(middle - half).tolist(), *(middle + half).tolist())
+    )
+    ways = (
+        complex(x, y) * complex(math.cos(lean), -math.copysign(math.sin(lean), degrees))
+        for x, y in half * [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+    )
+    return np.asarray(inner), [(0.5 + way.real / image.width, 0.5 + way.imag / image.height) for way in ways]
+
+
+@pytest.mark.parametrize("degrees", [-2, 5, -12, 30])
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_picture_that_was_straightened_is_cropped_and_lies_aslant(degrees: float, share: float) -> None:
+    whole = photo(4, 800, 600)
+    part, wanted = straightened(whole, degrees)
+    for first, second, more in ((whole, resized(part, share), -1), (resized(part, share), whole, 1)):
+        seen = looked(first, second)
+        assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, more, False)
+        assert seen.outline is not None
+        assert np.abs(np.subtract(np.reshape(seen.outline, (4, 2)), wanted)).max() < 0.02
 
 
 def test_copy_of_the_whole_is_the_same_and_neither_shows_more() -> None:
@@ -174,15 +203,14 @@ def test_object_that_two_pictures_share_joins_nothing() -> None:
 def test_wrong_placement_joins_nothing() -> None:
     first, second = proof_of(photo(13)), proof_of(photo(14))
     for scale in (0.01, 0.4, 1.0, 2.5, 90.0):
-        for place in (-2.0, -0.2, 0.0, 0.3):
-            seen = look_at_part(first, second, Placement(90, scale, place, -place, votes=2, distance=0))
+        for place, lean in itertools.product((-2.0, -0.2, 0.0, 0.3), (0.0, 20.0)):
+            seen = look_at_part(first, second, Placement(90, lean, scale, place, -place, votes=2, distance=0))
             assert seen.verdict is None
 
 
 def test_tiny_and_flat_proofs_are_taken() -> None:
     some = [np.full((1, 1, 3), 9, np.uint8), np.full((300, 9, 3), 200, np.uint8), np.full((200, 200, 3), 77, np.uint8)]
     proofs = [make_proof(one) for one in some]
-    for first in proofs:
-        for second in proofs:
-            seen = look_at_part(first, second, Placement(0, 1.0, 0.0, 0.0, votes=2, distance=0))
-            assert seen.verdict in (None, Verdict.SAME, Verdict.CROPPED)
+    for first, second, lean in itertools.product(proofs, proofs, (0.0, -30.0)):
+        seen = look_at_part(first, second, Placement(0, lean, 1.0, 0.0, 0.0, votes=2, distance=0))
+        assert seen.verdict in (None, Verdict.SAME, Verdict.CROPPED)

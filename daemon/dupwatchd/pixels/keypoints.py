@@ -7,7 +7,8 @@ picture: less its mean, divided by its deviation, and of its cosine transform th
 cropped, framed or captioned shows the same blobs at other places; two keypoints of two pictures whose coefficients
 hardly differ *meet*, and `compare.parts` decides what follows from that.
 
-Patches are upright, and turned by quarters to a canonical form, so that a turned copy has equal coefficients.
+Each patch is turned so that it is brighter on its left than on its right, and no more above than below: a copy that
+was turned by any angle has nearly equal coefficients. Towards its corners a patch counts less and less.
 Equal proofs give equal keypoints on one machine; they can always be made again from the stored proof.
 """
 
@@ -15,7 +16,7 @@ import itertools
 import struct
 import threading
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +29,12 @@ from dupwatchd.pixels.proof import PROOF_AREA_PX, Proof
 
 Places = NDArray[np.intp]
 
-VERSION = 1  # to be raised when other keypoints are found: those that are stored are made anew then
+VERSION = 2  # to be raised when other keypoints are found: those that are stored are made anew then
 COEFFICIENTS = 16
 MOST_COEFFICIENT = 127  # the sum of the squares of a keypoint's coefficients is at most the square of this
 PLACES_A_PX = 8  # x and y are in eighths of a pixel of the proof
-SCALES_A_PX = 64  # the scale is in sixty-fourths
+SCALES_A_PX = 256  # the scale is in parts of a pixel
+TURNS = 256  # parts of a full turn in which turns are told
 QUOTAS = (16, 16, 12)  # keypoints kept of each octave, the strongest
 MOST_KEYPOINTS = sum(QUOTAS)
 
@@ -48,8 +50,11 @@ _EDGE_RATIO = 12.0  # of the curvatures across and along: a blob that is longer 
 _LEAST_SIDE_PX = 20  # of an octave that is looked at
 _MOST_ENLARGED = 3.0  # a picture smaller than a proof is enlarged to its area by no more than this
 _HALF_SIDE = 6.0  # of a patch, in scales of its keypoint
-_OUTSIDE_PX = 1.0  # by which a patch may reach over the edge
+_OUTSIDE_PX = 1.0  # by which an upright patch may reach over the edge
 _PATCH_PX = 16
+_COARSE_PX = 8  # of the patch that its turn is told from
+_DISC_PX = 4.1  # radius of what counts there: beyond it, a turned picture shows something else
+_SOFT_PX = 6.5  # deviation of the Gaussian by which a patch counts less away from its middle
 _LEAST_DEVIATION = 3.0  # grey levels: what is flatter is not stretched further
 _SAMPLING_PX = 1.2  # patches are sampled from the picture halved until their pixels are at most twice this apart
 
@@ -69,13 +74,12 @@ _FREQUENCIES = (
     (0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2),
     (0, 3), (3, 0), (1, 3), (3, 1), (2, 3), (3, 2), (0, 4), (4, 0),
 )  # fmt: skip
-_ACROSS, _DOWN = _FREQUENCIES.index((0, 1)), _FREQUENCIES.index((1, 0))
-_EXCHANGED = np.array([_FREQUENCIES.index((across, down)) for down, across in _FREQUENCIES])
-_ODD_ACROSS = np.array([-1 if across % 2 else 1 for _, across in _FREQUENCIES], np.int8)
+
+# Scales as they are stored: 32 to an octave, from half a pixel on.
+_STORED_SCALES = np.rint(SCALES_A_PX / 2 * np.exp2(np.arange(256) / 32)).astype(np.int16)
 
 _HEADER = struct.Struct("<HHB")  # width, height, count
-_TURN_BITS = 2  # of the number that keeps scale and turn
-_PACKED_BYTES = 3 * 2 + COEFFICIENTS  # of a keypoint
+_PACKED_BYTES = 2 * 2 + 2 + COEFFICIENTS  # of a keypoint
 MAX_KEYPOINTS_BYTES = _HEADER.size + MOST_KEYPOINTS * _PACKED_BYTES  # of a picture
 
 
@@ -87,8 +91,8 @@ class Keypoints:
     height: int
     x: NDArray[np.int16]  # (N,) in 1/8 pixel of the proof, the centre of its first pixel being 0
     y: NDArray[np.int16]  # (N,)
-    scale: NDArray[np.int16]  # (N,) deviation of the blob's Gaussian in 1/64 pixel of the proof
-    turn: NDArray[np.uint8]  # (N,) quarter turns clockwise that brought the patch to its canonical form, 0 … 3
+    scale: NDArray[np.int16]  # (N,) deviation of the blob's Gaussian in 1/256 pixel of the proof
+    turn: NDArray[np.uint8]  # (N,) in 1/256 of a full turn clockwise, what brought the patch to its canonical form
     coefficients: NDArray[np.int8]  # (N, 16), -127 … 127
 
     def __len__(self) -> int:
@@ -97,12 +101,8 @@ class Keypoints:
     def to_bytes(self) -> bytes:
         """22 bytes a keypoint and 5 more, to be read by `from_bytes`."""
         head = _HEADER.pack(self.width, self.height, len(self))
-        scale = self.scale << _TURN_BITS | self.turn
-        return (
-            head
-            + b"".join(part.astype("<i2").tobytes() for part in (self.x, self.y, scale))
-            + (self.coefficients.tobytes())
-        )
+        parts = self.x.astype("<i2"), self.y.astype("<i2"), _stored(self.scale), self.turn, self.coefficients
+        return head + b"".join(part.tobytes() for part in parts)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Keypoints":
@@ -112,13 +112,19 @@ class Keypoints:
         width, height, count = _HEADER.unpack_from(data)
         if count > MOST_KEYPOINTS or len(data) != _HEADER.size + count * _PACKED_BYTES:
             raise ValueError("a picture's keypoints do not have the number that they name")
-        x, y, scale = np.frombuffer(data, "<i2", 3 * count, _HEADER.size).astype(np.int16).reshape(3, count)
+        x, y = np.frombuffer(data, "<i2", 2 * count, _HEADER.size).astype(np.int16).reshape(2, count)
+        scale, turn = np.frombuffer(data, np.uint8, 2 * count, _HEADER.size + 4 * count).reshape(2, count)
         coefficients = np.frombuffer(data, np.int8, offset=_HEADER.size + 6 * count).reshape(count, COEFFICIENTS)
         within = (x >= 0) & (x < PLACES_A_PX * width) & (y >= 0) & (y < PLACES_A_PX * height)
-        if not within.all() or (scale >> _TURN_BITS < 1).any() or (coefficients < -MOST_COEFFICIENT).any():
+        if not within.all() or (coefficients < -MOST_COEFFICIENT).any():
             raise ValueError("a picture's keypoints hold what no picture has")
-        turn = (scale & (2**_TURN_BITS - 1)).astype(np.uint8)
-        return cls(width, height, x, y, scale >> _TURN_BITS, turn, coefficients)
+        return cls(width, height, x, y, _STORED_SCALES[scale], turn, coefficients)
+
+
+def _stored(scale: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """The number of the stored scale that is nearest to each."""
+    number = np.rint(32 * np.log2(np.maximum(scale, 1) / (SCALES_A_PX / 2)))
+    return cast("NDArray[np.uint8]", np.clip(number, 0, len(_STORED_SCALES) - 1).astype(np.uint8))
 
 
 class _Blobs(NamedTuple):
@@ -152,13 +158,16 @@ def keypoints_of(proof: Proof) -> Keypoints:
     enlarged = _enlarged(luma)
     plane, work = _WORKSPACE.divided(enlarged)
     blobs = _blobs(plane, work)
-    coefficients, turn = _canonical(_described(_patches(plane, blobs)))
+    darker = _patches(plane, blobs, np.zeros_like(blobs.scale), _COARSE_PX) @ _SLOPES.T
+    along = np.arctan2(darker[:, 1], darker[:, 0])
+    coefficients = _described(_patches(plane, blobs, along, _PATCH_PX))
+    turn = (np.rint(along * np.float32(-TURNS / (2 * np.pi))).astype(np.int16) & (TURNS - 1)).astype(np.uint8)
     to_x, to_y = luma.shape[1] / plane.shape[1], luma.shape[0] / plane.shape[0]
     left, top = inner.left + 0.5 * to_x - 0.5, inner.top + 0.5 * to_y - 0.5
     x = _whole(PLACES_A_PX * (blobs.x * to_x + left), 0, PLACES_A_PX * (width - 1))
     y = _whole(PLACES_A_PX * (blobs.y * to_y + top), 0, PLACES_A_PX * (height - 1))
-    scale = _whole(SCALES_A_PX * blobs.scale * (to_x * to_y) ** 0.5, 1, 2**13 - 1)
-    return Keypoints(width, height, x, y, scale, turn, coefficients)
+    scale = _whole(SCALES_A_PX * blobs.scale * (to_x * to_y) ** 0.5, 1, 2**15 - 1)
+    return Keypoints(width, height, x, y, _STORED_SCALES[_stored(scale)], turn, coefficients)
 
 
 def _none(width: int, height: int) -> Keypoints:
@@ -276,12 +285,18 @@ def _inside(blobs: _Blobs, shape: tuple[int, ...]) -> Places:
     return np.flatnonzero(low & high)
 
 
-def _patches(plane: Floats, blobs: _Blobs) -> Floats:
-    """What lies around each blob, less its mean and divided by its deviation: (N, 256), rows from the top."""
-    step = blobs.scale * np.float32(2 * _HALF_SIDE / _PATCH_PX)  # between the pixels of a patch
+def _patches(plane: Floats, blobs: _Blobs, along: Floats, side_px: int) -> Floats:
+    """What lies around each blob, in so many pixels squared: (N, side_px²), rows of a patch from its top.
+
+    ``along`` (N,): the direction of its rows, clockwise from that to the right, in radians.
+    """
+    step = blobs.scale * np.float32(2 * _HALF_SIDE / side_px)  # between the pixels of a patch
     halvings = np.floor(np.log2(np.maximum(step / np.float32(_SAMPLING_PX), 1))).astype(np.intp)
-    offsets = np.arange(_PATCH_PX, dtype=np.float32) - np.float32((_PATCH_PX - 1) / 2)
-    patches = np.empty((len(step), _PATCH_PX, _PATCH_PX), np.float32)
+    across, down = (step * of(along) for of in (np.cos, np.sin))  # from a pixel of a patch to the next one in its row
+    columns, rows = _from_middle(side_px)
+    x = blobs.x[:, None] + (across[:, None] * columns - down[:, None] * rows)
+    y = blobs.y[:, None] + (down[:, None] * columns + across[:, None] * rows)
+    patches = np.empty((len(step), side_px**2), np.float32)
     shrunk = plane
     for halving in range(int(halvings.max(initial=-1)) + 1):
         if halving:
@@ -289,46 +304,53 @@ def _patches(plane: Floats, blobs: _Blobs) -> Floats:
         which = np.flatnonzero(halvings == halving)
         if len(which):
             size = np.float32(0.5**halving)
-            along = step[which, None] * offsets
-            x, y = ((one[which, None] + along) * size for one in (blobs.x, blobs.y))
-            patches[which] = levels.sampled(shrunk, x, y)
-    flat = patches.reshape(len(step), _PATCH_PX**2)
-    flat -= flat.mean(axis=1, keepdims=True)
-    flat /= np.maximum(np.sqrt(np.square(flat).mean(axis=1, keepdims=True)), np.float32(_LEAST_DEVIATION))
-    return flat
+            patches[which] = levels.sampled(shrunk, x[which] * size, y[which] * size)
+    return patches
+
+
+def _from_middle(side_px: int) -> Floats:
+    """Columns and rows of the pixels of a square from its middle: (2, side_px²)."""
+    offsets = np.arange(side_px, dtype=np.float32) - np.float32((side_px - 1) / 2)
+    return np.stack([np.tile(offsets, side_px), np.repeat(offsets, side_px)])
+
+
+def _slopes() -> Floats:
+    """What makes of a coarse patch the way to where it is darker, to the right and down, as rows: (2, 64)."""
+    from_middle = _from_middle(_COARSE_PX)
+    disc = np.clip(_DISC_PX - np.hypot(*from_middle), 0, 1)
+    slopes: Floats = (-from_middle * disc).astype(np.float32)
+    return slopes
+
+
+def _soft() -> Floats:
+    """How much each pixel of a patch counts: (256,), the sum of the squares is 1."""
+    weights = np.exp(-np.square(_from_middle(_PATCH_PX)).sum(axis=0) / (2 * _SOFT_PX**2))
+    soft: Floats = (weights / np.sqrt(np.square(weights).sum())).astype(np.float32)
+    return soft
 
 
 def _basis() -> Floats:
-    """What makes the wanted cosine coefficients of a patch, as rows: (16, 256).
+    """What makes the wanted cosine coefficients of a patch, less towards its corners, as rows: (16, 256).
 
-    Divided by the side of a patch, so that their squared distance is at most the mean squared difference of patches.
+    The squares of the coefficients of a patch of deviation 1 add up to 1 at most.
     """
     at = (np.arange(_PATCH_PX) + 0.5) * np.pi / _PATCH_PX
     waves = np.cos(np.arange(_PATCH_PX)[:, None] * at) * (2 / _PATCH_PX) ** 0.5
     waves[0] /= 2**0.5
     rows = [np.outer(waves[down], waves[across]).ravel() for down, across in _FREQUENCIES]
-    return (np.stack(rows) / _PATCH_PX).astype(np.float32)
+    return (np.stack(rows) * _SOFT).astype(np.float32)
 
 
+_SLOPES = _slopes()
+_SOFT = _soft()
 _BASIS = _basis()
 
 
-def _described(patches: Floats) -> Floats:
-    """The lowest coefficients of each: (N, 16)."""
-    described: Floats = patches @ _BASIS.T
-    return described
-
-
-def _canonical(described: Floats) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
-    """Coefficients of each patch turned so that its brighter half is the left one, in whole numbers, and the turns."""
-    turn = np.zeros(len(described), np.uint8)
-    for _ in range(3):
-        other = described[:, _ACROSS] < np.abs(described[:, _DOWN])
-        described[other] = _turned_clockwise(described[other])
-        turn[other] += 1
-    whole = np.clip(np.rint(MOST_COEFFICIENT * described), -MOST_COEFFICIENT, MOST_COEFFICIENT)
-    return whole.astype(np.int8), turn
-
-
-def _turned_clockwise(described: Floats) -> Floats:
-    return described[:, _EXCHANGED] * _ODD_ACROSS.astype(np.float32)
+def _described(patches: Floats) -> NDArray[np.int8]:
+    """The lowest coefficients of each, less its mean and divided by its deviation, in whole numbers: (N, 16)."""
+    weights = np.square(_SOFT)
+    centred = patches - (patches @ weights)[:, None]
+    deviation = np.sqrt(np.square(centred) @ weights)
+    described = centred @ _BASIS.T / np.maximum(deviation, np.float32(_LEAST_DEVIATION))[:, None]
+    whole = np.clip(np.rint(MOST_COEFFICIENT * described), -MOST_COEFFICIENT, MOST_COEFFICIENT).astype(np.int8)
+    return cast("NDArray[np.int8]", whole)

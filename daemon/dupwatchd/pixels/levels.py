@@ -226,12 +226,8 @@ def warped_sharply(source: Levels, map_: Map, size: Size) -> Levels:
 
 
 def sampled(source: Floats, x: Floats, y: Floats) -> Floats:
-    """Patches of a source, in straight lines between its pixels: (N, h, w) at all of y (N, h) by x (N, w)."""
-    count, height, width = len(x), y.shape[1], x.shape[1]
-    places_x = np.repeat(x, height, axis=0)
-    places_y = np.repeat(y.ravel(), width).reshape(-1, width)
-    seen = cv2.remap(source, places_x, places_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return cast("Floats", seen.reshape(count, height, width))
+    """The source at places (N, M), in straight lines between its pixels."""
+    return cast("Floats", cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def shared_area(outline: Floats, other: Floats) -> tuple[float, float]:

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from dupwatchd.compare.parts.agreement import Placement
 from dupwatchd.compare.parts.surround import Box, is_frame
-from dupwatchd.compare.verdict.laid import Planes
-from dupwatchd.compare.verdict.register import corners, inverse, joined, register
+from dupwatchd.compare.verdict.laid import Planes, leans
+from dupwatchd.compare.verdict.register import corners, inverse, joined, register, whole_onto_whole
 from dupwatchd.compare.verdict.values import Differences
 from dupwatchd.compare.verdict.verdict import OF_PROOF, WHOLE, Seen, compare_at, shares_of_few_levels, verdict_of
 from dupwatchd.model import Verdict
-from dupwatchd.pixels.levels import Levels, Map, Size
+from dupwatchd.pixels.levels import Levels, Map, Size, resized
 from dupwatchd.pixels.margins import within_margins
 from dupwatchd.pixels.proof import CHROMA_SHRINK, Proof, wants_a_closer_look
 
@@ -29,6 +29,7 @@ Outline = tuple[float, float, float, float, float, float, float, float]
 
 _LEAST_SIDE_PX = 16  # of the part that both show
 _ROUNDS = 2  # of cutting out what both show and registering it: the first cut may be off by some pixels
+_UPRIGHT_DEGREES = 3.0  # a picture that leans by less is registered from where it would lie upright
 _STILL_PX = 1.0  # a corner that is moved by less needs no other round
 # Per mille, see `values.Differences`. Of 4,000 cut and framed copies of photos none exceeds 20 and 95, and all but four
 # stay below 12 and 65. Two shots of one shelf that differ by little in any place, and would be taken for a crop, have
@@ -94,9 +95,13 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
     shows_more = 0 if abs(difference) < equally_much else -1 if difference > 0 else 1
     larger = second if shows_more > 0 else first
     outline = pair.outline(map_, of_first=shows_more > 0)
-    is_framed = shows_more != 0 and is_frame(larger.luma, _box(outline, larger.luma))
+    is_leaning = leans(map_)
+    is_framed = shows_more != 0 and not is_leaning and is_frame(larger.luma, _box(outline, larger.luma))
     is_drawn = max(shares_of_few_levels(one.luma)[0] for one in (first, second)) > MOST_DRAWN
-    return PartSeen(_verdict(seen, is_drawn=is_drawn), shows_more, outline, is_framed, placement, seen)
+    verdict = _verdict(seen, is_drawn=is_drawn)
+    if verdict is Verdict.SAME and is_leaning:
+        verdict = Verdict.CROPPED
+    return PartSeen(verdict, shows_more, outline, is_framed, placement, seen)
 
 
 def _verdict(seen: Seen, *, is_drawn: bool) -> Verdict | None:
@@ -166,7 +171,7 @@ class _Inner(NamedTuple):
 
 def _moved(placement: Placement, first: _Inner, second: _Inner) -> Placement:
     """A placement of two pictures, of what lies within their margins."""
-    there = _rotation(placement.turn_degrees) @ second.from_centre()
+    there = _rotation(placement.turn_degrees, placement.lean_degrees) @ second.from_centre()
     way = np.array([placement.dx, placement.dy]) * first.whole + placement.scale * there - first.from_centre()
     dx, dy = (way / _size(first.proof.luma)).tolist()
     return replace(placement, dx=dx, dy=dy)
@@ -184,6 +189,8 @@ class _Pair(NamedTuple):
     @classmethod
     def of(cls, first: Proof, second: Proof, placement: Placement) -> "_Pair":
         """As the placement says."""
+        if abs(placement.lean_degrees) > _UPRIGHT_DEGREES:
+            return cls._leaning(first, second, placement)
         first_is_source = placement.scale > 1 or (placement.scale == 1 and first.digest < second.digest)
         finer, coarser = (first, second) if first_is_source else (second, first)
         turn = -placement.turn_degrees % 360 if first_is_source else placement.turn_degrees
@@ -196,8 +203,27 @@ class _Pair(NamedTuple):
         map_ = np.array([[scale, 0, at[0]], [0, scale, at[1]]])
         return cls(source, Planes(coarser.luma, coarser.chroma), map_, oriented, first_is_source)
 
+    @classmethod
+    def _leaning(cls, first: Proof, second: Proof, placement: Placement) -> "_Pair":
+        """Both as they are stored and equally fine; the target is the smaller one, all of which may be in the other."""
+        planes = [Planes(one.luma, one.chroma) for one in (first, second)]
+        sizes = [_size(one.luma) for one in planes]
+        turn = placement.scale * _rotation(placement.turn_degrees, placement.lean_degrees)
+        middle = _centre(sizes[0]) + np.array([placement.dx, placement.dy]) * sizes[0]
+        to_first = np.column_stack([turn, middle - turn @ _centre(sizes[1])])
+        finer = 0 if placement.scale > 1 else 1
+        planes[finer] = _shrunk(planes[finer], min(placement.scale, 1 / placement.scale))
+        steps = [whole_onto_whole(old.luma, new.luma) for old, new in zip((first, second), planes, strict=True)]
+        to_first = joined(inverse(steps[0]), to_first, steps[1])
+        areas = planes[0].luma.size, planes[1].luma.size
+        first_is_source = areas[0] > areas[1] or (areas[0] == areas[1] and first.digest < second.digest)
+        source, target = planes if first_is_source else planes[::-1]
+        return cls(source, target, to_first if first_is_source else inverse(to_first), np.eye(2, 3), first_is_source)
+
     def registered(self) -> Map | None:
         """A better map, found on what both show; None if that is too little."""
+        if leans(self.map):
+            return self._registered_leaning()
         map_ = self.map
         around = corners(_size(self.target.luma))
         for _ in range(_ROUNDS):
@@ -212,6 +238,18 @@ class _Pair(NamedTuple):
             if moved < _STILL_PX:
                 break
         return map_
+
+    def _registered_leaning(self) -> Map | None:
+        """Likewise, from the map as it is: what both show is no box in either."""
+        source, target = _size(self.source.luma), _size(self.target.luma)
+        first, last = _around(corners(source) @ inverse(self.map).T, target)
+        ends = np.array([[x, y, 1] for x in (first[0], last[0]) for y in (first[1], last[1])]) - (0.5, 0.5, 0)
+        its_first, its_last = _around(ends @ self.map.T, source)
+        if min(*(last - first), *(its_last - its_first)) < _LEAST_SIDE_PX:
+            return None
+        pieces = _piece(self.source.luma, its_first, its_last), _piece(self.target.luma, first, last)
+        start = joined(_shift(-its_first), self.map, _shift(first))
+        return joined(_shift(its_first), register(*pieces, OF_PROOF.sides_px, start), _shift(-first))
 
     def outline(self, map_: Map, *, of_first: bool) -> Outline:
         """Where the corners of one of the two lie in the other one, both as they are stored."""
@@ -233,10 +271,28 @@ def _centre(size: Size) -> Places:
     return (np.array(size) - 1) / 2
 
 
-def _rotation(turn_degrees: int) -> Places:
+def _rotation(turn_degrees: int, lean_degrees: float = 0) -> Places:
     """What makes of a way in a picture the way in the picture turned clockwise: (2, 2)."""
     x, y = ((1, 0), (0, 1), (-1, 0), (0, -1))[turn_degrees // 90 % 4]  # where what lies to the right comes to lie
-    return np.array([[x, -y], [y, x]], np.float64)
+    cosine, sine = np.cos(np.radians(lean_degrees)), np.sin(np.radians(lean_degrees))
+    turned: Places = np.array([[x, -y], [y, x]], np.float64) @ np.array([[cosine, -sine], [sine, cosine]])
+    return turned
+
+
+def _shrunk(planes: Planes, scale: float) -> Planes:
+    """Averaged, luma and chroma alike."""
+    height, width = planes.luma.shape
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = max(1, round(size[0] / CHROMA_SHRINK)), max(1, round(size[1] / CHROMA_SHRINK))
+    return Planes(resized(planes.luma, size), np.stack([resized(plane, small) for plane in planes.chroma]))
+
+
+def _around(places: Places, size: Size) -> tuple[Places, Places]:
+    """The first pixel of a plane and that behind the last one that lie between these places."""
+    return (
+        np.clip(np.floor(places.min(axis=0) + 0.5), 0, size),
+        np.clip(np.ceil(places.max(axis=0) + 0.5), 0, size),
+    )
 
 
 def _orientation(stored: Size, oriented: Size, rotation: Places) -> Map:

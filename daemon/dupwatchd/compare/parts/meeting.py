@@ -7,7 +7,7 @@ exact: no sum here comes near 2**24.
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_DISTANCE = 161  # squared, of 16 coefficients: a hundredth of the square of 127
+MOST_DISTANCE = 240  # squared, of 16 coefficients: 1.5 hundredths of the square of 127
 MOST_ALIKE = 3
 
 _PICTURES_AT_ONCE = 256

@@ -14,7 +14,7 @@ from dupwatchd.compare.parts.agreement import (
     THEIR_Y,
     THEIRS,
     TOLD,
-    TURNS,
+    TURN,
 )
 from dupwatchd.pixels.keypoints import MOST_KEYPOINTS
 
@@ -23,7 +23,7 @@ CODE = 64  # a meeting is number of the first's keypoint times this, and number 
 assert MOST_KEYPOINTS < CODE - 1, "a set of keypoints is one number of 64 bits with a sign"
 
 _described = compiled(
-    "Tuple((int64, int64, int64, int16, int16, int16, int16, int64, int64))(int16[::1], int64, int16[::1], int64)"
+    "Tuple((int64, int64, int64, int16, int16, int16, int16, int16, int16))(int16[::1], int64, int16[::1], int64)"
 )(agreement.described)
 _agree = compiled("boolean(int64[::1], int64[::1], int64, int64)")(agreement.agree)
 
@@ -51,7 +51,7 @@ def vote(ours, our_side, theirs, their_side, codes, count):  # type: ignore[no-u
     for m in range(count):
         i, j = codes[m] // CODE, codes[m] % CODE
         (
-            met[m, OURS], met[m, THEIRS], met[m, TURNS], met[m, OUR_SCALE], met[m, THEIR_SCALE],
+            met[m, OURS], met[m, THEIRS], met[m, TURN], met[m, OUR_SCALE], met[m, THEIR_SCALE],
             met[m, OUR_X], met[m, OUR_Y], met[m, THEIR_X], met[m, THEIR_Y],
         ) = _described(ours[i], i, theirs[j], j)  # fmt: skip
         our_bits[m], their_bits[m] = np.int64(1) << i, np.int64(1) << j

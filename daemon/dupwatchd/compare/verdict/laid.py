@@ -14,6 +14,7 @@ from dupwatchd.pixels.levels import Levels, Map, Size
 Box = tuple[slice, slice]  # rows and columns
 
 _RIM = 0.015  # of each side of what both show is left out: edges are averaged over what lies beyond
+_LEAST_LEAN = 0.061  # tangent of 3.5 degrees
 _LEAST_SHARED_PX = 16  # of each side; less cannot be compared
 
 
@@ -52,16 +53,35 @@ def laid_onto(source: Planes, target: Planes, map_: Map) -> tuple[Planes, Planes
 def _shared_box(map_: Map, source_size: Size, target_size: Size) -> Box | None:
     """What the source shows of the target, less a rim, on the target's grid."""
     placed = corners(source_size) @ inverse(map_).T
+    within = _share_within(map_, source_size, target_size) if leans(map_) else None
     spans = []
     for axis, length in ((1, target_size[1]), (0, target_size[0])):
-        ends = np.sort(placed[:, axis])
-        low, high = max(-0.5, float(ends[1])), min(length - 0.5, float(ends[2]))
+        if within is None:
+            ends = np.sort(placed[:, axis])
+            low, high = max(-0.5, float(ends[1])), min(length - 0.5, float(ends[2]))
+        else:
+            low, high = (length * (1 + sign * within) / 2 - 0.5 for sign in (-1, 1))
         rim = max(1.0, _RIM * (high - low))
         start, stop = int(np.ceil(low + rim)), int(np.floor(high - rim)) + 1
         if stop - start < _LEAST_SHARED_PX:
             return None
         spans.append(slice(start, stop))
     return spans[0], spans[1]
+
+
+def leans(map_: Map) -> bool:
+    """Whether a map turns by more than some degrees off a quarter turn: outlines are no boxes to each other then."""
+    straight, aslant = sorted(np.abs(map_[0, :2]).tolist(), reverse=True)
+    return bool(aslant > _LEAST_LEAN * straight)
+
+
+def _share_within(map_: Map, source_size: Size, target_size: Size) -> float:
+    """How much of a target's width and height, about its middle, the source shows: at most 1, 0 if not even that."""
+    middle = map_ @ ((target_size[0] - 1) / 2, (target_size[1] - 1) / 2, 1)
+    ways = corners(target_size) @ map_.T - middle
+    room = np.where(ways > 0, np.array(source_size) - 0.5 - middle, middle + 0.5)
+    share = (room / np.maximum(np.abs(ways), 1e-6)).min()
+    return float(min(1.0, max(0.0, share)))
 
 
 def _scaled(box: Box, large: tuple[int, ...], small: tuple[int, ...]) -> Box:

@@ -58,22 +58,23 @@ def inverse(map_: Map) -> Map:
     return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]])
 
 
-def register(source: Levels, target: Levels, sides_px: tuple[int, ...]) -> Map:
-    """The map from a target (H, W) to a source (h, w), both luma; that of their outlines if none fits better.
+def register(source: Levels, target: Levels, sides_px: tuple[int, ...], start: Map | None = None) -> Map:
+    """The map from a target (H, W) to a source (h, w), both luma; the start, or that of outlines, if none fits better.
 
     It is looked for at several sizes, from coarse to fine, each about so many pixels squared in area.
     """
+    first = _OUTLINES if start is None else joined(inverse(_halves(source)), start, _halves(target))
     finest = _Pair.shrunk(source, target, sides_px[-1])
-    by_outlines = finest.fit(_OUTLINES)
-    found = finest.descend(_OUTLINES, by_outlines)
-    if found is None or finest.moved_px(found) > _NEAR_PX:  # slopes do not reach that far; those of smaller sizes do
-        found = _OUTLINES
+    at_first = finest.fit(first)
+    found = finest.descend(first, at_first, first)
+    if found is None or finest.moved_px(found, first) > _NEAR_PX:  # slopes do not reach that far; smaller sizes' do
+        found = first
         for side in sides_px:
             pair = finest if side == sides_px[-1] else _Pair.shrunk(source, target, side)
-            better = pair.descend(found, pair.fit(found))
+            better = pair.descend(found, pair.fit(found), first)
             found = found if better is None else better
-    if finest.moved_px(found) < _UNMOVED_PX or _misfit(finest.fit(found)) > _WORTH * _misfit(by_outlines):
-        return whole_onto_whole(source, target)
+    if finest.moved_px(found, first) < _UNMOVED_PX or _misfit(finest.fit(found)) > _WORTH * _misfit(at_first):
+        return whole_onto_whole(source, target) if start is None else start
     return joined(_halves(source), found, inverse(_halves(target)))
 
 
@@ -124,10 +125,10 @@ class _Pair(NamedTuple):
         seen = levels.warped(self.source, between, self.target.shape[1::-1])[self.inner].ravel()
         return _fit(seen, self.wanted)
 
-    def descend(self, start: Map, fit: _Fit | None) -> Map | None:
+    def descend(self, start: Map, fit: _Fit | None, first: Map) -> Map | None:
         """Gauss-Newton steps on the target's slopes, weighted so that what differs in few places pulls little.
 
-        ``fit`` is that of the start. None if they lead astray.
+        ``fit`` is that of the start. None if they lead astray: to what is stretched otherwise than the first map.
         """
         slopes = _slopes(self.target, self.inner)
         map_ = start
@@ -142,16 +143,16 @@ class _Pair(NamedTuple):
             diagonal += 1e-3
             step = cast("Map", np.linalg.solve(normal, (weighted @ residual).astype(np.float64)).reshape(2, 3))
             map_ = joined(map_, inverse(_OUTLINES + step))
-            if not 1 / _MOST_STRETCH < _stretch(map_) < _MOST_STRETCH:
+            if not 1 / _MOST_STRETCH < _stretch(map_) / _stretch(first) < _MOST_STRETCH:
                 return None
             if self._px(step) < _SETTLED_PX or not left:
                 break
             fit = self.fit(map_)
         return map_
 
-    def moved_px(self, map_: Map) -> float:
-        """The most that a corner is moved."""
-        return self._px(map_ - _OUTLINES)
+    def moved_px(self, map_: Map, first: Map) -> float:
+        """The most that a corner is moved from where the first map has it."""
+        return self._px(map_ - first)
 
     def _px(self, change: Map) -> float:
         longer: int = max(self.target.shape)

@@ -19,7 +19,7 @@ def scattered(seed: int, count: int, width: int, height: int) -> Keypoints:
         random.integers(0, PLACES * height, count).astype(np.int16),
         (SCALES * np.exp2(random.uniform(1, 3.5, count))).astype(np.int16),
         random.integers(0, 256, count).astype(np.uint8),
-        np.clip(np.rint(random.normal(0, 25, (count, 16))), -127, 127).astype(np.int8),
+        np.clip(np.rint(random.normal(0, 20, (count, 16))), -127, 127).astype(np.int8),
     )
 
 
@@ -88,9 +88,9 @@ def hostile(seed: int, kind: str) -> Keypoints:
         )
     width, height = random.integers(20, 260, 2).tolist()
     made = scattered(seed, count, width, height)
-    spread = {"random": 3.0, "crowded": 1.2, "equal": 0.0, "constant": 0.0}[kind]
+    spread = {"random": 4.2, "crowded": 1.7, "equal": 0.0, "constant": 0.0}[kind]
     # most keypoints meet one in four or five of all others
-    middle = np.zeros((1, 16)) if kind == "constant" else np.eye(16)[: random.integers(4, 6)] * 60
+    middle = np.zeros((1, 16)) if kind == "constant" else np.eye(16)[: random.integers(4, 6)] * random.choice([60, 112])
     coefficients = np.rint(middle[np.arange(count) % len(middle)] + random.normal(0, spread, (count, 16)))
     # few scales and turns, so that many agree
     scale = (SCALES * 2 * np.exp2(random.integers(0, 9, count) / 16)).astype(np.int16)

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.compare.parts.agreement import Placement, placement_of
-from dupwatchd.compare.parts.meeting import MOST_DISTANCE
 from dupwatchd.pixels.keypoints import Keypoints
 from tests.compare.keypoints_made import KINDS, cropped, hostile, leaning, scattered, turned
 
@@ -33,7 +32,9 @@ def told_by(picture: Keypoints) -> list[int]:
 
 def meet(first: Keypoints, second: Keypoints, i: int, j: int) -> bool:
     ours, theirs = first.coefficients[i].tolist(), second.coefficients[j].tolist()
-    return bool(sum((c - d) ** 2 for c, d in zip(ours, theirs, strict=True)) <= MOST_DISTANCE)
+    distance = sum((c - d) ** 2 for c, d in zip(ours, theirs, strict=True))
+    untold = sum(127**2 - sum(c * c for c in one) for one in (ours, theirs))
+    return bool(distance <= 320 and 100 * distance <= 3 * untold)
 
 
 def agree(first: Keypoints, second: Keypoints, one: tuple[int, int], other: tuple[int, int]) -> bool:

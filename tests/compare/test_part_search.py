@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from dupwatchd.compare.parts import search, trees
 from dupwatchd.compare.parts.agreement import placement_of
 from dupwatchd.compare.parts.keypoint_tree import FARTHEST, KeypointTree, Points
+from dupwatchd.compare.parts.meeting import farthest, meets
 from dupwatchd.compare.parts.search import PartSearch
 from dupwatchd.model import PictureId
 from dupwatchd.pixels.keypoints import Keypoints
-from tests.compare.keypoints_made import KINDS, cropped, hostile, scattered, turned
+from tests.compare.keypoints_made import KINDS, cropped, hostile, leaning, scattered
 
 # How few keypoints, and pairs of pictures, are searched without trees: none, some of what a test has, all.
 FEW_KEYPOINTS = st.sampled_from([-1, 100, 1 << 15])
@@ -47,7 +48,7 @@ def library(seed: int, kind: str, count: int) -> list[Keypoints]:
     for _ in range(count // 3):
         left, top = random.integers(0, 60, 2).tolist()
         part = cropped(whole, left=left, top=top, width=120, height=130, scale=float(random.uniform(0.7, 1.5)))
-        pictures.append(turned(part, int(random.integers(4))))
+        pictures.append(leaning(part, float(random.uniform(-180, 180))))
     return [pictures[place] for place in random.permutation(len(pictures))]
 
 
@@ -240,6 +241,18 @@ def test_stripes_and_text_take_no_part() -> None:
     assert run([one for one in pictures if len(one) > 4], range(sum(len(one) > 4 for one in pictures)), 10) == {}
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), length=st.floats(0, 160))
+def test_no_point_meets_one_beyond_what_is_farthest_for_it(seed: int, length: float) -> None:
+    random = np.random.default_rng(seed)
+    ways = random.normal(size=(300, 16))
+    some = np.rint(length * ways / np.linalg.norm(ways, axis=1, keepdims=True)).clip(-127, 127).astype(np.int8)
+    others = np.clip(some + np.rint(random.normal(size=some.shape) * random.uniform(0, 5)), -127, 127).astype(np.int8)
+    distances = np.square(some.astype(np.int64) - others).sum(axis=1)
+    squares = [np.square(one.astype(np.int64)).sum(axis=1) for one in (some, others)]
+    assert (distances <= farthest(some))[meets(distances, *squares)].all()
+
+
 def points(seed: int, count: int) -> Points:
     """Some points are there many times, many differ little."""
     random = np.random.default_rng(seed)
@@ -261,7 +274,7 @@ def test_all_points_within_a_distance_are_found_once(seed: int, count: int, shar
     distances = np.square(queries[:, None].astype(np.int64) - known).sum(axis=2)
     for most in (min(FARTHEST, int(np.quantile(distances, share, method="lower"))), 161, 0):
         found: list[tuple[int, int]] = []
-        for of_query, rows in KeypointTree(known).within(queries, most):
+        for of_query, rows in KeypointTree(known).within(queries, np.full(len(queries), most, np.int32)):
             found += zip(of_query.tolist(), rows.tolist(), strict=True)
         assert found == sorted(found, key=lambda pair: pair[0])
         assert sorted(found) == list(zip(*(axis.tolist() for axis in np.nonzero(distances <= most)), strict=True))

@@ -1,9 +1,9 @@
 """When the keypoints of two pictures show that the pictures may share a part, and how one then lies on the other.
 
-A keypoint of one picture and a keypoint of another *meet* if the squared distance of their coefficients is at most
-`meeting.MOST_DISTANCE`. A meeting says turned by what angle, at what scale and where one picture would lie on the
-other. Unrelated pictures have meetings too, but theirs contradict each other. Two meetings of the same two pictures
-*agree* if they are of different keypoints in both pictures and
+A keypoint of one picture and a keypoint of another *meet* if their coefficients hardly differ, see `meeting`. A meeting
+says turned by what angle, at what scale and where one picture would lie on the other. Unrelated pictures have meetings
+too, but theirs contradict each other. Two meetings of the same two pictures *agree* if they are of different keypoints
+in both pictures and
 
 - need turns that differ by at most 7 degrees,
 - need scales whose ratio is at most 1.19, a quarter of an octave,

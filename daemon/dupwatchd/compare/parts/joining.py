@@ -3,8 +3,29 @@
 import numpy as np
 
 from dupwatchd.compare.compiled import compiled
+from dupwatchd.compare.parts import meeting
 from dupwatchd.compare.parts.voting import CODE, size, vote
 from dupwatchd.pixels.keypoints import MOST_KEYPOINTS
+
+_meets = compiled("boolean(int64, int64, int64)")(meeting.meets)
+
+
+@compiled("int64(int8[:, ::1], int8[:, ::1], int32[::1], int32[::1])")
+def keep_meetings(queries, points, of_query, of_point):  # type: ignore[no-untyped-def]
+    """Moves those of some pairs of rows that meet to the front; returns how many these are."""
+    count = 0
+    for pair in range(len(of_query)):
+        i, j = of_query[pair], of_point[pair]
+        apart, ours, theirs = np.int64(0), np.int64(0), np.int64(0)
+        for n in range(16):
+            a, b = np.int64(queries[i, n]), np.int64(points[j, n])
+            apart += (a - b) * (a - b)
+            ours += a * a
+            theirs += b * b
+        if _meets(apart, ours, theirs):
+            of_query[count], of_point[count] = i, j
+            count += 1
+    return count
 
 
 @compiled("UniTuple(int32[::1], 2)(int32[::1], int32[::1], int64)")

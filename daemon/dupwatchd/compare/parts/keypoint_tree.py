@@ -46,8 +46,8 @@ class KeypointTree:
         """The rows of the points, near ones together: the quickest order to look them up in another tree."""
         return self._rows[self._rows >= 0]
 
-    def within(self, queries: Points, most_distance: int) -> Iterator[tuple[Rows, Rows]]:
-        """Pairs of rows: of a query (M, 16) and of a point, whose squared distance is at most that, up to `FARTHEST`.
+    def within(self, queries: Points, reach: Rows) -> Iterator[tuple[Rows, Rows]]:
+        """Pairs of rows: of a query (M, 16) and of a point, whose squared distance is at most its reach, to `FARTHEST`.
 
         A million pairs at most at a time, or as many as there are points; all pairs of one query come together,
         queries in their order.
@@ -59,7 +59,7 @@ class KeypointTree:
             stop, count = _search(
                 queries,
                 start,
-                most_distance,
+                reach,
                 self._nodes,
                 self._first_child,
                 self._leaves,
@@ -184,11 +184,11 @@ def _fill_leaves(points, order, starts, leaves, rows, boxes):  # type: ignore[no
 
 
 @compiled(
-    "UniTuple(int64, 2)(int8[:, ::1], int64, int32, int8[:, :, :, ::1], int64[::1], int8[:, :, ::1], int32[:, ::1], "
-    "int32[::1], int32[::1])"
+    "UniTuple(int64, 2)(int8[:, ::1], int64, int32[::1], int8[:, :, :, ::1], int64[::1], int8[:, :, ::1], "
+    "int32[:, ::1], int32[::1], int32[::1])"
 )
 def _search(  # type: ignore[no-untyped-def]
-    queries, start, most, nodes, first_child, leaves, rows, of_query, found
+    queries, start, reach, nodes, first_child, leaves, rows, of_query, found
 ):
     """Writes pairs until those of a query do not fit; returns up to which query it came, and how many pairs."""
     int32 = np.int32  # without saying so at each step, whole numbers have 64 bits, and fewer are compared at once
@@ -198,7 +198,7 @@ def _search(  # type: ignore[no-untyped-def]
     count = 0
     for i in range(start, len(queries)):
         count_before = count
-        query = queries[i]
+        query, most = queries[i], reach[i]
         stack[0] = 0
         top = 1
         while top:

@@ -1,13 +1,23 @@
 """Which keypoints meet: points of 16 small whole numbers go in, pairs of rows come out.
 
+Two points meet if their squared distance is at most `MOST_DISTANCE`, and at most a share of what both leave untold: a
+patch of which 16 coefficients tell nearly all is a smooth one, and resembles all other smooth ones; its copies lie much
+nearer to it than those of a patch with fine detail. Of keypoints of different photos, 19 of 20 that would meet
+otherwise do not, and of those of copies one in forty.
+
 All is counted in whole numbers. They are held as float32, in which matrix products are quickest, and in which they are
 exact: no sum here comes near 2**24.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_DISTANCE = 240  # squared, of 16 coefficients: 1.5 hundredths of the square of 127
+from dupwatchd.pixels.keypoints import MOST_COEFFICIENT
+
+MOST_DISTANCE = 320  # squared, of 16 coefficients: two hundredths of the square of 127
+MOST_SHARE, MOST_SHARE_OF = 3, 100  # of what both leave untold, the square of 127 less the squares of the coefficients
 MOST_ALIKE = 3
 
 _PICTURES_AT_ONCE = 256
@@ -16,6 +26,24 @@ _FAR = 1 << 23  # added to the squared distance of what is there only to fill a 
 Points = NDArray[np.int8]  # (N, 16), -127 … 127
 Rows = NDArray[np.int64]
 Table = NDArray[np.float32]  # (17, N)
+
+
+def meets(distance: Any, our_squares: Any, their_squares: Any) -> Any:
+    """Whether two points meet, by their squared distance and the sums of their squares; or many, from arrays."""
+    untold = 2 * MOST_COEFFICIENT**2 - our_squares - their_squares
+    return (distance <= MOST_DISTANCE) & (MOST_SHARE_OF * distance <= MOST_SHARE * untold)
+
+
+def farthest(points: Points) -> NDArray[np.int32]:
+    """The squared distance beyond which nothing meets each of some points: (N,)."""
+    squares = np.square(points.astype(np.float64)).sum(axis=1)
+    share = MOST_SHARE / MOST_SHARE_OF
+    # the other point's squares are at least ours, less twice our length times the distance
+    untold = np.maximum(0, MOST_COEFFICIENT**2 - squares)
+    by_length = share * np.sqrt(squares)
+    by_share = np.square(by_length + np.sqrt(np.square(by_length) + 2 * share * untold)) + 1
+    bounds: NDArray[np.int32] = np.minimum(MOST_DISTANCE, by_share).astype(np.int32)
+    return bounds
 
 
 def table_of(points: Points) -> Table:
@@ -30,11 +58,13 @@ def meetings(points: Points, table: Table) -> tuple[Rows, Rows]:
     It takes M times N numbers of memory.
     """
     ours = points.astype(np.float32)
+    squares = np.square(ours).sum(axis=1)
     # The square of what a point of the table lies from ours is the sum of three parts, the last one of which is ours.
     two_parts = np.concatenate([ours, np.ones((len(ours), 1), np.float32)], axis=1) @ table
-    near = two_parts <= MOST_DISTANCE - np.square(ours).sum(axis=1, keepdims=True)
-    of_ours, of_table = np.divmod(np.flatnonzero(near), max(1, near.shape[1]))
-    return of_ours, of_table
+    near = np.flatnonzero(two_parts <= MOST_DISTANCE - squares[:, None])
+    of_ours, of_table = np.divmod(near, max(1, two_parts.shape[1]))
+    met = meets(two_parts.reshape(-1)[near] + squares[of_ours], squares[of_ours], table[-1, of_table])
+    return of_ours[met], of_table[met]
 
 
 def taking_part(points: Points, starts: Rows) -> NDArray[np.bool_]:
@@ -50,11 +80,14 @@ def taking_part(points: Points, starts: Rows) -> NDArray[np.bool_]:
         is_there = np.arange(some.max()) < some[:, None]
         by_picture = np.zeros((*is_there.shape, points.shape[1]), np.float32)
         by_picture[is_there] = points[rows]
-        squares = np.square(by_picture).sum(axis=2) + np.where(is_there, 0, np.float32(_FAR))
+        own = np.square(by_picture).sum(axis=2)
+        squares = own + np.where(is_there, 0, np.float32(_FAR))
         distances = by_picture @ by_picture.swapaxes(1, 2)
         distances *= -2
         distances += squares[:, None, :]
         distances += squares[:, :, None]
-        others = np.count_nonzero(distances <= MOST_DISTANCE, axis=2) - 1
+        met = meets(distances, own[:, :, None], own[:, None, :])
+        met[:, np.arange(met.shape[1]), np.arange(met.shape[1])] = False
+        others = np.count_nonzero(met, axis=2)
         takes_part[rows] = others[is_there] <= MOST_ALIKE
     return takes_part

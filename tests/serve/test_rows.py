@@ -121,6 +121,13 @@ def change(database: Database, chance: random.Random) -> None:
         f"UPDATE content SET damage = 'cut', width = {number % 99} WHERE id = {one['content']}",
         f"UPDATE content SET scan_digest = CAST('{number % 2:08}' AS BLOB) WHERE id = {one['content']}",
         f"UPDATE content SET format = '{chance.choice([RAW, 'JPEG'])}' WHERE id = {one['content']}",
+        f"UPDATE content SET pixels = CAST('{number % 3:018}' AS BLOB) WHERE id = {one['content']}",
+        f"UPDATE content SET pixels = NULL WHERE id = {one['content']}",
+        (
+            f"INSERT OR REPLACE INTO content_look VALUES ({n}, CAST('{0:018}' AS BLOB), CAST('{1:018}' AS BLOB), "
+            f"{Verdict.SAME.code}, {number % 2})"
+        ),
+        f"DELETE FROM content_look WHERE picture_id = {m}",
         "DELETE FROM content WHERE NOT EXISTS (SELECT 1 FROM file WHERE content_id = content.id)",
         f"UPDATE picture SET flat = 1 - flat WHERE id = {n}",
         f"UPDATE picture SET proof_digest = {chance.choice(['NULL', '''x'00' '''])} WHERE id = {n}",

@@ -7,7 +7,7 @@ import pytest
 
 from dupwatchd.db import schema
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
-from dupwatchd.errors import DamagedStateError, StateError
+from dupwatchd.errors import DamagedStateError, StateError, StateLockedError
 
 
 @pytest.fixture
@@ -39,6 +39,19 @@ def _write_half(database: Database) -> None:
     with database.transaction():
         database.rows("INSERT INTO fact VALUES ('a', 1)")
         raise RuntimeError
+
+
+@pytest.mark.parametrize("kind", [apsw.BusyError, apsw.ProtocolError])
+def test_whoever_holds_a_lock_for_long_is_told_of(state: Path, kind: type[apsw.Error]) -> None:
+    database = open_database(str(state))
+
+    def is_locked(*_: object) -> bool:  # SQLite itself tries for ten seconds
+        raise kind("locking protocol")
+
+    database._connection.exec_trace = is_locked
+    with pytest.raises(StateLockedError, match="locked by another program"):
+        database.rows("SELECT 1")
+    database.close()
 
 
 def test_a_database_of_a_newer_version_is_refused_and_untouched(state: Path) -> None:

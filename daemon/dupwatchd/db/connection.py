@@ -144,7 +144,7 @@ class Database:
             ) from error
         except apsw.InterruptError as error:
             raise Interrupted("interrupted") from error
-        except apsw.BusyError as error:
+        except (apsw.BusyError, apsw.ProtocolError) as error:  # the latter: of its log, even to read it
             raise StateLockedError(f"{self.path} is locked by another program; close it and run again") from error
         except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
             raise UsageError(f"cannot write {self.path}: {error}; check the rights of its folder") from error

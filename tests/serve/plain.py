@@ -419,6 +419,9 @@ def _told(made: Made, one: File, other: File, question: Question) -> tuple[Verdi
         ]
         return found[0] if found else (Verdict.SAME, None)
     seen = _seen(made, *_pictures(made, one, other), question)
+    shown = {content.picture, another.picture}
+    if seen.confirmed and any(look.confirmed is False and look.picture_id in shown for look in made.at_contents):
+        return seen.verdict, None
     return seen.verdict, seen.confirmed
 
 

@@ -236,6 +236,26 @@ def few_pictures(draw: st.DrawFn) -> Made:
     return Made([Picture(0, 0), Picture(150, 150)], contents, files, at_contents=looks)
 
 
+def test_a_look_at_one_of_two_contents_lets_nothing_go_for_the_other(tmp_path: Path) -> None:
+    """Two contents of one picture differ; a copy of one of them is the same as the picture."""
+    one, other = b"1" * 24, b"2" * 24
+    contents = [
+        Content(bytes([number]) * 32, picture, pixels=pixels)
+        for number, (picture, pixels) in enumerate([(0, one), (0, other), (1, b"")])
+    ]
+    files = [File(b"/p", b"%d" % number, number) for number in range(3)]
+    alike = Made([Picture(0, 0), Picture(1, 1)], contents, files)
+    apart = replace(alike, at_contents=[ContentLook(0, one, other, Verdict.RETOUCHED, False)])
+    went: list[int] = []
+    for made in (alike, apart):
+        with closing(written(made, tmp_path / str(len(went)))) as database:
+            library = Library.load(database)
+            question = Question("structure", 0.02, mirrored=False)
+            groups = library.plan_page(database, question, made.live_checks(), None)[1]
+            went.append(sum(file["goes"] for group in groups for file in group["files"]))
+    assert went == [1, 0]
+
+
 @pytest.mark.usefixtures("looking_at_few")
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(few_pictures())

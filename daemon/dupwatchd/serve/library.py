@@ -416,13 +416,8 @@ class Library:
         with self._reading:
             return answers.looks_between(database, wanted)
 
-    def _looks_at_contents(self, database: Database, groups: Iterable[list[Copy]]) -> list[ContentLook]:
-        """Of pictures that files with other bytes show; those of which only equal bytes are copies have none."""
-        contents_of: defaultdict[int, set[bytes]] = defaultdict(set)
-        for copies in groups:
-            for copy in copies:
-                contents_of[copy.picture_id].add(copy.pixels)
-        wanted = [picture for picture, pixels in contents_of.items() if len(pixels - {b""}) > 1]
+    def _looks_at_contents(self, database: Database, pictures: Iterable[set[int]]) -> list[ContentLook]:
+        wanted = sorted(set().union(*pictures))
         if not wanted:
             return []
         with self._reading:
@@ -440,7 +435,7 @@ class Library:
                 looks[home].append(look)
 
         of_contents: defaultdict[int, list[ContentLook]] = defaultdict(list)
-        for at_contents in self._looks_at_contents(database, members.copies.values()):
+        for at_contents in self._looks_at_contents(database, members.pictures.values()):
             home = members.cluster_of.get((at_contents.picture_id, -1))
             if home is not None:
                 of_contents[home].append(at_contents)

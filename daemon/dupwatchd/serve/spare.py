@@ -70,6 +70,7 @@ class Looks:
         ``joining``: the verdicts that are asked for. ``of_contents``: what was found of contents of one picture.
         """
         self._of_contents = {(look.picture_id, look.a, look.b): look for look in of_contents}
+        self._of_several = {look.picture_id for look in self._of_contents.values() if look.confirmed is False}
         self._joining = joining
         self._without_proof = without_proof
         self._ignored = ignored
@@ -94,7 +95,12 @@ class Looks:
         if one.picture_id == other.picture_id:
             return self._told_of_contents(one, other)
         look = self._of_pair.get(_pair(one, other))
-        return Told(None, None) if look is None else Told(look.verdict, look.confirmed)
+        if look is None:
+            return Told(None, None)
+        # A look reads one file of each picture. Where two contents of one differ, it tells nothing of the other one.
+        if look.confirmed and not self._of_several.isdisjoint((one.picture_id, other.picture_id)):
+            return Told(look.verdict, None)
+        return Told(look.verdict, look.confirmed)
 
     def _told_of_contents(self, one: Copy, other: Copy) -> Told:
         """What one file is to another one that shows the same picture with other bytes."""

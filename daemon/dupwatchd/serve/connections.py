@@ -59,6 +59,7 @@ SUBSCRIPTIONS_MAX = 32  # of one listener; there are seven topics
 TOPIC_BYTES_MAX = 64
 UNREAD_BYTES_MAX = 4096  # of one listener
 HANDSHAKES_AT_ONCE = 64
+_ADMITTED_AT_ONCE = 8  # by the thread of the sockets: requests get their turn in between
 HELD_MAX = 1024  # handshakes of one user that wait; beyond that none is answered
 _AT_ONCE_BYTES = 1 << 16
 _BREATH_SECONDS = 0.002  # between two looks at listeners that say something
@@ -112,9 +113,11 @@ class Connections:
         self._connections_max = min(CONNECTIONS_MAX, _raise_file_limit() // 8)  # a listener takes two descriptors
         self._peers: dict[bytes, tuple[Peer, _Connection]] = {}
         self._is_busy = is_busy
-        self._lock = threading.Lock()  # around the two tables, whose keys are descriptors
+        # By descriptor. The first belongs to the thread of the sockets, which is never to wait for the one that watches
+        # listeners, however much they say; the second is changed within the lock. Any thread may copy either at once.
         self._asking: dict[int, _Connection] = {}
         self._listening: dict[int, _Connection] = {}
+        self._lock = threading.Lock()
         self._admission = Admission(LISTENERS_AT_ONCE, LISTENERS_PER_SECOND)  # within the lock
         self._refusals = Admission(REFUSALS_AT_ONCE, REFUSALS_PER_SECOND)  # of requests
         self.gate = _new_gate(requests, zmq.ROUTER) if asks_whom_to_admit else None
@@ -136,15 +139,14 @@ class Connections:
             known[1].unanswered += 1
             return known[0]
         peer = _who(connection, frame)
-        with self._lock:
-            opened = self._asking.get(int(frame.get(zmq.SRCFD)))
-            if opened is not None:
-                self._peers[connection] = peer, opened
-                opened.peers.append(peer)
-                opened.last_used = time.monotonic()
-                opened.unanswered += 1
-            if opened is None or opened.is_ended:
-                peer.closed.set()
+        opened = self._asking.get(int(frame.get(zmq.SRCFD)))
+        if opened is not None:
+            self._peers[connection] = peer, opened
+            opened.peers.append(peer)
+            opened.last_used = time.monotonic()
+            opened.unanswered += 1
+        if opened is None or opened.is_ended:
+            peer.closed.set()
         return peer
 
     def subscribed(self, frame: zmq.Frame) -> None:
@@ -173,16 +175,24 @@ class Connections:
             for peer in opened.peers:
                 peer.closed.set()
 
-    def admit(self) -> None:
-        """Let those go on who are shaking hands to ask something, but for users who are turned away: they wait."""
+    def admit(self) -> bool:
+        """Let those go on who are shaking hands to ask something, but for users who are turned away: they wait.
+
+        Some at a time; returns whether there may be more.
+        """
         if self.gate is None:
-            return
-        now = time.monotonic()
+            return False
+        now, is_more = time.monotonic(), False
         for user in [user for user in self._held if not self._refusals.is_turned_away(user, now)]:
-            for reply in self._held.pop(user):
+            for reply in self._held[user][:_ADMITTED_AT_ONCE]:
                 self.gate.send_multipart(reply)
+            del self._held[user][:_ADMITTED_AT_ONCE]
+            if self._held[user]:
+                is_more = True
+            else:
+                del self._held[user]
         with contextlib.suppress(zmq.Again):
-            for _ in range(HANDSHAKES_AT_ONCE):
+            for _ in range(_ADMITTED_AT_ONCE):
                 who, _, version, request, _, address = self.gate.recv_multipart(zmq.NOBLOCK)[:6]
                 user, _ = _user_at(address)
                 reply = [who, b"", version, request, *_WELCOME]
@@ -190,19 +200,23 @@ class Connections:
                     self.gate.send_multipart(reply)
                 elif len(held := self._held.setdefault(user, [])) < HELD_MAX:
                     held.append(reply)
+            is_more = True
+        return is_more
 
     def closed(self) -> list[Peer]:
         """Who asked something and has closed the connection since the last call; too many connections are ended."""
         gone: list[Peer] = []
-        with self._lock:
-            for has_come, descriptor in _news(self.monitor):
-                before = self._asking.pop(descriptor, None)
-                gone += before.peers if before is not None else []
-                if has_come:
-                    now = time.monotonic()
-                    opened = self._asking[descriptor] = _Connection(descriptor, *_credentials(descriptor), now)
-                    if self.gate is None and self._refusals.is_turned_away(opened.user, now):
-                        _end(opened)
+        is_news = False
+        for has_come, descriptor in _news(self.monitor):
+            is_news = True
+            before = self._asking.pop(descriptor, None)
+            gone += before.peers if before is not None else []
+            if has_come:
+                now = time.monotonic()
+                opened = self._asking[descriptor] = _Connection(descriptor, *_credentials(descriptor), now)
+                if self.gate is None and self._refusals.is_turned_away(opened.user, now):
+                    _end(opened)
+        if is_news:
             self._make_room()
         for peer in gone:
             self._peers.pop(peer.connection, None)
@@ -305,8 +319,8 @@ class Connections:
         return is_news
 
     def _make_room(self) -> None:
-        """Holding the lock: end connections until there are no more than there may be."""
-        every = [*self._asking.values(), *self._listening.values()]
+        """End connections until there are no more than there may be."""
+        every = [one for one in (*self._asking.values(), *self._listening.values()) if not one.is_ended]
         while len(every) > self._connections_max:
             of_user: dict[User, list[_Connection]] = {}
             for connection in every:

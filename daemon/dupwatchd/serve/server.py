@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 REPLIES_MAX = OPEN_PER_CONNECTION_MAX  # a client that reads gets all it may have asked for
 TURN_MS = 1000  # the loop turns at least as often, for the watchdog
 UNREAD_MAX = 4  # requests of one connection that libzmq keeps for us; a piece of a picture has a megabyte
-BURST_MAX = 64  # requests taken in one turn: replies get theirs in between
+BURST_MAX = 16  # requests taken in one turn: replies get theirs in between
 ENVELOPE_FRAME_BYTES_MAX = 16
 
 
@@ -155,10 +155,11 @@ class Server:
         for readable in (self._requests, self._wake_up, self._connections.monitor, self._connections.gate):
             if readable is not None:
                 poller.register(readable, zmq.POLLIN)
+        more_to_admit = False
         while not self._stopping:
             try:
-                poller.poll(TURN_MS)
-                self._turn()
+                poller.poll(0 if more_to_admit else TURN_MS)
+                more_to_admit = self._turn()
             except Exception:
                 log.exception("the serving loop failed in one turn and goes on")
                 time.sleep(0.01)  # if every turn fails, the log must not fill the disk in no time
@@ -167,15 +168,17 @@ class Server:
         self._take_requests()  # what came meanwhile is answered with "stopping"
         self._send_replies()
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
+        """Do what is to be done; returns whether there may be more handshakes to be answered."""
         self._wake_up.take()
         self._take_leave()
-        self._connections.admit()
+        more_to_admit = self._connections.admit()
         self._take_requests()
         self._send_replies()
         if self._bound is not None and not self._stopping:
             self._bound.keep_in_place()
         self._publisher.note_if_stuck()
+        return more_to_admit
 
     def _take_leave(self) -> None:
         """Forget the clients that have gone, and all that they asked for."""

@@ -23,7 +23,19 @@ from dupwatchd.db.connection import Database
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.decoding_for_requests import DecodingForRequests
 from dupwatchd.index.pool import AllPixels
-from dupwatchd.model import NO_PART, VERSIONS, Decoded, FileId, Job, Outcome, PartTold, PictureId, Stamp, Verdict
+from dupwatchd.model import (
+    KIND_BYTES,
+    NO_PART,
+    VERSIONS,
+    Decoded,
+    FileId,
+    Job,
+    Outcome,
+    PartTold,
+    PictureId,
+    Stamp,
+    Verdict,
+)
 from dupwatchd.pixels.proof import wants_a_closer_look
 from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, as_turned, found_file
 from dupwatchd.serve.keep import shows_less
@@ -35,6 +47,7 @@ from dupwatchd.state import thumbnails_of
 
 if TYPE_CHECKING:
     from dupwatchd.pixels.keypoints import Keypoints
+    from dupwatchd.pixels.proof import Proof
 
 _MOST_READ = 4  # contents whose pixels are read for one question, with those of the picture that was sent
 _ASKED = -1  # stands for the picture that was sent, among the ids of those that are known
@@ -205,11 +218,7 @@ class _Looking:
         if copy.content_digest == asked.content_digest:
             return Told(Verdict.IDENTICAL, confirmed=True)
         if is_its_picture and self._proof is not None:
-            is_certain = (
-                asked.scan_digest == copy.scan_digest != b""
-                or not wants_a_closer_look(self._proof)
-                or self._are_pixels_equal(copy)
-            )
+            is_certain = asked.scan_digest == copy.scan_digest != b"" or self._holds_all(copy, self._proof)
             return Told(Verdict.SAME, True if is_certain else None)
         stored = self._proofs.get(PictureId(copy.picture_id))
         if stored is None or self._proof is None or copy.frames > 1 or asked.frames > 1:
@@ -221,15 +230,17 @@ class _Looking:
             self._look_for_part(copy)
         return Told(verdict, None if is_closer_look_wanted else True)
 
-    def _are_pixels_equal(self, copy: Copy) -> bool:
-        """Are all pixels of a known file those of the picture that was sent? Of few contents they are read for that."""
+    def _holds_all(self, copy: Copy, proof: "Proof") -> bool:
+        """Does a known file of the picture that was sent hold all of it? For few contents their pixels are read."""
         for one in (self._asked, copy):
             if one.pixels:
                 self._pixels[one.content_digest] = one.pixels
             elif one.content_digest not in self._pixels and len(self._pixels) < _MOST_READ:
                 self._pixels[one.content_digest] = self._read_pixels(one)
         mine, its = (self._pixels.get(one.content_digest, b"") for one in (self._asked, copy))
-        return mine == its != b""
+        if mine and its and (mine == its or mine[:KIND_BYTES] != its[:KIND_BYTES]):
+            return mine == its  # else one has a film behind it, transparency, or other colours
+        return not wants_a_closer_look(proof)
 
     def told_by_part(self, copy: Copy) -> Told:
         """What a known file is to the picture that was sent if one shows a part of the other; None: it is not that."""

@@ -154,6 +154,17 @@ def test_facts_of_a_jpeg_and_of_the_png_made_from_it() -> None:
     assert (drawn.lossless, drawn.jpeg_grid) == (True, False)
 
 
+def test_what_is_held_behind_a_jpeg_belongs_to_its_scan_and_notes_do_not() -> None:
+    jpeg, gain_map = (encoded(photo_like(seed, *size), "JPEG") for seed, size in ((1, (480, 360)), (2, (60, 40))))
+    digests = [
+        decoded(jpeg + behind).facts.scan_digest
+        for behind in (b"", b"SEFT" * 999, b"\0" * 99_999, b"film" * 9999, b"\0\0" + b"film" * 9999, gain_map)
+    ]
+    assert digests[0] == digests[1] == digests[2]
+    assert digests[3] == digests[4]
+    assert len(set(digests)) == 3
+
+
 def test_files_of_equal_pixels_share_a_digest_whatever_their_metadata() -> None:
     pixels = photo_like(2, 320, 240)
     png = encoded(pixels, "PNG")

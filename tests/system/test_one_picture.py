@@ -58,6 +58,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "wide.jpg": encoded(wide, icc_profile=display_p3()),
         "wide without profile.jpg": encoded(wide, progressive=True),
         "wide stripped.jpg": encoded(wide),
+        "still of a motion photo.jpg": encoded(photo_like(5, 640, 480)),
+        "motion photo.jpg": encoded(photo_like(5, 640, 480)) + b"film" * 9999,
         "page.jpg": encoded(page("4711")),
     }
     for number, (name, data) in enumerate(files.items()):
@@ -92,6 +94,8 @@ def test_what_is_equal_in_all_pixels_goes_and_comes_back(photos: Path, tmp_path:
             file.write_bytes(sent)
             found = {os.path.basename(row["path"]): row["as_good"] for row in running.find(file)}
             assert found.get(b"page.jpg", False) is is_as_good  # a page is not certain by its proof
+        film = {os.path.basename(row["path"]): row["as_good"] for row in running.find(photos / "motion photo.jpg")}
+        assert film == {b"motion photo.jpg": True, b"still of a motion photo.jpg": False}
         command = [sys.executable, "-m", "dupwatch", "--endpoint", running.endpoint]
         plan = tmp_path / "copies.plan"
         subprocess.run([*command, "plan", "--out", plan], check=True, capture_output=True)

@@ -15,7 +15,7 @@ from dupwatchd.index.colours import profile_of
 from dupwatchd.index.decode import OpenPicture, open_picture, quietly, told_as
 from dupwatchd.index.facts import stored_as
 from dupwatchd.index.frames import Open, count_frames
-from dupwatchd.index.jpeg_segments import read_scans
+from dupwatchd.index.jpeg_segments import held_behind, read_scans
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.profiles import is_srgb
 from dupwatchd.index.reasons import DecodeError
@@ -25,7 +25,6 @@ from dupwatchd.model import KIND_BYTES, PIXELS_BYTES
 MAX_PIXELS = 500_000_000  # of all frames or pages; more take longer than one file may
 _ROWS_AT_ONCE = 256
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})  # which Pillow brings to RGB without loss
-_MOST_NOTES_BYTES = 16 << 10  # phones note this and that behind a JPEG; films, depths and further views take more
 _INKS = 4  # components of a JPEG
 # As PNGs in sRGB say it.
 _GAMMA, _CHROMATICITY = 1 / 2.2, (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
@@ -110,8 +109,7 @@ def _add_jpeg(sums: _Sums, picture: OpenPicture) -> None:
     if picture.damage is not None or rgb.shape[:2] != (picture.height, picture.width):
         raise _NotAsHeldError
     sums.say("bytes", _colours(picture))
-    behind = picture.data[read_scans(picture.data, picture.head).end :]
-    if len(behind) > _MOST_NOTES_BYTES:
+    if behind := held_behind(picture.data, read_scans(picture.data, picture.head).end):
         sums.say(blake3(behind).hexdigest())
     sums.add(PillowImage.fromarray(rgb), picture.orientation)
 

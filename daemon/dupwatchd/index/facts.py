@@ -18,7 +18,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 from PIL import Image
 
-from dupwatchd.index.jpeg_segments import Head, first_end_marker, read_head
+from dupwatchd.index.jpeg_segments import Head, first_end_marker, held_behind, read_head
 from dupwatchd.index.keywords import keywords
 from dupwatchd.index.pillow_formats import Still
 from dupwatchd.index.places import place
@@ -213,8 +213,8 @@ def jpeg_quality(steps: NDArray[np.float32] | None) -> int:
 def scan_digest(data: bytes) -> bytes:
     """16 bytes that two JPEGs share if their coded pictures are equal and only metadata differ; b"" if unknown.
 
-    Covers tables, frame headers, colour transform, a profile of other colours than sRGB, and coded data up to the end
-    marker, not what follows it.
+    Covers tables, frame headers, colour transform, a profile of other colours than sRGB, coded data, and what is held
+    behind the end marker, such as a film.
     """
     if data[:2] != b"\xff\xd8":
         return b""
@@ -231,6 +231,8 @@ def scan_digest(data: bytes) -> bytes:
             if profile and not is_srgb(profile):
                 digest.update(profile)
             digest.update(memoryview(data)[at : end if end >= 0 else len(data)])
+            if end >= 0:
+                digest.update(held_behind(data, end))
             return digest.digest(length=16)
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if data.startswith(_PROFILE, at + 4):

@@ -27,6 +27,7 @@ _NEEDED = _FRAMES | {_DHT, _DAC, _DQT, _DRI, 0xE0, 0xE1, 0xEE}
 _MAX_THUMBNAIL_PX = 640
 _RESOURCES = 0xED  # where Photoshop, and others since, put IPTC
 
+_MOST_NOTES_BYTES = 16 << 10
 _PIECE_BYTES = 1 << 18  # that are looked through at once
 
 _Scan = tuple[int, ...]  # component ids, first and last coefficient, bits known before and after
@@ -138,6 +139,15 @@ def first_end_marker(data: bytes, start: int) -> int:
         if is_end.any():
             return piece + int(is_end.argmax())
     return -1
+
+
+def held_behind(data: bytes, end: int) -> bytes:
+    """What a file holds behind its JPEG, whose end marker is at ``end``: a film, a gain map, a depth map, another view.
+
+    Nothing if it is no more than what phones and editors note there.
+    """
+    behind = data[end:].removeprefix(b"\xff\xd9").lstrip(b"\0")
+    return behind if len(behind) > _MOST_NOTES_BYTES or behind.startswith(b"\xff\xd8\xff") else b""
 
 
 def read_scans(data: bytes, head: Head) -> Scans:

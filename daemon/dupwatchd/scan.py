@@ -286,7 +286,7 @@ def _policy(settings: Settings, asked: Asked) -> Policy:
     missing = missing_folder(policy)
     if missing is not None:
         raise UsageError(f"the settings [plan] name a folder that is not there: {os.fsdecode(missing)}")
-    return replace(policy, also=verdicts_that_let_go(verdict.value for verdict in asked.also))
+    return replace(policy, also=verdicts_that_let_go([verdict.value for verdict in asked.also]))
 
 
 def _all_clusters(

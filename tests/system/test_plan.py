@@ -140,6 +140,21 @@ def test_a_scan_writes_the_plan_that_a_service_would_give(service: Service, phot
     assert written["complete"]
 
 
+def test_what_a_scan_is_asked_for_as_well_may_go_by_its_plan(tmp_path: Path) -> None:
+    photos, file = tmp_path / "photos", tmp_path / "copies.plan"
+    photos.mkdir()
+    photo = photo_like(6, 960, 720)
+    (photos / "whole.jpg").write_bytes(encoded(photo, quality=95))
+    (photos / "cut.jpg").write_bytes(encoded(photo[30:-30, 40:-40].copy()))
+    planned = []
+    for also in ((), ("--also", "cropped")):
+        scan("--plan", file, *also, photos, state=tmp_path / "state")
+        written = json.loads(file.read_text())
+        planned.append([one["path"] for group in written["groups"] for one in group["goes"]])
+    assert planned == [[], [str(photos / "cut.jpg")]]
+    assert written["verdicts"] == ["identical", "same", "cropped"]
+
+
 def test_a_scan_that_wrote_a_plan_proposes_to_apply_it(photos: Path, tmp_path: Path) -> None:
     """Not itself with other flags, which would write over the plan."""
     file = tmp_path / "my copies.plan"

@@ -5,7 +5,7 @@ Folders are compared by their real paths, name by name, and never as patterns.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -130,7 +130,7 @@ def changed(policy: Policy, given: Mapping[str, Any]) -> Policy:
     )
 
 
-def verdicts(words: Iterable[str]) -> frozenset[Verdict]:
+def verdicts(words: Collection[str]) -> frozenset[Verdict]:
     """The verdicts that may let more go; raises UsageError."""
     allowed = {verdict.value: verdict for verdict in MAY_BE_ASKED_FOR}
     for word in words:
@@ -142,7 +142,7 @@ def verdicts(words: Iterable[str]) -> frozenset[Verdict]:
     return frozenset(allowed[word] for word in words)
 
 
-def doubts(words: Iterable[str]) -> frozenset[Doubt]:
+def doubts(words: Collection[str]) -> frozenset[Doubt]:
     """What to ask about; raises UsageError."""
     allowed = {doubt.value: doubt for doubt in Doubt}
     for word in words:

@@ -22,10 +22,13 @@ def suffix_of_name(name: str) -> str:
     """The lower-case suffix of a file's name with its dot, or nothing.
 
     A number at the end does not count if a suffix stands before it: wget, for one, saves a second `a.jpg` as `a.jpg.1`.
+    Stops and blanks at the end do not count either, and what has a blank in it is a part of the name ("St. Ives").
     """
+    name = name.rstrip(". ")
     dot = name.rfind(".")
     if dot > 1 and name[dot + 1 :].isdecimal():
         before = name.rfind(".", 1, dot)
         if before > 0:
             return name[before:dot].lower()
-    return name[dot:].lower() if dot > 0 else ""
+    suffix = name[dot:].lower() if dot > 0 else ""
+    return "" if " " in suffix else suffix

@@ -44,6 +44,13 @@ def test_a_number_behind_the_suffix_does_not_hide_a_picture(tmp_path: Path) -> N
     assert [entry[0] for entry in handed_on[2]] == [b"a.jpg.1"]
 
 
+def test_stops_within_a_name_do_not_hide_a_picture(tmp_path: Path) -> None:
+    wanted = {touch(tmp_path / name) for name in ("St. Ives", "Nr. 5", "dot.", "a.jpg.", "a.jpg ", "3. May.png")}
+    for other in ("notes.txt.", "St. Ives.txt"):
+        touch(tmp_path / other)
+    assert found(tmp_path) == {str(path) for path in wanted}
+
+
 @pytest.mark.parametrize(
     "junk",
     [

@@ -164,7 +164,9 @@ def _write_out(plan: "Plan", out: bytes | None, as_json: bool) -> None:
 def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeClient) -> None:
     @group.command()
     @click.argument("plan", type=_PATH, metavar="PLAN")
-    @click.option("--dry-run", is_flag=True, help="Only show what would happen.")
+    @click.option(
+        "--dry-run", is_flag=True, help="Only show what the plan says; files are looked at when it is carried out."
+    )
     @click.option(
         "--action", type=click.Choice(ACTIONS), default="quarantine", help="What to do [default: quarantine]."
     )

@@ -274,7 +274,7 @@ def _remark(file: File, kept: File, mark: str, page: Page) -> str:
 def _why_it_stays(file: File) -> str:
     """Return why a copy of the kept file may not go; nothing if its verdict says so."""
     if file["verdict"] == "same" and file.get("confirmed") is not True:
-        return "not looked at closely"
+        return "not certain"
     return ""
 
 

@@ -425,7 +425,7 @@ def test_the_kept_file_its_reason_and_every_copy_are_told() -> None:
         "  link   4.2 MB  4000×3000  identical  e.jpg  hard link of the kept file\n"
         "  spare  4.2 MB  4000×3000       same  f.jpg  hard link of a file above\n"
         "  link   4.2 MB  4000×3000       same  g.jpg  may be the same file as a file above\n"
-        "  other  4.2 MB  4000×3000       same  h.jpg  not looked at closely\n"
+        "  other  4.2 MB  4000×3000       same  h.jpg  not certain\n"
         "  other  4.2 MB  2000×3000  retouched  i.jpg  smaller\n"
         "  spare  4.2 MB  4000×3000       same  j.jpg  damaged\n"
         "  other  4.2 MB  4000×3000     0.0300  k.jpg  near another copy only\n"

@@ -80,7 +80,7 @@ def _in_words(verdict: Verdict | None, confirmed: bool | None) -> str:
     if verdict is not Verdict.SAME:
         return str(verdict.value)
     if confirmed is None:
-        return "same, but nobody has looked at the photos themselves yet"
+        return "same, but no look at the photos themselves has made it certain"
     return "same, confirmed" if confirmed else "same, but a closer look does not confirm it"
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 import click
 
-from dupwatch.terminal import printable
+from dupwatch.terminal import counted, printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -279,7 +279,10 @@ def write_copies(document: Mapping[str, Any], form: str | None, spare: bool) -> 
     elif form == "csv":
         render.write_csv(document, sys.stdout.buffer)
     elif form == "print0":
-        render.write_paths0(document, sys.stdout.buffer, spare_only=spare)
+        left_out = render.write_paths0(document, sys.stdout.buffer, spare_only=spare)
+        if left_out:
+            what = f"{counted(left_out, 'spare file')} with a sidecar or a movie beside"
+            remark(f"{what}: left out, for `dupwatch plan` lets both go")
     else:
         paged(lambda stream: render.write_table(document, stream))
     sys.stdout.flush()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dupwatch.act.families import FolderNames, Kind, companion_kind
 from dupwatch.act.plan_file import Plan
 from dupwatch.act.plan_reading import parsed_plan
 from dupwatch.act.planning import make_plan
+from dupwatch.families import FolderNames, Kind, companion_kind
 from tests.act.trees import file_of_group, group_of, page_of, plan_for, write
 
 

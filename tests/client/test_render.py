@@ -18,6 +18,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
@@ -454,6 +455,20 @@ def test_what_may_not_go_is_never_spare() -> None:
     stream = io.BytesIO()
     write_paths0(document, stream, spare_only=True)
     assert stream.getvalue() == b"/c\0"
+
+
+def test_what_has_a_sidecar_or_movie_beside_it_is_left_to_a_plan(tmp_path: Path) -> None:
+    names = ("kept.jpg", "one.jpg", "one.jpg.xmp", "two.heic", "two.MOV", "three.jpg", "three.jpg.txt")
+    paths = {name: os.fsencode(tmp_path / name) for name in names}
+    for path in paths.values():
+        open(path, "wb").close()
+    shown = [
+        make_file(paths[name], keep=name == "kept.jpg") for name in ("kept.jpg", "one.jpg", "two.heic", "three.jpg")
+    ]
+    stream = io.BytesIO()
+    assert write_paths0(make_document(shown), stream, spare_only=True) == 2
+    assert stream.getvalue() == paths["three.jpg"] + b"\0"
+    assert write_paths0(make_document(shown), io.BytesIO()) == 0
 
 
 def test_an_answer_that_is_not_complete_never_says_flatly_that_there_are_no_copies() -> None:

@@ -6,7 +6,7 @@ the client may import blake3 and send2trash. In reading order:
 
     plan_file    what a plan says, and how it is written; `plan_reading` reads one and believes nothing in it
     plan_values  the single values of a plan, each checked by itself
-    families     sidecars and movies that belong to a picture; `movable` says what could not be moved
+    movable      what could not be moved; `dupwatch.families` says which sidecars and movies belong to a picture
     planning     groups of the service and families beside the files → a plan
     folders      opens files by way of open folders, so that no link leads astray; `kernel` has the system calls
     content      reads files whole and compares them with what the plan says of them; `traits` is what they have beside

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from dupwatch.act.content import KeptFiles, OpenFile, unchanged
 from dupwatch.act.earlier import Earlier, earlier, left_of
 from dupwatch.act.errors import HaltError, SkipError
-from dupwatch.act.families import FolderNames
 from dupwatch.act.folders import forget_mounts, root_above
 from dupwatch.act.intents import Intents, is_as_intended
 from dupwatch.act.journal import Journal
@@ -25,6 +24,7 @@ from dupwatch.act.quarantine import Quarantines, tidy_all
 from dupwatch.act.runs import Step
 from dupwatch.act.steps import MOVING_ACTIONS, SHARING_ACTIONS, Going, Holder, Steps
 from dupwatch.errors import WrongUsageError
+from dupwatch.families import FolderNames
 from dupwatch.progress import Bars
 from dupwatch.terminal import printable
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from dupwatch.act.errors import PlanError
-from dupwatch.act.families import companion_kind
 from dupwatch.act.plan_file import (
     PLAN_VERSION,
     VERDICTS,
@@ -25,6 +24,7 @@ from dupwatch.act.plan_file import (
     is_below,
 )
 from dupwatch.act.plan_values import INTEGER_LEAST, Values, in_words, parsed_json, shown
+from dupwatch.families import companion_kind
 from dupwatch.quarantine_name import QUARANTINE_NAME, has_marker
 from dupwatch.terminal import printable
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from dupwatch.act.content import digest_of, opened
 from dupwatch.act.errors import PlanError, SkipError
-from dupwatch.act.families import Companion, FolderNames, Kind
 from dupwatch.act.movable import Movable
 from dupwatch.act.plan_file import AskedGroup, GoingFile, HeldBack, Plan, PlannedFile, PlannedGroup, is_below
+from dupwatch.families import Companion, FolderNames, Kind
 
 PlanPage = Mapping[str, Any]  # a result of the service's command `plan`; one that is enough has all groups
 

@@ -5,7 +5,7 @@ In: paths. Out: the names of their companions, as the page tells them. Each fold
 
 import os
 
-from dupwatch.act.families import FolderNames
+from dupwatch.families import FolderNames
 
 
 class Companions:

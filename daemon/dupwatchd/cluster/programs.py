@@ -6,6 +6,7 @@ to start it again, as the units do. Without TLS both listen on this machine only
 
 import ipaddress
 import os
+import signal
 import socket
 import threading
 import time
@@ -77,6 +78,8 @@ def _end_after(worker: Any) -> None:
 
 def _prepared(settings: Settings) -> tuple[ClusterSettings, str]:
     """The settings of the cluster, and the scheduler's address, with Dask ready to run. Raises UsageError."""
+    # Dask's own handler is not there yet, or any more while it closes: whoever is told to stop then ends well, too.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     library.require()
     cluster = settings.cluster
     if cluster.scheduler is None:

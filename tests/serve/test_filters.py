@@ -148,6 +148,18 @@ def test_pairs_that_nobody_has_looked_at_are_told_although_they_are_not_stored(
     assert counted == NotLookedAt(0, left_out)
 
 
+@pytest.mark.parametrize("linkage", Linkage)
+def test_what_a_missing_file_keeps_apart_as_indexed_is_shown(linkage: Linkage, tmp_path: Path) -> None:
+    files = [File(b"/a", b"1", 0, there=False), File(b"/q", b"2", 0), File(b"/p", b"3", 0)]
+    made = Made([Picture(0, 0)], [Content(bytes(32), 0)], files)
+    filters = Filters(linkage=linkage, across=(b"/q",), against=(b"/",))
+    question = Question("structure", 0.02, mirrored=False, touching=(b"/p",), filters=filters)
+    with closing(written(made, tmp_path)) as database:
+        total, found = Library.load(database).page(database, question, made.live_checks(), None)
+    assert found == plain.clusters(made, question)
+    assert (total, len(found)) == (1, 1)
+
+
 @pytest.mark.usefixtures("looking_at_few")
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(libraries(), filtered(), st.integers(0, 30), st.integers(1, 9))

@@ -16,6 +16,7 @@ import numpy as np
 from dupwatchd.model import Verdict
 from dupwatchd.serve.clusters import ClusterCandidate, LiveChecks, Question, is_asked_for
 from dupwatchd.serve.columns import Units
+from dupwatchd.serve.filters import Linkage
 from dupwatchd.serve.filters_parts import Counted, count_as_indexed, parts_of
 from dupwatchd.serve.ranking import Candidates, FurtherJoined
 from dupwatchd.serve.rows import Whole
@@ -50,14 +51,20 @@ class IndexedGroups(NamedTuple):
             made = self.candidates_of(self.question, found.joined, batch)
             counts = (count_as_indexed(one, self.question, self._all_there) for one in made)
             numbers.update(zip(batch.tolist(), counts, strict=True))
-        nothing = [cluster for cluster, counted in numbers.items() if not counted.shown]
+        # Of files that each match all others, or one of them, other groups are made where some are missing now.
+        may_change = self.question.filters.linkage is not Linkage.TRANSITIVE
+        nothing = [cluster for cluster, counted in numbers.items() if not counted.shown and not may_change]
         shown = np.isin(found.cluster, nothing, invert=True)
         return replace(
             found,
             cluster=found.cluster[shown],
             bound=found.bound[shown],
             digest=found.digest[shown],
-            parts={cluster: counted.shown for cluster, counted in numbers.items() if counted.shown > 1},
+            parts={
+                cluster: counted.shown
+                for cluster, counted in numbers.items()
+                if counted.shown > 1 or (may_change and not counted.shown)
+            },
             hidden=sum(counted.hidden for counted in numbers.values()),
             pairs={cluster: counted.pairs for cluster, counted in numbers.items()},
             not_looked_at=sum(counted.not_looked_at for counted in numbers.values()),

@@ -62,6 +62,7 @@ def test_files_exchanged_while_they_are_acted_on_are_never_lost(tmp_path: Path, 
             os.kill(swapper.pid, signal.SIGCONT)
             summary = apply_plan(plan, Action(action, os.fsencode(to) if action == "move" else None))
             os.kill(swapper.pid, signal.SIGSTOP)  # while we look
+            os.waitid(os.P_PID, swapper.pid, os.WSTOPPED)  # a signal is on its way for a moment
             done, skipped = done + len(summary.done), skipped + len(summary.skipped)
             found = contents(tmp_path)
             assert only <= set(found)

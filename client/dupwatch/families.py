@@ -4,6 +4,7 @@ In: a picture's name and the names in its folder. Out: its companions. They are 
 picture goes they go along, or the picture stays (see `planning`). Upper and lower case count as equal.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple
@@ -71,6 +72,23 @@ class FolderNames:
             name for name in names if name != picture and _suffix(name.lower()) in _PICTURE_SUFFIXES
             and _stem(name.lower()) == stem
         )  # fmt: skip
+
+
+class Companions:
+    """The companions of pictures anywhere; each folder is listed once, as it was then."""
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, FolderNames] = {}
+
+    def of(self, path: bytes) -> list[bytes]:
+        """Return the names of what belongs to a picture, in order; none if its folder cannot be listed."""
+        folder, name = os.path.split(path)
+        if folder not in self._names:
+            try:
+                self._names[folder] = FolderNames(os.listdir(folder))
+            except OSError:  # gone, or on another machine
+                self._names[folder] = FolderNames([])
+        return [one.name for one in self._names[folder].companions(name)]
 
 
 def _companion(picture: bytes, name: bytes) -> Companion | None:

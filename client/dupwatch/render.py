@@ -12,11 +12,10 @@ shorten the middle of a path, and would need a second way of writing for streams
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
-from dupwatch.families import FolderNames
+from dupwatch.families import Companions
 from dupwatch.measures import OWN_MEASURES, distance_of
 from dupwatch.terminal import Page, cell_count, counted, fold, human_bytes, page_on
 
@@ -60,23 +59,13 @@ def write_paths0(document: Document, stream: BinaryIO, spare_only: bool = False)
     `plan` lets both go. Return how many were left out.
     """
     left_out = 0
-    names: dict[bytes, FolderNames] = {}
+    companions = Companions()
     for cluster in document["clusters"]:
         wanted = [file["path"] for file in cluster["files"] if not spare_only or file.get("may_go")]
-        alone = [path for path in wanted if not (spare_only and _has_companion(path, names))]
+        alone = [path for path in wanted if not (spare_only and companions.of(path))]
         left_out += len(wanted) - len(alone)
         stream.writelines(path + b"\0" for path in alone)
     return left_out
-
-
-def _has_companion(path: bytes, names: dict[bytes, FolderNames]) -> bool:
-    folder, name = os.path.split(path)
-    if folder not in names:
-        try:
-            names[folder] = FolderNames(os.listdir(folder))
-        except OSError:  # gone, or on another machine
-            names[folder] = FolderNames([])
-    return bool(names[folder].companions(name))
 
 
 def write_pairs_csv(pairs: Iterable[Mapping[str, Any]], measure: str, stream: BinaryIO) -> None:

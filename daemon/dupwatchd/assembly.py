@@ -44,13 +44,21 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def worker_pool(
-    settings: Settings, thumbnail_px: int, attend: Callable[[], None] = lambda: None, workers: int | None = None
+    settings: Settings,
+    thumbnail_px: int,
+    attend: Callable[[], None] = lambda: None,
+    workers: int | None = None,
+    *,
+    frames: bool = True,
 ) -> "WorkerPool":
-    """The processes that read and decode, not started yet; ``attend`` is called while they work."""
+    """The processes that read and decode, not started yet; ``attend`` is called while they work.
+
+    Keypoints are made if the settings want them, and ``frames``.
+    """
     from dupwatchd.index.pool import WorkerPool
 
     count = workers or settings.index.workers or processors()
-    return WorkerPool(count, thumbnail_px, _decode_limits(settings), attend)
+    return WorkerPool(count, thumbnail_px, _decode_limits(settings, frames=frames), attend)
 
 
 def reading_pool(
@@ -86,7 +94,7 @@ def machines_of(settings: Settings) -> "Machines | None":
     return Machines(settings.cluster.scheduler)
 
 
-def _decode_limits(settings: Settings) -> "DecodeLimits":
+def _decode_limits(settings: Settings, *, frames: bool = True) -> "DecodeLimits":
     from dupwatchd.index.limits import DecodeLimits
 
     index = settings.index
@@ -95,7 +103,7 @@ def _decode_limits(settings: Settings) -> "DecodeLimits":
         memory_mb=index.memory_mb,
         max_pixels=index.max_pixels,
         max_file_mb=index.max_file_mb,
-        with_keypoints=index.frames,
+        with_keypoints=frames and index.frames,
     )
 
 

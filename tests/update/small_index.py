@@ -67,25 +67,13 @@ class FilePool:
 
     def detail(self, path: bytes, most_px: int, digest: bytes | None = None) -> Looked:
         """As `WorkerPool.detail`."""
-        try:
-            with open(path, "rb") as file:
-                data = file.read()
-        except FileNotFoundError:
-            return NotRead(ReadStatus.VANISHED, None)
-        if digest not in (None, _digest(data)):
-            return NotRead(ReadStatus.CHANGED, None)
-        return self.looked(path, data, most_px)
+        data = _read(path, digest)
+        return data if isinstance(data, NotRead) else self.looked(path, data, most_px)
 
     def pixels(self, path: bytes, digest: bytes | None = None) -> PixelsRead:
         """As `WorkerPool.pixels`."""
-        try:
-            with open(path, "rb") as file:
-                data = file.read()
-        except FileNotFoundError:
-            return NotRead(ReadStatus.VANISHED, None)
-        if digest not in (None, _digest(data)):
-            return NotRead(ReadStatus.CHANGED, None)
-        return AllPixels(self.all_pixels(data), _digest(data))
+        data = _read(path, digest)
+        return data if isinstance(data, NotRead) else AllPixels(self.all_pixels(data), _digest(data))
 
     def all_pixels(self, data: bytes) -> bytes:
         """Files that show one picture here are equal in their first words only."""
@@ -122,6 +110,15 @@ class PhotoPool(FilePool):
         rgb = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
         thumbnail = to_bytes(average(rgb, found.width, found.height, _SIDE))
         return replace(found, thumbnail=thumbnail, proof=make_proof(rgb).to_bytes() if self.with_proofs else b"")
+
+
+def _read(path: bytes, digest: bytes | None) -> bytes | NotRead:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return NotRead(ReadStatus.VANISHED, None)
+    return data if digest in (None, _digest(data)) else NotRead(ReadStatus.CHANGED, None)
 
 
 def _digest(data: bytes) -> bytes:

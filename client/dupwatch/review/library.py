@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from dupwatch.client import Client
 from dupwatch.errors import ClientError
-from dupwatch.review.companions import Companions
+from dupwatch.families import Companions
 
 FIRST_GROUPS = 200  # what a person sees at once must not wait for the rest
 PAGE_GROUPS = 2_000  # the service looks at those before a page again: few large pages cost less

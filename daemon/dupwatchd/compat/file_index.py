@@ -130,7 +130,8 @@ class Index:
             if not verdicts:  # what was looked at before is kept
                 limits = facts.compared_within(database) or Limits(0.0, 0.0, mirrored=False)
 
-            pool = stack.enter_context(worker_pool(settings, side))  # it starts processes when it has something to do
+            # it starts processes when it has something to do
+            pool = stack.enter_context(worker_pool(settings, side, frames=False))
 
             def open_intake() -> Intake:
                 facts.write(database, {"decoders": decoders(settings)})

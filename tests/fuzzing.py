@@ -6,12 +6,13 @@ is told to.
 
 import contextlib
 import io
+import os
 import random
 import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgpack
@@ -245,20 +246,37 @@ def _send_stream(endpoint: str, noise: random.Random, root: bytes) -> None:
         peer.sendall(stream)
 
 
-def fuzz_socket(service: Service, noise: random.Random, is_over: Callable[[int], bool]) -> Counter[str]:
+@contextlib.contextmanager
+def _connecting_as(user: int | None) -> Iterator[None]:
+    if user is None:
+        yield
+        return
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def fuzz_socket(
+    service: Service, noise: random.Random, is_over: Callable[[int], bool], users: Sequence[int] = ()
+) -> Counter[str]:
     """Say what no client would say until it is over (by the number of messages); returns how much of what was said.
 
-    The service answers others all the time, in the same process, and nothing it says in its log is a bug.
+    The service answers others all the time, and nothing it says in its log is a bug. Who says so much is turned away in
+    time, with all that he does. So whoever goes on for long needs ``users`` to say it in turn, the first of them often
+    enough to be turned away; only root can become them, and they must be able to reach the socket.
     """
     [root] = [bytes(one["path"]) for one in service.ask("status")["roots"]]
     counted: Counter[str] = Counter()
     while not is_over(counted["messages"] + counted["streams"]):
         count = noise.randrange(1, 12)
-        counted["replies"] += _send_messages(service.endpoint, noise, root, count)
-        counted["messages"] += count
-        for _ in range(noise.randrange(1, 6)):
-            _send_stream(service.endpoint, noise, root)
-            counted["streams"] += 1
+        with _connecting_as(noise.choice((users[0], *noise.choices(users, k=19))) if users else None):
+            counted["replies"] += _send_messages(service.endpoint, noise, root, count)
+            counted["messages"] += count
+            for _ in range(noise.randrange(1, 6)):
+                _send_stream(service.endpoint, noise, root)
+                counted["streams"] += 1
         if counted.total() % _MESSAGES_AT_ONCE < count:
             began = time.monotonic()
             with Client(service.endpoint, timeout_seconds=20) as other:

@@ -33,6 +33,7 @@ RECONNECT_MAX_MS = 1000
 HEARTBEAT_MS = 5000  # over TCP a frozen peer would never be noticed
 EVENTS_WAITING_MAX = 20_000  # a few MB; beyond that a slow listener loses events, and is told so
 SILENCE_SECONDS = 15.0  # three ticks of the service
+HELD_SECONDS = 0.5  # a handshake that fails after so long was not refused: the service lets the user wait
 
 _REFUSED = zmq.Event.HANDSHAKE_FAILED_AUTH | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 _FAILED = zmq.Event.CONNECT_RETRIED | zmq.Event.DISCONNECTED | _REFUSED
@@ -88,8 +89,11 @@ class Client:
                 if reply.id in (request_id, None):  # any other is the late answer to a request that was given up
                     return _result(reply)
         except _TooLateError:
+            reason = "it may be overloaded"
+            if self._line.was_held:
+                reason += ", or lets its user wait, of whom it had to refuse too many requests; try again in a minute"
             raise NoServiceError(
-                f"the service at {self.endpoint} does not answer within {seconds:g} s; it may be overloaded"
+                f"the service at {self.endpoint} does not answer within {seconds:g} s; {reason}"
             ) from None
 
     def events(self, topics: Collection[str] = ()) -> Iterator[wire.Event | Notice]:
@@ -170,6 +174,8 @@ class _Line:
     ) -> None:
         self._endpoint = endpoint
         self._is_cut = False
+        self._shakes_hands_since = time.monotonic()
+        self.was_held = False  # the service let us wait for so long that a handshake failed
         self.socket = context.socket(kind)
         self.socket.linger = 0  # the default waits for ever when the context ends
         self.socket.immediate = 1  # else a message to nobody counts as sent
@@ -247,6 +253,11 @@ class _Line:
 
     def _raise_if_gone(self, event: int, was_there: bool) -> None:
         if event & zmq.Event.HANDSHAKE_FAILED_NO_DETAIL and socket_path(self._endpoint) is not None:
+            now = time.monotonic()
+            since, self._shakes_hands_since = self._shakes_hands_since, now
+            if now - since > HELD_SECONDS:
+                self.was_held = True
+                return  # ZeroMQ comes again by itself
             raise NoServiceError(
                 f"the service at {self._endpoint} ends every connection at once: it has more clients than it can take, "
                 "or demands keys; end some of the clients, or try again later"

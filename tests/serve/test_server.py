@@ -495,6 +495,26 @@ def test_who_is_refused_without_end_waits_in_the_handshake_and_others_are_served
         assert not server._connections._held
 
 
+@pytest.mark.parametrize("is_let_in", [True, False])
+def test_a_client_that_waits_in_the_handshake_for_long_comes_again_and_is_told_if_that_is_in_vain(
+    endpoint: str, service: SmallService, monkeypatch: pytest.MonkeyPatch, is_let_in: bool
+) -> None:
+    monkeypatch.setattr(binding_module, "HANDSHAKE_MS", 700)
+    with serving(endpoint, service.handlers()) as server, ThreadPoolExecutor(1) as pool:
+        connections = server._connections
+        connections._refusals.has_overdone(os.getuid(), time.monotonic() + 3600)
+        with Client(endpoint, 20 if is_let_in else 1) as client:
+            asked = pool.submit(client.request, "status")
+            if is_let_in:
+                until(lambda: len(connections._held.get(os.getuid(), [])) == 2)  # it has come again
+                [record] = connections._refusals._records.values()
+                record.until = time.monotonic()
+                assert asked.result(20)
+            else:
+                with pytest.raises(NoServiceError, match=r"within 1 s; it may be overloaded, or lets its user wait"):
+                    asked.result(20)
+
+
 def test_idle_connections_give_way_to_new_clients_and_busy_ones_do_not(
     endpoint: str, folder: Path, service: SmallService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

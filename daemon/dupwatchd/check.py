@@ -8,7 +8,6 @@ pictures is taken over if it can be read.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -21,13 +20,14 @@ from dupwatchd.blocks.store import BlockStore, Stores, as_digests, thumbnail_dig
 from dupwatchd.check_parts import mend_parts, wrong_parts
 from dupwatchd.compare.measures import descriptors, exact
 from dupwatchd.db import contents, facts, pictures, remembered, upkeep
-from dupwatchd.db.connection import FILE_NAME, Database, open_database, open_for_reading
+from dupwatchd.db.connection import Database, open_database, open_for_reading
 from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.errors import DamagedBlocksError, DamagedStateError, StateError
 from dupwatchd.index.pool import WorkerPool
 from dupwatchd.interruption import stoppable
 from dupwatchd.model import FileId, Job, PictureId, Progress, Stamp
+from dupwatchd.replacing_index import DAMAGED, abandon_replacing, begin_replacing, replace
 from dupwatchd.settings import Settings
 from dupwatchd.state import act_as_owner, locked_state, require_index, stores_of
 from dupwatchd.update.mending import wrong_thumbnails
@@ -70,11 +70,11 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
                 findings.mended.append(start_anew(state))
             return findings
         stack.callback(database.close)
+        proofs = Proofs(state)
+        stack.callback(proofs.close)
         try:
             side = int(facts.read(database).get("thumbnail_px", settings.index.thumbnail_px))
             stores = stores_of(state, side)
-            proofs = Proofs(state)
-            stack.callback(proofs.close)
             bad = verify(database, stores, proofs, findings)
             if repair and findings.faults:
                 pool = stack.enter_context(worker_pool(settings, side))
@@ -92,6 +92,7 @@ def check(settings: Settings, *, repair: bool, progress: Progress) -> Findings:
         except (DamagedStateError, ValueError) as error:
             findings.faults.append(str(error))
             if repair:
+                proofs.close()
                 database.close()
                 findings.mended.append(start_anew(state))
     return findings
@@ -177,36 +178,38 @@ def mend_proofs(database: Database, proofs: Proofs, findings: Findings) -> None:
     proofs.remove({*proofs.ids()} - upkeep.all_pictures(database))
 
 
-def set_aside(state: str) -> str:
-    """Move a database beyond help out of the way, and the blocks with it; returns the new name.
-
-    Nothing is deleted. The next scan starts anew from the photos.
-    """
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    aside = os.path.join(state, f"damaged-{stamp}-{os.getpid()}")
-    os.mkdir(aside, 0o700)
-    for name in (*(base + end for base in (FILE_NAME, PROOFS_NAME) for end in ("", "-wal", "-shm")), "blocks"):
-        if os.path.lexists(os.path.join(state, name)):
-            os.rename(os.path.join(state, name), os.path.join(aside, name))
-    os.mkdir(os.path.join(state, "blocks"), 0o700)
-    return aside
-
-
 def start_anew(state: str) -> str:
-    """Set a database beyond help aside, and take over what people said of pictures; returns a line about it."""
-    aside = set_aside(state)
-    done = f"set aside as {aside}; the next scan starts anew from the photos"
+    """Put an empty index, which holds what people said, in place of one beyond help; returns a line about it.
+
+    That one is set aside and never deleted; the next scan starts anew from the photos. Whoever is killed leaves the old
+    index or the new one, and loses nothing that was said.
+    """
+    folder = begin_replacing(state)
+    try:
+        with closing(open_database(folder)) as database:
+            about_said = _take_over(state, database)
+    except BaseException:
+        abandon_replacing(state)
+        raise
+    aside = replace(state, aside=DAMAGED)
+    return f"set aside as {aside}; the next scan starts anew from the photos{about_said}"
+
+
+def _take_over(state: str, database: Database) -> str:
+    """Take over what people said from an index beyond help; returns what is to be told of that."""
     said = "what people said of pictures (not duplicates, decisions)"
     try:
-        with closing(open_for_reading(aside)) as damaged:
+        with closing(open_for_reading(state)) as damaged:
             tables = remembered.everything(damaged)
-        if not any(tables.values()):
-            return done
-        with closing(open_database(state)) as database:
-            remembered.take_over(database, tables)
     except StateError:
-        return f"{done}; {said} cannot be read from it"
-    return f"{done}; {said} was taken over"
+        return f"; {said} cannot be read from it"
+    if not any(tables.values()):
+        return ""
+    try:
+        remembered.take_over(database, tables)
+    except DamagedStateError:
+        return f"; {said} cannot be read from it"
+    return f"; {said} was taken over"
 
 
 def _wrong_thumbnails(database: Database, blocks: BlockStore, findings: Findings) -> Iterator[PictureId]:

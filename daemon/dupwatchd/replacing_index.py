@@ -17,9 +17,9 @@ from dupwatchd.db.connection import FILE_NAME
 from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
 from dupwatchd.errors import StateError
 
+REPLACED, DAMAGED = "replaced-", "damaged-"  # the folder of the index that was there: what its name begins with
 _UNFINISHED = "restoring"  # the folder of an index that does not count yet
-_COMPLETE = "restored-"  # begins the name of the folder of one that does; the rest is in the name of the old one, too
-_ASIDE = "replaced-"
+_COMPLETE = "restored-"  # begins the name of the folder of one that does; the rest is the name of the old one's
 _PARTS = ("blocks", PROOFS_NAME, FILE_NAME)
 _BESIDE = ("-wal", "-shm", "")  # what SQLite keeps beside a database, and the database itself
 
@@ -40,12 +40,16 @@ def abandon_replacing(state: str) -> None:
     shutil.rmtree(os.path.join(state, _UNFINISHED), ignore_errors=True)
 
 
-def replace(state: str) -> str | None:
-    """Put the index that was made, closed and synced in place of the one that is there; returns where that is now."""
+def replace(state: str, *, aside: str = REPLACED) -> str | None:
+    """Put the index that was made, closed and synced in place of the one that is there; returns where that is now.
+
+    ``aside`` begins the name of the folder where that is.
+    """
     with disk_errors(state):
         stamp = time.strftime("%Y%m%d-%H%M%S")
         sync_folder(os.path.join(state, _UNFINISHED))
-        os.rename(os.path.join(state, _UNFINISHED), os.path.join(state, f"{_COMPLETE}{stamp}-{os.getpid()}"))
+        complete = os.path.join(state, f"{_COMPLETE}{aside}{stamp}-{os.getpid()}")
+        os.rename(os.path.join(state, _UNFINISHED), complete)
         sync_folder(state)
     return finish_replacing(state)
 
@@ -58,7 +62,7 @@ def finish_replacing(state: str) -> str | None:
             abandon_replacing(state)
         for name in names:
             if name.startswith(_COMPLETE):
-                return _put_in_place(state, os.path.join(state, name), _ASIDE + name.removeprefix(_COMPLETE))
+                return _put_in_place(state, os.path.join(state, name), name.removeprefix(_COMPLETE))
     return None
 
 

@@ -334,7 +334,7 @@ def _add_purge(group: click.Group, connection_flags: Flags) -> None:
         from dupwatch.terminal import page_on
 
         least = _age_seconds(older_than)
-        found = [entry for entry in entries(known_runs()) if entry.age_seconds >= least]
+        found = [entry for entry in entries(known_runs()) if entry.run.age_seconds >= least]
         size = sum(entry.size_bytes for entry in found)
         click.echo(f"{counted(len(found), 'file')}, {human_bytes(size)}, to be deleted for good", err=True)
         if found:

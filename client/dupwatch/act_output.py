@@ -129,7 +129,7 @@ def entry_lines(found: Sequence[Entry], page: Page) -> Iterator[str]:
     for entry in found:
         if entry.run is not run:
             run = entry.run
-            yield page.paint(f"{run.id} ({_human_age(entry.age_seconds)} old)", "head")
+            yield page.paint(f"{run.id} ({_human_age(entry.run.age_seconds)} old)", "head")
         yield f"  {human_bytes(entry.size_bytes):>8}  {page.name(entry.step.path)}"
     total = sum(entry.size_bytes for entry in found)
     yield page.paint(f"{counted(len(found), 'file')} in quarantine, {human_bytes(total)}", "head")
@@ -180,7 +180,7 @@ def entries_document(found: Sequence[Entry]) -> dict[str, Any]:
                 "path": entry.step.path,
                 "held": entry.step.held,
                 "bytes": entry.size_bytes,
-                "age_seconds": round(entry.age_seconds),
+                "age_seconds": round(entry.run.age_seconds),
                 "kept": entry.step.kept,
             }
             for entry in found

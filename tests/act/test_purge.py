@@ -1,6 +1,8 @@
 """What lies in quarantine is listed, and deleted only while the file that stayed for it is there."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,9 +12,10 @@ from dupwatch.act.apply import Action, apply_plan
 from dupwatch.act.errors import ActError
 from dupwatch.act.journal import forget_closed
 from dupwatch.act.purge import Purged, entries, purge, size_in_quarantine
-from dupwatch.act.runs import known_runs
+from dupwatch.act.runs import Boot, known_runs
 from dupwatch.act.undo import runs_to_undo, undo
 from tests.act.trees import plan_for, seen, write
+from tests.jumping_clock import JumpingClock
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def test_entries_are_what_lies_there(root: Path) -> None:
     found = list(entries(known_runs()))
     assert [os.path.basename(entry.step.path) for entry in found] == [b"0.jpg", b"1.jpg", b"2.jpg", b"2.xmp"]
     assert [entry.size_bytes for entry in found] == [1, 1, 1, 8]
-    assert all(entry.age_seconds < 60 for entry in found)
+    assert all(entry.run.age_seconds < 60 for entry in found)
 
 
 def test_a_purge_deletes_what_others_hold_and_keeps_the_rest(root: Path) -> None:
@@ -98,5 +101,22 @@ def test_a_quarantine_whose_disk_is_gone_is_left_alone(root: Path) -> None:
 def test_an_age_counts_from_the_apply(root: Path) -> None:
     (entry, *_) = entries(known_runs())
     entry.run.began -= 3600
-    assert 3600 <= entry.age_seconds < 3700
-    assert time.time() - entry.run.began == pytest.approx(entry.age_seconds, abs=5)
+    assert entry.run.age_seconds < 60  # by the clock that nobody can set
+    entry.run.began_at = Boot("before it was started anew", 1e9)
+    assert time.time() - entry.run.began == pytest.approx(entry.run.age_seconds, abs=5)
+    assert 3600 <= entry.run.age_seconds < 3700
+
+
+def test_a_clock_that_jumps_makes_nothing_old(tmp_path: Path, root: Path) -> None:
+    clock = JumpingClock(tmp_path / "clock")
+
+    def purged(older_than: str) -> int:
+        command = [sys.executable, "-m", "dupwatch", "purge", "--older-than", older_than, "--yes"]
+        subprocess.run(command, env=os.environ | clock.environment, capture_output=True, check=False)
+        return 3 - len(list(root.glob(".dupwatch-quarantine/*/files/spare/*.jpg")))
+
+    for years in (1, -1):
+        clock.jump(years * 365 * 24 * 3600)
+        assert purged("30d") == 0
+    clock.jump(0)
+    assert purged("0") == 3

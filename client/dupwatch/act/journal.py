@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from dupwatch.act.errors import ActError, HaltError
 from dupwatch.act.quarantine import JOURNAL, Quarantine
-from dupwatch.act.runs import Run, Step, head_record, journal_path, known_runs, run_records, step_record
+from dupwatch.act.runs import Boot, Run, Step, head_record, journal_path, known_runs, run_records, step_record
 from dupwatch.act.state_folder import journal_folder
 from dupwatch.json_text import json_line
 from dupwatch.terminal import printable
@@ -38,7 +38,7 @@ class Journal:
         lock = _locked()
         name = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
         try:
-            journal = cls(Run(name, action, plan, time.time()), lock)
+            journal = cls(Run(name, action, plan, time.time(), Boot.now()), lock)
             _write([journal._state_file], [head_record(journal.run)], sync=True)
             _sync_folder(journal_folder())
         except OSError as error:
@@ -152,7 +152,7 @@ def forget_closed(age_seconds: float) -> None:
     lock = _locked()
     try:
         for run in known_runs():
-            if not run.is_open and time.time() - run.began >= age_seconds:
+            if not run.is_open and run.age_seconds >= age_seconds:
                 with suppress(OSError):
                     os.unlink(journal_path(run.id))
     finally:

@@ -5,7 +5,6 @@ stayed for it is there and unchanged, read whole at that moment: else the one in
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,11 +25,6 @@ class Entry:
     run: Run
     step: Step
     size_bytes: int
-
-    @property
-    def age_seconds(self) -> float:
-        """How long it has been there."""
-        return max(time.time() - self.run.began, 0.0)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from dupwatch.act.errors import ActError
 from dupwatch.act.plan_file import is_below
@@ -60,6 +60,22 @@ class Step:
         return f".dupwatch-{run}-{self.number}.part".encode("ascii")
 
 
+class Boot(NamedTuple):
+    """A moment by the clock that nobody can set: which start of the machine, and how long ago that was."""
+
+    id: str
+    seconds: float
+
+    @classmethod
+    def now(cls) -> Self | None:
+        """Return this moment; None where the system does not tell."""
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+                return cls(stream.read().strip(), time.clock_gettime(time.CLOCK_BOOTTIME))
+        except OSError:
+            return None
+
+
 @dataclass
 class Run:
     """What the journal says of one run."""
@@ -68,11 +84,23 @@ class Run:
     action: str
     plan: str  # digest of the plan, see `plan_file.plan_digest`
     began: float  # seconds since 1970
+    began_at: Boot | None = None  # not known of what an older version did
     steps: dict[int, Step] = field(default_factory=dict)
     states: dict[int, str] = field(default_factory=dict)  # see STATES
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)  # what else was written of a step
     quarantines: list[bytes] = field(default_factory=list)  # paths of those that it uses
     has_ended: bool = False  # else it was cut off, and may have left empty folders
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago it began, or less.
+
+        Until the machine is started anew, a time of day that jumps makes nothing old.
+        """
+        age, now = time.time() - self.began, Boot.now()
+        if now is not None and self.began_at is not None and now.id == self.began_at.id:
+            age = min(age, now.seconds - self.began_at.seconds)
+        return max(age, 0.0)
 
     @property
     def is_open(self) -> bool:
@@ -170,7 +198,8 @@ def _run(record: dict[str, Any]) -> Run:
     name, action, plan, began = (record[key] for key in ("run", "action", "plan", "began"))
     if not isinstance(name, str) or not _RUN_ID.fullmatch(name):  # it becomes the name of a file
         raise ValueError("no name of a run")
-    return Run(name, str(action), str(plan), float(began))
+    boot = record.get("began_at")
+    return Run(name, str(action), str(plan), float(began), None if boot is None else Boot(str(boot[0]), float(boot[1])))
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -191,6 +220,7 @@ def head_record(run: Run) -> dict[str, Any]:
         "action": run.action,
         "plan": run.plan,
         "began": run.began,
+        "began_at": run.began_at,
     }
 
 

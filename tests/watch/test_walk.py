@@ -1,4 +1,7 @@
+import contextlib
 import os
+import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -102,10 +105,14 @@ def test_links_are_not_followed_so_loops_are_harmless(tmp_path: Path) -> None:
     assert found(tmp_path) == {str(tmp_path / "real" / "a.jpg")}
 
 
-def test_fifos_and_sockets_are_passed_over(tmp_path: Path) -> None:
+def test_fifos_sockets_and_devices_are_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     touch(tmp_path / "a.jpg")
-    assert found(tmp_path) == {str(tmp_path / "a.jpg")}
+    with contextlib.suppress(PermissionError):  # not everybody may make one
+        os.mknod(tmp_path / "terminal.jpg", stat.S_IFCHR | 0o600, os.makedev(5, 0))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket.jpg"))
+        assert found(tmp_path) == {str(tmp_path / "a.jpg")}
 
 
 def test_names_that_are_no_text_come_through_byte_for_byte(tmp_path: Path) -> None:

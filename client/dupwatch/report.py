@@ -59,6 +59,8 @@ def write_report(client: Client, path: str, previews: Previews, advance: Callabl
                 _write(
                     file, library, [root["path"] for root in status["roots"]], _made(client, library, previews, advance)
                 )
+                file.flush()
+                os.fsync(descriptor)  # before it takes the place of an older one
             os.rename(temporary, path)
         except BaseException:
             os.unlink(temporary)

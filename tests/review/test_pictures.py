@@ -50,6 +50,25 @@ def test_a_preview_is_made_once_and_readable_by_its_user_only(client: Client, tm
         previews.picture(client, [file], 1024, None)
 
 
+@pytest.mark.parametrize("left", ["nothing", "zeros", "half", "zeros in the middle"])
+def test_what_a_power_cut_left_of_a_preview_is_made_again(client: Client, tmp_path: Path, left: str) -> None:
+    previews = Previews(str(tmp_path / "cache"))
+    file = photo(tmp_path / "a.jpg", 1)
+    made = previews.picture(client, [file], 320, None)
+    (kept,) = cached(tmp_path / "cache")
+    whole = kept.read_bytes()
+    middle = len(whole) // 2
+    damaged = {
+        "nothing": b"",
+        "zeros": bytes(len(whole)),
+        "half": whole[:middle],
+        "zeros in the middle": whole[:middle] + bytes(512) + whole[middle + 512 :],
+    }
+    kept.write_bytes(damaged[left])
+    assert previews.picture(client, [file], 320, None) == made
+    assert kept.read_bytes() == whole
+
+
 def test_the_cache_never_grows_beyond_its_size_and_loses_what_is_oldest(client: Client, tmp_path: Path) -> None:
     most = 30_000
     previews = Previews(str(tmp_path / "cache"), most)

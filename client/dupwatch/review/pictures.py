@@ -7,9 +7,11 @@ refused: its digest would no longer be true.
 Previews are kept in `$XDG_CACHE_HOME/dupwatch/previews`, readable by their owner only, by digest and size. The folder
 stays below CACHE_BYTES: what was used longest ago goes first. A folder that is a link, or that others can write to, is
 not used: they could show another picture than the one that is decided on. What is not called like a preview is never
-removed.
+removed. They are not synced, which would take longer than to make them; so each has a checksum behind it, and what a
+power cut or a bad disk has left of one is made again.
 """
 
+import hashlib
 import os
 import re
 import stat
@@ -27,6 +29,7 @@ SIZES_PX = (160, 320, 1024, 2048)  # longest sides; a few sizes only, so that th
 SMALL_PX = 160  # up to here WebP, which is half as large; above it takes too long to make
 CACHE_BYTES = 512 << 20
 FULL_BYTES_MAX = 256 << 20  # of a file that is sent to the browser as it is
+_CHECKSUM_BYTES = 16  # behind each preview that is kept
 _NAME = re.compile(r"[0-9a-f]{64}-[0-9]+(-[0-9]+)?(\.[a-z0-9_]+)?")  # of a preview, and of one that is being written
 # What browsers show by themselves, by the first bytes of a file; never SVG or HTML, whatever a file is called.
 _SHOWN: tuple[tuple[int, bytes, str], ...] = (
@@ -126,7 +129,7 @@ class Previews:
             os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(place), prefix=f"{os.path.basename(place)}.")
             with open(descriptor, "wb") as file:
-                file.write(data)
+                file.write(data + _checksum(data))
             os.rename(temporary, place)
         except OSError:
             return
@@ -134,7 +137,7 @@ class Previews:
             if self._held_bytes is None:
                 self._held_bytes = sum(size for _, size, _ in self._held())
             else:
-                self._held_bytes += len(data)
+                self._held_bytes += len(data) + _CHECKSUM_BYTES
             if self._held_bytes > self._cache_bytes:
                 self._make_room()
 
@@ -169,11 +172,18 @@ class Previews:
 def _kept(place: str) -> Picture | None:
     try:
         with open(place, "rb") as file:
-            data = file.read()
+            held = file.read()
         os.utime(place)
     except OSError:
         return None
+    data = held[:-_CHECKSUM_BYTES]
+    if held[len(data) :] != _checksum(data):
+        return None
     return Picture(data, "image/jpeg" if data.startswith(b"\xff\xd8") else "image/webp")
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES).digest()
 
 
 def _first_opened(files: list[HeldFile]) -> tuple[FileIO, HeldFile]:

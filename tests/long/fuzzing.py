@@ -21,9 +21,11 @@ from tests.bench.report import Report
 from tests.conftest import encoded, photo_like
 from tests.fuzzing import fuzz_decoders, fuzz_socket
 from tests.system.service import Service
+from tests.system.test_damage import children_of
 
 _REPORT = Report("Noise")
 _USERS = range(20_000, 21_000)
+_UNTIL_ALL_IS_LOADED = 1000  # files
 
 
 def main() -> None:
@@ -56,9 +58,16 @@ def _sockets(folder: Path, noise: random.Random, is_over: Callable[[int], bool])
 
 def _decoders(folder: Path, noise: random.Random, is_over: Callable[[int], bool]) -> None:
     with WorkerPool(2, 32, DecodeLimits(decode_seconds=10, memory_mb=400)) as pool:
-        counted = fuzz_decoders(folder / "files", noise, is_over, pool)
+        counted = fuzz_decoders(folder / "begin", noise, lambda count: count >= _UNTIL_ALL_IS_LOADED, pool)
+        before_mb = _memory_of_workers_mb()
+        counted += fuzz_decoders(folder / "files", noise, is_over, pool)
+        after_mb = _memory_of_workers_mb()
     told = ", ".join(f"{count:,} {what}" for what, count in counted.most_common())
-    _REPORT.say(f"{counted.total():,} files: {told}")
+    _REPORT.say(f"{counted.total():,} files: {told}; workers had {before_mb} MB before, {after_mb} MB after")
+
+
+def _memory_of_workers_mb() -> list[int]:
+    return [_memory_mb(pid) for server in children_of(os.getpid()) for pid in children_of(server)]
 
 
 def _memory_mb(pid: int) -> int:

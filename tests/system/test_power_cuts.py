@@ -31,7 +31,7 @@ from tests.system.test_scan import COMMAND, scan
 _log = logging.getLogger(__name__)
 _TRIED = 12
 # Few pictures in a batch, so that there are many.
-_SCAN = """
+SCAN = """
 import sys
 from dupwatchd.update import intake
 intake._BATCH_PICTURES = 3
@@ -58,7 +58,7 @@ def record_scans(place: Path) -> Scans:
         folder.mkdir()
     larger = np.asarray(Image.fromarray(photo_like(0, 200, 150)).resize((400, 300)))
     (root / "part.jpg").write_bytes(encoded(larger[40:260, 50:350].copy()))
-    command = [sys.executable, "-c", _SCAN, "scan", "--json", str(root), "--state", str(state)]
+    command = [sys.executable, "-c", SCAN, "scan", "--json", str(root), "--state", str(state)]
     steps: list[Step] = []
     for come, gone in ((range(6), ()), ((), (1, 2, 3)), (range(6, 12), ())):
         for seed in gone:

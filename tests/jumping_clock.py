@@ -56,15 +56,16 @@ time_t time(time_t *told) {
 class JumpingClock:
     """The time of day of programs that run with `environment`; the clocks that nobody can set are left alone."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` is made; skips the test where that cannot be had."""
+    def __init__(self, folder: Path, seen_as: str | None = None) -> None:
+        """``folder`` is made, which the programs see as another one; skips the test where that cannot be had."""
         if shutil.which("cc") is None:
             pytest.skip("no C compiler to make a clock that jumps")
         folder.mkdir()
         (folder / "clock.c").write_text(_CLOCK)
         library, self._jump = folder / "clock.so", folder / "jump"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, folder / "clock.c", "-ldl"], check=True)
-        self.environment = {"LD_PRELOAD": str(library), "CLOCK_JUMP_FILE": str(self._jump)}
+        seen = Path(seen_as or folder)
+        self.environment = {"LD_PRELOAD": str(seen / library.name), "CLOCK_JUMP_FILE": str(seen / self._jump.name)}
 
     def jump(self, seconds: int) -> None:
         """From now on it is so many seconds ahead of the machine's, or behind."""

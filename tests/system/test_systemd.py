@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encoded, photo_like
+from tests.jumping_clock import JumpingClock
 from tests.system.booted import SOURCE, CannotBootError, Machine, booted, wait_until
 
 UNIT = "dupwatchd.service"
@@ -78,6 +79,18 @@ def trying_probe(machine: Machine, photos: Path) -> Iterator[Machine]:
 def service(machine: Machine, photos: Path) -> Iterator[Machine]:
     """The machine with dupwatchd running."""
     yield from started(machine, None)
+
+
+@pytest.fixture
+def clock(machine: Machine) -> Iterator[JumpingClock]:
+    """What time of day the service is given; to be asked for before `service`."""
+    clock = JumpingClock(machine.path("/opt/clock"), "/opt/clock")
+    drop_in = f"/etc/systemd/system/{UNIT}.d/clock.conf"
+    machine.write(
+        drop_in, "".join(["[Service]\n", *(f"Environment={one}={it}\n" for one, it in clock.environment.items())])
+    )
+    yield clock
+    machine.path(drop_in).unlink()
 
 
 @pytest.fixture(params=["probe", "service"])
@@ -284,6 +297,19 @@ def test_after_the_watchdog_the_answer_is_the_same(service: Machine, photos: Pat
     wait_until(lambda: state(service) == ("active", "success", 1))
     ask(service, "wait", "--timeout", 20)
     assert json.loads(ask(service, "clusters", "--json"))["total_clusters"] == 1
+
+
+def test_a_clock_that_jumps_ends_nothing(clock: JumpingClock, service: Machine, photos: Path) -> None:
+    years = 365 * 24 * 3600
+    process = main_process(service)
+    assert "/opt/clock/clock.so" in service.path(f"/proc/{process}/maps").read_text()
+    for number, seconds in enumerate((10 * years, -40 * years, 0), 1):
+        clock.jump(seconds)
+        for name in ("one.jpg", "again.jpg"):
+            (photos / f"{number} {name}").write_bytes(encoded(photo_like(number)))
+        wait_until(lambda: json.loads(ask(service, "clusters", "--json"))["total_clusters"] == number)  # noqa: B023
+        time.sleep(WATCHDOG_SECONDS * 1.2)
+    assert (main_process(service), state(service)) == (process, ("active", "success", 0))
 
 
 def test_a_reload_takes_up_a_new_root_and_refuses_a_broken_file(service: Machine) -> None:

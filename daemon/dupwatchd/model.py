@@ -108,6 +108,9 @@ class PartTold:
 NO_PART = PartTold()
 
 
+RAW_BITS = 16  # of what a sensor has measured; cameras write 12 or 14, and nothing developed from that holds more
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What tells originals from what was made of them; all of it is read from the bytes of one file."""
@@ -126,6 +129,10 @@ class Facts:
     scan_digest: bytes = b""
     keywords: str = ""  # in alphabetical order, one a line
     place: str = ""  # latitude and longitude in degrees: "48.13715, 11.57540"; empty: not known
+    captions: str = ""  # titles, descriptions and comments, likewise in order, one a line
+    people: str = ""  # names of those in the picture, likewise
+    bits: int = 8  # a colour of a pixel has in the file
+    transparent: bool = False  # something behind the picture could be seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from dupwatchd.db import contents, facts, files, pictures, roots, schema, upkeep
+from dupwatchd.db import contents, facts, files, pictures, renewing, roots, schema, upkeep
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
 from dupwatchd.db.roots import FileCounts
 from dupwatchd.model import FileId
@@ -85,6 +85,16 @@ def test_contents_of_an_older_database_wait_for_what_is_told_of_them_today(tmp_p
     database = open_database(str(tmp_path))
     assert contents.to_tell(database) == [1]
     assert database.rows("SELECT id, place FROM content") == [(one, "") for one in range(1, 6)] + [(6, None)]
+    # What shows a picture is to be read again, and what could not be decoded is not.
+    assert database.rows("SELECT id, captions FROM content") == [
+        (1, None),
+        (2, None),
+        (3, None),
+        (4, ""),
+        (5, ""),
+        (6, None),
+    ]
+    assert renewing.count_to_read_again(database) == 4
     database.close()
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from dupwatchd.index.decode import decode
-from dupwatchd.index.keywords import MAX_KEYWORDS_CHARS, keywords
+from dupwatchd.index.keywords import keywords
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.texts import MAX_LINES_CHARS
 from tests.conftest import encoded, photo_like
 
 PICTURE = photo_like(1, 80, 60)
@@ -95,7 +96,7 @@ def test_what_several_places_say_is_said_once() -> None:
 def test_more_keywords_than_there_is_room_for_differ_still() -> None:
     many = [f"keyword {number:03}" for number in range(200)]
     one, other = (keywords(windows=";".join([*many, last]).encode("utf-16-le")) for last in ("x", "y"))
-    assert len(one) <= MAX_KEYWORDS_CHARS
+    assert len(one) <= MAX_LINES_CHARS
     assert one.split("\n")[:3] == many[:3]
     assert " more (" in one.split("\n")[-1]
     assert one.split("\n")[:-1] == other.split("\n")[:-1]
@@ -106,7 +107,7 @@ def test_more_keywords_than_there_is_room_for_differ_still() -> None:
 def test_broken_blocks_never_raise(xmp: bytes, iptc: bytes, windows: bytes, cut: int, at: int) -> None:
     for block in (iptc, RESOURCES[:cut] + iptc, RECORDS[:cut] + iptc, RESOURCES[:at] + iptc + RESOURCES[at:]):
         told = keywords(XMP[:cut] + xmp + XMP[at:], block, windows)
-        assert len(told) <= MAX_KEYWORDS_CHARS
+        assert len(told) <= MAX_LINES_CHARS
         assert all(line and line == line.strip() for line in told.split("\n") if told)
     found(png_with_profile(iptc))
 

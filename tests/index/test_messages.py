@@ -1,5 +1,6 @@
 import json
 import socket
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dupwatchd.index import messages
-from dupwatchd.index.chunks import Chunk, File
-from dupwatchd.index.messages import BadReply, NotDecoded, NotRead, ReadFile
+from dupwatchd.index.captions import MAX_CAPTION_CHARS
+from dupwatchd.index.chunks import CHUNK_FILES, Chunk, File
+from dupwatchd.index.messages import MAX_HEADER_BYTES, BadReply, NotDecoded, NotRead, ReadFile
+from dupwatchd.index.reasons import MAX_REASON_CHARS
+from dupwatchd.index.texts import MAX_LINES_CHARS
 from dupwatchd.index.worker_connection import WorkerConnection, WorkerGone
 from dupwatchd.model import Decoded, Facts, FileId, Job, ReadStatus, Stamp
 from dupwatchd.pixels.keypoints import MAX_KEYPOINTS_BYTES
@@ -129,6 +133,8 @@ def test_an_entry_that_is_not_quite_right_is_a_bad_reply(change: dict[str, Any])
         {"camera": 3}, {"captured": None}, {"rating": 6}, {"rating": -1}, {"rating": True}, {"quality": 101},
         {"edited": 1}, {"has_colour": None}, {"scan_digest": "00"}, {"scan_digest": 7}, {"keywords": 7},
         {"keywords": "x" * 1001}, {"place": None}, {"place": "here"}, {"place": "48.13715, 11.5754"},
+        {"captions": None}, {"captions": "x" * 1001}, {"people": "x" * 1001}, {"bits": 7}, {"bits": 65}, {"bits": True},
+        {"transparent": 1},
     ],
 )  # fmt: skip
 def test_facts_that_are_not_quite_right_are_a_bad_reply(change: dict[str, Any]) -> None:
@@ -136,6 +142,18 @@ def test_facts_that_are_not_quite_right_are_a_bad_reply(change: dict[str, Any]) 
     header["decoded"][0]["facts"] |= change
     with pytest.raises(BadReply):
         messages.parse_decode_reply(header, raw, {0}, 4)
+
+
+def test_a_chunk_of_files_that_tell_all_they_may_fits_into_a_header() -> None:
+    long = "\n".join(["\N{GRINNING FACE}" * (MAX_CAPTION_CHARS - 1)] * (MAX_LINES_CHARS // MAX_CAPTION_CHARS))
+    text = "\N{GRINNING FACE}" * MAX_REASON_CHARS
+    full = replace(FACTS, camera=text, keywords=long, captions=long, people=long)
+    every = [(n, Decoded(THUMBNAIL, 40, 30, "JPEG", text, facts=full)) for n in range(CHUNK_FILES)]
+    header, raw = split(frame := messages.decode_reply(every))
+    assert messages.frame_lengths(frame)[0] < MAX_HEADER_BYTES
+    for _, picture in messages.parse_decode_reply(header, raw, set(range(CHUNK_FILES)), 4):
+        assert isinstance(picture, Decoded)
+        assert picture.facts == full
 
 
 def test_thumbnails_must_fill_the_raw_bytes_exactly() -> None:

@@ -198,26 +198,34 @@ def test_pictures_that_match_others_come_first_and_only_some_at_a_time(
     assert not renewal.renew_some([old.root])
 
 
-def test_keywords_and_places_are_read_again_for_an_index_made_before_them(folder: Path, tmp_path: Path) -> None:
-    tagged = "sea;sun".encode("utf-16-le")
+def test_metadata_are_read_again_for_an_index_made_before_them(folder: Path, tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x9C9E] = tagged
+    exif[0x9C9E] = "sea;sun".encode("utf-16-le")
+    exif[0x010E] = "By the sea"
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 8.0, 13.74), 3: "E", 4: (11.0, 34.0, 31.44)})
-    write(folder / "tagged.jpg", encoded(photo_like(1, 320, 240), "JPEG", quality=90, exif=exif.tobytes()))
+    regions = b'<rdf:Description mwg-rs:Name="Anna"/>'
+    tagged = encoded(photo_like(1, 320, 240), "JPEG", quality=90, exif=exif.tobytes(), xmp=regions)
+    write(folder / "tagged.jpg", tagged)
+    write(folder / "glass.jpg", encoded(np.dstack([photo_like(9, 64, 64), np.full((64, 64), 99, np.uint8)]), "PNG"))
     index = Index(folder, tmp_path / "state")
     index.update()
     before = index.told()
-    read = index.database.rows("SELECT keywords, place FROM content ORDER BY id")
-    assert max(read) == ("sea\nsun", "48.13715, 11.57540")
-    index.database.rows("UPDATE content SET keywords = NULL, place = NULL")
+    told = "SELECT keywords, place, captions, people, transparent, has_place, bits FROM content ORDER BY id"
+    read = index.database.rows(told)
+    assert max(read) == ("sea\nsun", "48.13715, 11.57540", "By the sea", "Anna", 0, 1, 8)
+    assert ("", "", "", "", 1, 0, 8) in read
+    index.database.rows(
+        "UPDATE content SET (keywords, place, captions, people, transparent, has_place, bits) = "
+        "(NULL, NULL, NULL, '', 0, 0, 7)"
+    )
     index.pool.read.clear()
     index.update()
-    assert index.database.rows("SELECT keywords, place FROM content ORDER BY id") == read
+    assert index.database.rows(told) == read
     assert len(index.pool.read) == len(set(index.pool.read)) == len(read)
-    index.database.rows("UPDATE content SET place = NULL WHERE keywords != ''")
+    index.database.rows("UPDATE content SET captions = NULL WHERE keywords != ''")
     index.pool.read.clear()
     index.update()
-    assert index.database.rows("SELECT keywords, place FROM content ORDER BY id") == read
+    assert index.database.rows(told) == read
     assert [path.rpartition(b"/")[2] for path in index.pool.read] == [b"tagged.jpg"]
     assert index.told() == before
     index.pool.read.clear()

@@ -33,7 +33,7 @@ _COPY = (
     "content.digest, content.picture_id, content.width, content.height, content.format, content.damage, "
     "content.frames, content.camera, content.captured, content.edited, content.has_colour, content.lossless, "
     f"{_JPEG_GRID}, content.quality, content.scan_digest, content.has_place, content.rating, content.keywords, "
-    "coalesce(content.pixels, x''), content.place "
+    "coalesce(content.pixels, x''), content.place, content.captions, content.people, content.bits, content.transparent "
     "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id"
 )
 
@@ -67,9 +67,13 @@ class Copy:
     scan_digest: bytes = b""
     has_place: bool = False
     rating: int = 0  # stars; 0: none
-    keywords: str | None = ""  # one a line; None: of an older index, and to be read again
+    keywords: str | None = ""  # one a line; None: to be read again
     pixels: bytes = b""  # what tells it from other contents of its picture, see `model.KIND_BYTES`; empty: not known
     place: str | None = ""  # latitude and longitude, in degrees; empty: not known; None: to be read again
+    captions: str | None = ""  # one a line; None: of an older index, and all metadata are to be read again
+    people: str = ""  # one a line
+    bits: int = 8  # a colour of a pixel has
+    transparent: bool = False
 
     @property
     def damaged(self) -> bool:

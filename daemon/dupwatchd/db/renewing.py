@@ -3,14 +3,18 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import FACTS_IN_ORDER, NewContent
-from dupwatchd.model import FileId, Job, PictureId, Stamp
+from dupwatchd.model import Facts, FileId, Job, PictureId, Stamp
 
 _MATCHED = "(EXISTS (SELECT 1 FROM match WHERE a = picture.id) OR EXISTS (SELECT 1 FROM match WHERE b = picture.id))"
 
-_TO_READ_AGAIN = "(content.keywords IS NULL OR content.place IS NULL)"
+_TO_READ_AGAIN = "content.captions IS NULL"  # what was read before lacks them as well
+
+
+_METADATA = attrgetter("has_place", "keywords", "place", "captions", "people", "bits", "transparent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def to_read(database: Database, picture_ids: Iterable[PictureId], roots: Sequenc
 
 
 def contents_to_read_again(database: Database, after: int, limit: int, *, matched: bool) -> list[tuple[int, PictureId]]:
-    """Contents decoded before keywords and places were read, with their pictures, in order, the first behind ``after``.
+    """Contents decoded before all metadata were read, with their pictures, in order, the first behind ``after``.
 
     Those of pictures that match others or that another content shows, too, or the rest.
     """
@@ -97,14 +101,16 @@ def contents_to_read_again(database: Database, after: int, limit: int, *, matche
 
 
 def count_to_read_again(database: Database) -> int:
-    """How many contents were decoded before keywords and places were read."""
+    """How many contents were decoded before all metadata were read."""
     return int(database.value(f"SELECT count(*) FROM content WHERE {_TO_READ_AGAIN}"))
 
 
-def give_keywords_and_places(database: Database, read: Mapping[int, tuple[str, str]]) -> None:
-    """Store the keywords and the place of contents. Within the caller's transaction."""
+def give_metadata(database: Database, read: Mapping[int, Facts]) -> None:
+    """Store what contents that were read again tell beside what they show. Within the caller's transaction."""
     database.many(
-        "UPDATE content SET (keywords, place) = (?, ?) WHERE id = ?", [(*both, one) for one, both in read.items()]
+        "UPDATE content SET (has_place, keywords, place, captions, people, bits, transparent) = (?, ?, ?, ?, ?, ?, ?) "
+        "WHERE id = ?",
+        [(*_METADATA(facts), one) for one, facts in read.items()],
     )
 
 
@@ -119,8 +125,9 @@ def renew_content(database: Database, content_id: int, content: NewContent) -> N
     """Store what was found when a content was decoded again. Within the caller's transaction."""
     database.rows(
         "UPDATE content SET (picture_id, width, height, format, damage, frames, camera, captured, has_place, rating, "
-        "edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords, place, pixels) = "
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) WHERE id = ?",
+        "edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords, place, captions, people, bits, "
+        "transparent, pixels) = "
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) WHERE id = ?",
         (
             content.picture_id,
             content.width,

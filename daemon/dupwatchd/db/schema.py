@@ -395,6 +395,24 @@ def _know_places(database: "Database") -> None:
     database.rows("CREATE INDEX content_to_read_again ON content(id) WHERE keywords IS NULL OR place IS NULL")
 
 
+_CAPTIONS = """
+ALTER TABLE content ADD COLUMN captions TEXT;    -- NULL: it was decoded before these four were read, and is read again
+ALTER TABLE content ADD COLUMN people TEXT NOT NULL DEFAULT '';
+ALTER TABLE content ADD COLUMN bits INTEGER NOT NULL DEFAULT 8;
+ALTER TABLE content ADD COLUMN transparent INTEGER NOT NULL DEFAULT 0;
+UPDATE content SET captions = '' WHERE picture_id IS NULL;
+DROP INDEX content_to_read_again;
+CREATE INDEX content_to_read_again ON content(id) WHERE captions IS NULL;
+"""
+
+
+def _know_captions(database: "Database") -> None:
+    """Contents have captions and people, and tell how finely they hold colours; what was there is read again."""
+    for statement in _CAPTIONS.split(";\n"):
+        if statement.strip():
+            database.rows(statement)
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -406,6 +424,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _find_parts,
     _tell_contents_apart,
     _know_places,
+    _know_captions,
 )
 VERSION = len(_STEPS)
 

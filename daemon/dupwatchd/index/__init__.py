@@ -19,7 +19,9 @@ In reading order:
     frames              animations and files of several pages
     all_pixels          what tells two files of one picture apart
     facts               what a file says of its own history
-    keywords, places    the keywords in its metadata, and where it was taken
+    keywords, captions, places   what its metadata say of the picture: keywords; captions and people; where it was taken
+    xmp, iptc, png_metadata      how that is found there; texts: made short lines
+    depth               how finely it holds its colours
     profiles            what its colour profile means
     png_chunks          whether all of a PNG is there
     unsupported         kinds of files that nothing here reads, by name

@@ -16,20 +16,20 @@ from PIL.Image import Image
 
 from dupwatch.suffixes import RAW_SUFFIXES
 from dupwatchd.arrays import Thumbnail
-from dupwatchd.index import facts
+from dupwatchd.index import depth, facts
 from dupwatchd.index.frames import Open, look_at_frames
 from dupwatchd.index.jpeg import JpegPixels
 from dupwatchd.index.jpeg_segments import Head, read_head
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.messages import MAX_LUMA_PX, Detail
-from dupwatchd.index.pillow_formats import Still, exif_orientation, jpeg_orientation, load_still, open_image
+from dupwatchd.index.pillow_formats import DeepGrey, Still, exif_orientation, jpeg_orientation, load_still, open_image
 from dupwatchd.index.raw import RawPhoto, open_raw, preview_orientation
 from dupwatchd.index.reasons import DecodeError, too_many_pixels, why_not_decoded, why_not_opened
 from dupwatchd.index.thumbnail import Pixels, to_bytes, upright
 from dupwatchd.index.unsupported import unsupported_kind
 from dupwatchd.index.webp import check_memory, load_webp
 from dupwatchd.index.zero_filled import zero_filled_end
-from dupwatchd.model import Decoded, Facts
+from dupwatchd.model import RAW_BITS, Decoded, Facts
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.blocks import Luma
 from dupwatchd.pixels.frames import Frames
@@ -274,7 +274,18 @@ def _facts_of_file(picture: OpenPicture, data: bytes, colour: bool) -> Facts:
         facts.scan_digest(data) if jpeg and picture.frames is None else _pixel_digest(picture, data),
         said.keywords,
         said.place,
+        said.captions,
+        said.people,
+        _bits(picture),
+        isinstance(picture.pixels, Still | DeepGrey) and picture.pixels.is_transparent,
     )
+
+
+def _bits(picture: OpenPicture) -> int:
+    """How many bits a colour has in the file, see `model.Facts`."""
+    if picture.format == "RAW":
+        return RAW_BITS
+    return depth.bits_a_colour(picture.image, picture.data) if picture.image is not None else 8
 
 
 def _pixel_digest(picture: OpenPicture, data: bytes) -> bytes:

@@ -6,8 +6,7 @@ come from anywhere: whatever is broken or absurd in them counts as absent and ne
 
 import re
 import struct
-import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +17,18 @@ from blake3 import blake3
 from numpy.typing import NDArray
 from PIL import Image
 
+from dupwatchd.index.captions import captions, people, user_comment
+from dupwatchd.index.depth import bits_a_colour
 from dupwatchd.index.jpeg_segments import Head, first_end_marker, held_behind, read_head
 from dupwatchd.index.keywords import keywords
 from dupwatchd.index.pillow_formats import Still
-from dupwatchd.index.places import place
+from dupwatchd.index.places import place, place_in_words
+from dupwatchd.index.png_metadata import read_png
 from dupwatchd.index.profiles import is_srgb
+from dupwatchd.index.texts import decoded_utf16
+from dupwatchd.index.xmp import MAX_PACKET_BYTES, values
 
-MAX_EXIF_BYTES = 1 << 20  # of a PNG; a JPEG has room for 64 KB
 MAX_TAGS = 1000  # of one EXIF directory; cameras write about fifty
-MAX_XMP_BYTES = 1 << 18  # what is asked for stands at the beginning; edits in Lightroom make packets of megabytes
 MAX_NAME_CHARS = 64
 FINE_STEPS = 110  # the sum of a JPEG's luma steps, as `compare.origin.candidate` has it: quality 97
 MAX_SEGMENTS = 2000  # of a JPEG before its picture data, or chunks of a PNG
@@ -44,14 +46,16 @@ _EXIF_TIME = re.compile(r"(\d{4})[:\-/](\d\d)[:\-/](\d\d)[ T](\d\d):(\d\d):(\d\d
 _XMP_RATING = re.compile(rb"""xmp:Rating\s*(?:=\s*["']|>)\s*([0-5])""")
 _XMP_TOOL = re.compile(rb"""xmp:CreatorTool\s*(?:=\s*["']|>)([^"'<]{1,200})""")
 
-_MAKE, _MODEL, _SOFTWARE, _RATING = 0x010F, 0x0110, 0x0131, 0x4746
+_DESCRIBED, _MAKE, _MODEL, _SOFTWARE, _RATING = 0x010E, 0x010F, 0x0110, 0x0131, 0x4746
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
-_TAKEN, _DIGITISED, _TAKEN_FRACTION = 0x9003, 0x9004, 0x9291
+_TAKEN, _DIGITISED, _COMMENT, _TAKEN_FRACTION = 0x9003, 0x9004, 0x9286, 0x9291
 _NORTH, _LATITUDE, _EAST, _LONGITUDE = 1, 2, 3, 4
 _XMP, _IPTC, _RESOURCES = 0x02BC, 0x83BB, 0x8649
 _WINDOWS_KEYWORDS = 0x9C9E
+_WINDOWS_CAPTIONS = (0x9C9B, 0x9C9C, 0x9C9F)  # title, comment, subject
 _WANTED = frozenset(
     {
+        _DESCRIBED,
         _MAKE,
         _MODEL,
         _SOFTWARE,
@@ -60,6 +64,7 @@ _WANTED = frozenset(
         _GPS_IFD,
         _TAKEN,
         _DIGITISED,
+        _COMMENT,
         _TAKEN_FRACTION,
         _NORTH,
         _LATITUDE,
@@ -69,15 +74,16 @@ _WANTED = frozenset(
         _IPTC,
         _RESOURCES,
         _WINDOWS_KEYWORDS,
+        *_WINDOWS_CAPTIONS,
     }
 )
-_PNG_DEPTH_AT = 24  # in its header, which comes first
-_BITS_PER_SAMPLE = 0x0102
+_OF_BYTES = frozenset(
+    {"BMP", "GIF", "WEBP", "MPO", "PNG", "TIFF"}
+)  # formats that are decoded as they are, if of 8 bits
 _LAYERS = 37724  # of a TIFF: what Photoshop keeps beside the picture that all of them give
-_PNG_METADATA = {b"eXIf": b"", b"iTXt": b"XML:com.adobe.xmp", b"zTXt": b"Raw profile type iptc"}
 _ORDERS = {b"II": "<", b"MM": ">"}  # of bytes, by how a TIFF begins
 _SHORT, _LONG, _IFD = 3, 4, 13
-_UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4}  # by type: bytes, text, numbers, fractions, anything
+_UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4, 129: 1}  # by type: bytes, text, numbers, fractions, anything
 
 # Without GIF, which keeps its pixels as they are, but had to bring them down to 256 colours first.
 _LOSSLESS_FORMATS = frozenset({"PNG", "BMP", "PPM", "TGA", "PCX", "QOI", "SGI", "ICO", "PSD", "DDS", "ICNS"})
@@ -108,11 +114,17 @@ class Metadata:
     edited: bool = False  # Software or CreatorTool names an editor, converter or messenger
     keywords: str = ""  # in alphabetical order, one a line
     place: str = ""  # latitude and longitude in degrees: "48.13715, 11.57540"
+    captions: str = ""  # likewise
+    people: str = ""  # likewise
 
 
 def read_metadata(image: Image.Image, data: bytes) -> Metadata:
     """The metadata of a file that Pillow has opened; ``data`` are all its bytes. Never raises."""
-    return metadata_of(*_blocks(image, data))
+    if image.format == "PNG":  # Pillow finds what follows the picture data only by decoding all of it
+        return metadata_of(*read_png(data))
+    if data[:2] in _ORDERS:  # TIFF, and most RAW formats
+        return metadata_of(data)
+    return metadata_of(_bytes(image.info.get("exif")).removeprefix(b"Exif\0\0"), _bytes(image.info.get("xmp")))
 
 
 def jpeg_metadata(head: Head) -> Metadata:
@@ -125,29 +137,49 @@ def jpeg_metadata(head: Head) -> Metadata:
     return metadata_of(exif, xmp, iptc)
 
 
-def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"") -> Metadata:
-    """What a TIFF structure with EXIF tags, an XMP packet and IPTC say; each b"" if there is none. Never raises."""
-    if not exif and not xmp and not iptc:
+def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"", texts: Sequence[str] = ()) -> Metadata:
+    """What a TIFF structure with EXIF tags, an XMP packet, IPTC and the texts of a PNG say. Never raises.
+
+    Each b"" if there is none.
+    """
+    if not exif and not xmp and not iptc and not texts:
         return Metadata()
     main = _directory(exif, None)
     details = _directory(exif, main.get(_EXIF_IFD))
-    gps = _directory(exif, main.get(_GPS_IFD))
-    xmp = (xmp or _bytes(main.get(_XMP)))[:MAX_XMP_BYTES]
+    xmp = (xmp or _bytes(main.get(_XMP)))[:MAX_PACKET_BYTES]
+    iptc = iptc or _bytes(main.get(_IPTC)) or _bytes(main.get(_RESOURCES))
     # Some programs write the capture time into the main directory.
     taken = (_text(ifd.get(tag)) for tag in (_TAKEN, _DIGITISED) for ifd in (details, main))
     rating, tool = _XMP_RATING.search(xmp), _XMP_TOOL.search(xmp)
     stars = main.get(_RATING, 0)
+    has_place, where = _place(exif, _directory(exif, main.get(_GPS_IFD)), xmp)
     return Metadata(
         camera=_camera(_text(main.get(_MAKE)), _text(main.get(_MODEL))),
         captured=_iso_time(next(filter(None, taken), ""), _text(details.get(_TAKEN_FRACTION))),
-        has_place=_LATITUDE in gps and _LONGITUDE in gps,
+        has_place=has_place,
         rating=stars if isinstance(stars, int) and 0 < stars <= 5 else int(rating[1]) if rating else 0,
         edited=any(map(_EDITORS.search, (_text(main.get(_SOFTWARE)), _text(tool[1] if tool else b"")))),
-        keywords=keywords(
-            xmp, iptc or _bytes(main.get(_IPTC)) or _bytes(main.get(_RESOURCES)), _bytes(main.get(_WINDOWS_KEYWORDS))
+        keywords=keywords(xmp, iptc, _bytes(main.get(_WINDOWS_KEYWORDS))),
+        place=where,
+        captions=captions(
+            _bytes(main.get(_DESCRIBED)),
+            user_comment(_bytes(details.get(_COMMENT)), _ORDERS.get(exif[:2], "<")),
+            [decoded_utf16(_bytes(main.get(tag))) for tag in _WINDOWS_CAPTIONS],
+            iptc,
+            xmp,
+            texts,
         ),
-        place=place(_ORDERS[exif[:2]], *map(gps.get, (_LATITUDE, _NORTH, _LONGITUDE, _EAST))) if gps else "",
+        people=people(xmp),
     )
+
+
+def _place(exif: bytes, gps: dict[int, int | bytes], xmp: bytes) -> tuple[bool, str]:
+    """Whether a place is told, and which one, as far as it can be read; EXIF comes first."""
+    where = place(_ORDERS[exif[:2]], *map(gps.get, (_LATITUDE, _NORTH, _LONGITUDE, _EAST))) if gps else ""
+    if not where:
+        latitude, longitude = (next(values(xmp, name), "") for name in (b"exif:GPSLatitude", b"exif:GPSLongitude"))
+        where = place_in_words(latitude, longitude)
+    return where != "" or (_LATITUDE in gps and _LONGITUDE in gps), where
 
 
 def is_lossless(image: Image.Image, data: bytes) -> bool:
@@ -263,15 +295,9 @@ def stored_as(image: Image.Image, data: bytes) -> str:
     name = str(image.format)
     if name in ("HEIF", "AVIF"):
         return name
-    bits = 8 if name in ("BMP", "GIF", "WEBP", "MPO") else 16
-    if name == "PNG" and len(data) > _PNG_DEPTH_AT:
-        bits = data[_PNG_DEPTH_AT]
-    if name == "TIFF":
-        if _LAYERS in image.tag_v2:  # type: ignore[attr-defined]
-            return ""
-        said = image.tag_v2.get(_BITS_PER_SAMPLE, (1,))  # type: ignore[attr-defined]
-        bits = max(said if isinstance(said, tuple) else (said,))
-    return "bytes" if bits <= 8 else ""
+    if name == "TIFF" and _LAYERS in image.tag_v2:  # type: ignore[attr-defined]
+        return ""
+    return "bytes" if name in _OF_BYTES and bits_a_colour(image, data) <= 8 else ""
 
 
 def _camera(make: str, model: str) -> str:
@@ -298,26 +324,6 @@ def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _blocks(image: Image.Image, data: bytes) -> tuple[bytes, bytes, bytes]:
-    """The TIFF structure with the EXIF tags, the XMP packet, and IPTC; each b"" if there is none."""
-    if image.format == "PNG":  # Pillow finds what follows the picture data only by decoding all of it
-        chunks = _png_chunks(data, _PNG_METADATA)
-        return chunks.get(b"eXIf", b""), chunks.get(b"iTXt", b""), _unpacked(chunks.get(b"zTXt", b""))
-    if data[:2] in (b"II", b"MM"):  # TIFF, and most RAW formats
-        return data, b"", b""
-    return _bytes(image.info.get("exif")).removeprefix(b"Exif\0\0"), _bytes(image.info.get("xmp")), b""
-
-
-def _unpacked(profile: bytes) -> bytes:
-    """The bytes of a chunk zTXt in which ImageMagick and exiv2 keep IPTC: packed text of hexadecimal digits."""
-    try:
-        packed = profile.removeprefix(_PNG_METADATA[b"zTXt"] + b"\0\0")
-        text = zlib.decompressobj().decompress(packed, MAX_EXIF_BYTES)
-        return bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))  # behind its kind and its length
-    except (zlib.error, ValueError):
-        return b""
-
-
 def _directory(tiff: bytes, offset: int | bytes | None) -> dict[int, int | bytes]:
     """The wanted tags of the directory at ``offset`` (None: of the first one); {} where there is none.
 
@@ -339,7 +345,7 @@ def _directory(tiff: bytes, offset: int | bytes | None) -> dict[int, int | bytes
 
 
 def _value(tiff: bytes, order: str, kind: int, count: int, value: bytes) -> int | bytes:
-    """One number as int, all else as at most MAX_XMP_BYTES of bytes."""
+    """One number as int, all else as at most MAX_PACKET_BYTES of bytes."""
     size = count * _UNIT_BYTES[kind]
     if kind in (_SHORT, _LONG, _IFD) and count == 1:
         (number,) = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), value)
@@ -347,24 +353,7 @@ def _value(tiff: bytes, order: str, kind: int, count: int, value: bytes) -> int 
     if size <= 4:
         return value[:size]
     (start,) = struct.unpack(f"{order}I", value)
-    return tiff[start : start + min(size, MAX_XMP_BYTES)]
-
-
-def _png_chunks(data: bytes, wanted: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The first chunk of each wanted kind that begins as it says there, at most MAX_EXIF_BYTES of it.
-
-    Picture data are skipped without being read.
-    """
-    found: dict[bytes, bytes] = {}
-    at = 8
-    for _ in range(MAX_SEGMENTS):
-        if at + 12 > len(data) or len(found) == len(wanted):
-            break
-        length, kind = struct.unpack_from(">I4s", data, at)
-        if kind in wanted and kind not in found and data.startswith(wanted[kind], at + 8):
-            found[kind] = data[at + 8 : at + 8 + min(length, MAX_EXIF_BYTES)]
-        at += 12 + length
-    return found
+    return tiff[start : start + min(size, MAX_PACKET_BYTES)]
 
 
 def _first_coding(webp: bytes) -> bytes:

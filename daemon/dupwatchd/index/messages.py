@@ -35,22 +35,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.index.keywords import MAX_KEYWORDS_CHARS
 from dupwatchd.index.places import is_place
 from dupwatchd.index.reasons import one_line
+from dupwatchd.index.texts import MAX_LINES_CHARS
 from dupwatchd.model import PIXELS_BYTES, Decoded, Facts, ReadStatus, Stamp
 from dupwatchd.pixels.keypoints import MAX_KEYPOINTS_BYTES
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES
 
 LENGTHS_BYTES = 8
-# A header holds one short entry per file of a chunk. A longer one would be an attack on the pool's memory.
-MAX_HEADER_BYTES = 256 * 1024
+# A header holds one entry per file of a chunk: for each of sixteen three texts of up to 1,000 characters, of which JSON
+# may take 12 bytes each, and little else. A longer one would be an attack on the pool's memory.
+MAX_HEADER_BYTES = 1 << 20
 
 MAX_LUMA_PX = 64_000_000  # of the luma that is handed out at full size; larger pictures are looked at without
 MAX_FRAMES = 1 << 16
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _HEAD_BYTES = 64 * 1024
 _DIGEST_BYTES = 16
+_FLAGS = ("has_place", "edited", "has_colour", "lossless", "jpeg_grid", "transparent")
 _FACTS = tuple(field.name for field in fields(Facts))
 
 _NOT_READ = {
@@ -453,21 +455,24 @@ def _decoded(entry: dict[str, Any], thumbnail: NDArray[np.uint8], proof: bytes, 
 
 
 def _facts(entry: dict[str, Any]) -> Facts:
-    flags = {name: _flag(entry[name]) for name in ("has_place", "edited", "has_colour", "lossless", "jpeg_grid")}
+    flags = {name: _flag(entry[name]) for name in _FLAGS}
     return Facts(
         camera=_text(entry["camera"]),
         captured=_text(entry["captured"]),
         rating=_number(entry["rating"], 6, least=0),
         quality=_number(entry["quality"], 101, least=0),
         scan_digest=_short_digest(entry["scan_digest"]),
-        keywords=_keywords(entry["keywords"]),
+        keywords=_lines(entry["keywords"]),
         place=_place(entry["place"]),
+        captions=_lines(entry["captions"]),
+        people=_lines(entry["people"]),
+        bits=_number(entry["bits"], 65, least=8),
         **flags,
     )
 
 
-def _keywords(value: str) -> str:
-    if not isinstance(value, str) or len(value) > MAX_KEYWORDS_CHARS:
+def _lines(value: str) -> str:
+    if not isinstance(value, str) or len(value) > MAX_LINES_CHARS:
         raise TypeError
     return "\n".join(map(one_line, value.split("\n")))
 

@@ -69,6 +69,7 @@ _FORMATS: tuple[str, ...] = (
 _ROWS_AT_ONCE = 256  # that are copied to be digested
 _ORIENTATION = 0x0112  # EXIF's number of it
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
+_OPAQUE = 255
 _NEARLY_WHITE = 250  # grey level; where everything is lighter, nothing can be seen
 _GROUND_PX = 32  # what lies behind transparency is decided on so small a picture, if no thumbnail was made before
 _ROWS_AT_ONCE = 64
@@ -177,6 +178,11 @@ class Still:
             samples = samples[..., :3] + np.minimum(behind, 255 - samples[..., :3])
         return Reduced(np.ascontiguousarray(samples), width, height)
 
+    @property
+    def is_transparent(self) -> bool:
+        """Whether anything behind the picture could be seen."""
+        return self._image.mode == "RGBa" and self._image.getchannel(3).getextrema()[0] != _OPAQUE
+
     def luma_of_block_rows(self, most: int) -> NDArray[np.uint8]:
         """(8 n, W) uint8 luma of n ≤ ``most`` rows of 8 × 8 blocks, evenly spread over the picture."""
         image, blocks = self._image, self._image.height // 8
@@ -217,6 +223,11 @@ class DeepGrey:
         self._factor = factor
         self._offset = offset
         self._visible = visible
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether anything behind the picture could be seen."""
+        return self._visible is not None and not self._visible.all()
 
     def average(self, side_px: int) -> Floats:
         """The picture squeezed to (S, S, 3) float32 RGB."""

@@ -1,10 +1,11 @@
-"""The tags of a photo's GPS directory go in, the place where it was taken comes out, as a short text."""
+"""What metadata say of where a photo was taken goes in, EXIF or XMP; the place comes out, as a short text."""
 
 import re
 import struct
 
 _PLACE = re.compile(r"-?\d{1,2}\.\d{5}, -?\d{1,3}\.\d{5}")
 _FRACTION_BYTES = 8
+_XMP_DEGREES = re.compile(r"(\d{1,3}),(\d{1,2}(?:\.\d{1,12})?)(?:,(\d{1,2}(?:\.\d{1,12})?))?([NSEW])")
 
 
 def place(order: str, latitude: object, north: object, longitude: object, east: object) -> str:
@@ -13,10 +14,18 @@ def place(order: str, latitude: object, north: object, longitude: object, east: 
     ``order`` of the bytes: "<" or ">". The others: fractions of degrees, minutes and seconds, and the letters of the
     hemispheres, as EXIF holds them. Zero north, zero east is what devices write that do not know where they are.
     """
-    found = _degrees(order, latitude, north, b"NS", 90), _degrees(order, longitude, east, b"EW", 180)
-    if None in found or found == (0.0, 0.0):
+    return _told(_degrees(order, latitude, north, b"NS", 90), _degrees(order, longitude, east, b"EW", 180))
+
+
+def place_in_words(latitude: str, longitude: str) -> str:
+    """Likewise of what XMP says: "48,8.229N" (degrees and minutes) or "48,8,13.74N" (and seconds)."""
+    return _told(_degrees_in_words(latitude, "NS", 90), _degrees_in_words(longitude, "EW", 180))
+
+
+def _told(north: float | None, east: float | None) -> str:
+    if north is None or east is None or (north, east) == (0.0, 0.0):
         return ""
-    return "{:.5f}, {:.5f}".format(*found)
+    return f"{north:.5f}, {east:.5f}"
 
 
 def is_place(text: object) -> bool:
@@ -36,3 +45,13 @@ def _degrees(order: str, value: object, side: object, sides: bytes, most: int) -
     if side[:1] not in (sides[:1], sides[1:]) or degrees > most:
         return None
     return -degrees if side[:1] == sides[1:] else degrees
+
+
+def _degrees_in_words(text: str, sides: str, most: int) -> float | None:
+    found = _XMP_DEGREES.fullmatch(text.strip())
+    if found is None or found[4] not in sides:
+        return None
+    degrees = int(found[1]) + float(found[2]) / 60 + float(found[3] or 0) / 3600
+    if degrees > most:
+        return None
+    return -degrees if found[4] == sides[1] else degrees

@@ -3,8 +3,8 @@
 An index made before there were proofs is opened as it is, and brought up to date here, some pictures at a time, each
 part in a transaction of its own. A picture keeps its place and its matches if all contents that show it turn out to be
 one picture still; else they get new pictures, and the old one goes when no content shows it. A file that is away is
-left for another time. After them come the contents that were decoded before keywords and places were read: decoded
-again, they get these and nothing else.
+left for another time. After them come the contents that were decoded before all metadata were read: decoded again, they
+get these and nothing else.
 """
 
 from collections.abc import Iterator, Sequence
@@ -121,14 +121,11 @@ class Renewal:
                 last = contents[-1][0]
 
     def _read_metadata(self, contents: _Contents, roots: Sequence[bytes]) -> None:
-        """Decode contents again for keywords and places alone, from files under these roots."""
+        """Decode contents again for their metadata alone, from files under these roots."""
         sources = renewing.to_read(self._database, sorted(set(contents.values())), roots)
         read = self._decoded([source for source in sources if source.content_id in contents])
         with self._database.transaction():
-            facts = {one.source.content_id: one.decoded.facts for one in read}
-            renewing.give_keywords_and_places(
-                self._database, {one: (found.keywords, found.place) for one, found in facts.items()}
-            )
+            renewing.give_metadata(self._database, {one.source.content_id: one.decoded.facts for one in read})
 
     def _renew(self, ids: list[PictureId], roots: Sequence[bytes]) -> None:
         read = self._decoded(renewing.to_read(self._database, ids, roots))

@@ -1,0 +1,281 @@
+"""Captions and people of a picture, from wherever programs put them; how finely it holds its colours."""
+
+import io
+import time
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+
+from dupwatchd.index.captions import MAX_CAPTION_CHARS, captions, people, user_comment
+from dupwatchd.index.decode import decode
+from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.png_metadata import read_png
+from dupwatchd.index.texts import MAX_LINES_CHARS
+from dupwatchd.model import Facts
+from tests.conftest import encoded, photo_like
+from tests.index.test_keywords import data_set, jpeg_with
+
+PICTURE = photo_like(1, 80, 60)
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF>
+<rdf:Description photoshop:Headline="A headline" exif:GPSLatitude="48,8.229N" exif:GPSLongitude="11,34,31.44E">
+<dc:title><rdf:Alt><rdf:li xml:lang="x-default">A &amp; title</rdf:li></rdf:Alt></dc:title>
+<dc:description><rdf:Alt>
+ <rdf:li xml:lang="x-default">By the
+ sea</rdf:li>
+ <rdf:li xml:lang="de">Am Meer</rdf:li></rdf:Alt></dc:description>
+<exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">A comment</rdf:li></rdf:Alt></exif:UserComment>
+<Iptc4xmpExt:PersonInImage><rdf:Bag><rdf:li>Anna</rdf:li></rdf:Bag></Iptc4xmpExt:PersonInImage>
+<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:RegionList><rdf:Bag>
+ <rdf:li><rdf:Description mwg-rs:Name="Bert" mwg-rs:Type="Face"><mwg-rs:Area stArea:x="0.5"/></rdf:Description></rdf:li>
+ <rdf:li rdf:parseType="Resource"><mwg-rs:Name>ANNA</mwg-rs:Name><mwg-rs:Type>Face</mwg-rs:Type></rdf:li>
+ <rdf:li rdf:parseType="Resource"><mwg-rs:Type>Focus</mwg-rs:Type></rdf:li>
+</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>
+<MP:RegionInfo><rdf:Description><MPRI:Regions><rdf:Bag>
+ <rdf:li><rdf:Description MPReg:Rectangle="0.1" MPReg:PersonDisplayName="Carla"/></rdf:li>
+</rdf:Bag></MPRI:Regions></rdf:Description></MP:RegionInfo>
+<digiKam:TagsList><rdf:Seq><rdf:li>People/Family/Dora</rdf:li><rdf:li>Places/Rome</rdf:li></rdf:Seq></digiKam:TagsList>
+<lr:hierarchicalSubject><rdf:Bag><rdf:li>People|Emil</rdf:li></rdf:Bag></lr:hierarchicalSubject>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+CAPTIONS = "A & title\nA comment\nA headline\nAm Meer\nBy the sea"
+PEOPLE = "ANNA\nBert\nCarla\nDora\nEmil"
+
+
+def facts(data: bytes, suffix: bytes = b".jpg") -> Facts:
+    return decode(data, 32, DecodeLimits(), suffix).facts
+
+
+def exif(described: str = "", comment: bytes = b"", title: str = "") -> bytes:
+    made = Image.Exif()
+    if described:
+        made[0x010E] = described.encode()
+    if comment:
+        made.get_ifd(0x8769)[0x9286] = comment
+    if title:
+        made[0x9C9B] = f"{title}\0".encode("utf-16-le")
+    return made.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "HEIF", "TIFF", "PNG"])
+def test_xmp_tells_captions_people_and_place_in_every_format(kind: str) -> None:
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        found = facts(encoded(PICTURE, kind, pnginfo=text))
+    else:
+        found = facts(encoded(PICTURE, kind, **({"tiffinfo": {700: XMP}} if kind == "TIFF" else {"xmp": XMP})))
+    assert (found.captions, found.people) == (CAPTIONS, PEOPLE)
+    assert (found.has_place, found.place) == (True, "48.13715, 11.57540")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_exif_tells_captions_in_every_format(kind: str) -> None:
+    data = encoded(PICTURE, kind, exif=exif("Rome, 1999", b"ASCII\0\0\0With Anna\0\0  ", "On the road"))
+    assert facts(data).captions == "On the road\nRome, 1999\nWith Anna"
+    assert facts(encoded(PICTURE, kind)) == facts(encoded(PICTURE, kind, exif=exif("SONY DSC", bytes(100), "  ")))
+
+
+def test_iptc_tells_captions() -> None:
+    records = b"".join(data_set(2, n, text) for n, text in ((5, b"Title"), (105, b"Headline"), (120, b"By the sea")))
+    resources = b"8BIM\x04\x04\0\0" + len(records).to_bytes(4, "big") + records
+    assert facts(jpeg_with(b"Photoshop 3.0\0" + resources)).captions == "By the sea\nHeadline\nTitle"
+
+
+@pytest.mark.parametrize("where", ["in front of", "behind"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_texts_of_a_png_are_captions(where: str, packed: bool) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Title", "By the sea", zip=packed)
+    text.add_text("Software", "a program", zip=packed)
+    text.add_itxt("Description", "Été", lang="fr", tkey="Description", zip=packed)
+    text.add_text("Comment", "Created with GIMP", zip=packed)
+    data = encoded(PICTURE, "PNG", pnginfo=text)
+    if where == "behind":  # the picture's data
+        plain = encoded(PICTURE, "PNG")
+        chunks = data[33 : len(data) - len(plain) + 33]
+        data = plain[:-12] + chunks + plain[-12:]
+    assert facts(data).captions == "By the sea\nÉté"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OLYMPUS DIGITAL CAMERA         ", "SONY DSC", "Default", "DCIM\\100GOPRO\\GOPR0012.JPG", "Exif_JPEG_PICTURE",
+        "   ", "...", "KONICA MINOLTA DIGITAL CAMERA", "Digital Still Camera", "<Digimax S500 / Kenox S500>", "dav",
+        "DSC_0123.JPG", "IMG_20240501_101112.jpg", "P1010023", "Screenshot", "filter: 0; fileterIntensity: 0.0;",
+        "oplus_32", '{"mirror":false,"sensor_type":"rear"}', "Created with The GIMP", "My beautiful picture", "(null)",
+        '{"shape": [3, 4]}', "Processed with VSCO with f2 preset", "MINOLTA DIGITAL CAMERA", "Untitled",
+    ],
+)  # fmt: skip
+def test_what_cameras_and_programs_write_of_their_own_is_no_caption(text: str) -> None:
+    assert captions(text.encode()) == ""
+    assert captions(comment=user_comment(b"ASCII\0\0\0" + text.encode(), "<")) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["Sam 2003", "Anna", "My first digital camera", "Default of the year", "1", "Rome 1999", "P. and I", "日本"]
+)
+def test_what_a_person_writes_is_a_caption(text: str) -> None:
+    assert captions(text.encode()) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "order", "told"),
+    [
+        (b"ASCII\0\0\0By the sea\0\0", "<", "By the sea"),
+        (b"\0" * 8 + "Été".encode(), "<", "Été"),
+        (b"\0" * 8 + "Été".encode("latin-1"), "<", "Été"),
+        (b"UNICODE\0" + "Été".encode("utf-16-le"), "<", "Été"),
+        (b"UNICODE\0" + "Été".encode("utf-16-be"), ">", "Été"),
+        (b"UNICODE\0" + "By the sea".encode("utf-16-le"), ">", "By the sea"),
+        (b"UNICODE\0" + "By the sea".encode("utf-16-be"), "<", "By the sea"),
+        (b"UNICODE\0" + "日本".encode("utf-16"), ">", "日本"),
+        (b"JIS\0\0\0\0\0" + "日本".encode("iso2022_jp"), "<", "日本"),
+        (b"By the sea", "<", "By the sea"),  # without the name of a coding
+        (b"", "<", ""),
+        (bytes(264), "<", ""),
+        (b"ASCII\0\0\0" + b" " * 200, "<", ""),
+        (bytes(8) + bytes(range(1, 60)) * 4, "<", ""),  # numbers of a camera's own
+    ],
+)
+def test_a_user_comment_is_read_in_its_coding(value: bytes, order: str, told: str) -> None:
+    assert user_comment(value, order) == told
+
+
+def test_a_long_caption_is_cut_and_differs_still() -> None:
+    long = "word " * 2000
+    one, other, same = (captions(xmp=f"<dc:title>{text}</dc:title>".encode()) for text in (long + "x", long, long))
+    assert len(one) == len(other) <= MAX_CAPTION_CHARS
+    assert one.startswith("word word")
+    assert one != other == same
+
+
+def packet(*values: bytes) -> bytes:
+    return b"".join(b"<dc:title>" + value + b"</dc:title>" for value in values)
+
+
+@given(st.binary(), st.integers(0, len(XMP)), st.integers(0, len(XMP)), st.binary())
+def test_broken_blocks_never_raise(noise: bytes, cut: int, at: int, value: bytes) -> None:
+    for block in (noise, XMP[:cut] + noise + XMP[at:], packet(noise), b"<dc:title " + noise + b">"):
+        for told in (captions(noise, user_comment(value, "<"), [], noise, block), people(block)):
+            assert len(told) <= MAX_LINES_CHARS
+            assert all(line and line == line.strip() for line in told.split("\n") if told)
+    chunks = [
+        (len(body) + 6).to_bytes(4, "big") + kind + b"Title\0" + body + b"-sum"
+        for kind in (b"tEXt", b"zTXt", b"iTXt")
+        for body in (noise, noise[:2] + zlib.compress(value)[: cut % 20] + noise, noise[:2] + b"\0\0" + value)
+    ]
+    assert len(captions(png=read_png(b"12345678" + b"".join(chunks) + noise).captions)) <= MAX_LINES_CHARS
+    read_png(noise)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"<dc:title>" * 26_000,
+        b"<dc:title " * 26_000,
+        b"<dc:title><rdf:li>" * 8_000 + b"</rdf:li></dc:title>",
+        b' mwg-rs:Name="' * 18_000,
+        b" mwg-rs:Name=" * 18_000,
+        b"<dc:title>P" + b"1" * 200_000 + b"!</dc:title>",
+        packet(*(b"P" + b"1" * 4000 + b"!" for _ in range(60))),
+        b"<dc:title>" + b"&lt;" * 60_000 + b"</dc:title>",
+        packet(*(b"%d" % n for n in range(9000))),
+        b"<dc:title>" + "a\u0301\u0327".encode() * 50_000 + b"</dc:title>",
+    ],
+)
+def test_a_hostile_packet_takes_no_time_to_speak_of(hostile: bytes) -> None:
+    began = time.process_time()
+    assert len(captions(xmp=hostile)) <= MAX_LINES_CHARS
+    assert len(people(hostile)) <= MAX_LINES_CHARS
+    assert time.process_time() - began < 0.5
+
+
+def test_a_text_that_unpacks_without_end_is_cut() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Title", "By the sea " * 1_000_000, zip=True)
+    data = encoded(np.zeros((8, 8, 3), np.uint8), "PNG", pnginfo=text)
+    assert len(data) < 200_000
+    began = time.process_time()
+    assert len(facts(data).captions) <= MAX_CAPTION_CHARS
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "place"),
+    [
+        ("51,30.5N", "0,7.66W", "51.50833, -0.12767"),
+        ("51,30,27S", "0,7,39.6E", "-51.50750, 0.12767"),
+        ("0,0.0N", "0,0.0E", ""),
+        ("91,0.0N", "0,7.66W", ""),
+        ("51.5N", "0,7.66W", ""),
+        ("51,30.5E", "0,7.66W", ""),
+        ("", "0,7.66W", ""),
+    ],
+)
+def test_a_place_that_only_xmp_tells_is_known(latitude: str, longitude: str, place: str) -> None:
+    xmp = f'<rdf:Description exif:GPSLatitude="{latitude}" exif:GPSLongitude="{longitude}"/>'.encode()
+    found = facts(encoded(PICTURE, xmp=xmp))
+    assert (found.place, found.has_place) == (place, place != "")
+
+
+def test_the_place_of_exif_comes_before_that_of_xmp() -> None:
+    made = Image.Exif()
+    made.get_ifd(0x8825).update({1: "N", 2: (10.0, 0.0, 0.0), 3: "E", 4: (20.0, 0.0, 0.0)})
+    assert facts(encoded(PICTURE, exif=made.tobytes(), xmp=XMP)).place == "10.00000, 20.00000"
+
+
+def png16() -> bytes:
+    rows = b"".join(b"\0" + bytes(range(96)) for _ in range(16))
+    chunks = [b"IHDR" + bytes([0, 0, 0, 16, 0, 0, 0, 16, 16, 2, 0, 0, 0]), b"IDAT" + zlib.compress(rows), b"IEND"]
+    made = [(len(one) - 4).to_bytes(4, "big") + one + zlib.crc32(one).to_bytes(4, "big") for one in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(made)
+
+
+def saved(image: Image.Image, kind: str) -> bytes:
+    into = io.BytesIO()
+    image.save(into, kind)
+    return into.getvalue()
+
+
+GREY16 = Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16)
+GREY32 = Image.fromarray(np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("data", "bits"),
+    [
+        (png16(), 16),
+        (saved(GREY16, "PNG"), 16),
+        (saved(GREY16, "TIFF"), 16),
+        (saved(GREY32, "TIFF"), 32),
+        (saved(GREY16, "JPEG2000"), 16),
+        (b"P6 # a comment\n8 8\n# another\n65535\n" + bytes(range(128)) * 3, 16),
+        (b"P6 8 8 255\n" + bytes(range(64)) * 3, 8),
+        *((encoded(PICTURE, kind), 8) for kind in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "BMP")),
+    ],
+)
+def test_how_many_bits_a_colour_has(data: bytes, bits: int) -> None:
+    assert facts(data, b"").bits == bits
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF"])
+def test_only_what_can_be_seen_through_is_transparent(kind: str) -> None:
+    rgba = np.dstack([PICTURE, np.full(PICTURE.shape[:2], 255, np.uint8)])
+    opaque = Image.fromarray(rgba.copy())
+    rgba[5:20, 5:20, 3] = 40
+    assert facts(saved(Image.fromarray(rgba), kind)).transparent
+    assert not facts(saved(opaque, kind)).transparent
+    assert not facts(encoded(PICTURE, kind)).transparent
+
+
+def test_a_colour_or_a_grey_level_that_stands_for_nothing_makes_a_picture_transparent() -> None:
+    into = io.BytesIO()
+    Image.fromarray(PICTURE).quantize(16).save(into, "PNG", transparency=3)
+    assert facts(into.getvalue()).transparent
+    into = io.BytesIO()
+    GREY16.save(into, "PNG", transparency=160)
+    assert facts(into.getvalue()).transparent

@@ -512,6 +512,7 @@ def _copy(made: Made, file: File) -> Copy:
         content.width, content.height, content.format, content.damage, content.frames, facts.camera, facts.captured,
         facts.edited, facts.has_colour, facts.lossless, _was_jpeg(made, content), has_place=facts.has_place,
         rating=facts.rating, keywords=facts.keywords, pixels=content.pixels, place=facts.place,
+        captions=facts.captions, people=facts.people, bits=facts.bits, transparent=facts.transparent,
     )  # fmt: skip
 
 
@@ -608,25 +609,34 @@ def _is_doubtful(made: Made, file: File, holder: File, question: Question) -> bo
     """Is there anything between the two that a person is to be asked about?"""
     content, other = made.contents[file.content], made.contents[holder.content]
     mine, theirs = _metadata(content.facts), _metadata(other.facts)
+    captions, their_captions = _lines(content.facts.captions), _lines(other.facts.captions)
     verdict, _ = _told(made, holder, file, question)
     found = {
         Doubt.ENLARGED: content.width * content.height > other.width * other.height,
         Doubt.BELOW_SAME: verdict is not Verdict.SAME,
         Doubt.LACKS: any(one and not another for one, another in zip(mine, theirs, strict=True))
-        or bool(_words(content.facts) - _words(other.facts)),
+        or any(_lines(one) - _lines(another) for one, another in _lists(content.facts, other.facts))
+        or (content.facts.bits > other.facts.bits and content.format != "RAW"),
         Doubt.CAPTURE_TIMES: bool(mine[0] and theirs[0] and mine[0] != theirs[0]),
         Doubt.CONFLICT: any(mine[n] and theirs[n] and mine[n] != theirs[n] for n in (1, 2))
-        or {content.facts.place, other.facts.place} == {NEAR, FAR},
+        or {content.facts.place, other.facts.place} == {NEAR, FAR}
+        or not (captions <= their_captions or their_captions <= captions),
     }
     return any(found[doubt] for doubt in question.policy.ask_when)
 
 
-def _words(facts: Facts) -> set[str]:
-    return set(facts.keywords.lower().split())
+def _lines(text: str) -> set[str]:
+    return set(text.lower().split("\n")) - {""}
+
+
+def _lists(facts: Facts, others: Facts) -> list[tuple[str, str]]:
+    return [
+        (facts.keywords, others.keywords), (facts.captions, others.captions), (facts.people, others.people)
+    ]  # fmt: skip
 
 
 def _metadata(facts: Facts) -> tuple[str | int, ...]:
-    return facts.captured, facts.camera, facts.rating, facts.has_place
+    return facts.captured, facts.camera, facts.rating, facts.has_place, facts.transparent
 
 
 def _row(

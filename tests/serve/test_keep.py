@@ -38,6 +38,9 @@ copies = st.builds(
     captured=st.sampled_from(["", "2024-05-01T10:11:12"]),
     edited=st.booleans(),
     jpeg_grid=st.booleans(),
+    bits=st.sampled_from([8, 8, 16]),
+    transparent=st.booleans(),
+    captions=st.sampled_from(["", "By the sea"]),
 )
 groups = st.lists(copies, min_size=1, max_size=8).map(
     lambda group: [replace(copy, path=b"/%d" % i, picture_id=i // 2) for i, copy in enumerate(group)]
@@ -120,8 +123,23 @@ def test_without_directions_the_order_is_that_of_a_comparison_of_two(group: list
         (
             {"has_place": True, "mtime_ns": 9_000},
             {"mtime_ns": 1_000},
-            "a place, stars or keywords with it",
-            "without its place, stars or keywords",
+            "a place, stars, keywords, a caption or people with it",
+            "without its place, stars, keywords, caption or people",
+        ),
+        (
+            {"captions": "By the sea", "people": "Anna", "mtime_ns": 9_000},
+            {"keywords": "sea", "mtime_ns": 1_000},
+            "a place, stars, keywords, a caption or people with it",
+            "without its place, stars, keywords, caption or people",
+        ),
+        (PNG | {"bits": 16}, PNG | {"captured": "2024"}, "more bits a colour", "fewer bits a colour"),
+        (PNG, {"bits": 10, "format": "AVIF"}, "saved without loss", "saved with loss"),
+        ({"width": 4200}, {"bits": 16}, "most pixels", "fewer pixels"),
+        (
+            PNG | {"transparent": True},
+            PNG | {"size_bytes": 9000},
+            "transparent where the other is not",
+            "without its transparency",
         ),
         ({"mtime_ns": 1_999}, {"size_bytes": 9000}, "modified earliest", "modified later"),
         ({"size_bytes": 1001}, {}, "most bytes", "fewer bytes"),

@@ -11,7 +11,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
 from dupwatchd.serve.keep import Direction, KeepOrder, Kept
-from dupwatchd.serve.plan_doubts import doubt, keywords_lacking, lacking, of_one_burst, places_apart, taken_apart
+from dupwatchd.serve.plan_doubts import doubt, lacking, lines_lacking, of_one_burst, places_apart, taken_apart
 from dupwatchd.serve.plan_policy import ASKED_BY_DEFAULT, Doubt
 from dupwatchd.serve.plan_rules import keep_rule, keep_rules
 
@@ -33,6 +33,8 @@ def kept(rules: list[str], *copies: Copy, nearer: tuple[tuple[int, int], ...] = 
         ("format raw webp jpeg", {"format": "WEBP"}, "format to keep"),
         ("metadata most", {"rating": 3, "captured": TIME}, "most metadata"),
         ("metadata most", {"keywords": "sea"}, "most metadata"),
+        ("metadata most", {"captions": "By the sea"}, "most metadata"),
+        ("metadata most", {"people": "Anna"}, "most metadata"),
         ("pixels most", {"width": 4001, "mtime_ns": 9_000}, "most pixels"),
         ("taken earliest", {"captured": TIME, "mtime_ns": 9_000}, "taken earliest"),
         ("modified earliest", {"mtime_ns": 1, "width": 3900}, "modified earliest"),
@@ -124,12 +126,37 @@ def test_capture_times_tell_photos_of_a_burst(one: str, other: str, apart: bool,
 
 def test_keywords_that_only_one_file_has_are_lacking_in_the_other() -> None:
     few, many = replace(PLAIN, keywords="Sea"), replace(PLAIN, keywords="sea\nsun")
-    assert (lacking(many, few), lacking(few, many), keywords_lacking(many, few)) == (["keywords"], [], ["sun"])
-    unread = replace(PLAIN, keywords=None)
-    words = "b.jpg or b.jpg was indexed before keywords and places were; once it has been read again, this is decided"
+    assert (lacking(many, few), lacking(few, many), lines_lacking(many.keywords, few.keywords)) == (
+        ["keywords"],
+        [],
+        ["sun"],
+    )
+    unread = replace(PLAIN, keywords=None, captions=None)
+    words = "b.jpg or b.jpg was indexed before all of its metadata were; once it has been read again, this is decided"
     for pair in ((unread, unread), (unread, few), (few, unread)):
         assert doubt(*pair, Verdict.SAME, ASKED_BY_DEFAULT) == words
     assert doubt(few, many, Verdict.SAME, ASKED_BY_DEFAULT) is None
+
+
+CUT = "A title that is just so long that IPTC has no room for all of it"
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "said"),
+    [
+        ("By the sea", "BY THE SEA\nLate", None),
+        ("By the sea\nLate", "by the sea", "b.jpg, which stays, lacks what b.jpg has: caption"),
+        ("By the sea", "Late", 'b.jpg has the caption "By the sea", b.jpg "Late"'),
+        ("Late\nSea", "Early\nlate", 'b.jpg has the caption "Late", b.jpg "Early"'),
+        (CUT, f"{CUT}, but here is", None),
+        (f"{CUT}, but here is", CUT, "b.jpg, which stays, lacks what b.jpg has: caption"),
+        ("Sea", "Seaside", 'b.jpg has the caption "Sea", b.jpg "Seaside"'),
+    ],
+)
+def test_captions_that_would_be_lost_or_contradict_are_asked_about(mine: str, theirs: str, said: str | None) -> None:
+    one, other = replace(PLAIN, captions=mine), replace(PLAIN, captions=theirs)
+    assert doubt(one, other, Verdict.SAME, ASKED_BY_DEFAULT) == said
+    assert doubt(one, other, Verdict.SAME, frozenset({Doubt.ENLARGED})) is None
 
 
 HOME = "48.13715, 11.57540"
@@ -166,7 +193,7 @@ def test_places_beside_the_date_line_are_near_each_other() -> None:
 
 def test_a_place_that_is_to_be_read_again_is_waited_for() -> None:
     unread, known = replace(PLAIN, has_place=True, place=None), replace(PLAIN, has_place=True, place=HOME)
-    words = "b.jpg or b.jpg was indexed before keywords and places were; once it has been read again, this is decided"
+    words = "b.jpg or b.jpg was indexed before all of its metadata were; once it has been read again, this is decided"
     for asked in (ASKED_BY_DEFAULT, frozenset({Doubt.CONFLICT}), frozenset({Doubt.LACKS})):
         for pair in ((unread, unread), (unread, known), (known, unread)):
             assert doubt(*pair, Verdict.SAME, asked) == words
@@ -179,6 +206,10 @@ def test_a_place_that_is_to_be_read_again_is_waited_for() -> None:
         ({"rating": 2, "camera": "Lumen"}, ["rating", "camera"]),
         ({"captured": TIME}, ["captured"]),
         ({"keywords": "sea\nsun"}, ["keywords"]),
+        ({"people": "Anna\nBert", "captions": "By the sea"}, ["caption", "people"]),
+        ({"bits": 16}, ["depth"]),
+        ({"bits": 16, "format": "RAW"}, []),
+        ({"transparent": True}, ["transparency"]),
         ({"size_bytes": 9000}, []),
     ],
 )

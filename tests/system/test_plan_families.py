@@ -26,7 +26,14 @@ def shot(seed: int) -> tuple[bytes, bytes]:
 
 
 def tagged(
-    seed: int, taken: str = "", stars: int = 0, camera: str = "Lumen", quality: int = 92, keywords: str = ""
+    seed: int,
+    taken: str = "",
+    stars: int = 0,
+    camera: str = "Lumen",
+    quality: int = 92,
+    keywords: str = "",
+    caption: str = "",
+    xmp: bytes = b"",
 ) -> bytes:
     """A JPEG with these metadata."""
     exif = Image.Exif()
@@ -38,7 +45,9 @@ def tagged(
         exif[0x4746] = stars
     if keywords:
         exif[0x9C9E] = keywords.encode("utf-16-le")
-    return encoded(photo_like(seed, 800, 600), quality=quality, exif=exif)
+    if caption:
+        exif[0x010E] = caption
+    return encoded(photo_like(seed, 800, 600), quality=quality, exif=exif, xmp=xmp)
 
 
 def put(root: Path, files: dict[str, bytes]) -> None:
@@ -144,22 +153,77 @@ def test_what_would_lose_its_rating_is_asked_about(tmp_path: Path) -> None:
         assert "rating 5 stars; the other: camera" in steps[2]
 
 
-def test_what_would_lose_its_keywords_is_asked_about(tmp_path: Path) -> None:
-    """In an index made before keywords were read they are read again, and until then nothing goes."""
+def test_what_would_lose_what_it_tells_is_asked_about(tmp_path: Path) -> None:
+    """In an index made before that was read it is read again, and until then nothing goes."""
     root, taken = tmp_path / "photos", "2024:05:01 10:11:12"
-    put(root, {"best.jpg": tagged(5, taken, quality=95), "named.jpg": tagged(5, taken, quality=80, keywords="sea")})
-    put(root, {"other/a.jpg": tagged(6, taken, quality=95), "other/b.jpg": tagged(6, taken, quality=80)})
+    anna = b'<rdf:Description mwg-rs:Name="Anna"/>'
+    put(root, {
+        "1/best.jpg": tagged(5, taken, quality=95),
+        "1/named.jpg": tagged(5, taken, quality=80, keywords="sea"),
+        "2/best.jpg": tagged(7, taken, quality=95, caption="SONY DSC"),
+        "2/told.jpg": tagged(7, taken, quality=80, caption="By the sea", xmp=anna),
+        "3/best.jpg": tagged(8, taken, quality=95, caption="Late"),
+        "3/other.jpg": tagged(8, taken, quality=80, caption="By the sea"),
+        "4/a.jpg": tagged(6, taken, quality=95, caption="By the sea", xmp=anna),
+        "4/b.jpg": tagged(6, taken, quality=80, caption="by the sea"),
+    })  # fmt: skip
     with Service(tmp_path / "service", root) as service:
         service.settled()
         until(lambda: confirmed(service))
-        asked = {group["asked"] for group in service.ask("plan")["groups"]}
-        assert asked == {None, "best.jpg, which stays, lacks what named.jpg has: keywords"}
-        assert going(service, policy={"keep": ["metadata most"]}) == {"best.jpg", "other/b.jpg"}
+        groups = service.ask("plan")["groups"]
+        asked = {group["asked"] for group in groups}
+        assert asked == {
+            None,
+            "best.jpg, which stays, lacks what named.jpg has: keywords",
+            "best.jpg, which stays, lacks what told.jpg has: caption, people",
+            'other.jpg has the caption "By the sea", best.jpg "Late"',
+        }
+        assert [] in (file["lacks"] for group in groups for file in group["files"])
+        assert ["caption", "people"] in (file["lacks"] for group in groups for file in group["files"])
+        rule = {"keep": ["metadata most"], "ask_when": ["lacks metadata"]}
+        assert going(service, policy=rule) == {"1/best.jpg", "2/best.jpg", "4/b.jpg"}
+        steps = service.ask("explain", path=os.fsencode(root / "2/told.jpg"))["steps"]
+        assert steps[-1].endswith("which stays, lacks what told.jpg has: caption, people")
+        [told] = [one for group in service.clusters(details=True) for one in group["files"] if b"told" in one["path"]]
+        assert (told["captions"], told["people"]) == (["By the sea"], ["Anna"])
     with closing(apsw.Connection(str(service.state / "dupwatch.sqlite"))) as database:
-        database.execute("UPDATE content SET keywords = NULL")
+        database.execute("UPDATE content SET keywords = NULL, captions = NULL, people = ''")
     with service:
-        until(lambda: going(service) == {"other/b.jpg"})
+        until(lambda: going(service) == {"4/b.jpg"})
         assert {group["asked"] for group in service.ask("plan")["groups"]} == asked
+
+
+def test_what_holds_more_bits_or_is_transparent_is_kept_or_asked_about(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    deep: Any = np.kron(photo_like(3, 320, 240)[..., 0].astype(np.uint16), np.ones((2, 2), np.uint16)) * 257 + 3
+    grain = np.random.default_rng(1).integers(
+        -1, 2, deep.shape
+    )  # else they are one picture, of which nothing is certain
+    flat = ((deep >> 8) + grain).clip(0, 255).astype(np.uint8)
+    photo = photo_like(4, 640, 480)
+    glass = np.dstack([photo, np.full(photo.shape[:2], 255, np.uint8)])
+    glass[:40, :40, 3] = 250
+    over_white = photo * (glass[..., 3:] / 255) + (255 - glass[..., 3:]) + grain[..., None]
+    over_white = over_white.clip(0, 255).round().astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Lumen", "L1"
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:01 10:11:12"
+    put(root, {
+        "1/deep.png": encoded(deep, "PNG"), "1/flat.png": encoded(flat, "PNG", compress_level=1),
+        "2/deep.tif": encoded(deep[::-1].copy(), "TIFF"), "2/camera.jpg": encoded(flat[::-1].copy(), exif=exif),
+        "3/glass.png": encoded(glass, "PNG"), "3/white.png": encoded(over_white, "PNG", compress_level=1),
+    })  # fmt: skip
+    for path in root.rglob("*.*"):
+        late = path.stem in ("deep", "glass")  # times speak against them
+        os.utime(path, (2 * 10**9, 2 * 10**9) if late else (10**9, 10**9))
+    with Service(tmp_path / "service", root) as service:
+        service.settled()
+        until(lambda: confirmed(service))
+        assert going(service) == {"1/flat.png", "3/white.png"}
+        reasons = {one["reason"] for group in service.clusters() for one in group["files"]}
+        assert {"more bits a colour", "fewer bits a colour", "without its transparency"} <= reasons
+        asked = [group["asked"] for group in service.ask("plan")["groups"] if group["asked"]]
+        assert asked == ["camera.jpg, which stays, lacks what deep.tif has: depth"]
 
 
 @pytest.mark.parametrize("sidecar", ["named by its name.xmp", "named by its name.jpg.XMP", "named by its name.AAE"])

@@ -173,7 +173,8 @@ def _group(
 
 _TOLD = (
     "bytes", "width", "height", "turn", "mirrored", "verdict", "confirmed", "shows_more", "outline", "damaged",
-    "format", "camera", "captured", "has_place", "rating", "keywords", "frames", "quality", "choice", "returned",
+    "format", "camera", "captured", "has_place", "rating", "keywords", "captions", "people", "bits", "transparent",
+    "frames", "quality", "choice", "returned",
 )  # fmt: skip
 
 

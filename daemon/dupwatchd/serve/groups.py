@@ -287,7 +287,12 @@ def _add_details(row: ClusterFile, copy: Copy) -> None:
     row["digest"], row["mtime_ns"], row["format"] = copy.content_digest, copy.mtime_ns, copy.format
     row["camera"], row["captured"], row["has_place"] = copy.camera, copy.captured, bool(copy.has_place)
     row["rating"], row["frames"], row["quality"] = copy.rating, copy.frames, copy.quality
-    row["keywords"] = copy.keywords.split("\n") if copy.keywords else []
+    row["keywords"], row["captions"], row["people"] = map(_lines, (copy.keywords, copy.captions, copy.people))
+    row["bits"], row["transparent"] = copy.bits, bool(copy.transparent)
+
+
+def _lines(text: str | None) -> list[str]:
+    return text.split("\n") if text else []
 
 
 def named_reason(other: OtherName) -> str:

@@ -58,8 +58,10 @@ _DEFAULT: _Reasons = (
     ("saved without loss", "saved with loss"),
     ("better format", "lesser format"),
     ("most pixels", "fewer pixels"),
+    ("more bits a colour", "fewer bits a colour"),
+    ("transparent where the other is not", "without its transparency"),
     ("taken earliest", "taken later"),
-    ("a place, stars or keywords with it", "without its place, stars or keywords"),
+    ("a place, stars, keywords, a caption or people with it", "without its place, stars, keywords, caption or people"),
     ("modified earliest", "modified later"),
     ("most bytes", "fewer bytes"),
     ("a sidecar beside it", "no sidecar beside it"),
@@ -109,6 +111,8 @@ def _default_key(copy: Copy, most_pixels: int) -> _Key:
         not from_camera and format_rank != _LOSSLESS_RANK,
         format_rank,
         -_pixel_steps(copy),
+        -copy.bits,
+        not copy.transparent,
         (copy.captured == "", copy.captured),
         -len(_told_beside(copy)),
         copy.mtime_ns,
@@ -118,7 +122,13 @@ def _default_key(copy: Copy, most_pixels: int) -> _Key:
 
 def _told_beside(copy: Copy) -> list[str]:
     """What a file tells of its photo beside camera and capture time."""
-    told = {"place": copy.has_place, "stars": copy.rating, "keywords": copy.keywords}
+    told = {
+        "place": copy.has_place,
+        "stars": copy.rating,
+        "keywords": copy.keywords,
+        "caption": copy.captions,
+        "people": copy.people,
+    }
     return [name for name, value in told.items() if value]
 
 
@@ -134,6 +144,8 @@ def _default_value(part: int, copy: Copy, *, has_sidecar: bool) -> str:
         f"{copy.format}, {'without' if copy.lossless else 'with'} loss",
         copy.format,
         f"{copy.width} × {copy.height}",
+        f"{copy.bits} bits",
+        "transparent" if copy.transparent else "opaque",
         copy.captured or "no capture time",
         ", ".join(_told_beside(copy)) or "none",
         time_in_words(copy.mtime_ns),
@@ -384,6 +396,8 @@ def shows_less(copy: Copy, other: Copy) -> str | None:
         ("fewer frames or pages", copy.frames < other.frames),
         ("without colour", copy.has_colour < other.has_colour),
         ("smaller", _pixel_steps(copy) < _pixel_steps(other) - 1),
+        ("fewer bits a colour", copy.bits < other.bits and other.format != "RAW"),
+        ("without transparency", copy.transparent < other.transparent),
         ("not the RAW file", (copy.format != "RAW") > (other.format != "RAW")),
         ("lower quality", _is_of_lower_quality(copy, other)),
     )

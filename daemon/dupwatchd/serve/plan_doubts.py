@@ -4,12 +4,16 @@ In: a file that would go, and the one that stays for it. Out: words for a person
 """
 
 import datetime as dt
+import json
 import math
 import os
+import sys
 from collections.abc import Callable, Collection
+from operator import attrgetter
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import Verdict
+from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Doubt
 
 _NEARBY_METRES = 100  # two devices, or one after a minute, are no farther apart about one place
@@ -17,33 +21,55 @@ _METRES_A_DEGREE = 111_200
 _ROUNDED_TO_DEGREES = (0.001, 0.01, 1 / 60)  # by programs that do not tell everybody where somebody lives
 _UNREAD = "unread"
 _LAST_DECIMAL = 1e-5  # of a place as it is stored
+_LEAST_CUT_CHARS = 30  # of a caption that may be the beginning of a longer one: IPTC has room for 64 bytes and more
 BURST_SECONDS = 10  # one camera takes the photos of a burst, and those of a series by hand, at shorter intervals
 
 
+# What a file may tell, or hold, that another one does not.
+LACKED = (
+    "place", "rating", "keywords", "caption", "people", "camera", "captured", "depth", "transparency", "colour"
+)  # fmt: skip
+
+
 def lacking(copy: Copy, holder: Copy) -> list[str]:
-    """What a file has that the other one lacks: "place", "rating", "keywords", "camera", "captured", "colour"."""
-    compared = {
-        "place": (copy.has_place, holder.has_place),
-        "rating": (copy.rating, holder.rating),
-        "keywords": (keywords_lacking(copy, holder), []),
-        "camera": (copy.camera, holder.camera),
-        "captured": (copy.captured, holder.captured),
-        "colour": (copy.has_colour, holder.has_colour),
-    }
-    return [name for name, (mine, theirs) in compared.items() if mine and not theirs]
+    """What a file has that the other one lacks, of `LACKED` and in that order.
+
+    How finely a RAW photo holds its colours is nothing that a picture made from it lacks: it is asked for by name.
+    """
+    lacks = (
+        copy.has_place and not holder.has_place,
+        copy.rating and not holder.rating,
+        lines_lacking(copy.keywords, holder.keywords),
+        lines_lacking(copy.captions, holder.captions, least_cut_chars=_LEAST_CUT_CHARS),
+        lines_lacking(copy.people, holder.people),
+        copy.camera and not holder.camera,
+        copy.captured and not holder.captured,
+        copy.bits > holder.bits and copy.format != RAW,
+        copy.transparent and not holder.transparent,
+        copy.has_colour and not holder.has_colour,
+    )
+    return [name for name, is_so in zip(LACKED, lacks, strict=True) if is_so]
 
 
-def keywords_lacking(copy: Copy, holder: Copy) -> list[str]:
-    """The keywords of a file that the other one has not; upper and lower case are the same."""
-    if not copy.keywords or holder.keywords is None:
+def lines_lacking(mine: str | None, theirs: str | None, *, least_cut_chars: int = sys.maxsize) -> list[str]:
+    """The keywords, captions or people of a file that the other one has not; upper and lower case are the same.
+
+    None: not read yet, of which nothing is told. One of at least so many characters is not lacking where a longer one
+    begins with it: IPTC cuts titles off.
+    """
+    if not mine or theirs is None:
         return []
-    known = set(holder.keywords.casefold().split("\n"))
-    return [keyword for keyword in copy.keywords.split("\n") if keyword.casefold() not in known]
+    known = theirs.casefold().split("\n")
+
+    def is_known(line: str) -> bool:
+        return line in known or (len(line) >= least_cut_chars and any(one.startswith(line) for one in known))
+
+    return [line for line in mine.split("\n") if not is_known(line.casefold())]
 
 
 def _unread(*copies: Copy) -> bool:
-    """Does nobody know yet whether one of these files has keywords, or where it was taken?"""
-    return any(copy.keywords is None or copy.place is None for copy in copies)
+    """Does nobody know yet what all the metadata of one of these files are?"""
+    return any(None in (copy.captions, copy.keywords, copy.place) for copy in copies)
 
 
 def places_apart(one: Copy, other: Copy) -> bool:
@@ -104,7 +130,7 @@ def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collectio
         return None
     name, other = (os.fsdecode(os.path.basename(one.path)) for one in (copy, holder))
     unread = (
-        f"{name} or {other} was indexed before keywords and places were; once it has been read again, this is decided"
+        f"{name} or {other} was indexed before all of its metadata were; once it has been read again, this is decided"
     )
     match found:
         case Doubt.BELOW_SAME:
@@ -120,6 +146,8 @@ def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collectio
                 return unread
             if what == "place":
                 return f"{name} was taken at {copy.place}, {other} at {holder.place}"
+            if what == "caption":
+                return f"{name} has the caption {_first_line(copy)}, {other} {_first_line(holder)}"
             return f"{name} has the {what} {getattr(copy, what)}, {other} {getattr(holder, what)}"
         case Doubt.LACKS:
             lacks = _lacking_metadata(copy, holder)
@@ -128,18 +156,29 @@ def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collectio
             return f"{other}, which stays, lacks what {name} has: {', '.join(lacks)}"
 
 
-def _told_of(copy: Copy) -> tuple[str, str, bool, int, str | None, str | None]:
-    return copy.camera, copy.captured, copy.has_place, copy.rating, copy.keywords, copy.place
+_told_of = attrgetter(
+    "camera", "captured", "has_place", "rating", "keywords", "place", "captions", "people", "bits", "transparent"
+)
 
 
 def _conflict(copy: Copy, holder: Copy) -> str:
-    """What both files have, but not the same: "camera", "rating", "place", or `_UNREAD`; "" if there is nothing."""
+    """What both files have, but not the same: "camera", "rating", "place", "caption", or `_UNREAD`; "": nothing."""
     for what in ("camera", "rating"):
         if _differ(getattr(copy, what), getattr(holder, what)):
             return what
     if copy.has_place and holder.has_place and None in (copy.place, holder.place):
         return _UNREAD
-    return "place" if places_apart(copy, holder) else ""
+    if places_apart(copy, holder):
+        return "place"
+    are_apart = all(
+        lines_lacking(one.captions, other.captions, least_cut_chars=_LEAST_CUT_CHARS)
+        for one, other in ((copy, holder), (holder, copy))
+    )
+    return "caption" if are_apart else ""
+
+
+def _first_line(copy: Copy) -> str:
+    return json.dumps((copy.captions or "").partition("\n")[0], ensure_ascii=False)
 
 
 def _lacking_metadata(copy: Copy, holder: Copy) -> list[str]:

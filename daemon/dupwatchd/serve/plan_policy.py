@@ -38,8 +38,8 @@ class Doubt(Enum):
 
     ENLARGED = "enlarged"  # what would go has more pixels than what stays, though it is no nearer the original
     CAPTURE_TIMES = "capture times differ"
-    CONFLICT = "metadata conflict"  # both have a camera, a rating or a place, but not the same
-    LACKS = "lacks metadata"  # what would go has some that what stays has not
+    CONFLICT = "metadata conflict"  # both have a camera, a rating, a place or a caption, but not the same
+    LACKS = "lacks metadata"  # what would go has some that what stays has not; or more bits a colour, or transparency
     BELOW_SAME = "below same"  # what would go is cropped, retouched or recoloured
 
 
@@ -95,8 +95,8 @@ class Policy:
 
 DEFAULT_IN_WORDS = (
     "by default: in colour; nearest to the original; the camera's data; not edited; never saved as a JPEG in between; "
-    "RAW; not made smaller; better format; most pixels; taken earliest; with place, stars "
-    "or keywords; modified earliest; most bytes; a sidecar; shortest path"
+    "RAW; not made smaller; better format; most pixels; most bits a colour; transparent; taken earliest; with place, "
+    "stars, keywords, caption or people; modified earliest; most bytes; a sidecar; shortest path"
 )
 
 

@@ -145,6 +145,8 @@ def metadata_of(copy: Copy) -> dict[str, str]:
         "place": "known" if copy.has_place else "",
         "rating": f"{copy.rating} stars" if copy.rating else "",
         "keywords": (copy.keywords or "").replace("\n", ", "),
+        "caption": (copy.captions or "").replace("\n", ", "),
+        "people": copy.people.replace("\n", ", "),
     }
     return {name: value for name, value in told.items() if value}
 

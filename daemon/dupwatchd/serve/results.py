@@ -43,6 +43,10 @@ class ClusterFile(FoundFile):
     has_place: NotRequired[bool]
     rating: NotRequired[int]  # stars; 0: none
     keywords: NotRequired[list[str]]
+    captions: NotRequired[list[str]]  # titles, descriptions and comments
+    people: NotRequired[list[str]]
+    bits: NotRequired[int]  # a colour of a pixel has in the file
+    transparent: NotRequired[bool]  # something behind the picture could be seen
     frames: NotRequired[int]  # or pages
     quality: NotRequired[int]  # of a JPEG, 1 … 100; 0: not known
 

@@ -1,18 +1,20 @@
-"""Which files belong to a picture without being pictures: sidecars, and the movie of a Live Photo.
+"""Which files belong to a picture without being pictures: sidecars, voice memos, and the movie of a Live Photo.
 
 In: a picture's name and the names in its folder. Out: its companions. They are not indexed by the service; where a
-picture goes they go along, or the picture stays (see `planning`). Upper and lower case count as equal.
+picture goes they go along, or the picture stays (see `planning`). Upper and lower case count as equal. What there is
+stands in one table, `_FORMS`; Google names its own in a way of its own (see `_takeout_keys`).
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES
 
 _PICTURE_SUFFIXES = IMAGE_SUFFIXES | RAW_SUFFIXES
-_MOVIE_SUFFIXES = frozenset([b".mov", b".mp4"])  # phones write .mov; exports to other systems make .mp4 of it
 _WITH_MOVIE = frozenset([b".heic", b".heif", b".hif", b".jpg", b".jpeg", b".jpe"])
 # A phone that takes RAW and JPEG calls them X.RAW-01.COVER.jpg and X.RAW-02.ORIGINAL.dng.
 _ROLES = (b".raw-01.cover", b".raw-02.original", b"-01.cover")
@@ -23,55 +25,119 @@ class Kind(Enum):
 
     SIDECAR = "sidecar"
     MOVIE = "movie"
+    MEMO = "voice memo"
 
     @property
     def must_have_equal(self) -> bool:
         """Whether it may go only if an equal file lies beside the picture that stays."""
-        return self is Kind.MOVIE
+        return self is not Kind.SIDECAR
+
+
+class Named(Enum):
+    """How a companion is called after its picture, say `a.jpg`."""
+
+    BY_NAME = "a.jpg.xmp"
+    BY_STEM = "a.xmp"  # then it belongs to every picture of that stem
+
+
+class _Form(NamedTuple):
+    """One form of companions."""
+
+    suffix: bytes
+    kind: Kind
+    named: tuple[Named, ...]
+    pictures: frozenset[bytes] = frozenset()  # the suffixes of the pictures that have such ones; empty: all
+
+
+_FORMS = (
+    _Form(b".xmp", Kind.SIDECAR, (Named.BY_NAME, Named.BY_STEM)),  # Adobe, darktable, digiKam
+    _Form(b".aae", Kind.SIDECAR, (Named.BY_STEM,)),  # edits on an iPhone
+    _Form(b".dop", Kind.SIDECAR, (Named.BY_NAME,)),  # DxO PhotoLab
+    _Form(b".pp3", Kind.SIDECAR, (Named.BY_NAME,)),  # RawTherapee
+    _Form(b".on1", Kind.SIDECAR, (Named.BY_NAME, Named.BY_STEM)),  # ON1 Photo RAW
+    _Form(b".thm", Kind.SIDECAR, (Named.BY_STEM,)),  # a small picture with the camera's data, beside RAW photos
+    _Form(b".wav", Kind.MEMO, (Named.BY_STEM,)),
+    _Form(b".mp3", Kind.MEMO, (Named.BY_STEM,)),
+    _Form(b".mov", Kind.MOVIE, (Named.BY_STEM,), _WITH_MOVIE),
+    _Form(b".mp4", Kind.MOVIE, (Named.BY_STEM,), _WITH_MOVIE),  # exports to other systems make it of .mov
+)
+_BY_SUFFIX = {form.suffix: form for form in _FORMS}
+
+# Google Takeout writes what it knows of `a.jpg` to `a.jpg.json`, since 2024 to `a.jpg.supplemental-metadata.json`, cut
+# to 46 characters before `.json`. Of `a(1).jpg` the number stands at the end: `a.jpg(1).json`. An edited copy has none.
+_TAKEOUT, _TAKEOUT_WORDS = b".json", b".supplemental-metadata"
+_TAKEOUT_CHARS = 46
+_TAKEOUT_NAME = re.compile(rb"(.+?)(\(\d+\))?\.json", re.DOTALL)
+_NUMBERED = re.compile(rb"(.+)(\(\d+\))(\.[^.]*)", re.DOTALL)
+_EDITED = b"-edited"
 
 
 class Companion(NamedTuple):
-    """A file that belongs to a picture, or to several pictures of one stem."""
+    """A file that belongs to a picture, or to several pictures."""
 
     name: bytes
     kind: Kind
-    spelling: bytes  # equal for the companions of two pictures that play the same part
-    is_shared_by_stem: bool  # whether it belongs to every picture of its stem
+
+
+_Key = tuple[object, bytes]  # equal for a picture and what belongs to it
 
 
 def companion_kind(picture: bytes, name: bytes) -> Kind | None:
     """Return what a name is to a picture's name in the same folder, or None."""
-    companion = _companion(picture.lower(), name)
-    return None if companion is None else companion.kind
+    lower = name.lower()
+    kind = _kind(lower)
+    if kind is None or lower == picture.lower() or set(_keys(lower)).isdisjoint(_picture_keys(picture.lower())):
+        return None
+    return kind
+
+
+def likely_companions(picture: bytes) -> Iterator[bytes]:
+    """Yield what the sidecars and memos of a picture may be called, for whoever does not list the folder."""
+    stem = picture[: -len(_suffix(picture.lower())) or None]
+    for form in _FORMS:
+        if form.kind is not Kind.MOVIE:
+            for suffix in (form.suffix, form.suffix.upper()):
+                yield from ((picture if how is Named.BY_NAME else stem) + suffix for how in form.named)
+    for name, number in _takeout_names(picture):
+        yield from (body + number + _TAKEOUT for body in (name, _cut(name + _TAKEOUT_WORDS)))
 
 
 class FolderNames:
-    """The names of one folder, by stem, so that the companions of many pictures are found without listing it again."""
+    """The names of one folder, so that the companions of many pictures are found without listing it again."""
 
     def __init__(self, names: Iterable[bytes]) -> None:
-        self._by_stem: dict[bytes, list[bytes]] = {}
-        for name in names:
-            for stem in _stems(name.lower()):
-                self._by_stem.setdefault(stem, []).append(name)
+        self._names = list(names)
+        self._companions: dict[_Key, list[bytes]] = {}
+        for name in self._names:
+            for key in _keys(name.lower()):
+                self._companions.setdefault(key, []).append(name)
 
     def companions(self, picture: bytes) -> list[Companion]:
         """Return the companions of a picture, in order of their names."""
-        found = {}
-        for stem in _stems(picture.lower()):
-            for name in self._by_stem.get(stem, ()):
-                companion = _companion(picture.lower(), name)
-                if companion is not None:
-                    found[name] = companion
-        return [found[name] for name in sorted(found)]
+        lower = picture.lower()
+        found = {
+            name for key in _picture_keys(lower) for name in self._companions.get(key, ()) if name.lower() != lower
+        }
+        return [Companion(name, kind) for name in sorted(found) if (kind := _kind(name.lower())) is not None]
 
-    def sharing(self, picture: bytes) -> list[bytes]:
-        """Return the other pictures of the same stem, which share some companions with it."""
-        stem = _stem(picture.lower())
-        names = self._by_stem.get(stem, ())
-        return sorted(
-            name for name in names if name != picture and _suffix(name.lower()) in _PICTURE_SUFFIXES
-            and _stem(name.lower()) == stem
-        )  # fmt: skip
+    def sharing(self, picture: bytes, companion: bytes) -> list[bytes]:
+        """Return the other pictures to which a companion of a picture belongs as well, in order.
+
+        A movie belongs to all pictures of its stem then, RAW ones, too.
+        """
+        found = {name for key in _keys(companion.lower()) for name in self._pictures.get(key, ())}
+        return sorted(found - {picture, companion})
+
+    @cached_property
+    def _pictures(self) -> dict[_Key, list[bytes]]:
+        """The pictures that have companions, by the keys of these."""
+        found: dict[_Key, list[bytes]] = {}
+        for name in self._names:
+            if _suffix(name.lower()) in _PICTURE_SUFFIXES:
+                for key in _picture_keys(name.lower(), of_any_suffix=True):
+                    if key in self._companions:
+                        found.setdefault(key, []).append(name)
+        return found
 
 
 class Companions:
@@ -91,30 +157,72 @@ class Companions:
         return [one.name for one in self._names[folder].companions(name)]
 
 
-def _companion(picture: bytes, name: bytes) -> Companion | None:
-    """Return what ``name`` is to a picture, whose name is in lower case."""
-    lower = name.lower()
-    if lower == picture:
-        return None
-    if lower == picture + b".xmp":
-        return Companion(name, Kind.SIDECAR, b"name.xmp", is_shared_by_stem=False)
-    stem, suffix = _stem(lower), _suffix(lower)
-    if stem != _stem(picture):
-        return None
-    if suffix in (b".xmp", b".aae"):
-        return Companion(name, Kind.SIDECAR, suffix, is_shared_by_stem=True)
-    if suffix in _MOVIE_SUFFIXES and _suffix(picture) in _WITH_MOVIE:
-        return Companion(name, Kind.MOVIE, b"movie", is_shared_by_stem=True)
-    return None
+def _kind(lower: bytes) -> Kind | None:
+    """Return what a name is, if a picture is there to which it belongs."""
+    form = _BY_SUFFIX.get(_suffix(lower))
+    if form is not None:
+        return form.kind
+    return Kind.SIDECAR if lower.endswith(_TAKEOUT) else None
 
 
-def _stems(lower: bytes) -> Iterator[bytes]:
-    """Yield the stems under which a name has to be found."""
-    stem = _stem(lower)
-    yield stem
-    whole = lower[: -len(b".xmp")] if lower.endswith(b".xmp") else b""
-    if whole and _stem(whole) != stem:
-        yield _stem(whole)
+def _keys(lower: bytes) -> Iterator[_Key]:
+    """Yield the keys of a name that may be a companion; none if it cannot."""
+    suffix = _suffix(lower)
+    form = _BY_SUFFIX.get(suffix)
+    if form is not None:
+        whole = lower[: -len(suffix)]
+        for how in form.named:
+            yield (how, suffix), whole if how is Named.BY_NAME else _stem(lower)
+    elif suffix == _TAKEOUT:
+        yield from _takeout_keys(lower)
+
+
+def _picture_keys(lower: bytes, *, of_any_suffix: bool = False) -> Iterator[_Key]:
+    """Yield the keys of all that may belong to a picture; or to one of its stem, ``of_any_suffix``."""
+    suffix = _suffix(lower)
+    for form in _FORMS:
+        if of_any_suffix or not form.pictures or suffix in form.pictures:
+            for how in form.named:
+                yield (how, form.suffix), lower if how is Named.BY_NAME else _stem(lower)
+    for name, number in _takeout_names(lower):
+        yield _TAKEOUT, name + number
+        yield (_TAKEOUT, number), _cut(name + _TAKEOUT_WORDS)
+
+
+def _takeout_names(picture: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield how Google calls a picture, and the number that it puts behind the name of what it tells of it."""
+    numbered = _NUMBERED.fullmatch(picture)
+    for name, number in ((picture, b""), *([(numbered[1] + numbered[3], numbered[2])] if numbered else [])):
+        yield name, number
+        suffix = _suffix(name)
+        stem = name[: -len(suffix) or None]
+        if stem.endswith(_EDITED):
+            yield stem[: -len(_EDITED)] + suffix, number
+
+
+def _takeout_keys(lower: bytes) -> Iterator[_Key]:
+    """Yield the keys of a name such as ``a.jpg.supplemental-metad(1).json``."""
+    matched = _TAKEOUT_NAME.fullmatch(lower)
+    if matched is None:
+        return
+    counter = matched[2] or b""
+    for body, number in {(matched[1], counter), (matched[1] + counter, b"")}:
+        name, dot, words = body.rpartition(b".")
+        if dot and _TAKEOUT_WORDS.startswith(dot + words):
+            yield _TAKEOUT, name + number
+        yield _TAKEOUT, body + number
+        if _cut(body + b"x") == body:  # it is as long as can be, and perhaps cut within the picture's own name
+            yield (_TAKEOUT, number), body
+
+
+def _cut(name: bytes) -> bytes:
+    """Return a name cut to as many characters as Google gives it; those beyond the 65,536 first ones count twice."""
+    text, room = os.fsdecode(name), _TAKEOUT_CHARS
+    for place, char in enumerate(text):
+        room -= 2 if char > "\uffff" else 1
+        if room < 0:
+            return os.fsencode(text[:place])
+    return name
 
 
 def _stem(lower: bytes) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from dupwatch.families import likely_companions
 from dupwatchd.db.answers import Copy
 from dupwatchd.serve.clusters import Measured, MeasurePairs, Pair
 from dupwatchd.settings import Settings
@@ -40,10 +41,9 @@ def presence(
 
 
 def has_sidecar(copy: Copy) -> bool:
-    """Does a file .xmp or .aae lie beside a file? The client knows more ways to write these names."""
-    stem = os.path.splitext(copy.path)[0]
-    names = (copy.path + b".xmp", copy.path + b".XMP", stem + b".xmp", stem + b".XMP", stem + b".aae", stem + b".AAE")
-    return any(map(os.path.lexists, names))
+    """Does a sidecar lie beside a file, as far as its name is a likely one? A folder may hold too much to be listed."""
+    folder, name = os.path.split(copy.path)
+    return any(os.path.lexists(os.path.join(folder, one)) for one in likely_companions(name))
 
 
 def _prefixes(folders: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -10,12 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dupwatch.act.plan_file import Plan
 from dupwatch.act.plan_reading import parsed_plan
 from dupwatch.act.planning import make_plan
-from dupwatch.families import FolderNames, Kind, companion_kind
+from dupwatch.families import FolderNames, Kind, companion_kind, likely_companions
 from tests.act.trees import file_of_group, group_of, page_of, plan_for, write
+
+FORTY = "IMG_" + 36 * "x"
 
 
 @pytest.fixture
@@ -58,6 +62,43 @@ def why_held(plan: Plan) -> str:
         ("PXL_1.RAW-02.ORIGINAL.dng", "PXL_1.RAW-02.ORIGINAL.dng.xmp", Kind.SIDECAR),
         ("PXL_1.RAW-01.COVER.jpg", "PXL_1.RAW-02.ORIGINAL.dng.xmp", None),
         (".xmp", ".xmp", None),
+        ("a.jpg", "a.jpg.dop", Kind.SIDECAR),
+        ("a.jpg", "a.dop", None),
+        ("a.NEF", "a.NEF.pp3", Kind.SIDECAR),
+        ("a.jpg", "a.pp3", None),
+        ("a.jpg", "a.on1", Kind.SIDECAR),
+        ("a.jpg", "a.jpg.ON1", Kind.SIDECAR),
+        ("a.CRW", "a.THM", Kind.SIDECAR),
+        ("a.jpg", "a.wav", Kind.MEMO),
+        ("a.png", "a.MP3", Kind.MEMO),
+        ("a.jpg", "a.jpg.wav", None),
+        ("a.jpg", "a.cop", None),
+        ("a.jpg", "a.json", None),
+        ("a.jpg", "a.jpg.json", Kind.SIDECAR),
+        ("A.JPG", "a.jpg.JSON", Kind.SIDECAR),
+        ("a.jpg", "a.png.json", None),
+        ("a.jpg", "b.jpg.json", None),
+        ("a.jpg", "metadata.json", None),
+        ("a.jpg", "a.jpg.supplemental-metadata.json", Kind.SIDECAR),
+        ("a.jpg", "a.jpg.suppl.json", Kind.SIDECAR),
+        ("a.jpg", "a.jpg..json", Kind.SIDECAR),
+        ("a.jpg", "a.jpg.other.json", None),
+        ("a(1).jpg", "a.jpg(1).json", Kind.SIDECAR),
+        ("a(1).jpg", "a.jpg.supplemental-metadata(1).json", Kind.SIDECAR),
+        ("a(1).jpg", "a.jpg.json", None),
+        ("a(1).jpg", "a.jpg(2).json", None),
+        ("a.jpg", "a.jpg(1).json", None),
+        ("a (1).jpg", "a (1).jpg.json", Kind.SIDECAR),
+        ("a-edited.jpg", "a.jpg.json", Kind.SIDECAR),
+        ("a-edited(1).jpg", "a.jpg(1).json", Kind.SIDECAR),
+        ("PXL_20230101_123456789.PORTRAIT.jpg", "PXL_20230101_123456789.PORTRAIT.jpg.supplement.json", Kind.SIDECAR),
+        (f"{FORTY}12345678.jpg", f"{FORTY}123456.json", Kind.SIDECAR),
+        (f"{FORTY}12345678.jpg", f"{FORTY}12345.json", None),
+        (f"{FORTY}12345678(1).jpg", f"{FORTY}123456(1).json", Kind.SIDECAR),
+        (f"{FORTY}1.jpg", f"{FORTY}1.jpg.json", Kind.SIDECAR),
+        (f"{FORTY}1.jpeg", f"{FORTY}1.jpeg.json", Kind.SIDECAR),
+        ("ä" * 44 + ".jpg", "ä" * 44 + ".j.json", Kind.SIDECAR),
+        ("\N{GRINNING FACE}" * 22 + ".jpg", "\N{GRINNING FACE}" * 22 + ".j.json", Kind.SIDECAR),
     ],
 )
 def test_what_belongs_to_a_picture(picture: str, name: str, kind: Kind | None) -> None:
@@ -67,12 +108,53 @@ def test_what_belongs_to_a_picture(picture: str, name: str, kind: Kind | None) -
 
 
 def test_pictures_of_one_stem_share_a_sidecar() -> None:
-    names = FolderNames([b"a.jpg", b"A.CR2", b"a.xmp", b"b.jpg", b"a.RAW-01.COVER.jpg", b"a.mov"])
-    assert names.sharing(b"a.jpg") == [b"A.CR2", b"a.RAW-01.COVER.jpg"]
-    assert names.sharing(b"b.jpg") == []
+    names = FolderNames(
+        b"a.jpg A.CR2 a.RAW-01.COVER.jpg a.xmp a.mov a.jpg.xmp b.jpg b.xmp b-edited.jpg b.jpg.json c.xmp".split()
+    )
+    assert names.sharing(b"a.jpg", b"a.xmp") == names.sharing(b"a.jpg", b"a.mov") == [b"A.CR2", b"a.RAW-01.COVER.jpg"]
+    assert names.sharing(b"a.jpg", b"a.jpg.xmp") == names.sharing(b"b.jpg", b"b.xmp") == []
+    assert names.sharing(b"b-edited.jpg", b"b.jpg.json") == [b"b.jpg"]
 
 
-@pytest.mark.parametrize("name", ["IMG.xmp", "IMG.jpg.xmp", "IMG.AAE"])
+def test_names_that_are_cut_alike_share_what_is_told_of_them() -> None:
+    one, other, told = (os.fsencode(f"{FORTY}123456{end}") for end in ("78.jpg", "99.jpg", ".json"))
+    names = FolderNames([one, other, told])
+    assert [[found.name for found in names.companions(picture)] for picture in (one, other)] == [[told], [told]]
+    assert names.sharing(one, told) == [other]
+
+
+PARTS = (b"a", b"A.CR2", b"(1)", b" (1)", b"-edited", b".raw-01.cover", b".supplemental-metadata", b".sup", b".xmp",
+         b".json", b".jpg", b"ae" * 12, b"\xff", "ä".encode(), "\N{GRINNING FACE}".encode())  # fmt: skip
+names_of_parts = st.builds(
+    lambda parts, end: b"".join(parts) + end,
+    st.lists(st.sampled_from(PARTS), max_size=4),
+    st.sampled_from([b".jpg", b".jpg", b".json", b".xmp", b".cr2", b""]),
+)
+
+
+@given(st.sets(names_of_parts, max_size=8))
+def test_any_name_finds_what_looking_at_each_pair_finds(names: set[bytes]) -> None:
+    """And those who share something are those to whom it belongs."""
+    folder = FolderNames(names)
+    pictures = {name for name in names if name.lower().endswith((b".jpg", b".cr2")) and name.lower() != b".jpg"}
+    for picture in names:
+        found = {one.name: one.kind for one in folder.companions(picture)}
+        assert found == {name: kind for name in names if (kind := companion_kind(picture, name)) is not None}
+        for one in found:
+            others = {other for other in pictures if companion_kind(other, one) is not None}
+            assert set(folder.sharing(picture, one)) == others - {picture}
+
+
+def test_the_likely_names_of_companions_belong_to_the_picture() -> None:
+    for picture in (b"a.jpg", b"a(1).CR2", b"IMG_1-edited(2).jpg", os.fsencode(f"{FORTY}12345678(1).jpg"), b"noname"):
+        names = set(likely_companions(picture))
+        assert {companion_kind(picture, name) for name in names} == {Kind.SIDECAR, Kind.MEMO}
+    assert {b"a.jpg.json", b"a.AAE", b"a.jpg.XMP", b"a.jpg.supplemental-metadata.json"} <= set(
+        likely_companions(b"a.jpg")
+    )
+
+
+@pytest.mark.parametrize("name", ["IMG.xmp", "IMG.jpg.xmp", "IMG.AAE", "IMG.jpg.dop", "IMG.jpg.suppl.json"])
 def test_a_sidecar_goes_along_and_what_is_lost_is_said(root: Path, name: str) -> None:
     goes, stays = copies(root)
     write(root / "spare" / name, b"rating 5")
@@ -83,7 +165,7 @@ def test_a_sidecar_goes_along_and_what_is_lost_is_said(root: Path, name: str) ->
     assert (sidecar.held_by, sidecar.goes_with, sidecar.verdict) == (None, goes, None)
 
 
-@pytest.mark.parametrize("name", ["IMG.xmp", "IMG.jpg.xmp", "IMG.AAE"])
+@pytest.mark.parametrize("name", ["IMG.xmp", "IMG.jpg.xmp", "IMG.AAE", "IMG.jpg.dop", "IMG.jpg.suppl.json"])
 def test_a_file_whose_sidecar_would_be_lacking_is_held_back_if_that_is_asked_about(root: Path, name: str) -> None:
     goes, stays = copies(root)
     write(root / "spare" / name, b"rating 5")
@@ -119,6 +201,16 @@ def test_a_sidecar_linked_to_that_of_the_other_is_no_equal(root: Path) -> None:
     assert plan.groups[0].goes[1].held_by is None
 
 
+@pytest.mark.parametrize("name", ["IMG.WAV", "IMG.mp3"])
+def test_a_voice_memo_goes_only_if_an_equal_one_stays(root: Path, name: str) -> None:
+    """Whatever is asked about: it may be a song beside its cover as well."""
+    goes, stays = copies(root)
+    write(root / "spare" / name, b"spoken")
+    assert f"voice memo {name}" in why_held(plan_for(root, [(goes, stays)]))
+    write(root / "best" / name, b"spoken")
+    assert going(plan_for(root, [(goes, stays)])) == {"IMG.jpg", name}
+
+
 def test_a_movie_goes_only_if_an_equal_one_stays(root: Path) -> None:
     goes, stays = copies(root, "IMG.HEIC")
     write(root / "spare/IMG.MOV", b"movie")
@@ -132,7 +224,16 @@ def test_a_movie_goes_only_if_an_equal_one_stays(root: Path) -> None:
     assert parsed_plan_of(plan) == plan
 
 
-@pytest.mark.parametrize("shared", ["IMG.xmp", "IMG.mov", "IMG.aae"])
+def test_what_the_groups_name_as_a_picture_goes_along_with_none(root: Path) -> None:
+    """Somebody may have the small pictures of a camera indexed as well."""
+    goes, stays = copies(root)
+    small = write(root / "spare/IMG.THM", b"small picture")
+    plan = plan_for(root, [(goes, stays), (small, write(root / "best/IMG.THM", b"small picture"))])
+    assert going(plan) == {"IMG.jpg", "IMG.THM"}
+    assert [one.goes_with for one in plan.going] == [None, None]
+
+
+@pytest.mark.parametrize("shared", ["IMG.xmp", "IMG.mov", "IMG.aae", "IMG.wav", "IMG.on1"])
 def test_what_a_picture_that_stays_has_a_share_in_is_not_moved(root: Path, shared: str) -> None:
     goes, stays = copies(root)
     write(root / "spare/IMG.CR2", b"the raw file of the same shot, which stays")

@@ -226,10 +226,12 @@ def test_what_holds_more_bits_or_is_transparent_is_kept_or_asked_about(tmp_path:
         assert asked == ["camera.jpg, which stays, lacks what deep.tif has: depth"]
 
 
-@pytest.mark.parametrize("sidecar", ["named by its name.xmp", "named by its name.jpg.XMP", "named by its name.AAE"])
+@pytest.mark.parametrize(
+    "sidecar", ["its name.xmp", "its name.jpg.XMP", "its name.AAE", "its name.jpg.supplemental-metadata.json"]
+)
 def test_of_two_equal_files_the_one_with_a_sidecar_stays(tmp_path: Path, sidecar: str) -> None:
     root, data = tmp_path / "photos", tagged(6)
-    put(root, {"a.jpg": data, "spare/named by its name.jpg": data, f"spare/{sidecar}": b"rating 5"})
+    put(root, {"a.jpg": data, "spare/its name.jpg": data, f"spare/{sidecar}": b"rating 5"})
     for path in root.rglob("*.jpg"):
         os.utime(path, (1, 1))
     with Service(tmp_path / "service", root) as service:
@@ -238,7 +240,7 @@ def test_of_two_equal_files_the_one_with_a_sidecar_stays(tmp_path: Path, sidecar
         kept, other = service.clusters()[0]["files"]
         assert (kept["reason"], other["reason"]) == ("a sidecar beside it", "no sidecar beside it")
         steps = service.ask("explain", path=os.fsencode(root / "a.jpg"))["steps"]
-        assert any("no sidecar beside it (none; the other: .xmp or .aae)" in step for step in steps)
+        assert any("no sidecar beside it (none; the other: there is one)" in step for step in steps)
 
 
 def test_clusters_tell_details_if_asked(tmp_path: Path) -> None:

@@ -273,11 +273,7 @@ class _Apply:
         folder, picture = os.path.split(member.step.goes_with)
         if folder not in self._names:
             self._names[folder] = FolderNames(os.listdir(folder))
-        companions = {one.name: one for one in self._names[folder].companions(picture)}
-        own = companions.get(os.path.basename(member.path))
-        if own is None or not own.is_shared_by_stem:
-            return
-        for other in self._names[folder].sharing(picture):
+        for other in self._names[folder].sharing(picture, os.path.basename(member.path)):
             if os.path.lexists(os.path.join(folder, other)):
                 raise SkipError(f"{printable(member.path)} belongs to {printable(other)} as well, which stays")
 

@@ -180,7 +180,7 @@ class _Reader(Values):
         if kind is None:
             self.fail(where, f"it is no sidecar of {printable(going.goes_with)}")
         if going.held_by is None and kind.must_have_equal:
-            self.fail(where, "a movie goes only if an equal one stays: `held_by` must name it")
+            self.fail(where, f"a {kind.value} goes only if an equal one stays: `held_by` must name it")
         if (going.verdict, going.confirmed) not in ((None, None), ("identical", True), ("identical", None)):
             self.fail(where, "a file that goes along is identical to what `held_by` names, or nothing holds it")
 

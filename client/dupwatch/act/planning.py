@@ -1,9 +1,9 @@
 """Makes a plan of the groups that the service's command `plan` gives, or a scan without a service.
 
 In: groups with the files that go and stay. Out: a `Plan` of what is so at this moment: a file that is not what the
-index says, that cannot be moved, or whose movie would be lost is held back, with the reason. Sidecars and movies beside
-the files, which the service does not know, go along (see `families`). Files are opened and hashed, and nothing is
-changed.
+index says, that cannot be moved, or whose movie would be lost is held back, with the reason. Sidecars and the like
+beside the files, which the service does not know, go along (see `families`). Files are opened and hashed, and nothing
+is changed.
 """
 
 import os
@@ -17,7 +17,7 @@ from dupwatch.act.content import digest_of, opened
 from dupwatch.act.errors import PlanError, SkipError
 from dupwatch.act.movable import Movable
 from dupwatch.act.plan_file import AskedGroup, GoingFile, HeldBack, Plan, PlannedFile, PlannedGroup, is_below
-from dupwatch.families import Companion, FolderNames, Kind
+from dupwatch.families import Companion, FolderNames
 
 PlanPage = Mapping[str, Any]  # a result of the service's command `plan`; one that is enough has all groups
 
@@ -51,10 +51,12 @@ class _Planning:
         self._names: dict[bytes, FolderNames] = {}
         self._digests: dict[bytes, PlannedFile | None] = {}  # of companions
         self._held_back: list[HeldBack] = []
+        self._pictures: frozenset[bytes] = frozenset()  # paths of all that the groups name
         self._going: set[bytes] = set()  # paths of pictures that go
         self._last_of_companion: dict[bytes, bytes] = {}  # the picture with which each companion goes
 
     def plan(self, groups: Sequence[Mapping[str, Any]]) -> Plan:
+        self._pictures = frozenset(file["path"] for group in groups for file in group["files"])
         asked = tuple(
             AskedGroup(group["id"], group["asked"], tuple(map(_planned_file, group["files"])))
             for group in groups
@@ -136,7 +138,7 @@ class _Planning:
         return self._movable.why_not(file["path"], self._root_of(file["path"]))
 
     def _without_lost_companions(self, group: PlannedGroup) -> PlannedGroup:
-        """Return a group without the files of whose movie, or sidecar if that matters, no equal would stay."""
+        """Return a group without the files of whose movie or memo, or sidecar if that matters, no equal would stay."""
         goes = []
         for going in group.goes:
             lost = next((one for one in self._alone(going.file.path) if self._would_be_lost(going, one)), None)
@@ -149,7 +151,7 @@ class _Planning:
         return replace(group, goes=tuple(goes))
 
     def _would_be_lost(self, going: GoingFile, companion: Companion) -> bool:
-        matters = companion.kind is Kind.MOVIE or self._keeps_sidecars
+        matters = companion.kind.must_have_equal or self._keeps_sidecars
         return matters and self._equal_of(going, companion) is None
 
     def _with_companions(self, group: PlannedGroup) -> PlannedGroup:
@@ -175,11 +177,19 @@ class _Planning:
         return replace(group, goes=tuple(goes))
 
     def _alone(self, path: bytes) -> list[Companion]:
-        """Return the companions of a picture that no picture which stays has a share in."""
+        """Return the companions of a picture that no picture which stays has a share in, and that are no pictures."""
         folder, name = os.path.split(path)
         names = self._names_in(folder)
-        is_shared = any(os.path.join(folder, other) not in self._going for other in names.sharing(name))
-        return [one for one in names.companions(name) if not (one.is_shared_by_stem and is_shared)]
+
+        def stays(other: bytes) -> bool:
+            return os.path.join(folder, other) not in self._going
+
+        return [
+            one
+            for one in names.companions(name)
+            if os.path.join(folder, one.name) not in self._pictures
+            and not any(map(stays, names.sharing(name, one.name)))
+        ]
 
     def _equal_of(self, going: GoingFile, companion: Companion) -> bytes | None:
         """Return the equal of a companion beside the file that stays, if there is one."""

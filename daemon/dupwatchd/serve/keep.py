@@ -150,7 +150,7 @@ def _default_value(part: int, copy: Copy, *, has_sidecar: bool) -> str:
         ", ".join(_told_beside(copy)) or "none",
         time_in_words(copy.mtime_ns),
         f"{copy.size_bytes:,} bytes",
-        ".xmp or .aae" if has_sidecar else "none",
+        "there is one" if has_sidecar else "none",
         f"{len(copy.path)} bytes of path",
         os.fsdecode(copy.path),
     )

@@ -102,9 +102,11 @@ def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClie
         }
         policy = {name: value for name, value in policy.items() if value is not None}
         if explain is not None:
+            from dupwatch.act.explaining import explained
+
             with make_client() as client:
-                steps = client.request("explain", path=os.path.realpath(explain), policy=policy)
-            _show(steps, as_json, lambda: [printable(str(step)) for step in steps["steps"]])
+                told = explained(client, os.path.realpath(explain), policy)
+            _show(told, as_json, lambda: [printable(str(step)) for step in told["steps"]])
             return
         if out is not None:
             _check_out(out)

@@ -1,8 +1,11 @@
 """What a plan does with RAW photos and the JPEGs beside them, with bursts, and with metadata that would be lost."""
 
 import io
+import json
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -241,6 +244,45 @@ def test_of_two_equal_files_the_one_with_a_sidecar_stays(tmp_path: Path, sidecar
         assert (kept["reason"], other["reason"]) == ("a sidecar beside it", "no sidecar beside it")
         steps = service.ask("explain", path=os.fsencode(root / "a.jpg"))["steps"]
         assert any("no sidecar beside it (none; the other: there is one)" in step for step in steps)
+
+
+def test_explain_says_what_the_plan_does(tmp_path: Path) -> None:
+    """Of a file that is held back for what lies beside it, and of one with which something goes along."""
+    root, told = tmp_path / "photos", b'{"title": "IMG.jpg"}'
+    pictures = {name: tagged(seed) for seed, name in enumerate(("held", "shared", "whole"), 1)}
+    put(root, {f"{name}.jpg": data for name, data in pictures.items()})
+    put(root, {f"takeout/{name}.jpg": data for name, data in pictures.items()})
+    put(root, {
+        "takeout/held.jpg.supplemental-metadata.json": told, "takeout/whole.jpg.json": told, "whole.jpg.json": told,
+        "takeout/shared.jpg.json": told, "takeout/shared-edited.jpg": tagged(9),
+    })  # fmt: skip
+    with Service(tmp_path / "service", root) as service:
+        service.settled()
+
+        def asked(*arguments: str) -> Any:
+            command = [sys.executable, "-m", "dupwatch", "--endpoint", service.endpoint, "plan", *arguments, "--json"]
+            done = subprocess.run(command, capture_output=True, check=False, text=True)
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+
+        flags = "--keep", "path shortest", "--now"
+        plan = asked(*flags)
+        gone = {os.path.basename(one["path"]) for group in plan["groups"] for one in group["goes"]}
+        assert gone == {"shared.jpg", "whole.jpg", "whole.jpg.json"}
+        [held] = plan["held_back"]
+        for name, is_gone in (("held", False), ("shared", True), ("whole", True)):
+            explained = asked(*flags, "--explain", str(root / f"takeout/{name}.jpg"))
+            assert explained["goes"] is is_gone
+            stays = f"because {root}/{name}.jpg stays"
+            assert (
+                explained["steps"][-1]
+                == {
+                    "held": f"it would go {stays}, but it is held back: {held['because']}",
+                    "shared": f"it goes {stays}",
+                    "whole": f"{root}/takeout/whole.jpg.json goes along",
+                }[name]
+            )
+        assert asked(*flags, "--explain", str(root / "held.jpg"))["goes"] is False
 
 
 def test_clusters_tell_details_if_asked(tmp_path: Path) -> None:

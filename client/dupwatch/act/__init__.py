@@ -18,5 +18,6 @@ the client may import blake3 and send2trash. In reading order:
     found_journals  reads those in quarantines, as far as a plan goes, where nobody else can have written them
     undo         puts back: `undo_places` finds where from and where to, `undo_links` parts links again
     purge        lists what lies in quarantine, and deletes it for good
+    explaining   why a file stays or goes, as a plan has it
     asking       asks the service for a plan; `telling` tells it what has gone and what has come back
 """

@@ -1,10 +1,11 @@
 """Why a file stays or goes, step by step.
 
-In: the group of the file, about which all is decided. Out: lines for a person.
+In: the group of the file, about which all is decided. Out: lines for a person, and what they come to.
 """
 
 import os
 from collections.abc import Iterator
+from typing import TypedDict
 
 from dupwatchd.model import Verdict
 from dupwatchd.serve.groups import Group
@@ -28,19 +29,30 @@ _IS = {
 }
 
 
-def explained(group: Group | None, path: bytes, policy: Policy) -> list[str]:
-    """The steps that decide about the file ``path``, which is in the group; None: it has no copies."""
+class Explained(TypedDict):
+    """What is said of one file."""
+
+    steps: list[str]  # for a person
+    goes: bool  # as far as the index knows: what lies beside it may hold it back
+    held_by: bytes | None  # the file that stays and holds all that this one shows
+
+
+def explained(group: Group | None, path: bytes, policy: Policy) -> Explained:
+    """What decides about the file ``path``, which is in the group; None: it has no copies."""
     if group is None:
-        return [f"{os.fsdecode(path)} stays: no copy of it is there"]
+        return {"steps": [f"{os.fsdecode(path)} stays: no copy of it is there"], "goes": False, "held_by": None}
     place = next(place for place, copy in enumerate(group.copies) if copy.path == path)
     files, first = f"the group {group.id} of {len(group.copies)} files", os.fsdecode(group.copies[0].path)
-    return [
+    steps = [
         f"{os.fsdecode(path)} is in {files}, of which {first} comes first",
         "rules in force: " + "; ".join(policy.in_words),
         *_compared(group, place),
         *_held(group, place, policy),
         _outcome(group, place),
     ]
+    decision = group.decided.files[place]
+    held_by = None if decision.held_by is None else group.copies[decision.held_by].path
+    return {"steps": steps, "goes": decision.goes, "held_by": held_by}
 
 
 def _compared(group: Group, place: int) -> Iterator[str]:

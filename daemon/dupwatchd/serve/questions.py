@@ -272,7 +272,7 @@ class Questions:
                 raise RequestError("unknown_file", f"{os.fsdecode(path)} is not known, or shows no picture")
         with self._libraries.moment() as moment:
             group = moment.library.group_of(moment.reader, question, self._live_checks(), path)
-        return {"steps": explained(group, path, question.policy)}
+        return explained(group, path, question.policy)
 
     def _answered(
         self, question: Question, page: Callable[[Moment], Answer], is_there: Callable[[Answer], bool]

@@ -78,6 +78,20 @@ def test_exif_tells_captions_in_every_format(kind: str) -> None:
     assert facts(encoded(PICTURE, kind)) == facts(encoded(PICTURE, kind, exif=exif("SONY DSC", bytes(100), "  ")))
 
 
+def test_what_xmp_has_no_room_for_in_one_segment_is_read() -> None:
+    half = len(XMP) // 2
+    plain = encoded(PICTURE, xmp=b"<x:xmpmeta/>")
+    more = b""
+    for place in (half, 0):
+        part = XMP[half:] if place else XMP[:half]
+        body = (
+            b"http://ns.adobe.com/xmp/extension/\0" + b"A" * 32 + len(XMP).to_bytes(4, "big") + place.to_bytes(4, "big")
+        )
+        more += b"\xff\xe1" + (2 + len(body + part)).to_bytes(2, "big") + body + part
+    found = facts(plain[:2] + more + plain[2:])
+    assert (found.captions, found.people, found.place) == (CAPTIONS, PEOPLE, "48.13715, 11.57540")
+
+
 def test_iptc_tells_captions() -> None:
     records = b"".join(data_set(2, n, text) for n, text in ((5, b"Title"), (105, b"Headline"), (120, b"By the sea")))
     resources = b"8BIM\x04\x04\0\0" + len(records).to_bytes(4, "big") + records

@@ -72,6 +72,7 @@ def camera(taken: str) -> Image.Exif:
     exif[271], exif[272] = "Leica", "Leica Q2"
     exif.get_ifd(0x8769)[36867] = taken
     exif[0x9C9E] = "sea;dock".encode("utf-16-le")
+    exif[0x010E] = "At the dock"
     return exif
 
 

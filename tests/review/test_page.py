@@ -68,12 +68,11 @@ def test_a_file_name_is_text_and_nothing_else(page: Page) -> None:
     assert page.evaluate("window.failed") is None
 
 
-def test_sidecars_and_keywords_are_among_the_facts(page: Page) -> None:
+def test_sidecars_keywords_and_captions_are_among_the_facts(page: Page) -> None:
     go_to(page, "same-4.jpg")
-    cells = page.locator("#facts tr", has=page.locator("th:text-is('Sidecars')")).locator("td span:first-child")
-    assert [one.inner_text() for one in cells.all()] == ["same-4.MOV, same-4.xmp", "—"]
-    cells = page.locator("#facts tr", has=page.locator("th:text-is('Keywords')")).locator("td span:first-child")
-    assert [one.inner_text() for one in cells.all()] == ["dock, sea", "—"]
+    for name, told in (("Sidecars", "same-4.MOV, same-4.xmp"), ("Keywords", "dock, sea"), ("Caption", "At the dock")):
+        cells = page.locator("#facts tr", has=page.locator(f"th:text-is('{name}')")).locator("td span:first-child")
+        assert [one.inner_text() for one in cells.all()] == [told, "—"]
     go_to(page, "same-5.jpg")
     assert page.locator("#facts th:text-is('Sidecars')").count() == 0
 

@@ -50,6 +50,9 @@ _DESCRIBED, _MAKE, _MODEL, _SOFTWARE, _RATING = 0x010E, 0x010F, 0x0110, 0x0131, 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _TAKEN, _DIGITISED, _COMMENT, _TAKEN_FRACTION = 0x9003, 0x9004, 0x9286, 0x9291
 _NORTH, _LATITUDE, _EAST, _LONGITUDE = 1, 2, 3, 4
+_MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_MORE_XMP_HEAD_BYTES = 40  # whose it is, how long all of it is, and where in it this part stands
+_MOST_MORE_XMP = 8  # segments; more is not looked at, see `MAX_PACKET_BYTES`
 _XMP, _IPTC, _RESOURCES = 0x02BC, 0x83BB, 0x8649
 _WINDOWS_KEYWORDS = 0x9C9E
 _WINDOWS_CAPTIONS = (0x9C9B, 0x9C9C, 0x9C9F)  # title, comment, subject
@@ -132,9 +135,18 @@ def jpeg_metadata(head: Head) -> Metadata:
     segments, mark = head.segments, b"Photoshop 3.0\0"
     exif = next((segment[10:] for segment in segments if segment.startswith(b"Exif\0\0", 4)), b"")
     xmp = next((segment for segment in segments if segment.startswith(b"http://ns.adobe.com/xap/1.0/\0", 4)), b"")
+    xmp += b"".join(_parts_of_more_xmp(segments))
     # What is too long for one segment goes on in the next one.
     iptc = b"".join(segment[4 + len(mark) :] for segment in head.resources if segment.startswith(mark, 4))
     return metadata_of(exif, xmp, iptc)
+
+
+def _parts_of_more_xmp(segments: list[bytes]) -> list[bytes]:
+    """What did not fit into the first segment of XMP, in its order: face regions may stand there."""
+    begin = 4 + len(_MORE_XMP) + _MORE_XMP_HEAD_BYTES
+    found = [one for one in segments if one.startswith(_MORE_XMP, 4) and len(one) >= begin]
+    place = slice(begin - 4, begin)
+    return [one[begin:] for one in sorted(found[:_MOST_MORE_XMP], key=lambda one: one[place])]
 
 
 def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"", texts: Sequence[str] = ()) -> Metadata:

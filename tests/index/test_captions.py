@@ -114,6 +114,16 @@ def test_texts_of_a_png_are_captions(where: str, packed: bool) -> None:
     assert facts(data).captions == "By the sea\nÉté"
 
 
+def test_texts_behind_thousands_of_chunks_are_found() -> None:
+    """Libraries write picture data in pieces of 8 KB, and some programs their metadata behind them."""
+    plain = encoded(PICTURE, "PNG")
+    data_at = plain.index(b"IDAT") + 4
+    packed = plain[data_at : data_at + int.from_bytes(plain[data_at - 8 : data_at - 4], "big")]
+    pieces = [b"IDAT" + packed[at : at + 1] for at in range(2500)] + [b"IDAT" + packed[2500:], b"tEXtTitle\0By the sea"]
+    chunks = [(len(one) - 4).to_bytes(4, "big") + one + zlib.crc32(one).to_bytes(4, "big") for one in pieces]
+    assert facts(plain[:33] + b"".join(chunks) + plain[-12:]).captions == "By the sea"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -122,6 +132,7 @@ def test_texts_of_a_png_are_captions(where: str, packed: bool) -> None:
         "DSC_0123.JPG", "IMG_20240501_101112.jpg", "P1010023", "Screenshot", "filter: 0; fileterIntensity: 0.0;",
         "oplus_32", '{"mirror":false,"sensor_type":"rear"}', "Created with The GIMP", "My beautiful picture", "(null)",
         '{"shape": [3, 4]}', "Processed with VSCO with f2 preset", "MINOLTA DIGITAL CAMERA", "Untitled",
+        "rhdr", "oznorWO", "btfmdn", "mde_soft", "sdr_HDRB", "fbthdr", "ptfbty", "frontbhdp",
     ],
 )  # fmt: skip
 def test_what_cameras_and_programs_write_of_their_own_is_no_caption(text: str) -> None:
@@ -130,7 +141,18 @@ def test_what_cameras_and_programs_write_of_their_own_is_no_caption(text: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["Sam 2003", "Anna", "My first digital camera", "Default of the year", "1", "Rome 1999", "P. and I", "日本"]
+    "text",
+    [
+        "Sam 2003",
+        "Anna",
+        "My first digital camera",
+        "Default of the year",
+        "1",
+        "Rome 1999",
+        "P. and I",
+        "日本",
+        "Robert",
+    ],
 )
 def test_what_a_person_writes_is_a_caption(text: str) -> None:
     assert captions(text.encode()) == text

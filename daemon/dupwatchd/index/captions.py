@@ -44,7 +44,8 @@ _NOBODYS_WORDS = re.compile(
     r"|(?:_?dsc[fn]?|_?img|_?mg|cimg|dji|gh|gopro?|gp|gx|hpim|imgp|mvimg|p|pict|pxl|sam_|scan|wp)[-_]?\d{3,}+[\w~]*+"
     r"(?:\.\w{3,4})?"  # the name of the file
     r"|(?:processed with vsco|created with (?:the )?gimp|file written by adobe photoshop|creator: gd-jpeg).*"
-    r"|(?:fhdr|hdr|rhdr|hdrpl|cof|dav|edf|ozedf|mde|ozmde|ptr|ptfbty|nor|oznor|btf|bty|fill|sdr|vid|_?cuva|bfbe|tbt)"
+    r"|[fr]?hdr(?:pl)?|cof|dav|qrf|rpt|ptr|mon|vid|fill|burst|bfbe|tbt|_?cuva|frem|sdr(?:_hdrb)?|frontb\w{0,4}"
+    r"|(?:oz)?(?:edf|mde|nor)(?:_soft|w[bo])?|(?:ptf?|r|f)?bt\w{0,5}"  # the ways in which a phone takes pictures
     r"|oplus_\d+|filter: ?\d+;.*|\{.*\"sensor_type\".*|\{\"shape\":.*|imagej=.*",
     re.IGNORECASE | re.DOTALL,
 )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dupwatchd.index.texts import decoded
 
 MAX_BLOCK_BYTES = 1 << 20  # of EXIF, XMP and IPTC
-_MAX_CHUNKS = 2000
+_MAX_CHUNKS = 100_000  # libpng cuts picture data into pieces of 8 KB, and metadata may follow them
 _MAX_TEXTS, _MAX_TEXT_BYTES = 20, 1 << 16  # of the captions
 _XMP = b"XML:com.adobe.xmp"
 _IPTC = b"Raw profile type iptc"  # where ImageMagick and exiv2 keep it

@@ -152,6 +152,7 @@ def test_what_cameras_and_programs_write_of_their_own_is_no_caption(text: str) -
         "P. and I",
         "日本",
         "Robert",
+        "\N{BIRTHDAY CAKE}",
     ],
 )
 def test_what_a_person_writes_is_a_caption(text: str) -> None:

@@ -19,7 +19,7 @@ def explained(client: "Client", path: bytes, policy: dict[str, Any]) -> dict[str
     """Return the answer about a file; errors of the client pass through."""
     told = client.request("explain", path=path, policy=policy)
     steps = list(told["steps"])
-    if not told["goes"]:
+    if not told.get("goes"):
         return told
     if not client.shares_paths:
         return {**told, "steps": [*steps, "what lies beside it is known on the machine of the service only"]}

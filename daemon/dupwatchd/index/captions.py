@@ -33,7 +33,7 @@ _PLAIN_CODINGS = (b"ASCII\0\0\0", b"\0" * _COMMENT_CODING_BYTES)
 
 # What cameras, phones and programs write where a person's words belong. Each must be all of the text.
 _NOBODYS_WORDS = re.compile(
-    r"\W*"  # not a letter, not a digit
+    r"[ -/:-@\[-`{-~]*"  # signs only; an emoji tells something
     r"|(?:(?:acer|aiptek|benq|casio|fuji(?:film)?|ge|general electric|hp|jenoptik|kodak|konica|maginon|medion|minolta"
     r"|nikon|olympus|panasonic|pentax|polaroid|praktica|ricoh|rollei|samsung|sanyo|sony|toshiba|traveler|vivitar) ?)*"
     r"(?:digitale? ?)(?:still ?)?(?:camera|kamera)"

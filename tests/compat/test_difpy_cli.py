@@ -184,6 +184,8 @@ def lazy(difpy: Difpy, photos: Path) -> None:
     run = both_spellings(difpy, "-la", "n", others=("-D", "photos", "-s", "5"))
     assert run.parameters["same_dim"] is False
     assert "lazy is called same_dim" in run.stderr
+    both = difpy("-D", "photos", "-la", "yes", "-dim", "no")
+    assert (both.status, both.stderr.count("\n")) == (2, 1)
 
 
 def move_to(difpy: Difpy, photos: Path) -> None:
@@ -249,6 +251,10 @@ def chunksize(difpy: Difpy, photos: Path) -> None:
     assert difpy("-D", "photos", "-ch", 0).status == 2
 
 
+def logs(difpy: Difpy, photos: Path) -> None:
+    assert "logs has no meaning" in both_spellings(difpy, "-l", "True", others=("-D", "photos")).stderr
+
+
 def state(difpy: Difpy, photos: Path) -> None:
     run = difpy("-D", "photos", "--state", "kept")
     assert (photos.parent / "kept" / "dupwatch.sqlite").is_file()
@@ -259,7 +265,7 @@ def state(difpy: Difpy, photos: Path) -> None:
 CHECKS: dict[str, Callable[[Difpy, Path], None]] = {
     "-D": directory, "-Z": output_directory, "-r": recursive, "-i": in_folder, "-le": limit_extensions, "-px": px_size,
     "-s": similarity, "-ro": rotate, "-dim": same_dim, "-la": lazy, "-mv": move_to, "-d": delete, "-sd": silent_del,
-    "-p": show_progress, "-proc": processes, "-ch": chunksize, "--state": state,
+    "-p": show_progress, "-proc": processes, "-ch": chunksize, "-l": logs, "--state": state,
 }  # fmt: skip
 
 

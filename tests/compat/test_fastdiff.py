@@ -319,8 +319,8 @@ def test_an_unfinished_job_is_gone_on_with_unless_somebody_says_otherwise(tmp_pa
     job = FastDifPy(part_a=a, second_loop=SecondLoopConfig(diff_threshold=0), cli_args={"output_dir": str(tmp_path)})
     job.full_index()
     job.db.close()
-    for answer, pairs in (("y\n", 3), ("", 1)):
-        if not answer:
+    for answer, pairs in (("y\n", 3), ("n\n", 1)):
+        if answer == "n\n":
             job = FastDifPy(
                 part_a=a, second_loop=SecondLoopConfig(diff_threshold=0), cli_args={"output_dir": str(tmp_path)}
             )
@@ -330,6 +330,34 @@ def test_an_unfinished_job_is_gone_on_with_unless_somebody_says_otherwise(tmp_pa
         assert run.returncode == 0, run.stderr
         assert "Begin anew?" in run.stderr
         assert SQLiteDB(str(tmp_path / "fast_diff_py.db")).get_pair_count_diff() == pairs
+
+
+def test_an_unfinished_job_is_not_gone_on_with_in_place_of_another_one_if_nobody_answers(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", one=as_png(ONE), again=as_png(ONE))
+    job = FastDifPy(part_a=folder)
+    job.full_index()
+    job.db.close()
+    run = fastdiff("-a", folder, "-T", "5", stdin=subprocess.DEVNULL)
+    assert run.returncode == 2, run.stderr
+    assert f"`-R {folder}` goes on with it, `-p` begins anew" in run.stderr
+    assert not (tmp_path / "a" / "fast_diff_py.db").exists()
+    assert fastdiff("-R", folder).returncode == 0
+
+
+def test_a_wrong_command_line_leaves_no_unfinished_job(tmp_path: Path) -> None:
+    a, work = write(tmp_path / "a", one=as_png(ONE)), tmp_path / "work"
+    for words, said in (
+        (["-b", a], "is named twice"),
+        (["-b", tmp_path], "lies inside"),
+        (["-o", tmp_path / "a" / "one.png"], "is no database of fast-diff-py"),
+        (["-o", tmp_path / "none" / "out.db"], f"no such directory: {tmp_path}/none"),
+        (["-f", "-d"], "--no_compress goes with --hash"),
+        (["-t", tmp_path / "a" / "one.png"], "--temp_dir: cannot make"),
+    ):
+        run = fastdiff("-a", a, "-t", work, *words)
+        assert (run.returncode, run.stderr.count("\n")) == (2, 1), run.stderr
+        assert said in run.stderr
+        assert not work.exists() or os.listdir(work) == []
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:

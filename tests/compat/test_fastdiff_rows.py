@@ -255,7 +255,7 @@ def _(place: Place) -> None:
 def _(place: Place) -> None:
     assert names(place.command(*place.ab, "-M", 0).get_duplicate_pairs(200)) == ONES
     assert names(place.command(*place.ab, "-M", 1.01).get_duplicate_pairs(200)) == ALL
-    with pytest.raises(UsageError, match="match_aspect_by"):
+    with pytest.raises(UsageError, match=r"--match_aspect must be 0, or a factor from 1 on, not 0\.5"):
         place.command(*place.ab, "-M", 0.5)
 
 
@@ -303,6 +303,10 @@ def _(place: Place) -> None:
         header, *lines = place.out().splitlines()
         assert "path" in header
         assert lines
+    empty = place.command("-a", place.a / "deeper", "-t", place.work).path
+    for what, header in (("clusters_a", "cluster,head,path,dif,by_hash"), ("disallowed_files", "path")):
+        cli._run(cli.parser().parse_args(["--export", what, empty]))
+        assert place.out().splitlines()[-1] == header
     with pytest.raises(UsageError, match="name a database"):
         cli._run(cli.parser().parse_args(["--export", "pairs"]))
 
@@ -726,6 +730,8 @@ def _(place: Place) -> None:
     alone.test_cleanup()
     with pytest.raises(ValueError, match="part_a"):
         FastDifPy()
+    with pytest.raises(FileNotFoundError, match="no such directory"):
+        FastDifPy(part_a=str(place.folder / "none"))
     with pytest.raises(ValueError, match="rotat"):
         FastDifPy(part_a=str(place.a), rotat=False)
 

@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add("-px", "--px_size", type=int, default=50, help="side in px at which pictures are compared [default: 50]")
     add("-s", "--similarity", default="duplicates", help="duplicates (0), similar (5) or an mse [default: duplicates]")
     truth("-ro", "--rotate", True, "also turn pictures by 90, 180, 270 degrees [default: True]")
-    truth("-dim", "--same_dim", True, "only compare pictures of the same sides [default: True]")
+    truth("-dim", "--same_dim", None, "only compare pictures of the same sides [default: True]")
     truth("-la", "--lazy", None, "the former name of --same_dim")
     add("-mv", "--move_to", help="move files of lower quality to this folder, with their whole paths")
     truth("-d", "--delete", False, "delete files of lower quality, after a question [default: False]")
@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     truth("-p", "--show_progress", True, "show progress on a terminal [default: True]")
     add("-proc", "--processes", type=int, help="processes that read pictures [default: one per processor]")
     add("-ch", "--chunksize", type=int, help="accepted, and has no meaning here")
+    truth("-l", "--logs", None, "accepted, and has no meaning here")
     add("--state", metavar="DIR", help="keep the index there, so that the next run only reads what is new")
     return made
 
@@ -100,6 +101,8 @@ def _status(given: argparse.Namespace) -> int:
 
     if given.move_to is not None and given.delete:
         raise UsageError("--move_to and --delete exclude each other")
+    if given.lazy is not None and given.same_dim is not None:
+        raise UsageError("--lazy is the former name of --same_dim: name one of both")
     if given.silent_del and not given.delete:
         difpy_options.note("--silent_del has no meaning without --delete True")
     directories = difpy_options.directories(tuple(given.directory or [os.getcwd()]))
@@ -117,12 +120,13 @@ def _status(given: argparse.Namespace) -> int:
         show_progress=given.show_progress,
         processes=given.processes,
         state=given.state,
+        logs=given.logs,
     )
     found = difPy.search(
         dif,
         similarity=given.similarity,
         rotate=given.rotate,
-        same_dim=given.same_dim,
+        same_dim=given.same_dim is not False,
         lazy=given.lazy,
         show_progress=given.show_progress,
         processes=given.processes,

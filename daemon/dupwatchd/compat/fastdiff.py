@@ -147,6 +147,8 @@ class FastDifPy:
         }  # fmt: skip
         for field, name in names.items():
             if getattr(self.config, field) is None:
+                if not os.path.isdir(folder):
+                    raise FileNotFoundError(f"no such directory: {folder}")
                 setattr(self.config, field, os.path.join(folder, name))
 
     def _place(self, field: str) -> str:

@@ -117,18 +117,21 @@ def _print_rows(given: argparse.Namespace) -> None:
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # paths come out byte for byte
     try:
         if given.export:
-            exchange.write(exchange.rows_of(database, given.export), given.format, sys.stdout)
+            known = exchange.rows_of(database, given.export)
+            exchange.write(known, exchange.columns_of(given.export), given.format, sys.stdout)
         else:
             with progress(sys.stderr) as bars:
                 rows = list(exchange.verified(database, given.temp_dir, bars))
-            exchange.write(rows, given.format, sys.stdout)
+            exchange.write(rows, exchange.VERIFIED, given.format, sys.stdout)
     finally:
         database.close()
 
 
 def _job(given: argparse.Namespace) -> "FastDifPy":
-    """Return the job that is meant: an unfinished one, or a new one."""
+    """Return the job that is meant: an unfinished one, or a new one, which is begun only if nothing is wrong."""
     from dupwatchd.compat.fastdiff import FastDifPy
+    from dupwatchd.compat.fastdiff_config import Config
+    from dupwatchd.compat.fastdiff_files import check_directories
 
     if given.recover:
         return _recovered(given.recover)
@@ -137,20 +140,29 @@ def _job(given: argparse.Namespace) -> "FastDifPy":
     for folder in (*given.part_a, *(given.part_b or [])):
         if not os.path.isdir(folder):
             raise UsageError(f"no such directory: {folder}")
-    settings = _settings(given)
+    config = Config(part_a=given.part_a, part_b=given.part_b or [], **_settings(given))
+    check_directories(config)
+    if given.temp_dir:
+        try:
+            os.makedirs(given.temp_dir, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--temp_dir: cannot make {given.temp_dir}: {error.strerror}") from None
     folder = given.temp_dir or given.part_a[0]
+    _output(given.output_dir, os.path.join(folder, FastDifPy.default_db_file))
     places = [os.path.join(folder, name) for name in (FastDifPy.default_config_file, FastDifPy.default_db_file)]
     if not given.purge and any(map(os.path.lexists, places)) and not _begin_anew(folder):
         return _recovered(folder)
-    if given.temp_dir:
-        os.makedirs(given.temp_dir, exist_ok=True)
-    return FastDifPy(part_a=given.part_a, part_b=given.part_b, purge=True, workdir=given.temp_dir, **settings)
+    return FastDifPy(config=config, purge=True, workdir=given.temp_dir)
 
 
 def _begin_anew(folder: str) -> bool:
-    """Ask whether an unfinished job is to be given up; anything but a `y` is a no."""
+    """Ask whether an unfinished job is to be given up; any answer but a `y` is a no. Raises UsageError for none."""
     click.echo(f"There is an unfinished job in {folder}. Begin anew? (y/n) ", err=True, nl=False)
-    return sys.stdin.readline().strip().lower() == "y"
+    answer = sys.stdin.readline()
+    if not answer:  # the unfinished job may be another one than that which was asked for
+        click.echo(err=True)
+        raise UsageError(f"there is an unfinished job in {folder}: `-R {folder}` goes on with it, `-p` begins anew")
+    return answer.strip().lower() == "y"
 
 
 def _recovered(path: str) -> "FastDifPy":
@@ -170,6 +182,10 @@ def _settings(given: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("--skip_matching_hash needs --hash")
     if given.no_compress and not given.no_second_loop:
         raise UsageError("--no_compress goes with --no_second_loop: comparing needs thumbnails")
+    if given.no_compress and not given.hash:
+        raise UsageError("--no_compress goes with --hash: else there is nothing to do")
+    if given.match_aspect is not None and given.match_aspect != 0 and not given.match_aspect >= 1:
+        raise UsageError(f"--match_aspect must be 0, or a factor from 1 on, not {given.match_aspect:g}")
     target = given.compression_target
     if target is not None and not _TARGETS[0] <= target <= _TARGETS[1]:
         raise UsageError(f"--compression_target must be from {_TARGETS[0]} to {_TARGETS[1]}, not {target}")
@@ -201,7 +217,7 @@ def _execute(job: "FastDifPy") -> None:
     """Do what is left of a job, and put the result where it belongs."""
     from dupwatchd.compat.fastdiff import Progress
 
-    output = _output(job)
+    output = _output((job.config.cli_args or {}).get("output_dir"), job.db.path)
     if job.config.state is Progress.INIT:
         job.full_index()
     if job.config.state in (Progress.INDEXED_DIRS, Progress.FIRST_LOOP_IN_PROGRESS):
@@ -218,14 +234,19 @@ def _execute(job: "FastDifPy") -> None:
     click.echo(output)
 
 
-def _output(job: "FastDifPy") -> str:
-    """Return the path of the result; raises UsageError if another kind of file is there."""
+def _output(asked: str | None, db_path: str) -> str:
+    """Return the path of the result; raises UsageError if it cannot be written, or another kind of file is there.
+
+    ``db_path`` is the database of the job, beside which it belongs if nothing was ``asked`` for.
+    """
     from dupwatchd.compat.fastdiff_db import is_fastdiff_db
 
-    asked = (job.config.cli_args or {}).get("output_dir") or os.path.dirname(job.db.path) or "."
+    asked = asked or os.path.dirname(db_path) or "."
     output = os.path.abspath(os.path.join(asked, OUTPUT) if os.path.isdir(asked) else asked)
+    if not os.path.isdir(os.path.dirname(output)):
+        raise UsageError(f"--output_dir: no such directory: {os.path.dirname(output)}")
+    if os.path.realpath(output) == os.path.realpath(db_path):
+        raise UsageError(f"{output} is the database of the job, which goes at its end; choose another --output_dir")
     if os.path.lexists(output) and not is_fastdiff_db(output):
         raise UsageError(f"{output} is no database of fast-diff-py: it is not replaced; choose another --output_dir")
-    if os.path.exists(output) and os.path.samefile(output, job.db.path):
-        raise UsageError(f"{output} is the database of the job, which goes at its end; choose another --output_dir")
     return output

@@ -5,7 +5,7 @@ In: a database, whichever program made it. Out: rows as dictionaries, and their 
 
 import csv
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TextIO
 
@@ -24,6 +24,15 @@ from dupwatchd.settings import load
 
 Row = Mapping[str, str | float | bool | None]
 _PAIRS_AT_ONCE = 256
+_KNOWN = ("path_a", "path_b", "dif")  # of a pair in a database
+VERIFIED = (*_KNOWN, "dif_now", "verdict", "confirmed")  # the columns of `verified`
+
+
+def columns_of(what: str) -> tuple[str, ...]:
+    """Return the names of the columns of one of `VIEWS`."""
+    empty = SQLiteDB(":memory:")
+    empty.create_tables()
+    return tuple(column for column, *_ in empty.connection.execute(VIEWS[what]).description)
 
 
 def rows_of(database: SQLiteDB, what: str) -> Iterator[Row]:
@@ -84,7 +93,7 @@ def _verified(pairs: list[Row], copies: Mapping[bytes, Copy], looks: Looks, inde
     shown, others = (index.read_thumbnails([pair[place].picture_id for pair in both]) for place in (0, 1))
     measured = iter((CHANNELS * mse_of(shown, others, rotate=True)).tolist() if both else [])
     for row, (one, other) in zip(pairs, found, strict=True):
-        known = {name: row[name] for name in ("path_a", "path_b", "dif")}
+        known = {name: row[name] for name in _KNOWN}
         if one is None or other is None:
             yield {**known, "dif_now": None, "verdict": None, "confirmed": None}
             continue
@@ -97,16 +106,14 @@ def _verified(pairs: list[Row], copies: Mapping[bytes, Copy], looks: Looks, inde
         }
 
 
-def write(rows: Iterable[Row], form: str, stream: TextIO) -> None:
-    """Write rows as CSV with a header, or as a line of JSON each."""
+def write(rows: Iterable[Row], columns: Sequence[str], form: str, stream: TextIO) -> None:
+    """Write rows as CSV with a header, also if there are none, or as a line of JSON each."""
     if form == "ndjson":
         stream.writelines(json_line(row) + "\n" for row in rows)
         return
-    writer = None
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(stream, row.keys(), lineterminator="\n")
-            writer.writeheader()
         writer.writerow({name: _csv_text(value) for name, value in row.items()})
 
 

@@ -299,6 +299,11 @@ def test_a_wrong_parameter_of_search_is_named(photos: Path, wrong: dict[str, Any
         difPy.search(dif, **wrong)
 
 
+def test_a_search_of_something_else_than_a_build_is_refused(photos: Path) -> None:
+    with pytest.raises(ValueError, match=r"^difpy_obj: must be what build\(\) has made"):
+        difPy.search(str(photos))  # type: ignore[arg-type] # as somebody may call it
+
+
 def test_what_has_another_name_or_no_meaning_is_accepted_with_a_note(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

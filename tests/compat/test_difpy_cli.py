@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,8 @@ from dupwatchd.compat import difpy_options
 from dupwatchd.compat.difpy_cli import parser
 from dupwatchd.compat.difpy_files import EXTENSIONS
 from tests.compat.pictures import ONE, TWO, as_png, smaller
+from tests.conftest import encoded, photo_like
+from tests.system.service import until
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = (ROOT / "docs" / "difpy.md").read_text()
@@ -291,6 +294,27 @@ def test_the_three_files_are_named_on_stdout_and_never_replaced(difpy: Difpy, ph
         assert re.fullmatch(rf"difPy_\d{{14}}_{re.escape(name)}", line)
     assert runs[0].stdout.endswith(f"\nsaved in '{tmp_path / 'out'}'.\n")
     assert runs[0].stderr == ""
+
+
+@pytest.mark.parametrize(("state", "left"), [([], "nothing is kept"), (["--state", "kept"], "what was read is kept")])
+def test_ctrl_c_tells_what_is_left(state: list[str], left: str, photos: Path, tmp_path: Path) -> None:
+    photo = encoded(photo_like(1, 900, 700), "JPEG")
+    for number in range(300):  # contents of their own, so that each has to be decoded
+        (photos / f"{number}.jpg").write_bytes(photo + number.to_bytes(2, "little"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [*COMMAND, "-D", "photos", "-proc", "1", *state],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: any(tmp_path.glob("*/dupwatch.sqlite")))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.count("\n")) == (130, 1), said
+    assert said.startswith(f"dupwatch-difpy: interrupted: {left}")
+    assert [one.name for one in tmp_path.glob("*/dupwatch.sqlite")] == ["dupwatch.sqlite"] * bool(state)
 
 
 def test_a_script_without_a_guard_runs_once(tmp_path: Path, photos: Path) -> None:

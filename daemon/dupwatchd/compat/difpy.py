@@ -80,7 +80,8 @@ class build:  # noqa: N801 - difPy's name
         self._files = find_files(
             directories, recursive=recursive, in_folder=in_folder, limit_extensions=limit_extensions
         )
-        self._index = Index(settings, self._files.roots, [file.path for file in self._files.files])
+        left = "what was read is kept" if state else "nothing is kept; with a state directory it could go on"
+        self._index = Index(settings, self._files.roots, [file.path for file in self._files.files], left)
         with progress(sys.stderr, quiet=not show_progress) as bars, self._index.opened(bars, update=True) as index:
             copies, failures = index.copies(), index.failures()
         invalid = dict(self._files.left_out)
@@ -148,6 +149,8 @@ class search:  # noqa: N801 - difPy's name
         logs: object = None,
     ) -> None:
         start = dt.datetime.now()
+        if not isinstance(difpy_obj, build):
+            raise ValueError(f"difpy_obj: must be what build() has made, not {difpy_obj!r}")  # noqa: TRY004 - one kind of error for all
         if lazy is not None:
             note("lazy is called same_dim since difPy 4.2")
             same_dim = options.truth("lazy", lazy)

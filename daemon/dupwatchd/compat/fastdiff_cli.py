@@ -216,15 +216,18 @@ def _named(fields: dict[str, Any]) -> dict[str, Any]:
 def _execute(job: "FastDifPy") -> None:
     """Do what is left of a job, and put the result where it belongs."""
     from dupwatchd.compat.fastdiff import Progress
+    from dupwatchd.compat.fastdiff_reading import if_stopped
+    from dupwatchd.interruption import stoppable
 
     output = _output((job.config.cli_args or {}).get("output_dir"), job.db.path)
-    if job.config.state is Progress.INIT:
-        job.full_index()
-    if job.config.state in (Progress.INDEXED_DIRS, Progress.FIRST_LOOP_IN_PROGRESS):
-        job.first_loop()
-    if job.config.state in (Progress.FIRST_LOOP_DONE, Progress.SECOND_LOOP_IN_PROGRESS):
-        job.second_loop()
-    job.commit()
+    with stoppable(f"interrupted: {if_stopped(job.config)}"):
+        if job.config.state is Progress.INIT:
+            job.full_index()
+        if job.config.state in (Progress.INDEXED_DIRS, Progress.FIRST_LOOP_IN_PROGRESS):
+            job.first_loop()
+        if job.config.state in (Progress.FIRST_LOOP_DONE, Progress.SECOND_LOOP_IN_PROGRESS):
+            job.second_loop()
+        job.commit()
     try:
         shutil.copyfile(job.db.path, output)
     except OSError as error:

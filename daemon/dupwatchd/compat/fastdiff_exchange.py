@@ -60,7 +60,8 @@ def verified(database: SQLiteDB, state: str | None, bars: Bars, side_px: int = 6
     paths = set(real_paths(str(row[name]) for row in pairs for name in ("path_a", "path_b")))
     with tempfile.TemporaryDirectory(prefix="dupwatch-fastdiff-") as temporary:
         settings = load({"state": state or temporary, "index": {"thumbnail_px": thumbnail_px(side_px)}})
-        index_of_files = Index(settings, roots_of(paths), paths)
+        left = "what was read is kept" if state else "nothing is kept; with --temp_dir it could go on"
+        index_of_files = Index(settings, roots_of(paths), paths, left)
         if not pairs:
             return
         with index_of_files.opened(bars, update=True, verdicts=True) as index:

@@ -5,6 +5,7 @@ In: the settings of a job, and its files. Out: an index of them, what is known o
 
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -53,7 +54,12 @@ def make_folder(folder: str) -> None:
 def index_of(config: Config, rows: Sequence[Row]) -> Index:
     """Return the index of some files, in the directory for thumbnails; raises UsageError."""
     paths = real_paths(row.path for row in rows)
-    return Index(_settings(config), roots_of(paths), paths)
+    return Index(_settings(config), roots_of(paths), paths, if_stopped(config))
+
+
+def if_stopped(config: Config) -> str:
+    """Return what the user is told if a job is to stop."""
+    return f"what is done is kept; `dupwatch-fastdiff -R {shlex.quote(str(config.config_path))}` goes on"
 
 
 def _settings(config: Config) -> Settings:

@@ -107,21 +107,25 @@ class OpenIndex:
 class Index:
     """The index of some files in a state directory."""
 
-    def __init__(self, settings: Settings, roots: Sequence[bytes], paths: Iterable[bytes]) -> None:
-        """``paths`` are absolute and without links, each below one of ``roots``, none of which lies inside another."""
+    def __init__(self, settings: Settings, roots: Sequence[bytes], paths: Iterable[bytes], if_stopped: str) -> None:
+        """``paths`` are absolute and without links, each below one of ``roots``, none of which lies inside another.
+
+        ``if_stopped`` says what is left if the user stops it.
+        """
         self.settings = settings
+        self._if_stopped = f"interrupted: {if_stopped}"
         self._roots, self._paths = roots, frozenset(paths)
 
     @contextmanager
     def opened(self, progress: Bars, *, update: bool = False, verdicts: bool = False) -> Iterator[OpenIndex]:
-        """Open it, locked. Raises DupwatchError.
+        """Open it, locked. Raises DupwatchError, Interrupted if it is to stop.
 
         With ``update`` it is first made to agree with the files. With ``verdicts`` all pairs that may be the same are
         looked at again then, which takes about as long as reading the files, and serves acting alone.
         """
         settings, roots = self.settings, self._roots
         with ExitStack() as stack:
-            stack.enter_context(stoppable())
+            stack.enter_context(stoppable(self._if_stopped))
             state = stack.enter_context(locked_state(settings.state))
             database = open_database(state)
             stack.callback(database.close)

@@ -19,6 +19,7 @@ from dupwatch.output import (
     Command,
     CommandGroup,
     CommandWithFilters,
+    FiniteRange,
     also_flag,
     completion_command,
     filter_flags,
@@ -123,7 +124,7 @@ def status(watch: bool, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after S seconds, with status 1.")
+@click.option("--timeout", type=FiniteRange(min=0), metavar="S", help="Give up after S seconds, with status 1.")
 @_json_flag
 @_connection_flags
 def wait(timeout: float | None, as_json: bool) -> None:

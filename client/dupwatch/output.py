@@ -6,6 +6,7 @@ the exit status of the program.
 
 import functools
 import io
+import math
 import os
 import signal
 import sys
@@ -60,6 +61,19 @@ _QUESTION = (
     click.option("--mirrored", is_flag=True, help="Count mirror images as copies."),
 )
 _FOLDER = click.Path(path_type=bytes, readable=False)
+
+
+class FiniteRange(click.FloatRange):
+    """Numbers in a range; `nan`, which is in each for click, and `inf` are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return a number, as click asks for it; fails with one line."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{number} is no finite number.", param, ctx)
+        return number
+
+
 _FILTERS = (
     click.option(
         "--min-files", type=click.IntRange(min=2), metavar="N", help="Only groups of N files or more [default: 2]."
@@ -74,7 +88,7 @@ _FILTERS = (
     click.option("--same-size", is_flag=True, help="Only pictures of one width and height, turned ones included."),
     click.option(
         "--aspect",
-        type=click.FloatRange(min=1),
+        type=FiniteRange(min=1),
         metavar="RATIO",
         help="Only pictures whose aspect ratios differ by this factor at most: 1 is equal.",
     ),

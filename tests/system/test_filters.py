@@ -32,6 +32,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "b/4 turned.png").write_bytes(encoded(turned, "PNG"))
     (root / "b/2.jpg").write_bytes(encoded(photo_like(2, 320, 240)))  # another format of one size
     (root / "a/sub/3.jpg").write_bytes(encoded(photo_like(3, 320, 240)))
+    for minute, path in enumerate(sorted(root.rglob("*.*g"))):
+        os.utime(path, (0, 1_700_000_000 + 60 * minute))
     return root
 
 
@@ -88,6 +90,25 @@ def test_service_and_scan_show_what_a_filter_leaves(
     scanned = program("dupwatchd", "scan", "--state", state, "--json", photos / "a", photos / "b", *flags)
     # what frees more may come first only in one of both: the service has looked closely meanwhile
     assert sorted(groups(json.loads(scanned.stdout), photos), key=sorted) == sorted(found, key=sorted)
+
+
+@pytest.mark.parametrize("sort", ["files", "folder", "date"])
+def test_groups_come_in_the_order_that_is_asked_for(
+    sort: str, photos: Path, service: Service, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state = tmp_path_factory.getbasetemp() / "filters-scan"
+    for asked in (
+        ["dupwatch", "clusters", "--endpoint", service.endpoint],
+        ["dupwatchd", "scan", "--state", state, photos / "a", photos / "b"],
+    ):
+        clusters = json.loads(program(*map(str, asked), "--json", "--sort", sort).stdout)["clusters"]
+        values = {
+            "files": [-len(cluster["files"]) for cluster in clusters],
+            "folder": [os.path.dirname(cluster["files"][0]["path"]) for cluster in clusters],
+            "date": [-os.stat(cluster["files"][0]["path"]).st_mtime for cluster in clusters],  # none has EXIF
+        }[sort]
+        assert values == sorted(values)
+        assert len(set(values)) > 1
 
 
 def scanned(state: Path, *args: object, status: int = 0) -> dict[str, Any]:
@@ -156,6 +177,7 @@ def test_scan_of_a_list_tells_what_it_could_not_take_up_and_forgets_what_is_gone
         (["--files-from", "-", "--no-recursive"], "goes with folders"),
         (["--files-from", "-", "--within-folder"], "=each"),
         (["x", "--within-folder=all"], "root"),
+        (["x", "--aspect", "nan"], "no finite number"),
         (["x", "--threshold", "200", "--unit", "fast-diff"], "--measure mse"),
         (["x", "--measure", "mse", "--unit", "fast-diff"], "--threshold"),
         ([], "Missing argument"),

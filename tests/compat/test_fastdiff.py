@@ -2,10 +2,13 @@
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from functools import partial
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -306,6 +309,7 @@ def test_command_line_as_a_program(tmp_path: Path) -> None:
         (["-a", a, "-S", "9"], "shift_amount"),
         (["-R", tmp_path], "nothing to go on with"),
         (["--export", "pairs", tmp_path / "a" / "one.png"], "cannot open"),
+        (["--import", tmp_path / "out.db", "-t", tmp_path / "out.db"], "--temp_dir: cannot make"),
     ):
         run = fastdiff(*words)
         assert run.returncode == 2, run.stderr
@@ -341,6 +345,21 @@ def test_an_unfinished_job_is_not_gone_on_with_in_place_of_another_one_if_nobody
     assert run.returncode == 2, run.stderr
     assert f"`-R {folder}` goes on with it, `-p` begins anew" in run.stderr
     assert not (tmp_path / "a" / "fast_diff_py.db").exists()
+    assert fastdiff("-R", folder).returncode == 0
+
+
+def test_a_database_that_cannot_be_used_is_an_error_in_words(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE directory (name)")
+    folder = write(tmp_path / "a", one=as_png(ONE))
+    small = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (8192, 8192))  # as on a disk that is nearly full
+    for words, options in (
+        (["--export", "disallowed_files", tmp_path / "other.db"], {}),
+        (["-a", folder], {"preexec_fn": small}),
+    ):
+        run = fastdiff(*words, **options)
+        assert (run.returncode, run.stdout, run.stderr.count("\n")) == (1, "", 1), run.stderr
+        assert "cannot be used: " in run.stderr
     assert fastdiff("-R", folder).returncode == 0
 
 

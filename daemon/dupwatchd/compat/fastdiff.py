@@ -182,8 +182,13 @@ class FastDifPy:
         with tempfile.NamedTemporaryFile(
             "w", dir=os.path.dirname(path) or ".", prefix=".task", delete=False, encoding="utf-8"
         ) as stream:
-            stream.write(self.config.model_dump_json())
-        os.replace(stream.name, path)
+            try:
+                stream.write(self.config.model_dump_json())
+                stream.flush()
+                os.replace(stream.name, path)
+            except BaseException:
+                os.unlink(stream.name)
+                raise
 
     def cleanup(self) -> None:
         """End the job: what `delete_db`, `delete_thumb` and `retain_progress` do not keep is removed."""

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -83,6 +84,8 @@ def _run(given: argparse.Namespace) -> None:
             _execute(_job(given))
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(_in_one_line(error)) from None
+    except sqlite3.Error as error:  # full, damaged, locked, or with other columns
+        raise DupwatchError(f"{given.database or 'the database of the job'} cannot be used: {error}") from None
     except ClientError as error:
         known = DupwatchError(str(error))
         known.exit_status = error.exit_status
@@ -112,6 +115,8 @@ def _print_rows(given: argparse.Namespace) -> None:
         raise UsageError("name a database of fast-diff-py, and either --export or --import")
     if not os.path.isfile(given.database):
         raise UsageError(f"no such file: {given.database}")
+    if given.verify:
+        _make_temp_dir(given.temp_dir)
     database = SQLiteDB(given.database)
     assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # paths come out byte for byte
@@ -142,17 +147,21 @@ def _job(given: argparse.Namespace) -> "FastDifPy":
             raise UsageError(f"no such directory: {folder}")
     config = Config(part_a=given.part_a, part_b=given.part_b or [], **_settings(given))
     check_directories(config)
-    if given.temp_dir:
-        try:
-            os.makedirs(given.temp_dir, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"--temp_dir: cannot make {given.temp_dir}: {error.strerror}") from None
+    _make_temp_dir(given.temp_dir)
     folder = given.temp_dir or given.part_a[0]
     _output(given.output_dir, os.path.join(folder, FastDifPy.default_db_file))
     places = [os.path.join(folder, name) for name in (FastDifPy.default_config_file, FastDifPy.default_db_file)]
     if not given.purge and any(map(os.path.lexists, places)) and not _begin_anew(folder):
         return _recovered(folder)
     return FastDifPy(config=config, purge=True, workdir=given.temp_dir)
+
+
+def _make_temp_dir(folder: str | None) -> None:
+    if folder:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--temp_dir: cannot make {folder}: {error.strerror}") from None
 
 
 def _begin_anew(folder: str) -> bool:

@@ -36,17 +36,16 @@ def columns_of(what: str) -> tuple[str, ...]:
 
 
 def rows_of(database: SQLiteDB, what: str) -> Iterator[Row]:
-    """Yield the rows of one of `VIEWS`, by name of column; raises ValueError for a database without its tables."""
+    """Return the rows of one of `VIEWS`, by name of column; raises ValueError for a database without its tables."""
     if not database.dir_table_exists():
         raise ValueError(f"{database.path} is no database of fast-diff-py: it has no table of files")
     tables = {name for (name,) in database.connection.execute("SELECT name FROM sqlite_master")}
     needed = {"pairs": "dif_table", "clusters_a": "dif_table", "clusters_b": "dif_table", "hash_clusters": "hash_table"}
     if what in needed and needed[what] not in tables:
-        return  # a job that did not come so far, or for which nobody asked for hashes
+        return iter(())  # a job that did not come so far, or for which nobody asked for hashes
     found = database.connection.execute(VIEWS[what])
     names = [column for column, *_ in found.description]
-    for row in found:
-        yield dict(zip(names, row, strict=True))
+    return (dict(zip(names, row, strict=True)) for row in found)
 
 
 def verified(database: SQLiteDB, state: str | None, bars: Bars, side_px: int = 64) -> Iterator[Row]:

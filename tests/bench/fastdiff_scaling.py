@@ -1,18 +1,21 @@
-"""How long does a job of fast-diff-py take with 2,000, 8,000 and 32,000 photos a partition, and how much memory?
+"""How long does a job of fast-diff-py or difPy take with 2,000, 8,000 and 32,000 photos a partition, and what memory?
 
     python -m tests.bench.fastdiff_scaling PHOTOS --keep DIR
-    python -m tests.bench.fastdiff_scaling PHOTOS --keep DIR --sizes 2000 --peer-python PEERS312/bin/python
+    python -m tests.bench.fastdiff_scaling PHOTOS --keep DIR --peers-python PEERS312/bin/python --peers-up-to 2000
 
 The photos of both partitions are JPEGs of 128 px, cut from real photos; one in a hundred is a turned, noisy copy of one
 in the other partition. Two partitions are compared with rotation, thumbnails of 64 px and the threshold of
 200 of fast-diff-py. Each job is a process of its own, from nothing; memory (proportional set size of the whole process
 tree) comes from a run of its own. Shown are the steps of the job, the pairs that were found, and how many of the
-copies are among them. With `--peer-python` fast-diff-py itself does the same job, with the same script.
+copies are among them. difPy knows no partitions, and compares all files of both. With `--peers-python` fast-diff-py and
+difPy themselves do the same jobs, with the same script, as far as those interpreters have them; up to so many photos a
+partition, for what they take grows with the square.
 """
 
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -21,14 +24,14 @@ from itertools import repeat
 import numpy as np
 from PIL import Image
 from tests.bench import processes
-from tests.bench.arguments import add_sizes, make_parser
+from tests.bench.arguments import add_count, add_sizes, make_parser
 from tests.bench.report import Report
 from tests.bench.thumbnails import COPIES_EVERY, is_copy, pictures
 
 _SIDE_PX = 128
 _PER_FOLDER = 1000
 _JOB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fastdiff_job.py")
-_OURS, _THEIRS = "dupwatchd.compat.fastdiff", "fast_diff_py"
+_OURS, _THEIRS = ("dupwatchd.compat.fastdiff", "dupwatchd.compat.difpy"), ("fast_diff_py", "difPy")
 
 
 def main() -> None:
@@ -39,13 +42,12 @@ def main() -> None:
         f"{COPIES_EVERY} is a copy of one in the other partition"
     )
     make_photos(arguments.photos, arguments.keep, max(arguments.sizes))
-    programs = [(_OURS, sys.executable)]
-    if arguments.peer_python:
-        programs.append((_THEIRS, arguments.peer_python))
+    ours = [(name, sys.executable) for name in _OURS]
+    peers = [(name, python) for name in _THEIRS if (python := _that_imports(name, arguments.peers_python))]
     rows = [
         [name, f"{size:,}", *_measured(python, name, arguments.keep, size, memory=arguments.memory)]
         for size in arguments.sizes
-        for name, python in programs
+        for name, python in ours + (peers if size <= arguments.peers_up_to else [])
     ]
     report.table(
         [
@@ -65,6 +67,12 @@ def main() -> None:
         rows,
     )
     report.write(arguments.out)
+
+
+def _that_imports(module: str, pythons: list[str]) -> str | None:
+    """The first interpreter that has a module."""
+    tries = ((python, subprocess.run([python, "-c", f"import {module}"], check=False)) for python in pythons)
+    return next((python for python, tried in tries if tried.returncode == 0), None)
 
 
 def make_photos(photos: str, keep: str, size: int) -> None:
@@ -113,13 +121,13 @@ def _measured(python: str, module: str, keep: str, size: int, *, memory: bool) -
         for index in copies
     )
     return [
-        *(f"{seconds[step]:.1f}" for step in ("index", "read", "compare")),
+        *(f"{seconds[step]:.1f}" if step in seconds else "–" for step in ("index", "read", "compare")),
         f"{told['cpu_seconds']['compare']:.1f}",
         f"{timed.wall_s:.1f}",
         f"{timed.cpu_s:.1f}",
         peak,
         f"{told['disk_bytes'] / 1e6:.0f}",
-        f"{len(told['pairs']):,}",
+        f"{len(names):,}",
         f"{found} of {len(copies) * (size // _PER_FOLDER)}",
     ]
 
@@ -141,7 +149,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("photos", help="a folder of photos to cut the pictures from")
     parser.add_argument("--keep", metavar="DIR", required=True, help="where the partitions are made, and kept")
     add_sizes(parser, [2000, 8000, 32000])
-    parser.add_argument("--peer-python", metavar="PYTHON", help="an interpreter that has fast-diff-py")
+    parser.add_argument(
+        "--peers-python", metavar="PYTHON", nargs="+", default=[], help="interpreters that have the peers"
+    )
+    add_count(parser, "--peers-up-to", 2000, "photos a partition that the peers are given at most")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="measure memory as well")
     arguments = parser.parse_args()
     for size in arguments.sizes:

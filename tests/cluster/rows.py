@@ -29,23 +29,19 @@ def rows(state: Path) -> dict[str, set[tuple[Any, ...]]]:
             "FROM file JOIN folder ON folder.id = folder_id LEFT JOIN content ON content.id = content_id "
             "LEFT JOIN picture ON picture.id = picture_id"
         ).fetchall()
-        matches = [
-            (*sorted((a, b)), *values, near, *(looks if near else ()))
-            for a, b, values, near, looks in _matches(database)
-        ]
+        matches = [(*sorted((a, b)), *values) for a, b, values in _matches(database)]
     return {"files": set(files), "matches": set(matches)}
 
 
-def _matches(database: sqlite3.Connection) -> Iterator[tuple[bytes, bytes, list[Any], int, list[Any]]]:
-    """Both digests, the values, whether it is near, and what looks have shown; the latter counts only if it is near.
-
-    What is left of the looks at a match that is near no more depends on the order in which photos came.
-    """
-    for a, b, near, nearer, *rest in database.execute(
-        "SELECT one.digest, other.digest, near, nearer, mirrored, mse, structure, joins, verdict, confirmed, closely "
+def _matches(database: sqlite3.Connection) -> Iterator[tuple[bytes, bytes, list[Any]]]:
+    """Both digests, and all that is known of the two as they are sorted."""
+    for a, b, nearer, shows_more, *rest in database.execute(
+        "SELECT one.digest, other.digest, nearer, shows_more, mirrored, mse, structure, joins, near, verdict, "
+        "confirmed, closely, framed, outline "
         "FROM match JOIN picture one ON one.id = a JOIN picture other ON other.id = b"
     ):
-        yield a, b, rest[:4], near, [*rest[4:], -nearer if nearer and a > b else nearer]
+        turned = -1 if a > b else 1
+        yield a, b, [*rest, turned * shows_more, nearer and turned * nearer]
 
 
 def count_pending(state: Path) -> tuple[int, int]:

@@ -98,6 +98,24 @@ def test_contents_of_an_older_database_wait_for_what_is_told_of_them_today(tmp_p
     database.close()
 
 
+def test_what_was_found_of_a_match_while_it_was_near_is_gone(tmp_path: Path) -> None:
+    made_by_version(schema._STEPS.index(schema._forget_looks_not_wanted), tmp_path)
+    connection = apsw.Connection(str(tmp_path / FILE_NAME))
+    connection.execute(
+        "INSERT INTO match (a, b, mirrored, mse, structure) VALUES (0, 1, 1, 1.5, 0.01);"
+        "UPDATE match SET near = mirrored, verdict = 3, confirmed = 0, closely = 2, nearer = 1, shows_more = 1, "
+        "framed = 1, outline = '[]'"
+    )
+    connection.close()
+    database = open_database(str(tmp_path))
+    looked = "verdict, confirmed, closely, nearer, shows_more, framed, outline"
+    assert database.rows(f"SELECT {looked} FROM match ORDER BY near") == [
+        (None, None, 0, None, 0, 0, None),
+        (3, 0, 2, 1, 1, 1, "[]"),
+    ]
+    database.close()
+
+
 def test_an_older_database_and_a_new_one_have_the_same_tables(tmp_path: Path) -> None:
     (tmp_path / "new" / "blocks").mkdir(parents=True)
     new = open_database(str(tmp_path / "new"))

@@ -16,6 +16,12 @@ _CHUNK = 500  # bindings per statement; SQLite takes 32766, short statements sta
 # a, b, mirrored, mse, structure, custom, 1 if near (looked at again), 1 if it belongs to a spanning forest
 MatchRow = tuple[int, int, int, float, float, float | None, int, int]
 _MATCH = "a, b, mirrored, mse, structure, custom, near, joins"
+# What looks at both pictures have found, and what stands for nothing. Only a match that is near has any: what were left
+# of a time when it was near would depend on the order in which pictures came.
+_LOOKED: dict[str, str] = {
+    "verdict": "NULL", "confirmed": "NULL", "closely": "0", "nearer": "NULL", "shows_more": "0", "framed": "0",
+    "outline": "NULL",
+}  # fmt: skip
 
 FACTS_IN_ORDER = attrgetter(*(one.name for one in fields(Facts)))  # a tuple; `astuple` takes thirty times as long
 
@@ -172,11 +178,15 @@ def add_content(database: Database, content: NewContent) -> int:
 
 
 def add_matches(database: Database, matches: Iterable[MatchRow]) -> None:
-    """Add matches between pictures that are there already; one that is there too is replaced, but for its verdict."""
+    """Add matches between pictures that are there already; one that is there too is replaced, but for its verdict.
+
+    One that is near no more loses that as well.
+    """
+    looked = ", ".join(f"{one} = CASE excluded.near WHEN 1 THEN {one} ELSE {none} END" for one, none in _LOOKED.items())
     database.many(  # not REPLACE, which removes rows without a word to the triggers that count
         f"INSERT INTO match ({_MATCH}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (a, b, mirrored) DO UPDATE SET mse = excluded.mse, structure = excluded.structure, "
-        "custom = excluded.custom, near = excluded.near, joins = excluded.joins",
+        f"custom = excluded.custom, near = excluded.near, joins = excluded.joins, {looked}",
         matches,
     )
 
@@ -189,19 +199,17 @@ def remove_matches(database: Database, keys: Iterable[tuple[int, int, int]]) -> 
 def set_verdicts_aside(database: Database) -> None:
     """Keep the verdicts until `bring_verdicts_back`, in the same transaction, while all matches are made anew."""
     database.rows(
-        "CREATE TEMP TABLE aside AS SELECT a, b, mirrored, mse, structure, verdict, confirmed, closely, nearer, "
-        "shows_more, framed, outline FROM match WHERE verdict IS NOT NULL"
+        f"CREATE TEMP TABLE aside AS SELECT a, b, mirrored, mse, structure, {', '.join(_LOOKED)} FROM match "
+        "WHERE verdict IS NOT NULL"
     )
 
 
 def bring_verdicts_back(database: Database) -> None:
-    """Give the matches that are there again their verdicts."""
+    """Give the matches that are there again, and near, their verdicts."""
     database.rows(
-        "UPDATE match SET (verdict, confirmed, closely, nearer, shows_more, framed, outline) = "
-        "(aside.verdict, aside.confirmed, aside.closely, aside.nearer, aside.shows_more, aside.framed, aside.outline) "
-        "FROM aside "
+        f"UPDATE match SET ({', '.join(_LOOKED)}) = ({', '.join(f'aside.{name}' for name in _LOOKED)}) FROM aside "
         "WHERE match.a = aside.a AND match.b = aside.b AND match.mirrored = aside.mirrored "
-        "AND match.mse = aside.mse AND match.structure = aside.structure"
+        "AND match.mse = aside.mse AND match.structure = aside.structure AND match.near = 1"
     )
     database.rows("DROP TABLE aside")
 

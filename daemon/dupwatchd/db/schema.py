@@ -413,6 +413,14 @@ def _know_captions(database: "Database") -> None:
             database.rows(statement)
 
 
+def _forget_looks_not_wanted(database: "Database") -> None:
+    """What was found of a match while it was near is not kept once it is near no more."""
+    database.rows(
+        "UPDATE match SET verdict = NULL, confirmed = NULL, closely = 0, nearer = NULL, shows_more = 0, framed = 0, "
+        "outline = NULL WHERE near = 0 AND verdict IS NOT NULL"
+    )
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -425,6 +433,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _tell_contents_apart,
     _know_places,
     _know_captions,
+    _forget_looks_not_wanted,
 )
 VERSION = len(_STEPS)
 

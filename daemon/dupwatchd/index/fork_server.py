@@ -138,13 +138,14 @@ def main(descriptor: int) -> NoReturn:
     """Run the fork server over an inherited socket, until the other end closes; never returns."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # systemd sends them to the whole group
         signal.signal(ignored, signal.SIG_IGN)
+    gc.disable()  # to look for rubbish among what is imported, which all stays, is a tenth of the start
     from dupwatchd.index import worker  # imports all decoders, once for all workers
 
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)  # decoders write to stderr; from here on nobody needs it. Errors of the imports above were shown
-    gc.collect()
     gc.freeze()
+    gc.enable()
     children = _Children()
     with socket.socket(fileno=descriptor) as control:
         thumbnail_px, limits = _settings_from_json(control.recv(_SETTINGS_BYTES))

@@ -1,5 +1,6 @@
 """A real database and real files, taken in by a pool that reads files itself instead of asking processes."""
 
+import functools
 import hashlib
 import io
 import os
@@ -106,10 +107,17 @@ class PhotoPool(FilePool):
         return digest_of_all(data, DecodeLimits(), b".jpg")
 
     def decoded(self, data: bytes) -> Decoded:
-        found = decode(data, _SIDE, DecodeLimits(), b".jpg")
-        rgb = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-        thumbnail = to_bytes(average(rgb, found.width, found.height, _SIDE))
-        return replace(found, thumbnail=thumbnail, proof=make_proof(rgb).to_bytes() if self.with_proofs else b"")
+        found = _decoded_photo(data)
+        return found if self.with_proofs else replace(found, proof=b"")
+
+
+@functools.lru_cache(maxsize=100)  # what is interrupted at every step reads the same few photos again each time
+def _decoded_photo(data: bytes) -> Decoded:
+    found = decode(data, _SIDE, DecodeLimits(), b".jpg")
+    rgb = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    thumbnail = to_bytes(average(rgb, found.width, found.height, _SIDE))
+    thumbnail.setflags(write=False)
+    return replace(found, thumbnail=thumbnail, proof=make_proof(rgb).to_bytes())
 
 
 def _read(path: bytes, digest: bytes | None) -> bytes | NotRead:

@@ -11,9 +11,9 @@ from dupwatchd.db import parts
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.model import PictureId
 from tests.update.test_looking import Index
-from tests.update.test_parting import folder, stored
+from tests.update.test_parting import folder, made, stored
 
-__all__ = ["folder"]  # a fixture
+__all__ = ["folder", "made"]  # fixtures
 
 
 def change_votes(index: Index, proofs: Proofs) -> None:

@@ -10,9 +10,9 @@ from dupwatchd.model import Verdict
 from tests.compare import altered
 from tests.conftest import encoded
 from tests.update.small_index import write
-from tests.update.test_nearer import CountingPool, pool, updated
+from tests.update.test_nearer import CountingPool, pool, updated, workers
 
-__all__ = ["pool"]
+__all__ = ["pool", "workers"]
 
 
 class BlindPool(CountingPool):

@@ -34,10 +34,16 @@ class CountingPool(WorkerPool):
         return super().detail(path, most_px, digest)
 
 
-@pytest.fixture
-def pool() -> Iterator[CountingPool]:
+@pytest.fixture(scope="module")
+def workers() -> Iterator[CountingPool]:
     with CountingPool(1, 32, DecodeLimits()) as workers:
         yield workers
+
+
+@pytest.fixture
+def pool(workers: CountingPool) -> CountingPool:
+    workers.looks = 0
+    return workers
 
 
 def updated(folder: Path, state: Path, pool: Pool) -> tuple[Database, Looking]:

@@ -36,10 +36,10 @@ def cropped(photo: Rgb, share: float) -> Rgb:
     return photo[down:-down, across:-across].copy()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two photos with parts of them, one turned and one smaller, and others that share nothing."""
-    photos = tmp_path / "photos"
+    photos = tmp_path_factory.mktemp("made")
     for seed in (1, 2):
         photo = photo_like(seed, 640, 480)
         write(photos / f"{seed}.jpg", encoded(photo, "PNG"))
@@ -51,6 +51,21 @@ def folder(tmp_path: Path) -> Path:
     for seed in (3, 4, 5):
         write(photos / f"{seed}.jpg", encoded(photo_like(seed, 640, 480), "PNG"))
     return photos
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "photos"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    """What is stored of the photos if all come at once and nothing happens."""
+    index = Index(made, tmp_path_factory.mktemp("undisturbed"))
+    index.update()
+    found = stored(index)
+    index.database.close()
+    return found
 
 
 def stored(index: Index) -> Stored:
@@ -98,10 +113,8 @@ def test_parts_of_a_photo_are_found_turned_and_smaller_too(folder: Path, tmp_pat
 
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_found_does_not_depend_on_who_comes_first_nor_on_how_many_at_once(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    folder: Path, undisturbed: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    undisturbed = Index(folder, tmp_path / "undisturbed")
-    undisturbed.update()
     one_of = random.Random(seed)
     monkeypatch.setattr(parting, "_AT_ONCE", one_of.randrange(1, 4))
     names = sorted(os.listdir(folder))
@@ -114,13 +127,13 @@ def test_what_is_found_does_not_depend_on_who_comes_first_nor_on_how_many_at_onc
             shutil.copy(folder / name, growing / name)
             names.remove(name)
         index.update()
-    assert stored(index) == stored(undisturbed)
+    assert stored(index) == undisturbed
     assert sound(index)
 
 
-def test_interrupted_at_any_step_the_same_is_found_in_the_end(folder: Path, tmp_path: Path) -> None:
-    undisturbed = Index(folder, tmp_path / "undisturbed")
-    undisturbed.update()
+def test_interrupted_at_any_step_the_same_is_found_in_the_end(
+    folder: Path, undisturbed: Stored, tmp_path: Path
+) -> None:
     for step in count(1):
         index = Index(folder, tmp_path / f"state {step}")
         try:
@@ -129,21 +142,21 @@ def test_interrupted_at_any_step_the_same_is_found_in_the_end(folder: Path, tmp_
             index.update()
         else:
             break
-        assert stored(index) == stored(undisturbed)
+        assert stored(index) == undisturbed
         index.database.close()
     assert step > 5
 
 
-def test_an_older_index_gets_keypoints_from_its_proofs_and_reads_no_photo(folder: Path, tmp_path: Path) -> None:
-    undisturbed = Index(folder, tmp_path / "undisturbed")
-    undisturbed.update()
+def test_an_older_index_gets_keypoints_from_its_proofs_and_reads_no_photo(
+    folder: Path, undisturbed: Stored, tmp_path: Path
+) -> None:
     index = Index(folder, tmp_path / "state")
     index.update()
     make_older(index)
     index.pool.read.clear()
     index.update()
     assert index.pool.read == index.pool.looked_at == []
-    assert stored(index) == stored(undisturbed)
+    assert stored(index) == undisturbed
     assert sound(index)
 
 
@@ -219,10 +232,8 @@ class _WithKeypoints(PhotoPool):
 
 @pytest.mark.parametrize("wrong", [None, b"", b"nonsense", bytes(999)])
 def test_keypoints_that_come_along_are_used_where_they_can_be_read(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: bytes | None
+    folder: Path, undisturbed: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: bytes | None
 ) -> None:
-    expected = Index(folder, tmp_path / "expected")
-    expected.update()
     made: list[bytes] = []
     make = parting._keypoints_of
 
@@ -233,7 +244,7 @@ def test_keypoints_that_come_along_are_used_where_they_can_be_read(
     monkeypatch.setattr(parting, "_keypoints_of", note)
     index = Index(folder, tmp_path / "state", _WithKeypoints(wrong))
     index.update()
-    assert stored(index) == stored(expected)
+    assert stored(index) == undisturbed
     assert sound(index)
     assert len(made) == (0 if wrong is None else 4), "of nine, those that were wrong are made from their proofs"
 

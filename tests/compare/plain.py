@@ -1,5 +1,6 @@
 """Both measures in the plainest way: one pair, one orientation at a time, whole numbers until the last line."""
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable
@@ -16,13 +17,31 @@ Found = set[tuple[int, int, bool, float, float]]  # a, b, mirrored, mse, structu
 
 def brute(thumbnails: Thumbnails, limits: Limits) -> Found:
     """All matches of pictures with each other."""
-    found: Found = set()
-    for a, b in itertools.combinations(range(len(thumbnails)), 2):
-        for mirrored in (False, True) if limits.mirrored else (False,):
-            of_pair = mse(thumbnails[a], thumbnails[b], mirrored), structure(thumbnails[a], thumbnails[b], mirrored)
-            if of_pair[0] <= limits.keep_mse or of_pair[1] <= limits.keep_structure:
-                found.add((a, b, mirrored, of_pair[0], round(of_pair[1], 12)))
-    return found
+    measured = [_measured(thumbnails.tobytes(), thumbnails.shape, way) for way in (False, True)[: 1 + limits.mirrored]]
+    return {
+        (a, b, mirrored, of_mse, round(of_structure, 12))
+        for a, b, mirrored, of_mse, of_structure in itertools.chain(*measured)
+        if of_mse <= limits.keep_mse or of_structure <= limits.keep_structure
+    }
+
+
+@functools.lru_cache(maxsize=8)  # tests ask for the same pictures with other limits, or to be searched in another way
+def _measured(thumbnails: bytes, shape: tuple[int, ...], mirrored: bool) -> list[tuple[int, int, bool, float, float]]:
+    """Every pair with both its values."""
+    pictures: Thumbnails = np.frombuffer(thumbnails, np.uint8).reshape(shape)
+    upright = [_cells(picture) for picture in pictures]
+    turned = [[_cells(turned) for turned in orientations(picture, mirrored)] for picture in pictures]
+    floor = _floor(shape[1])
+    return [
+        (
+            a,
+            b,
+            mirrored,
+            mse(pictures[a], pictures[b], mirrored),
+            min(_structure_of_cells(upright[a], cells, floor) for cells in turned[b]),
+        )
+        for a, b in itertools.combinations(range(len(pictures)), 2)
+    ]
 
 
 def as_set(parts: Iterable[Matches]) -> Found:
@@ -54,8 +73,14 @@ def structure(a: Picture, b: Picture, mirrored: bool) -> float:
 
 
 def unturned_structure(a: Picture, b: Picture) -> float:
-    x, y = _cells(a), _cells(b)
-    floor = (256 * 4 * 256 * (a.shape[0] // 16) ** 2) ** 2
+    return _structure_of_cells(_cells(a), _cells(b), _floor(a.shape[0]))
+
+
+def _floor(side: int) -> int:
+    return int((256 * 4 * 256 * (side // 16) ** 2) ** 2)
+
+
+def _structure_of_cells(x: NDArray[np.int64], y: NDArray[np.int64], floor: int) -> float:
     vx = 256 * int((x * x).sum()) - int(x.sum()) ** 2
     vy = 256 * int((y * y).sum()) - int(y.sum()) ** 2
     covariance = 256 * int((x * y).sum()) - int(x.sum()) * int(y.sum())

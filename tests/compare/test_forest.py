@@ -219,7 +219,7 @@ def of_their_clusters(stored: Matches, gone: NDArray[np.int64]) -> Matches:
         found = np.union1d(found, members)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(**ANY_MATCHES, share=st.sampled_from([0.1, 0.3, 0.8]))
 def test_after_a_removal_a_search_for_the_parts_cut_off_is_enough(
     seed: int, shape: str, steps: int, share: float

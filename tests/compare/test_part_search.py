@@ -75,7 +75,7 @@ def be_few(monkeypatch: pytest.MonkeyPatch, keypoints: int, pairs: int) -> None:
     monkeypatch.setattr(search, "_FEW_PAIRS", pairs)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=WITHIN_A_TEST)
+@settings(max_examples=30, deadline=None, suppress_health_check=WITHIN_A_TEST)
 @given(
     seed=st.integers(0, 10**5),
     kind=st.sampled_from(KINDS),
@@ -116,7 +116,7 @@ def best_of(found: Found, one: int, count: int) -> Found:
     return {pair: votes for pair, votes in own.items() if votes >= least}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=WITHIN_A_TEST)
+@settings(max_examples=25, deadline=None, suppress_health_check=WITHIN_A_TEST)
 @given(
     seed=st.integers(0, 10**5),
     kind=st.sampled_from(KINDS),
@@ -180,7 +180,7 @@ def frames_of_a_film(seed: int, count: int) -> list[Keypoints]:
     return made
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=WITHIN_A_TEST)
+@settings(max_examples=25, deadline=None, suppress_health_check=WITHIN_A_TEST)
 @given(
     seed=st.integers(0, 10**5),
     kind=st.sampled_from(KINDS),

@@ -18,7 +18,7 @@ from dupwatchd.serve.plan_policy import Policy
 from tests.serve import plain
 from tests.serve.made import Content, File, Made, Picture, Seen, written
 
-LIBRARIES = int(os.environ.get("LIBRARIES", "12"))  # tests/long/README.md names a larger number
+LIBRARIES = int(os.environ.get("LIBRARIES", "8"))  # tests/long/README.md names a larger number
 PICTURES = 14
 QUESTION = Question("structure", 0.02, mirrored=False)
 WITH_CROPPED = replace(QUESTION, verdicts=ONE_PICTURE | {Verdict.CROPPED})

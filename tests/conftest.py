@@ -3,6 +3,7 @@
 import atexit
 import functools
 import gc
+import hashlib
 import io
 import os
 import shutil
@@ -64,13 +65,25 @@ def _photo_like(seed: int, width: int, height: int) -> Rgb:
 
 def encoded(picture: Rgb, kind: str = "JPEG", **options: object) -> bytes:
     """The picture as the bytes of a file."""
-    buffer = io.BytesIO()
     if kind == "JPEG":
         options.setdefault("quality", 92)
     elif kind == "PNG":
         options.setdefault("compress_level", 2)  # a quarter of the time that Pillow's own default takes
+    key = (hashlib.sha1(picture.tobytes()).digest(), picture.shape, picture.dtype.str, kind, repr(options))
+    is_told_by_key = all(isinstance(value, str | bytes | int | float) for value in options.values())
+    if is_told_by_key and key in _encoded:
+        return _encoded[key]
+    buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, **options)
+    if is_told_by_key and len(buffer.getvalue()) < 1 << 20:
+        if len(_encoded) >= _ENCODED_KEPT:
+            del _encoded[next(iter(_encoded))]
+        _encoded[key] = buffer.getvalue()
     return buffer.getvalue()
+
+
+_ENCODED_KEPT = 100  # fixtures write the same few files for each test of a module
+_encoded: dict[tuple[object, ...], bytes] = {}
 
 
 @pytest.fixture(scope="session")

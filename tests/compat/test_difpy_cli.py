@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from dupwatchd.compat import difpy_options
-from dupwatchd.compat.difpy_cli import parser
+from dupwatchd.compat.difpy_cli import main, parser
 from dupwatchd.compat.difpy_files import EXTENSIONS
 from tests.compat.pictures import ONE, TWO, as_png, smaller
 from tests.conftest import encoded, photo_like
@@ -57,26 +57,50 @@ Difpy = Callable[..., Run]
 
 
 @pytest.fixture
-def difpy(tmp_path: Path) -> Difpy:
-    """Runs the program beside the folder `photos`, its files written to `out`."""
+def difpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Difpy:
+    """Runs the program beside the folder `photos`, its files written to `out`.
+
+    In this process, since half of what one of its own takes goes into its start; in one of its own with ``options``.
+    """
+    environment = {
+        "XDG_STATE_HOME": str(tmp_path / "state-home"),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OPENBLAS_NUM_THREADS": "1",  # the program sets these two, here for this test alone
+        "PYDANTIC_DISABLE_PLUGINS": "__all__",
+    }
+
+    def here(arguments: list[str], cwd: Path) -> tuple[int, str, str]:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.chdir(cwd)
+            patch.setattr(sys, "argv", ["dupwatch-difpy", *arguments])
+            before = signal.getsignal(signal.SIGINT)
+            try:
+                with pytest.raises(SystemExit) as ended:
+                    main()
+            finally:
+                signal.signal(signal.SIGINT, before)
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, *capfd.readouterr()
+
+    def elsewhere(arguments: list[str], cwd: Path, **options: Any) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [*COMMAND, *arguments], cwd=cwd, env=os.environ | environment, check=False, text=True,
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr or ""
 
     def run(*words: object, cwd: Path = tmp_path, out: bool = True, **options: Any) -> Run:
         arguments = [*map(str, words), *(["-Z", str(tmp_path / "out")] if out else [])]
-        environment = {
-            **os.environ,
-            "XDG_STATE_HOME": str(tmp_path / "state-home"),
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options}
-        done = subprocess.run(
-            [*COMMAND, *arguments], stdout=subprocess.PIPE, cwd=cwd, env=environment, check=False, text=True, **options
-        )
+        said = elsewhere(arguments, cwd, **options) if options else here(arguments, cwd)
         folder = tmp_path / "out" if out else cwd
         documents: list[Any] = [{}, [], {}]
         written = sorted(folder.glob("difPy_*"))[-3:]  # lower quality, results, statistics
-        if written and done.returncode != 2:
+        if written and said[0] != 2:
             documents = [json.loads(written[place].read_text()) for place in (1, 0, 2)]
-        return Run(done.returncode, done.stdout, done.stderr or "", *documents)
+        return Run(*said, *documents)
 
     return run
 
@@ -206,7 +230,7 @@ def move_to(difpy: Difpy, photos: Path) -> None:
 
 def delete(difpy: Difpy, photos: Path) -> None:
     before = sorted(photos.rglob("*"))
-    refused = difpy("-D", "photos", "-d", "yes")
+    refused = difpy("-D", "photos", "-d", "yes", stdin=subprocess.DEVNULL)
     assert (refused.status, "Deletion canceled." in refused.stdout) == (0, True)
     assert sorted(photos.rglob("*")) == before
     done = difpy("-D", "photos", "--delete", "True", stdin=None, input="y\n")
@@ -285,7 +309,7 @@ def test_a_flag_does_what_the_table_says(flag: str, difpy: Difpy, photos: Path) 
 
 
 def test_the_three_files_are_named_on_stdout_and_never_replaced(difpy: Difpy, photos: Path, tmp_path: Path) -> None:
-    runs = [difpy("-D", "photos"), difpy("-D", "photos")]
+    runs = [difpy("-D", "photos", stdin=subprocess.DEVNULL) for _ in range(2)]
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert len(written) == 6
     printed = [line for run in runs for line in run.stdout.split("\n") if line.startswith("difPy_")]

@@ -1,6 +1,7 @@
 """Pictures as people alter them, for the tests of verdicts."""
 
 import io
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,3 +139,18 @@ def page(number: str, *, px: int = 22, width: int = 900, height: int = 1200) -> 
         draw.text((90, 80 + row * 42), text, fill=(25, 25, 30), font=font(px))
     draw.text((560, 1110), f"no {number}", fill=(25, 25, 30), font=font(px))
     return np.asarray(image)
+
+
+def straightened(picture: Rgb, degrees: float) -> tuple[Rgb, list[tuple[float, float]]]:
+    """Turned clockwise, what lies within; and where its corners were, as shares of the picture."""
+    image = Image.fromarray(picture)
+    lean, middle = math.radians(abs(degrees)), np.array(image.size) / 2
+    half = middle / (math.cos(lean) + math.sin(lean) * max(image.size) / min(image.size))
+    inner = image.rotate(-degrees, Image.Resampling.BICUBIC).crop(
+        (*(middle - half).tolist(), *(middle + half).tolist())
+    )
+    ways = (
+        complex(x, y) * complex(math.cos(lean), -math.copysign(math.sin(lean), degrees))
+        for x, y in half * [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+    )
+    return np.asarray(inner), [(0.5 + way.real / image.width, 0.5 + way.imag / image.height) for way in ways]

@@ -1,7 +1,6 @@
 """One picture lies within another: what is said of the two."""
 
 import itertools
-import math
 import random
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from dupwatchd.pixels.keypoints import keypoints_of
 from dupwatchd.pixels.proof import Proof, make_proof, wants_a_closer_look
 from tests.bench import part_copies
 from tests.bench.drawn import drawn
-from tests.compare.altered import Rgb, captioned, framed, jpeg, photo, resized, stars
+from tests.compare.altered import Rgb, captioned, framed, jpeg, photo, resized, stars, straightened
 
 Changed = Callable[[Rgb], Rgb]
 
@@ -76,21 +75,6 @@ def test_outline_of_a_turned_part_begins_at_its_own_upper_left_corner(quarters: 
         assert seen.verdict is Verdict.CROPPED
         assert seen.outline is not None
         assert np.abs(np.subtract(np.reshape(seen.outline, (4, 2)), wanted)).max() < 0.015
-
-
-def straightened(picture: Rgb, degrees: float) -> tuple[Rgb, list[tuple[float, float]]]:
-    """Turned clockwise, what lies within; and where its corners were, as shares of the picture."""
-    image = Image.fromarray(picture)
-    lean, middle = math.radians(abs(degrees)), np.array(image.size) / 2
-    half = middle / (math.cos(lean) + math.sin(lean) * max(image.size) / min(image.size))
-    inner = image.rotate(-degrees, Image.Resampling.BICUBIC).crop(
-        (*(middle - half).tolist(), *(middle + half).tolist())
-    )
-    ways = (
-        complex(x, y) * complex(math.cos(lean), -math.copysign(math.sin(lean), degrees))
-        for x, y in half * [(-1, -1), (1, -1), (1, 1), (-1, 1)]
-    )
-    return np.asarray(inner), [(0.5 + way.real / image.width, 0.5 + way.imag / image.height) for way in ways]
 
 
 @pytest.mark.parametrize("degrees", [-2, 5, -12, 30])

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.compare.altered import straightened
 from tests.conftest import photo_like
 from tests.system.service import PATIENCE_SECONDS, Service, until
 
@@ -57,6 +58,11 @@ def make_library(folder: Path) -> None:
     save(photo(10), "albums/2023/crop-10.jpg", 95)
     save(photo(10).crop((18, 14, 882, 662)), "prints/crop-10 cut.jpg", 95)
     save(photo(11), "albums/2023/alone-11.jpg")
+    scene = photo_like(15, 960, 675)
+    save(Image.fromarray(scene[:, :900]), "albums/2023/lean-15.jpg", 95)
+    save(Image.fromarray(straightened(scene[:, :900], 8)[0]), "prints/lean-15 straight.jpg", 95)
+    aslant = Image.fromarray(straightened(scene[:, 220:], -9)[0])  # its right corner lies beyond the first one
+    save(aslant.transpose(Image.Transpose.ROTATE_90), "prints/lean-15 turned.jpg", 95)
     pages = [Image.new("RGB", (320, 240), colour) for colour in ("red", "lime", "blue")]
     for number, page in enumerate(pages):
         page.paste(photo(12 + number).resize((200, 150)), (60, 45))

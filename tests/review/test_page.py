@@ -1,11 +1,13 @@
 """A person at the page: every key, every filter, decisions that last, an apply and its undo, in a real browser."""
 
+import math
 import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
@@ -212,13 +214,41 @@ def test_a_crop_lies_where_it_lies_in_the_whole_picture(page: Page) -> None:
     )
     assert (wide, high) == pytest.approx((864 / 900, 648 / 675), abs=0.01)
     outlined = page.evaluate(
-        """() => { const box = document.querySelector('.pane-a .outline').getBoundingClientRect();
+        """() => { const box = document.querySelector('.pane-a .outline polygon').getBoundingClientRect();
         const part = document.querySelector('.pane-b img').getBoundingClientRect();
         return [box.width - part.width, box.height - part.height]; }"""
     )
     assert outlined == pytest.approx((4, 4), abs=5)  # with its border
     page.keyboard.press("d")
     assert greatest_difference(page) < 40
+
+
+def test_parts_that_lean_are_outlined_aslant_and_lie_so(page: Page) -> None:
+    go_to(page, "lean-15.jpg")
+    for name, lean, reaches_beyond in (("straight", -8, False), ("turned", 9, True)):
+        page.locator(f".strip-file[title$='lean-15 {name}.jpg']").click()
+        wait_for(page, BOTH_ARE_THERE.replace("600", "500"))
+        told, drawn, beyond = page.evaluate(
+            """() => {
+                const outline = document.querySelector('.pane-a .outline polygon');
+                const corners = [...outline.points].map(({ x, y }) => [x, y]);
+                const image = document.querySelector('.pane-b img');
+                const [width, height] = [image.offsetWidth / 2, image.offsetHeight / 2];
+                const matrix = new DOMMatrix(getComputedStyle(image).transform);
+                const drawn = [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([x, y]) => {
+                    const { x: right, y: down } = matrix.transformPoint(new DOMPoint(x * width, y * height));
+                    return [right + width, down + height];
+                });
+                return [corners, drawn, document.querySelector('.pane-b .outline').checkVisibility()];
+            }"""
+        )
+        assert beyond is reaches_beyond
+        (left, top), (right, bottom) = told[:2]
+        assert math.degrees(math.atan2(bottom - top, right - left)) == pytest.approx(lean, abs=0.7)
+        assert np.abs(np.subtract(sorted(told), sorted(drawn))).max() < 4
+        page.keyboard.press("d")
+        assert greatest_difference(page) < 15
+        page.keyboard.press("d")
 
 
 def greatest_difference(page: Page) -> int:
@@ -255,7 +285,7 @@ def test_each_filter_leaves_what_it_says(page: Page) -> None:
     page.keyboard.press("f")
     folder = f"{photos_of(page)}/prints"
     for control, value, wanted in (
-        ("#filter-folder", folder, {"grey-8.jpg", "crop-10.jpg"}),
+        ("#filter-folder", folder, {"grey-8.jpg", "crop-10.jpg", "lean-15.jpg"}),
         ("#filter-camera", "Leica Q2", {"same-4.jpg", "same-5.jpg", "same-6.jpg"}),
         ("#filter-format", "WEBP", {"same-5.jpg"}),
         ("#filter-year", "2022", {"same-4.jpg", "same-5.jpg", "same-6.jpg"}),

@@ -8,14 +8,40 @@ const LEAST_PART = 0.35; // of the width
 const COARSE_STEP = 0.02;
 const FINE_STEP = 0.0025;
 const LEAST_LIKENESS = 0.85; // else they are shown as they are
+const LEAST_LEAN_DEGREES = 0.5; // what leans by less may lie upright: that is a pixel of what the service looks at
+const LEAST_BEYOND = 0.015; // of a side: so far an outline that is told may be off
+const CORNERS = [[0, 0], [1, 0], [1, 1], [0, 1]]; // in the order in which outlines are told
 
 // The same as `partOf`, from what the service tells of a file beside the kept one, which comes first; null: it tells nothing.
 export function partAsTold({ outline, shows_more: showsMore, turn = 0, mirrored }) {
   if (!outline) return null;
-  const corners = outline.map((corner) => (showsMore ? upright(corner, turn, mirrored) : corner));
-  const [left, right] = sidesOf(corners.map(([x]) => x));
-  const [top, bottom] = sidesOf(corners.map(([, y]) => y));
-  return { outer: showsMore ? 1 : 0, left, top, width: right - left, height: bottom - top };
+  if (showsMore) return { outer: 1, corners: outline.map((corner) => upright(corner, turn, mirrored)) };
+  // The corners that are told are those of the file as it is stored: here they are put in the order in which it is shown.
+  const shown = CORNERS.map((corner) => String(upright(corner, turn, mirrored)));
+  return { outer: 0, corners: CORNERS.map((corner) => outline[shown.indexOf(String(corner))]) };
+}
+
+// Where the smaller part is drawn if `box` is where the larger picture is: its own box, which is turned about its middle,
+// clockwise by `lean` degrees, and its corners.
+export function layPart({ corners }, box) {
+  const [a, b, c, d] = corners.map(([x, y]) => [box.left + x * box.width, box.top + y * box.height]);
+  const half = (from, to, otherFrom, otherTo) => [0, 1].map((i) => (to[i] - from[i] + otherTo[i] - otherFrom[i]) / 2);
+  const [across, down] = [half(a, b, d, c), half(a, d, b, c)];
+  const [width, height] = [Math.hypot(...across), Math.hypot(...down)];
+  const left = (a[0] + b[0] + c[0] + d[0]) / 4 - width / 2;
+  const top = (a[1] + b[1] + c[1] + d[1]) / 4 - height / 2;
+  const lean = (Math.atan2(across[1] - down[0], across[0] + down[1]) * 180) / Math.PI;
+  if (Math.abs(lean) >= LEAST_LEAN_DEGREES) return { left, top, width, height, lean, corners: [a, b, c, d] };
+  return { left, top, width, height, lean: 0, corners: cornersOf({ left, top, width, height }) };
+}
+
+export function cornersOf({ left, top, width, height }) {
+  return CORNERS.map(([x, y]) => [left + x * width, top + y * height]);
+}
+
+// Whether some of the smaller part lies beyond the larger picture.
+export function reachesBeyond({ corners }) {
+  return corners.flat().some((place) => place < -LEAST_BEYOND || place > 1 + LEAST_BEYOND);
 }
 
 // Where a place, in parts of a picture, is once that was mirrored and turned clockwise.
@@ -24,13 +50,8 @@ function upright([x, y], turn, mirrored) {
   return [[across, y], [1 - y, across], [1 - across, 1 - y], [y, 1 - across]][(turn / 90) % 4];
 }
 
-// Of four numbers the middle of the two smaller ones, and of the two larger ones.
-function sidesOf(numbers) {
-  const [a, b, c, d] = numbers.toSorted((one, other) => one - other);
-  return [(a + b) / 2, (c + d) / 2];
-}
-
-// The box of the smaller part in parts of the larger picture, as {outer: 0 or 1, left, top, width, height}, or null.
+// Where the smaller part lies, as {outer: 0 or 1, corners}, or null: its upper left, upper right, lower right and lower left
+// corner as it is shown, in parts of the larger picture.
 // `draw(number, width, height)` returns the pixels of the upright picture at that size; `sizes` are its width and height.
 export function partOf(draw, sizes) {
   let best = null;
@@ -41,7 +62,7 @@ export function partOf(draw, sizes) {
   if (!best) return null;
   const near = scales(best.width - COARSE_STEP, Math.min(best.width + COARSE_STEP, 1), FINE_STEP);
   best = search(draw, sizes, best.outer, FINE_PX, near, best) || best;
-  return best.likeness >= LEAST_LIKENESS ? best : null;
+  return best.likeness >= LEAST_LIKENESS ? { outer: best.outer, corners: cornersOf(best) } : null;
 }
 
 function scales(from, to, step) {

@@ -37,14 +37,24 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
+  const svg = drawing("icon", ICONS[name].map((line) => ["path", { d: line }]));
   svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "icon");
+  return svg;
+}
+
+// A closed line that can be seen on every ground, from points that are set on all its children.
+export function polygon(name) {
+  return drawing(name, [["polygon", {}], ["polygon", {}]]);
+}
+
+function drawing(name, shapes) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", name);
   svg.setAttribute("aria-hidden", "true");
-  for (const line of ICONS[name]) {
-    const path = document.createElementNS(SVG, "path");
-    path.setAttribute("d", line);
-    svg.append(path);
+  for (const [shape, attributes] of shapes) {
+    const line = document.createElementNS(SVG, shape);
+    for (const [attribute, value] of Object.entries(attributes)) line.setAttribute(attribute, value);
+    svg.append(line);
   }
   return svg;
 }

@@ -1,8 +1,8 @@
 // Shows two pictures of a group: side by side, in turns in one place, split by a slider, or as their difference.
 // Zoom and pan always hold for both; places are told in parts of the upright picture, so that sizes may differ.
 
-import { partAsTold, partOf } from "./align.js";
-import { find, h, icon } from "./dom.js";
+import { cornersOf, layPart, partAsTold, partOf, reachesBeyond } from "./align.js";
+import { find, h, icon, polygon } from "./dom.js";
 import { Pictures } from "./pictures.js";
 import { numberText } from "./words.js";
 
@@ -35,7 +35,6 @@ export class Stage {
       this.draw();
     });
     this.line = h("div", { class: "split-line", "aria-hidden": "true" }, h("span"));
-    this.outline = h("div", { class: "outline", "aria-hidden": "true", hidden: true });
     this.frames = this.makeFrames();
     element.append(...this.sides.map((side) => side.pane), this.canvas, this.line, this.slider, this.frames);
     this.listen();
@@ -44,8 +43,9 @@ export class Stage {
 
   makeSide(number) {
     const note = h("p", { class: "no-picture" });
-    const pane = h("div", { class: `pane pane-${number ? "b" : "a"}`, role: "img" }, note);
-    return { number, pane, note, file: null, turned: null, shown: null, wanted: "" };
+    const outline = polygon("outline");
+    const pane = h("div", { class: `pane pane-${number ? "b" : "a"}`, role: "img" }, note, outline);
+    return { number, pane, note, outline, file: null, turned: null, shown: null, wanted: "" };
   }
 
   // A bar to go through frames or pages; it lies over the pictures, so that nothing moves where there are none.
@@ -188,7 +188,7 @@ export class Stage {
   put(side, picture) {
     if (side.shown && side.shown !== picture) side.shown.element.remove();
     side.shown = picture;
-    if (picture && picture.element.parentNode !== side.pane) side.pane.append(picture.element);
+    if (picture && picture.element.parentNode !== side.pane) side.outline.before(picture.element);
   }
 
   // Width and height of the upright picture.
@@ -207,20 +207,19 @@ export class Stage {
     return { width: width * scale, height: height * scale };
   }
 
-  // Where a picture is drawn, if `box` is where the whole is.
+  // Where a picture is drawn, if `box` is where the whole is, and how it is turned there; see `layPart`.
   ownBox(side, box) {
-    if (!this.part || this.part.outer === side.number) return box;
-    const { left, top, width, height } = this.part;
-    return { left: box.left + left * box.width, top: box.top + top * box.height, width: width * box.width, height: height * box.height };
+    return !this.part || this.part.outer === side.number ? { ...box, lean: 0 } : layPart(this.part, box);
   }
 
   // Looks for the place of a part once both pictures are there.
   align() {
     const [first, second] = this.sides;
-    if (this.part || !second.file || second.file.verdict !== "cropped" || !first.shown || !second.shown) return;
+    if (this.part || !second.file || !first.shown || !second.shown) return;
+    if (first.file.verdict === "identical") this.part = partAsTold(second.file); // what is told is told beside the kept one
+    if (this.part || second.file.verdict !== "cropped") return;
     const draw = (number, width, height) => uprightPixels(this.sides[number], { left: 0, top: 0, width, height }, width, height);
-    const told = first.file.verdict === "identical" ? partAsTold(second.file) : null; // what is told is told beside the kept one
-    this.part = told || partOf(draw, this.sides.map((side) => this.uprightSize(side)));
+    this.part = partOf(draw, this.sides.map((side) => this.uprightSize(side)));
   }
 
   keepInside() {
@@ -251,21 +250,24 @@ export class Stage {
     style.height = `${height}px`;
     const left = box.left + (box.width - width) / 2;
     const top = box.top + (box.height - height) / 2;
-    const turned = `rotate(${side.turned.turn || 0}deg)${side.turned.mirrored ? " scaleX(-1)" : ""}`;
+    const turned = `rotate(${(side.turned.turn || 0) + box.lean}deg)${side.turned.mirrored ? " scaleX(-1)" : ""}`;
     style.transform = `translate(${left}px, ${top}px) ${turned}`;
     side.shown.element.classList.toggle("pixels", this.view.zoom > 1 && width / side.shown.element.naturalWidth > 3);
   }
 
-  // Where the part lies, in the picture that shows more of both; only side by side, for elsewhere it lies there itself.
+  // Where the part lies, in the picture that shows more of both, and in the part where the other ends, if it reaches beyond
+  // that. Only side by side: elsewhere both lie in one place.
   drawOutline() {
-    const outer = this.part && this.sides[this.part.outer];
-    const fitted = outer && this.mode === "side" ? this.fitted(outer) : null;
-    this.outline.hidden = !fitted;
-    if (!fitted) return;
-    const whole = this.boxOf(fitted, outer.pane.clientWidth, outer.pane.clientHeight);
-    const box = this.ownBox(this.sides[1 - this.part.outer], whole);
-    for (const name of ["left", "top", "width", "height"]) this.outline.style[name] = `${box[name]}px`;
-    outer.pane.append(this.outline);
+    for (const side of this.sides) {
+      const fitted = this.part && this.mode === "side" ? this.fitted(side) : null;
+      const isOuter = side.number === this.part?.outer;
+      const isDrawn = fitted && (isOuter || reachesBeyond(this.part));
+      side.outline.toggleAttribute("hidden", !isDrawn);
+      if (!isDrawn) continue;
+      const whole = this.boxOf(fitted, side.pane.clientWidth, side.pane.clientHeight);
+      const corners = isOuter ? layPart(this.part, whole).corners : cornersOf(whole);
+      for (const line of side.outline.children) line.setAttribute("points", corners.map((corner) => corner.join()).join(" "));
+    }
   }
 
   boxOf(fitted, paneWidth, paneHeight) {
@@ -380,7 +382,7 @@ function uprightPixels(side, box, width, height) {
   const [across, down] = liesDown(side.turned) ? [box.height, box.width] : [box.width, box.height];
   context.imageSmoothingQuality = "high";
   context.translate(box.left + box.width / 2, box.top + box.height / 2);
-  context.rotate((turn * Math.PI) / 180);
+  context.rotate(((turn + (box.lean || 0)) * Math.PI) / 180);
   if (mirrored) context.scale(-1, 1);
   context.drawImage(side.shown.element, -across / 2, -down / 2, across, down);
   return context.getImageData(0, 0, width, height);

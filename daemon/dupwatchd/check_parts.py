@@ -64,8 +64,10 @@ def _lost_keypoints(database: Database, proofs: Proofs) -> list[PictureId]:
     last = -1
     while expected := parts.searched(database, last, _AT_ONCE):
         last = max(expected)
-        sound = {one for one, data in proofs.read_keypoints(expected) if _read(data) is not None}
-        lost += sorted(expected.keys() - sound)
+        stored = dict(proofs.read_keypoints(expected))
+        if not search.are_keypoints(list(stored.values())):
+            stored = {one: data for one, data in stored.items() if search.are_keypoints([data])}
+        lost += sorted(expected.keys() - stored.keys())
     return lost
 
 

@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dupwatchd.compare.parts.meeting import meets
-from dupwatchd.pixels.keypoints import MOST_KEYPOINTS, PLACES_A_PX, QUOTAS, SCALES_A_PX, Keypoints, keypoints_of
+from dupwatchd.pixels.keypoints import (
+    MOST_KEYPOINTS,
+    PLACES_A_PX,
+    QUOTAS,
+    SCALES_A_PX,
+    Keypoints,
+    keypoints_of,
+    read_many,
+)
 from dupwatchd.pixels.proof import Proof, make_proof
 from tests.compare.altered import Rgb, cut, framed, jpeg, photo, resized, sky
 
@@ -165,6 +173,11 @@ def test_bytes_that_are_no_keypoints_are_refused_or_read_as_some(data: st.DataOb
 def test_bytes_cut_short_are_refused(cut_bytes: int) -> None:
     with pytest.raises(ValueError, match="keypoints"):
         Keypoints.from_bytes(of(photo(13)).to_bytes()[:-cut_bytes])
+
+
+def test_of_many_pictures_none_is_read_if_one_is_cut_short() -> None:
+    with pytest.raises(ValueError, match="keypoints"):
+        read_many([SOUND, SOUND[:-1], SOUND])
 
 
 def test_margins_have_no_say_in_where_keypoints_of_a_framed_picture_are() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from dupwatchd.compare.parts import search, trees
 from dupwatchd.compare.parts.agreement import placement_of
 from dupwatchd.compare.parts.keypoint_tree import FARTHEST, KeypointTree, Points
-from dupwatchd.compare.parts.meeting import farthest, meets
+from dupwatchd.compare.parts.meeting import MOST_ALIKE, farthest, meets
+from dupwatchd.compare.parts.packed import Packed
 from dupwatchd.compare.parts.search import PartSearch
 from dupwatchd.model import PictureId
 from dupwatchd.pixels.keypoints import Keypoints
@@ -239,6 +241,36 @@ def test_stripes_and_text_take_no_part() -> None:
     pictures = [hostile(seed, "constant") for seed in range(30)]
     assert max(map(len, pictures)) > 8
     assert run([one for one in pictures if len(one) > 4], range(sum(len(one) > 4 for one in pictures)), 10) == {}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), kind=st.sampled_from(KINDS), count=st.integers(0, 12), alike=st.sampled_from([2, 30])
+)
+def test_pictures_that_were_stored_are_those_that_were_known(seed: int, kind: str, count: int, alike: int) -> None:
+    random = np.random.default_rng(seed)
+    pictures = library(seed, kind, count)
+    # those of some resemble each other, so that a few, some or all of them take no part
+    pictures = [
+        replace(one, coefficients=one.coefficients[random.integers(0, alike, len(one)) % max(1, len(one))])
+        for one in pictures
+    ]
+    ids, data = range(len(pictures)), [one.to_bytes() for one in pictures]
+    known, stored = Packed.of(ids, [Keypoints.from_bytes(one) for one in data]), Packed.stored(ids, data)
+    for one, other in zip((known.ids, *known.arrays()), (stored.ids, *stored.arrays()), strict=True):
+        assert np.array_equal(one, other)
+    for number, picture in enumerate(pictures):
+        taking_part = picture.coefficients[[meets_few(picture, one) for one in range(len(picture))]]
+        for packed in (known, stored):
+            assert np.array_equal(packed.picture(number).coefficients, taking_part)
+
+
+def meets_few(picture: Keypoints, one: int) -> bool:
+    """Whether a keypoint takes part, told one by one."""
+    points = picture.coefficients.astype(int)
+    squares = np.square(points).sum(axis=1)
+    apart = np.square(points - points[one]).sum(axis=1)
+    return sum(bool(meets(*told, squares[one])) for told in zip(apart, squares, strict=True)) - 1 <= MOST_ALIKE
 
 
 @settings(max_examples=60, deadline=None)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # OpenCV takes a tenth of a second to load: it is there once 
 __all__ = [
     "CustomMeasure",
     "Search",
+    "are_keypoints",
     "best_values",
     "custom_search",
     "keypoints_of",
@@ -297,6 +298,17 @@ def read_keypoints(data: bytes) -> "Keypoints":
     from dupwatchd.pixels.keypoints import Keypoints
 
     return Keypoints.from_bytes(data)
+
+
+def are_keypoints(stored: Sequence[bytes]) -> bool:
+    """Whether the bytes of each of some pictures are those of keypoints."""
+    from dupwatchd.pixels import keypoints
+
+    try:
+        keypoints.read_many(stored)
+    except ValueError:
+        return False
+    return True
 
 
 def votes_for_part(first: "Keypoints", second: "Keypoints") -> int:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # OpenCV takes a tenth of a second to load
 
 _AT_ONCE = 512  # pictures; with their proofs some 40 MB
 _AT_A_TIME = 64  # when there is nothing else to do: a new photo waits for no more of them
-_LOADED_AT_ONCE = 65_536
+_LOADED_AT_ONCE = 8_192
 _PAIRS_AT_ONCE = 16_384
 
 
@@ -186,8 +186,7 @@ class Parting:
             if lost:
                 with self._database.transaction():
                     parts.search_again(self._database, lost)
-            keypoints = [search.read_keypoints(data) for data in stored.values()]
-            opened.add(list(stored), keypoints, [reach.get(one, 0) for one in stored])
+            opened.add_stored(list(stored), list(stored.values()), [reach.get(one, 0) for one in stored])
         with self._lock:
             self._search, self._best = opened, best
         return opened

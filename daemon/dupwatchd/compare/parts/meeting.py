@@ -74,20 +74,23 @@ def taking_part(points: Points, starts: Rows) -> NDArray[np.bool_]:
     """
     counts = np.diff(starts)
     takes_part = np.ones(len(points), np.bool_)
+    by_count = np.argsort(counts, kind="stable")  # so that those taken together have about as many
     for first in range(0, len(counts), _PICTURES_AT_ONCE):
-        some = counts[first : first + _PICTURES_AT_ONCE]
-        rows = np.arange(starts[first], starts[first + len(some)])
-        is_there = np.arange(some.max()) < some[:, None]
+        some = by_count[first : first + _PICTURES_AT_ONCE]
+        is_there = np.arange(counts[some].max()) < counts[some, None]
+        rows = (starts[some, None] + np.arange(is_there.shape[1]))[is_there]
         by_picture = np.zeros((*is_there.shape, points.shape[1]), np.float32)
         by_picture[is_there] = points[rows]
-        own = np.square(by_picture).sum(axis=2)
-        squares = own + np.where(is_there, 0, np.float32(_FAR))
-        distances = by_picture @ by_picture.swapaxes(1, 2)
-        distances *= -2
-        distances += squares[:, None, :]
-        distances += squares[:, :, None]
-        met = meets(distances, own[:, :, None], own[:, None, :])
-        met[:, np.arange(met.shape[1]), np.arange(met.shape[1])] = False
-        others = np.count_nonzero(met, axis=2)
+        squares = np.square(by_picture).sum(axis=2)
+        beyond = np.where(is_there, squares, np.float32(_FAR))
+        # as in `meetings`: two of the three parts of each squared distance
+        two_parts = (-2 * by_picture) @ np.ascontiguousarray(by_picture.swapaxes(1, 2))
+        two_parts += beyond[:, None, :]
+        near = np.flatnonzero(two_parts <= MOST_DISTANCE - beyond[:, :, None])
+        picture, one, other = np.unravel_index(near, two_parts.shape)
+        ours, theirs = squares[picture, one], squares[picture, other]
+        met = meets(two_parts[picture, one, other] + ours, ours, theirs) & (one != other)
+        others = np.zeros(is_there.shape, np.int64)
+        np.add.at(others, (picture[met], one[met]), 1)
         takes_part[rows] = others[is_there] <= MOST_ALIKE
     return takes_part

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.compare.parts.meeting import taking_part
-from dupwatchd.pixels.keypoints import COEFFICIENTS, MOST_KEYPOINTS, Keypoints
+from dupwatchd.pixels.keypoints import COEFFICIENTS, MOST_KEYPOINTS, Keypoints, ManyKeypoints, read_many
 
 Rows = NDArray[np.int64]
 Alive = NDArray[np.bool_]  # (pictures,)
@@ -64,20 +64,30 @@ class Packed:
     @classmethod
     def of(cls, ids: Sequence[int], keypoints: Sequence[Keypoints]) -> "Packed":
         """Of some pictures; keypoints that do not take part, see `agreement`, are left out."""
-        made = cls()
         if not len(ids):
-            return made
-        counts = np.array([len(each) for each in keypoints])
-        assert counts.max() <= MOST_KEYPOINTS, "compiled code does not look whether there is room"
-        coefficients = np.concatenate([each.coefficients for each in keypoints])
-        geometry = np.empty((len(coefficients), 4), np.int16)
-        for column, name in enumerate(("x", "y", "scale", "turn")):
-            np.concatenate([getattr(each, name) for each in keypoints], out=geometry[:, column])
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        kept = taking_part(coefficients, starts)
-        counts = np.diff(np.concatenate([[0], np.cumsum(kept)])[starts])
+            return cls()
+        columns = ("x", "y", "scale", "turn", "coefficients")
         sizes = np.array([(each.width, each.height) for each in keypoints], np.int32)
-        made._append(np.asarray(ids, np.int64), sizes, counts, geometry[kept], coefficients[kept])
+        counts = np.array([len(each) for each in keypoints])
+        together = (np.concatenate([getattr(each, name) for each in keypoints]) for name in columns)
+        return cls._of_many(ids, ManyKeypoints(sizes, counts, *together))
+
+    @classmethod
+    def stored(cls, ids: Sequence[int], stored: Sequence[bytes]) -> "Packed":
+        """Likewise, from what `Keypoints.to_bytes` gave of each; raises ValueError if these are not such bytes."""
+        return cls._of_many(ids, read_many(stored)) if len(ids) else cls()
+
+    @classmethod
+    def _of_many(cls, ids: Sequence[int], many: ManyKeypoints) -> "Packed":
+        assert many.counts.max() <= MOST_KEYPOINTS, "compiled code does not look whether there is room"
+        starts = np.concatenate([[0], np.cumsum(many.counts)])
+        kept = taking_part(many.coefficients, starts)
+        counts = np.diff(np.concatenate([[0], np.cumsum(kept)])[starts])
+        geometry = np.empty((int(counts.sum()), 4), np.int16)
+        for column, name in enumerate(("x", "y", "scale", "turn")):
+            geometry[:, column] = getattr(many, name)[kept]
+        made = cls()
+        made._append(np.asarray(ids, np.int64), many.sizes, counts, geometry, many.coefficients[kept])
         return made
 
     def __len__(self) -> int:

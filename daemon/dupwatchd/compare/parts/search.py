@@ -48,9 +48,15 @@ class PartSearch:
         ``reach`` (N,) says for each how many votes the weakest of its best candidates has, 0 where that is not known or
         it has too few of them: see `match`.
         """
-        if not len(ids):
+        self._add(Packed.of(ids, keypoints), reach)
+
+    def add_stored(self, ids: Sequence[PictureId], stored: Sequence[bytes], reach: Sequence[int]) -> None:
+        """Likewise, from what `Keypoints.to_bytes` gave of each; raises ValueError if these are not such bytes."""
+        self._add(Packed.stored(ids, stored), reach)
+
+    def _add(self, new: Packed, reach: Sequence[int] | None) -> None:
+        if not len(new):
             return
-        new = Packed.of(ids, keypoints)
         most = int(new.ids.max())
         if most >= len(self._rows):
             more = np.full(max(most + 1, 5 * len(self._rows) // 4) - len(self._rows), -1, np.int64)

@@ -224,6 +224,26 @@ def test_a_picture_that_need_not_be_known_is_searched() -> None:
     assert as_found(known.match([PictureId(7)], [part])) == brute({0: whole, 7: part}) != {}
 
 
+def test_once_ready_a_picture_waits_for_no_tree_of_those_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_few(monkeypatch, keypoints=100, pairs=-1)
+    pictures = library(7, "crowded", 12)
+    known = PartSearch()
+    known.add(ids_of(range(len(pictures))), pictures)
+    known.be_ready()
+    built: list[int] = []
+
+    def build(points: Points) -> KeypointTree:
+        built.append(len(points))
+        return KeypointTree(points)
+
+    monkeypatch.setattr(trees, "KeypointTree", build)
+    new = pictures[3]
+    found = as_found(known.match(ids_of([99]), [new]))
+    assert found == {pair: votes for pair, votes in brute({**dict(enumerate(pictures)), 99: new}).items() if 99 in pair}
+    assert found
+    assert built == [len(Packed.of([99], [new]).coefficients)]
+
+
 def test_nothing_is_known_or_asked() -> None:
     known = PartSearch()
     some, none = scattered(6, 10, 192, 192), scattered(6, 0, 192, 192)

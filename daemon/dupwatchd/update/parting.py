@@ -67,7 +67,9 @@ class Parting:
     def be_ready(self) -> None:
         """Load the keypoints of all pictures, so that the first new one need not wait for it."""
         if self._enabled:
-            self._ready_search().be_ready()
+            ready = self._ready_search()
+            with self._lock:
+                ready.be_ready()
 
     def take(self, new: Mapping[PictureId, Decoded]) -> None:
         """Search for new pictures, whose keypoints come with them."""

@@ -79,9 +79,9 @@ class PartSearch:
             self._rows[living] = np.arange(len(living))
 
     def be_ready(self) -> None:
-        """Load the compiler if it is needed, so that the next search need not wait for it."""
+        """Build trees if they are needed, so that the next search need not wait for that, nor for the compiler."""
         if len(self._pictures.known.coefficients) > _FEW_KEYPOINTS:
-            self._pictures.trees()
+            self._pictures.trees().build()
 
     def match(self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints], best: int = 0) -> Iterator[Candidate]:
         """All candidates of new pictures with the known ones and with each other, smaller id first; adds nothing.

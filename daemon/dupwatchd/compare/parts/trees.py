@@ -50,7 +50,7 @@ class Trees:
 
         See `join`, also for what may be left out with ``best``.
         """
-        self._build()
+        self.build()
         start, size = 0, _AT_ONCE
         while start < len(new):
             stop = min(start + size, len(new))
@@ -109,8 +109,8 @@ class Trees:
             meetings.append((of_new + np.int32(first), of_known))
         return meetings
 
-    def _build(self) -> None:
-        """Build trees; only done when they are searched, so that adding many pictures at once makes one tree."""
+    def build(self) -> None:
+        """Build trees of what has none: not before they are searched, so that many pictures together make one tree."""
         start, stop = self._segments[-1].stop if self._segments else 0, len(self._known)
         if start == stop:
             return

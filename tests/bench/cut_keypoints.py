@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dupwatchd.pixels.keypoints import _FREQUENCIES, PLACES_A_PX, TURNS, Keypoints, keypoints_of
+from dupwatchd.pixels.keypoints import _FREQUENCIES, PLACES_A_PX, TURNS, Keypoints, keypoints_of, read_many
 from dupwatchd.pixels.proof import Proof
 
 _SIDE_PX = 192  # of a proof
@@ -66,8 +66,14 @@ def _negative(keypoints: Keypoints) -> Keypoints:
 
 
 def _unpacked(stops: NDArray[np.int64], data: NDArray[np.uint8]) -> list[Keypoints]:
-    every = data.tobytes()
-    return [Keypoints.from_bytes(every[start:stop]) for start, stop in pairwise([0, *stops.tolist()])]
+    every, ends = data.tobytes(), [0, *stops.tolist()]
+    made: list[Keypoints] = []
+    for first in range(0, len(stops), _AT_ONCE):
+        many = read_many([every[start:stop] for start, stop in pairwise(ends[first : first + _AT_ONCE + 1])])
+        columns = (many.x, many.y, many.scale, many.turn, many.coefficients)
+        parts = (np.split(each, np.cumsum(many.counts)[:-1]) for each in columns)
+        made += [Keypoints(*size, *each) for size, *each in zip(many.sizes.tolist(), *parts, strict=True)]
+    return made
 
 
 def _photos_in(folder: str) -> list[str]:

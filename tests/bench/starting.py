@@ -115,8 +115,8 @@ def _write(state: str, cut: Sequence[Keypoints], size: int) -> None:
     stores.thumbnails.extend(size)
     for start in range(0, size, SLOTS_PER_BLOCK):
         ids = [PictureId(one) for one in range(start, min(start + SLOTS_PER_BLOCK, size))]
-        coarse = random.integers(0, 256, (len(ids), 8, 8, 3), np.uint8)
-        thumbnails = np.kron(coarse, np.ones((1, 4, 4, 1), np.uint8))
+        coarse = random.integers(0, 256, (len(ids), 4, 4, 3), np.uint8)  # no two of which resemble each other
+        thumbnails = np.kron(coarse, np.ones((1, 8, 8, 1), np.uint8))
         digests = [thumbnail_digest(each) for each in thumbnails]
         stores.thumbnails.write(ids[-1:], thumbnails[-1:])
         stores.descriptors.write(ids, descriptors.describe(thumbnails), as_digests(digests))

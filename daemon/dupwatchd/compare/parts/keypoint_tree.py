@@ -18,8 +18,9 @@ from dupwatchd.compare.compiled import compiled
 _NUMBERS = 16
 _WIDTH = 16  # points in a leaf, boxes in a node
 _LEVELS = 4  # 2**4 = _WIDTH: halvings from a node to its boxes
-_LOW, _HIGH = np.int8(127), np.int8(-128)  # of an unused box: no point is nearer to it than 128 in each number
-FARTHEST = _NUMBERS * 128**2 - 1  # squared distance that can be asked for
+_LOW, _HIGH = np.int8(127), np.int8(-128)  # of an unused box: no point is nearer to it than 127 in each number
+_MOST_APART = 45  # in one number, as far as that counts: 16 squares of it fit into 16 bits
+FARTHEST = _MOST_APART**2 - 1  # squared distance that can be asked for
 _FIRST_ROOM, _MOST_ROOM = 1 << 10, 1 << 20  # pairs found in one go
 
 Points = NDArray[np.int8]  # (N, 16), -127 … 127
@@ -191,14 +192,16 @@ def _search(  # type: ignore[no-untyped-def]
     queries, start, reach, nodes, first_child, leaves, rows, of_query, found
 ):
     """Writes pairs until those of a query do not fit; returns up to which query it came, and how many pairs."""
-    int32 = np.int32  # without saying so at each step, whole numbers have 64 bits, and fewer are compared at once
-    zero = int32(0)
-    apart = np.empty(16, np.int32)
+    # Numbers of 16 bits: twice as many as of 32 are compared at once. What lies farther off in one number than can be
+    # asked for lies beyond it anyway, so that the squares of all 16 stay small enough.
+    int16 = np.int16  # without saying so at each step, whole numbers have 64 bits
+    zero, most_apart = int16(0), int16(_MOST_APART)
+    apart = np.empty(16, np.int16)
     stack = np.empty(256, np.int64)
     count = 0
     for i in range(start, len(queries)):
         count_before = count
-        query, most = queries[i], reach[i]
+        query, most = queries[i], int16(reach[i])
         stack[0] = 0
         top = 1
         while top:
@@ -207,43 +210,41 @@ def _search(  # type: ignore[no-untyped-def]
             apart[:] = zero
             if here < len(nodes):
                 node = nodes[here]
-                # four numbers at a time, so that the sums are loaded and stored a quarter as often
-                for n in range(0, 16, 4):
-                    a, b, c, d = int32(query[n]), int32(query[n + 1]), int32(query[n + 2]), int32(query[n + 3])
+                # two numbers at a time, so that the sums are loaded and stored half as often
+                for n in range(0, 16, 2):
+                    a, b = int16(query[n]), int16(query[n + 1])
                     for k in range(16):
-                        e = max(max(int32(int32(node[0, n, k]) - a), int32(a - int32(node[1, n, k]))), zero)
-                        f = max(max(int32(int32(node[0, n + 1, k]) - b), int32(b - int32(node[1, n + 1, k]))), zero)
-                        g = max(max(int32(int32(node[0, n + 2, k]) - c), int32(c - int32(node[1, n + 2, k]))), zero)
-                        h = max(max(int32(int32(node[0, n + 3, k]) - d), int32(d - int32(node[1, n + 3, k]))), zero)
-                        both, others = int32(int32(e * e) + int32(f * f)), int32(int32(g * g) + int32(h * h))
-                        apart[k] = int32(apart[k] + int32(both + others))
+                        e = max(max(int16(int16(node[0, n, k]) - a), int16(a - int16(node[1, n, k]))), zero)
+                        f = max(max(int16(int16(node[0, n + 1, k]) - b), int16(b - int16(node[1, n + 1, k]))), zero)
+                        e, f = int16(min(e, most_apart)), int16(min(f, most_apart))
+                        apart[k] = int16(apart[k] + int16(int16(e * e) + int16(f * f)))
                 child = first_child[here]
                 for k in range(16):
                     if apart[k] <= most:
                         stack[top] = child + k
                         top += 1
-            else:
-                here -= len(nodes)
-                leaf = leaves[here]
-                for n in range(0, 16, 4):
-                    a, b, c, d = int32(query[n]), int32(query[n + 1]), int32(query[n + 2]), int32(query[n + 3])
+                continue
+            here -= len(nodes)
+            leaf = leaves[here]
+            for half in range(2):  # in the first eight numbers nearly all points of a leaf are too far off already
+                for n in range(8 * half, 8 * half + 8, 2):
+                    a, b = int16(query[n]), int16(query[n + 1])
                     for k in range(16):
-                        e = int32(int32(leaf[n, k]) - a)
-                        f = int32(int32(leaf[n + 1, k]) - b)
-                        g = int32(int32(leaf[n + 2, k]) - c)
-                        h = int32(int32(leaf[n + 3, k]) - d)
-                        both, others = int32(int32(e * e) + int32(f * f)), int32(int32(g * g) + int32(h * h))
-                        apart[k] = int32(apart[k] + int32(both + others))
+                        e = int16(min(abs(int16(int16(leaf[n, k]) - a)), most_apart))
+                        f = int16(min(abs(int16(int16(leaf[n + 1, k]) - b)), most_apart))
+                        apart[k] = int16(apart[k] + int16(int16(e * e) + int16(f * f)))
                 nearest = apart[0]
                 for k in range(1, 16):
                     nearest = min(nearest, apart[k])
                 if nearest > most:
-                    continue
-                for k in range(16):
-                    if apart[k] <= most and rows[here, k] >= 0:
-                        if count == len(found):
-                            return i, count_before
-                        of_query[count] = i
-                        found[count] = rows[here, k]
-                        count += 1
+                    break
+            if nearest > most:
+                continue
+            for k in range(16):
+                if apart[k] <= most and rows[here, k] >= 0:
+                    if count == len(found):
+                        return i, count_before
+                    of_query[count] = i
+                    found[count] = rows[here, k]
+                    count += 1
     return len(queries), count

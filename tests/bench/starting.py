@@ -54,7 +54,7 @@ def main() -> None:
         print(json.dumps(_started(arguments.one)))
         return
     report = Report("A start, by the size of the library")
-    report.say(f"{processes.cores()} cores; seconds of CPU, and of the clock in parentheses; MiB of the process.")
+    report.say(f"{processes.cores()} cores; seconds of CPU, and of the clock in parentheses; the memory in MiB.")
     rows = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         arguments.keep = arguments.keep or os.path.join(scratch, "keypoints.npz")
@@ -66,7 +66,15 @@ def main() -> None:
             told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             rows.append([f"{size:,}", *told])
     report.table(
-        ["pictures", "descriptors read", "trees of them", "keypoints read", "trees of them", "anonymous", "resident"],
+        [
+            "pictures",
+            "descriptors read",
+            "their trees",
+            "keypoints and their trees",
+            "look-up",
+            "anonymous",
+            "resident",
+        ],
         rows,
     )
     report.write(arguments.out)

@@ -6,7 +6,7 @@ much longer to compile; among many, or if very many of few share a part, trees f
 the same, so that the library may grow and shrink across the bound.
 
 What it costs. A known picture takes 2 KB of memory. Of unrelated pictures few keypoints meet: a new one is looked up
-in some milliseconds among 800,000. In a crowd of pictures that all show one thing, such as the frames of a film, each
+in 18 milliseconds among a million. In a crowd of pictures that all show one thing, such as the frames of a film, each
 pair is a candidate indeed. Memory does not grow with their number but time does, by 5 to 10 microseconds a pair, or by
 one if only the best of each picture are asked for.
 """

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dupwatchd.compare.parts import search, trees
 from dupwatchd.compare.parts.agreement import placement_of
 from dupwatchd.compare.parts.keypoint_tree import FARTHEST, KeypointTree, Points
-from dupwatchd.compare.parts.meeting import MOST_ALIKE, farthest, meets
+from dupwatchd.compare.parts.meeting import MOST_ALIKE, around, meets
 from dupwatchd.compare.parts.packed import Packed
 from dupwatchd.compare.parts.search import PartSearch
 from dupwatchd.model import PictureId
@@ -295,14 +295,18 @@ def meets_few(picture: Keypoints, one: int) -> bool:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), length=st.floats(0, 160))
-def test_no_point_meets_one_beyond_what_is_farthest_for_it(seed: int, length: float) -> None:
+def test_all_that_meets_a_point_lies_in_the_ball_that_is_searched(seed: int, length: float) -> None:
     random = np.random.default_rng(seed)
     ways = random.normal(size=(300, 16))
     some = np.rint(length * ways / np.linalg.norm(ways, axis=1, keepdims=True)).clip(-127, 127).astype(np.int8)
-    others = np.clip(some + np.rint(random.normal(size=some.shape) * random.uniform(0, 5)), -127, 127).astype(np.int8)
+    longer = random.uniform(0.8, 1.2, (len(some), 1))
+    moved = longer * some + random.normal(size=some.shape) * random.uniform(0, 5)
+    others = np.clip(np.rint(moved), -127, 127).astype(np.int8)
     distances = np.square(some.astype(np.int64) - others).sum(axis=1)
     squares = [np.square(one.astype(np.int64)).sum(axis=1) for one in (some, others)]
-    assert (distances <= farthest(some))[meets(distances, *squares)].all()
+    middles, bounds = around(some)
+    is_within = np.square(middles.astype(np.int64) - others).sum(axis=1) <= bounds
+    assert is_within[meets(distances, *squares)].all()
 
 
 def points(seed: int, count: int) -> Points:

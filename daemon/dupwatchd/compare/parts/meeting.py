@@ -34,16 +34,24 @@ def meets(distance: Any, our_squares: Any, their_squares: Any) -> Any:
     return (distance <= MOST_DISTANCE) & (MOST_SHARE_OF * distance <= MOST_SHARE * untold)
 
 
-def farthest(points: Points) -> NDArray[np.int32]:
-    """The squared distance beyond which nothing meets each of some points: (N,)."""
-    squares = np.square(points.astype(np.float64)).sum(axis=1)
-    share = MOST_SHARE / MOST_SHARE_OF
-    # the other point's squares are at least ours, less twice our length times the distance
-    untold = np.maximum(0, MOST_COEFFICIENT**2 - squares)
-    by_length = share * np.sqrt(squares)
-    by_share = np.square(by_length + np.sqrt(np.square(by_length) + 2 * share * untold)) + 1
-    bounds: NDArray[np.int32] = np.minimum(MOST_DISTANCE, by_share).astype(np.int32)
-    return bounds
+def around(points: Points) -> tuple[Points, NDArray[np.int32]]:
+    """Where all lies that meets each of some points: around another point (N, 16), within a squared distance (N,).
+
+    Beside what is nearer than `MOST_DISTANCE`, q meets p if |q - p|² <= s (2 * 127² - |p|² - |q|²), s being the share.
+    That is a ball around p / (1 + s): for a smooth patch a smaller one than any around p.
+    """
+    share = MOST_SHARE / (MOST_SHARE_OF + MOST_SHARE)  # s / (1 + s)
+    exact = points.astype(np.float64)
+    squares = np.square(exact).sum(axis=1)
+    middles = (1 - share) * exact
+    rounded = np.rint(middles)
+    radius = np.sqrt(2 * share * np.maximum(0, MOST_COEFFICIENT**2 - squares) + share**2 * squares)
+    off = np.sqrt(np.square(middles - rounded).sum(axis=1))
+    bounds = np.floor(np.square(radius + off)) + 1  # one more than rounding can take away
+    is_smaller = bounds < MOST_DISTANCE
+    return np.where(is_smaller[:, None], rounded, exact).astype(np.int8), np.minimum(bounds, MOST_DISTANCE).astype(
+        np.int32
+    )
 
 
 def table_of(points: Points) -> Table:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dupwatchd.compare.parts.joining import join, keep_meetings, sorted_by_first
 from dupwatchd.compare.parts.keypoint_tree import KeypointTree
-from dupwatchd.compare.parts.meeting import farthest
+from dupwatchd.compare.parts.meeting import around
 from dupwatchd.compare.parts.packed import Alive, Found, Growing, Packed, Rows
 
 _AT_ONCE = 1024  # new pictures looked up at once
@@ -91,13 +91,13 @@ class Trees:
         # Near ones one after the other find what they need in the processor's cache: two thirds of the time.
         order = KeypointTree(queries).order if len(queries) > _MANY else np.arange(len(queries), dtype=np.int32)
         queries = queries[order]
-        bounds = farthest(queries)
+        middles, bounds = around(queries)
         meetings: list[tuple[Meetings, Meetings]] = []
         held = 0
         for segment in self._segments:
             parts = [(np.empty(0, np.int32), np.empty(0, np.int32))]
             points = self._known.coefficients[self._known.starts[segment.start] : self._known.starts[segment.stop]]
-            for of_query, of_known in segment.tree.within(queries, bounds) if segment.tree else ():
+            for of_query, of_known in segment.tree.within(middles, bounds) if segment.tree else ():
                 count = keep_meetings(queries, points, of_query, of_known)
                 parts.append((order[of_query[:count]], of_known[:count].copy()))
                 held += count

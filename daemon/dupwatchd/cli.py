@@ -80,7 +80,11 @@ def cli() -> None:
 @click.option(
     "--plan", type=_PLAN_FILE, metavar="FILE", help="Write a plan for `dupwatch apply`; then --also may go as well."
 )
-@click.option("--confirm", is_flag=True, help="Look closely at all copies, so that more may go; --spare does as well.")
+@click.option(
+    "--confirm",
+    is_flag=True,
+    help="Look closely at all copies, however many, so that more may go; --spare does as well.",
+)
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave alone files and folders of this name; repeatable.")
 @click.option("--suffix", multiple=True, metavar="EXT", help="Take up only files with this suffix; repeatable.")
 @click.option("--workers", type=int, metavar="N", help="Worker processes [default: one per processor].")

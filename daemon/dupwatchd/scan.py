@@ -51,7 +51,7 @@ class Asked(NamedTuple):
 
     also: frozenset[Verdict] = frozenset()  # verdicts that join pictures, beside identical and same
     limit: int | None = None  # clusters; None: all
-    confirm: bool = False  # look closely at all pairs that seem to be the same, so that it is known what may go
+    confirm: bool = False  # look closely at all pairs that seem to be the same, however many these are
     plan: bool = False  # also give the groups of a plan; what has one of the verdicts `also` may go as well then
     filters: Filters = NO_FILTERS  # without `Filters.named`: those are the folders of the scan
     min_files: int = 2
@@ -63,6 +63,9 @@ class Asked(NamedTuple):
 
 _ALL = Asked()
 _PAIRS_AT_ONCE = 10_000
+# So few pairs are looked at closely though nobody asked for it, in some seconds: a number on a page or the time on a
+# picture of a fixed camera is too small for proofs, and "the same" would be said of different pictures.
+_CONFIRMED_AT_ONCE = 50
 
 
 def scan(settings: Settings, folders: Sequence[bytes], progress: Progress, asked: Asked = _ALL) -> dict[str, Any]:
@@ -113,10 +116,9 @@ def scanning(
         intake = IntakeOnDemand(open_intake)
         rules = walk_rules(settings, state)
         survey, changing = bring_up_to_date(database, roots, rules, limits, intake, progress, listed, frames=frames)
-        if asked.confirm:
-            pairs, several = answers.pairs_to_confirm(database, roots), contents.to_tell(database, roots)
-            if pairs or several:
-                intake().looking.confirm(pairs, several)
+        pairs, several = answers.pairs_to_confirm(database, roots), contents.to_tell(database, roots)
+        if (pairs or several) and (asked.confirm or len(pairs) + len(several) <= _CONFIRMED_AT_ONCE):
+            intake().looking.confirm(pairs, several)
         is_there = presence(survey.offline, just_walked=roots if listed is None else ())
         live_checks = LiveChecks(
             measurer(settings, state, side, partial(pictures.thumbnail_digests, database)),

@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from dupwatch.terminal import human_bytes
 from tests.conftest import WITH_PLAIN_RIGHTS, encoded, photo_like
@@ -477,15 +477,30 @@ def test_a_thousand_folders_on_the_command_line(photos: Path, tmp_path: Path, st
     assert names(scan(*roots, state=state)) == [{"one.jpg", "one small.jpg"}, {"two.png", "two turned.jpg"}]
 
 
-def test_what_was_not_looked_at_closely_may_not_go_until_it_is_asked_for(photos: Path, state: Path) -> None:
-    def small() -> tuple[bool | None, bool]:
-        [cluster] = [c for c in scan(photos, state=state)["clusters"] if len(c["files"]) == 3]
-        [file] = [file for file in cluster["files"] if "small" in file["path"]]
-        return file["confirmed"], file["may_go"]
+def test_what_was_not_looked_at_closely_may_not_go_until_it_is_asked_for(tmp_path: Path, state: Path) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    for number in range(12):  # 66 pairs: more than are looked at unasked
+        (root / f"{number:02d}.jpg").write_bytes(encoded(photo_like(1, 160, 120), quality=80 + number))
 
-    assert small() == (None, False)
-    assert b"one small.jpg" in run("scan", "--print0", "--spare", photos, state=state).stdout
-    assert small() == (True, True)
+    def told() -> set[tuple[bool | None, bool]]:
+        [cluster] = scan(root, state=state)["clusters"]
+        return {(file["confirmed"], file["may_go"]) for file in cluster["files"] if not file["keep"]}
+
+    assert told() == {(None, False)}
+    assert len(run("scan", "--print0", "--spare", root, state=state).stdout.split(b"\0")) == 11 + 1
+    assert told() == {(True, True)}
+
+
+def test_few_copies_are_looked_at_closely_unasked(photos: Path, tmp_path: Path, state: Path) -> None:
+    scene = photo_like(9, 1280, 720)
+    for clock in ("02:10:11", "02:40:12"):  # as a fixed camera writes it, too small for the proofs of both
+        image = Image.fromarray(scene)
+        ImageDraw.Draw(image).text((24, 24), f"2024-03-01 {clock}", fill="white", font=ImageFont.load_default(20))
+        (photos / f"{clock}.jpg").write_bytes(encoded(np.asarray(image)))
+    document = scan(photos, state=state)
+    assert names(document) == [{"one.jpg", "one again.jpg", "one small.jpg"}, {"two.png", "two turned.jpg"}]
+    assert {file["confirmed"] for cluster in document["clusters"] for file in cluster["files"]} == {True}
 
 
 def test_of_a_chain_each_file_that_may_go_is_the_same_as_one_that_stays(tmp_path: Path, state: Path) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dupwatchd.db.connection import Database, Row
 from dupwatchd.db.files import under
 from dupwatchd.db.parts import outline_of
-from dupwatchd.model import NO_PART, VERSIONS, PartTold, PictureId, Verdict
+from dupwatchd.model import NO_PART, VERSIONS, CloserLook, PartTold, PictureId, Verdict
 
 _CHUNK = 500
 _ROWS_AT_ONCE = 50_000  # 15 MB of rows as Python objects
@@ -405,10 +405,9 @@ def proof_digests(database: Database, picture_ids: Iterable[int]) -> dict[Pictur
 
 
 def pairs_to_confirm(database: Database, roots: Sequence[bytes]) -> list[tuple[int, int, int]]:
-    """The pairs of pictures below these roots that are the same by a first look: a, b, mirrored.
+    """The pairs of pictures below these roots that are the same by their proofs alone: a, b, mirrored.
 
-    Those first of which a copy takes the most bytes. Those that were looked at closely already are among them, if that
-    could not tell.
+    Those first of which a copy takes the most bytes.
     """
     folders = json.dumps(folders_under(database, roots))
     shown = (
@@ -420,7 +419,7 @@ def pairs_to_confirm(database: Database, roots: Sequence[bytes]) -> list[tuple[i
         f"WITH shown(picture_id, size) AS ({shown}) "
         "SELECT a, b, mirrored FROM match JOIN shown AS one ON one.picture_id = a "
         "JOIN shown AS other ON other.picture_id = b "
-        f"WHERE near = 1 AND verdict = {Verdict.SAME.code} AND confirmed IS NULL "
+        f"WHERE near = 1 AND verdict = {Verdict.SAME.code} AND closely != {CloserLook.DONE.value} "
         "ORDER BY min(one.size, other.size) DESC, a, b, mirrored",
         (folders,),
     )

@@ -76,6 +76,16 @@ def stripes(side: int, colours: tuple[str, ...]) -> Rgb:
     return np.asarray(image)
 
 
+def lipstick(shade: tuple[int, int, int]) -> Rgb:
+    """A product in one of its colours, in front of white."""
+    image = Image.new("RGB", (600, 600), (248, 246, 245))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((250, 300, 350, 540), fill=(25, 25, 28))
+    draw.rectangle((262, 240, 338, 300), fill=(205, 180, 110))
+    draw.polygon([(268, 240), (268, 140), (330, 100), (332, 240)], fill=shade)
+    return np.asarray(image)
+
+
 def lamps(seed: int) -> Rgb:
     """A photo of a few lamps in the night."""
     random = np.random.default_rng(seed)

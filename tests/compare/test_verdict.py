@@ -53,6 +53,16 @@ def test_a_changed_copy_is_called_what_it_is(kind: str, seed: int) -> None:
     assert verdict_of(seen(picture, change(picture))) is verdict
 
 
+@pytest.mark.parametrize("colour", [(190, 60, 60), (60, 110, 190)])
+def test_a_grey_photo_of_which_a_small_part_is_in_colour_is_recoloured(colour: tuple[int, int, int]) -> None:
+    grey = altered.grey(altered.photo(5))
+    splash = grey.copy()
+    tint = np.asarray(colour) / np.dot(colour, (0.299, 0.587, 0.114))
+    splash[150:230, 250:340] = np.clip(splash[150:230, 250:340] * tint, 0, 255)
+    assert verdict_of(seen(grey, splash)) is Verdict.RECOLOURED
+    assert verdict_of(seen(splash, altered.jpeg(altered.resized(splash, 0.5), 50))) is Verdict.SAME
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_another_picture_is_similar_at_most(seed: int) -> None:
     assert verdict_of(seen(altered.photo(seed), altered.photo(seed + 40))) is Verdict.SIMILAR

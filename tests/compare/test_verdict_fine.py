@@ -112,6 +112,13 @@ def test_of_a_suspect_pair_more_is_asked_for() -> None:
     assert suspect.verdict is Verdict.RETOUCHED
 
 
+def test_near_shades_of_a_thing_on_white_may_be_others_and_are_not_confirmed() -> None:
+    """One red and a bluer, darker one: as copies of one photo would be that somebody has toned."""
+    red, darker = (altered.jpeg(altered.lipstick(shade), 90) for shade in ((170, 20, 50), (150, 15, 60)))
+    assert look_closely(red, darker, 0, mirrored=False).confirmed is not True
+    assert look_closely(red, altered.jpeg(altered.resized(red, 0.7), 60), 0, mirrored=False).confirmed is True
+
+
 @pytest.mark.parametrize("suspect", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_another_sky_is_not_confirmed(seed: int, suspect: bool) -> None:

@@ -13,6 +13,8 @@ from dupwatchd.pixels.levels import Floats, Levels
 
 _SAMPLES = 1_500  # places that a fit is made on
 _ROUNDS = 4  # of fitting, each trusting less what the last one left over
+_PLACE_PX = 5
+_NEUTRAL = 5.0  # levels of chroma: white, grey or black, also in a JPEG
 _OWN_NOISE = 2.0  # levels of chroma below which nothing is read out of a difference
 
 
@@ -28,6 +30,8 @@ class Colours:
     turned: int  # degrees by which a fit turns them
     worst: int  # tenths of a level that the worst place is off by after that fit
     stands_out: int  # hundredths, the worst place against the pair's own noise and colours
+    unfitted: int  # tenths of a level that the worst place is off by as it is, without any fit
+    neutral: int  # per mille of all places that are without colour in both
 
 
 def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Levels) -> Colours:
@@ -51,11 +55,19 @@ def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Le
         round(turned),
         round(10 * worst),
         round(100 * out),
+        round(10 * _worst_as_they_are(chroma[0], chroma[1])),
+        round(1000 * float((np.maximum(*(np.hypot(*one) for one in chroma)) < _NEUTRAL).mean())),
     )
 
 
 def _smooth(chroma: Levels) -> Floats:
     return np.stack([levels.blurred(plane.astype(np.float32) - 128, 0.8) for plane in chroma])
+
+
+def _worst_as_they_are(chroma: Floats, other: Floats) -> float:
+    """Levels that the worst place is off by; what runs over an edge, and is lost within it, is no other colour."""
+    off = [levels.box_mean(plane, _PLACE_PX) for plane in chroma - other]
+    return float(np.hypot(*off).max())
 
 
 def _own(chroma: Floats, light: Floats) -> float:

@@ -43,8 +43,11 @@ SAME_SHAPES = 600
 # none exceeds 162, and of 24 pairs of smooth pictures none stays below 480.
 ALL_APART = 300
 # Colours, see `Colours`: less strength than that is none, a picture without colours of its own is in shades of one, and
-# tones that rise so much, or colours turned by so many degrees, are others. What follows are places of another colour.
+# tones that rise so much, or colours turned by so many degrees, are others. What follows are places of another colour;
+# and one, in tenths of a level, that has a colour beside a picture without any: a flower in a grey photo. Of 900 copies
+# of photos, toned or at quality 25, the 60 without colours stay below 46 in any place.
 BOTH_GREY, GREY = 30, 15
+COLOURED_PLACE = 100
 OWN_COLOURS, OWN_SHARE = 30, 0.25
 RISE, RISE_IF_PALER = 70, 25
 ANGLE = 22
@@ -207,7 +210,7 @@ def _in_other_colours(luma: Differences, chroma: Colours) -> bool:
     """Whether the colours of one, all in all, are not those of the other, or there are none."""
     weaker, stronger = sorted(chroma.strength)
     if stronger < BOTH_GREY:
-        return luma.rise > RISE
+        return luma.rise > RISE or chroma.unfitted > COLOURED_PLACE
     if weaker < GREY:
         return True
     own = sorted(chroma.own)

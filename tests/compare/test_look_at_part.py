@@ -198,3 +198,16 @@ def test_tiny_and_flat_proofs_are_taken() -> None:
     for first, second, lean in itertools.product(proofs, proofs, (0.0, -30.0)):
         seen = look_at_part(first, second, Placement(0, lean, 1.0, 0.0, 0.0, votes=2, distance=0))
         assert seen.verdict in (None, Verdict.SAME, Verdict.CROPPED)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 5])
+def test_copy_with_a_strip_of_text_is_retouched_although_few_keypoints_place_it_badly(seed: int) -> None:
+    picture = photo(seed, 800, 600)
+    with_strip = Image.fromarray(picture)
+    draw = ImageDraw.Draw(with_strip, "RGBA")
+    draw.rectangle((0, 450, 800, 500), fill=(0, 0, 0, 140))
+    draw.text((250, 460), "greetings from the pier", fill="white", font_size=30)
+    proofs = [proof_of(picture), proof_of(np.asarray(with_strip))]
+    placement = Placement(0, 0.5, 0.989, 0.0002, 0.0027, votes=3, distance=80)
+    seen = look_at_part(proofs[0], proofs[1], placement)
+    assert (seen.verdict, seen.shows_more) == (Verdict.RETOUCHED, 0)

@@ -30,6 +30,7 @@ Outline = tuple[float, float, float, float, float, float, float, float]
 _LEAST_SIDE_PX = 16  # of the part that both show
 _ROUNDS = 2  # of cutting out what both show and registering it: the first cut may be off by some pixels
 _UPRIGHT_DEGREES = 3.0  # a picture that leans by less is registered from where it would lie upright
+_ABOUT_WHOLE = 0.06  # of the longer side: as far as few keypoints may be off in a corner
 _STILL_PX = 1.0  # a corner that is moved by less needs no other round
 # Per mille, see `values.Differences`. Of 4,000 cut and framed copies of photos none exceeds 20 and 95, and all but four
 # stay below 12 and 65. Two shots of one shelf that differ by little in any place, and would be taken for a crop, have
@@ -90,6 +91,11 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
     fine = wants_a_closer_look(first) or wants_a_closer_look(second)
     turned = bool(placement.turn_degrees % 360)
     seen = compare_at(map_, pair.source, pair.target, OF_PROOF, turned=turned, fine=fine)
+    if verdict_of(seen) not in _NOTHING_DIFFERS and pair.is_about_whole():
+        outlines = whole_onto_whole(pair.source.luma, pair.target.luma)
+        other = compare_at(outlines, pair.source, pair.target, OF_PROOF, turned=turned, fine=fine)
+        if _lies_stiller(other, seen):
+            map_, seen = outlines, other
     shared = seen.shared if pair.first_is_source else seen.shared[::-1]  # of the first and of the second
     difference = shared[1] - shared[0]
     shows_more = 0 if abs(difference) < equally_much else -1 if difference > 0 else 1
@@ -102,6 +108,12 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
     if verdict is Verdict.SAME and is_leaning:
         verdict = Verdict.CROPPED
     return PartSeen(verdict, shows_more, outline, is_framed, placement, seen)
+
+
+def _lies_stiller(one: Seen, other: Seen) -> bool:
+    if one.luma is None or other.luma is None:
+        return one.luma is not None
+    return one.luma.unrest + one.luma.spread < other.luma.unrest + other.luma.spread
 
 
 def _verdict(seen: Seen, *, is_drawn: bool) -> Verdict | None:
@@ -219,6 +231,12 @@ class _Pair(NamedTuple):
         first_is_source = areas[0] > areas[1] or (areas[0] == areas[1] and first.digest < second.digest)
         source, target = planes if first_is_source else planes[::-1]
         return cls(source, target, to_first if first_is_source else inverse(to_first), np.eye(2, 3), first_is_source)
+
+    def is_about_whole(self) -> bool:
+        """Whether all of one lies on all of the other, or nearly so: a caption may have misled the registration."""
+        outlines = whole_onto_whole(self.source.luma, self.target.luma)
+        off = np.abs(corners(_size(self.target.luma)) @ (self.map - outlines).T).max()
+        return bool(off <= _ABOUT_WHOLE * max(_size(self.source.luma)))
 
     def registered(self) -> Map | None:
         """A better map, found on what both show; None if that is too little."""

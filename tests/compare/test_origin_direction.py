@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from dupwatchd.compare.origin.candidate import Candidate
-from dupwatchd.compare.origin.direction import Direction, nearer
+from dupwatchd.compare.origin.direction import Direction, may_be_enlarged, nearer
 from dupwatchd.index import pillow_formats  # noqa: F401 - registers HEIF with Pillow
 from dupwatchd.index.facts import is_lossless, jpeg_steps, scan_digest, stored_luma
 from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
@@ -165,6 +165,22 @@ def test_a_thumbnail_enlarged_beyond_the_original_comes_after_it() -> None:
     tiny = picture.resize((picture.width // 4, picture.height // 4), LANCZOS)
     blown_up = saved(tiny.resize((picture.width * 3, picture.height * 3), BICUBIC), quality=93)
     assert nearer(candidate(blown_up), candidate(saved(picture, quality=93))) is Direction.SECOND
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_what_may_be_enlarged_and_sharpened_is_told(kind: str) -> None:
+    original = saved(scene(8))
+    large = saved(opened(original).resize((962, 726), LANCZOS).filter(ImageFilter.UnsharpMask(2, 130)), kind)
+    assert may_be_enlarged(candidate(original), candidate(large))
+    assert may_be_enlarged(candidate(large), candidate(original))
+    assert not may_be_enlarged(candidate(original), candidate(large, from_camera=True))
+
+
+@pytest.mark.parametrize("amount", [0, 100])
+def test_a_copy_made_smaller_is_no_original_that_was_enlarged(amount: int) -> None:
+    original = saved(scene(9, 1000, 750), quality=92)
+    small = opened(original).resize((500, 375), LANCZOS).filter(ImageFilter.UnsharpMask(1, amount))
+    assert not may_be_enlarged(candidate(original), candidate(saved(small)))
 
 
 def test_a_small_sharpened_copy_is_not_taken_for_the_original() -> None:

@@ -2,9 +2,9 @@
 
 This is the door of the package: the program makes its search with `open_search`, tries a function of the user's with
 `load_custom`, takes the values of single pairs from `best_values`, and has matches looked at again by `look_again`,
-`look_closely` and `nearer_the_original`. What shares a part is found by `keypoints_of` and `open_part_search`, and
-looked at by `look_for_part`. Beside it, `measures.exact`, `measures.descriptors`, `forest`, `parts.nearest` and
-`origin` are public.
+`look_closely`, `nearer_the_original` and `may_be_enlarged`. What shares a part is found by `keypoints_of` and
+`open_part_search`, and looked at by `look_for_part`. Beside it, `measures.exact`, `measures.descriptors`, `forest`,
+`parts.nearest` and `origin` are public.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,6 +45,7 @@ __all__ = [
     "look_again",
     "look_closely",
     "look_for_part",
+    "may_be_enlarged",
     "nearer_the_original",
     "open_part_search",
     "open_search",
@@ -270,6 +271,13 @@ def nearer_the_original(first: "Candidate", second: "Candidate") -> int:
     from dupwatchd.compare.origin import direction
 
     return int(direction.nearer(first, second))
+
+
+def may_be_enlarged(first: "Candidate", second: "Candidate") -> bool:
+    """Whether the larger of two files that show one picture may be made from the smaller one."""
+    from dupwatchd.compare.origin import direction
+
+    return direction.may_be_enlarged(first, second)
 
 
 def open_part_search() -> "PartSearch":

@@ -298,6 +298,8 @@ class Looking:
             verdict, confirmed = by_proofs, None
         is_same = verdict is Verdict.SAME
         nearer = search.nearer_the_original(first.candidate(), second.candidate()) if is_same else None
+        if confirmed and search.may_be_enlarged(first.candidate(), second.candidate()):
+            confirmed = None
         verdicts.give_closer(self._database, key, verdict, confirmed, nearer)
 
     def _photo(self, picture_id: PictureId) -> _Photo | None:

@@ -8,6 +8,7 @@ from enum import IntEnum
 from dupwatchd.compare.origin.candidate import Candidate
 from dupwatchd.compare.origin.fit import Fit, detail_ratio, fit, fit_scaled, has_detail
 from dupwatchd.compare.origin.laying import Pair, laid_upon
+from dupwatchd.compare.origin.sharpened import LEAST_GROWTH, enlarged_and_sharpened
 
 CLEARLY = 0.15  # by so much one explanation must be better than its reverse
 CLEARLY_TONED = 0.3  # where a tone curve had to be guessed
@@ -58,6 +59,21 @@ def nearer(first: Candidate, second: Candidate) -> Direction:
     is_second = _precedes(second, first, to_first, to_second, pair.scaled)
     shown = Direction(int(is_second) - int(is_first))
     return _finer(first, second, pair) if pair.scaled and shown is Direction.NEITHER else shown
+
+
+def may_be_enlarged(first: Candidate, second: Candidate) -> bool:
+    """Whether the larger of two pictures may be the smaller one, enlarged and sharpened: then neither is a spare.
+
+    A soft photo that was sharpened at its own size looks like that as well beside a small copy of it, so that no
+    direction follows. A camera's photo was not enlarged. About 15 ms if one is much larger, else nothing.
+    """
+    smaller, larger = (first, second) if first.luma.size < second.luma.size else (second, first)
+    if not smaller.luma.size or larger.luma.size < LEAST_GROWTH * smaller.luma.size:
+        return False
+    if larger.from_camera or not _alike_in_shape(smaller, larger) or not has_detail(smaller.luma):
+        return False
+    pair = laid_upon(smaller, larger)
+    return pair.scaled and enlarged_and_sharpened(pair.first, pair.second)
 
 
 def _alike_in_shape(first: Candidate, second: Candidate) -> bool:

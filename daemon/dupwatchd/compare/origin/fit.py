@@ -89,11 +89,11 @@ def _share_of_one_level(blocks: Floats) -> float:
 
 def fit_scaled(source: Laid, target: Laid) -> Fit:
     """The middle of ``source`` brought to the size of ``target``, by the way of resizing that explains it best."""
-    window = _middle(source, target)
+    window = middle(source, target)
     if window is None:
         return Fit()
     targets = blocks_of(_cut(target, window), 0, 0)
-    ways = [blocks_of(_resized(source, target, window, kernel), 0, 0) for kernel in KERNELS]
+    ways = [blocks_of(resized(source, target, window, kernel), 0, 0) for kernel in KERNELS]
     curve = tone_curve(ways[0], targets)
     return min((_fit(way, targets, target.steps, curve) for way in ways), key=lambda f: (f.beyond, f.difference))
 
@@ -114,20 +114,20 @@ def detail_ratio(first: Laid, second: Laid) -> float:
     again has lost it: a tenth is left.
     """
     smaller, larger = sorted((first, second), key=lambda laid: (laid.pixels.size, laid.pixels.shape))
-    window = _middle(larger, smaller)
+    window = middle(larger, smaller)
     if window is None:
         return 1.0
     small = _fine_energy(_cut(smaller, window))
-    large = _fine_energy(_resized(larger, smaller, window, "bicubic"))
+    large = _fine_energy(resized(larger, smaller, window, "bicubic"))
     detailed = small + large > 4 * ROUNDING_ENERGY
     if detailed.mean() < DETAILED_SHARE:  # a caption on a soft picture is no finer picture
         return 1.0
     ratio = np.log((small[detailed] + ROUNDING_ENERGY) / (large[detailed] + ROUNDING_ENERGY))
-    middle = float(np.median(ratio))
-    return float(np.exp(middle if smaller is first else -middle))
+    median = float(np.median(ratio))
+    return float(np.exp(median if smaller is first else -median))
 
 
-def _middle(source: Laid, target: Laid) -> tuple[int, int, int] | None:
+def middle(source: Laid, target: Laid) -> tuple[int, int, int] | None:
     """(top, left, side) of a square on the target's grid, or None; smaller for a large source."""
     (height, width), larger = target.pixels.shape, max(1.0, source.pixels.shape[0] / target.pixels.shape[0])
     most = max(MIN_WINDOW_PX, min(WINDOW_PX, int(2 * WINDOW_PX / larger)))
@@ -144,7 +144,8 @@ def _cut(target: Laid, window: tuple[int, int, int]) -> Luma:
     return target.pixels[top : top + side, left : left + side]
 
 
-def _resized(source: Laid, target: Laid, window: tuple[int, int, int], kernel: str) -> Floats:
+def resized(source: Laid, target: Laid, window: tuple[int, int, int], kernel: str) -> Floats:
+    """The window of the target, as the source shows it in the target's size."""
     top, left, side = window
     return resampled(source.pixels, target.pixels.shape, (top, left), side, kernel)
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from dupwatchd.db import verdicts
 from dupwatchd.db.connection import Database
 from dupwatchd.index.messages import Looked
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
+from dupwatchd.model import Verdict
 from dupwatchd.update.intake import Pool
 from dupwatchd.update.looking import Looking
 from dupwatchd.update.pipeline import bring_up_to_date
@@ -112,6 +113,20 @@ def test_of_a_photo_and_a_retouched_one_neither_is_looked_for(tmp_path: Path, po
     confirm_all(looking)
     assert pool.looks == 2
     assert database.rows("SELECT confirmed, nearer FROM match") == [(0, None)]
+
+
+def test_a_photo_and_what_may_be_made_from_it_by_enlarging_and_sharpening_are_not_confirmed(
+    tmp_path: Path, pool: CountingPool
+) -> None:
+    photos = tmp_path / "photos"
+    small = saved(scene(8))
+    write(photos / "small.jpg", small)
+    write(
+        photos / "large.jpg", saved(opened(small).resize((962, 726), LANCZOS).filter(ImageFilter.UnsharpMask(2, 130)))
+    )
+    database, looking = updated(photos, tmp_path / "state", pool)
+    confirm_all(looking)
+    assert database.rows("SELECT verdict, confirmed FROM match") == [(Verdict.SAME.code, None)]
 
 
 @pytest.fixture

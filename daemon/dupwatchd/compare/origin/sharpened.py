@@ -16,9 +16,9 @@ LEAST_GROWTH = 1.5  # times the pixels of the smaller one
 _BLURS_PX = (0.5, 0.8, 1.2, 2.0, 3.0, 5.0)  # deviations of what is summed, of the larger picture's pixels
 _KERNELS = "lanczos", "bicubic"
 _MARGIN_PX = 8
-# Median differences of textured blocks in grey levels. Of nine photos enlarged to twice the side and sharpened five
-# are recognised, the others have little detail; copies made smaller leave more than 0.8 of the difference, but for six
-# of 225, whose photos are as soft as what was enlarged.
+# Median differences of textured blocks in grey levels. Of eight photos enlarged to twice the side and sharpened seven
+# are recognised, three if sharpened by little; copies made smaller leave more than 0.8 of the difference, but for seven
+# of 200, whose photos are as soft as what was enlarged.
 BADLY, BETTER = 2.5, 0.55
 SHARPER = 1.05  # times the share of fine detail: a copy that was made smaller and sharpened would be made softer
 _MIN_BLOCKS = 20

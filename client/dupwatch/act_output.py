@@ -10,6 +10,7 @@ from typing import Any
 
 from dupwatch.act.apply import Action, Summary
 from dupwatch.act.plan_file import GoingFile, Plan
+from dupwatch.act.planning import held_for_sidecar
 from dupwatch.act.purge import Entry, Purged
 from dupwatch.act.runs import Run
 from dupwatch.act.undo import Undone
@@ -41,6 +42,11 @@ def plan_lines(plan: Plan, page: Page) -> Iterator[str]:
             yield from (f"    {page.name(file.path)}" for file in asked.files)
         yield ""
     yield from _with_reasons("Held back", [(one.path, one.because) for one in plan.held_back], page)
+    for_sidecars = sum(map(held_for_sidecar, plan.held_back))
+    if for_sidecars:
+        what = f"{for_sidecars:,} of them only because of a sidecar"
+        yield page.own(f"  {what}: if --ask-when is said without `lacks metadata`, it goes along")
+        yield ""
     yield from folder_lines(plan, page)
     yield page.paint(plan_summary(plan), "head")
 

@@ -397,6 +397,28 @@ def test_a_sidecar_left_behind_goes_later_or_the_apply_says_why_it_stays(root: P
     assert os.path.lexists(sidecar)
 
 
+@pytest.mark.parametrize("name", [b"IMG_0.xmp", b"IMG_0.jpg.json", b"IMG_0.mov", b"IMG_0.WAV"])
+@pytest.mark.parametrize("action", ["quarantine", "delete"])
+def test_what_the_plan_does_not_name_is_not_parted_from_its_picture(root: Path, action: str, name: bytes) -> None:
+    """It came since the plan was made, or somebody has taken it out of the plan."""
+    pairs = copies(root, 2)
+    plan = plan_for(root, pairs)
+    write(os.path.join(os.path.dirname(pairs[0][0]), name), b"an edit")
+    before = seen(root / "spare/0")
+    summary = apply_plan(plan, Action(action))
+    assert f"{os.fsdecode(name)} is not in the plan" in skipped_for(summary)
+    assert ([path for path, _ in summary.done], seen(root / "spare/0")) == ([pairs[1][0]], before)
+    write(pairs[0][0][:-4] + b".png", b"another picture, to which all but the JSON belongs as well")
+    assert apply_plan(plan, Action(action)).is_complete == (b"json" not in name)
+
+
+def test_a_link_takes_nothing_from_what_lies_beside_a_picture(root: Path) -> None:
+    pairs = copies(root, 1)
+    plan = plan_for(root, pairs)
+    write(pairs[0][0] + b".xmp", b"an edit")
+    assert apply_plan(plan, Action("hardlink")).is_complete
+
+
 def test_a_sidecar_without_equal_is_never_deleted(root: Path) -> None:
     goes, stays = copies(root, 1)[0]
     sidecar = write(goes + b".xmp", b"rating 5")

@@ -1,5 +1,6 @@
 """What becomes of the groups that the service names: families, files that changed, files that cannot be moved."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from dupwatch.act.plan_file import Plan
 from dupwatch.act.plan_reading import parsed_plan
 from dupwatch.act.planning import make_plan
+from dupwatch.act_output import plan_lines
 from dupwatch.families import FolderNames, Kind, companion_kind, likely_companions
+from dupwatch.terminal import page_on
 from tests.act.trees import file_of_group, group_of, page_of, plan_for, write
 
 FORTY = "IMG_" + 36 * "x"
@@ -173,8 +176,17 @@ def test_a_file_whose_sidecar_would_be_lacking_is_held_back_if_that_is_asked_abo
     assert going(plan) == set()
     assert [one.path for one in plan.held_back] == [goes]
     assert f"sidecar {name}, of which no equal" in plan.held_back[0].because
+    assert any("1 of them only because of a sidecar" in line for line in plan_lines(plan, page_on(io.StringIO())))
     write(root / "best" / name, b"rating 5")
     assert going(plan_for(root, [(goes, stays)], ask_when=["lacks metadata"])) == {"IMG.jpg", name}
+
+
+def test_what_cannot_go_along_holds_its_picture_back(root: Path) -> None:
+    """Though nobody wants to be asked about sidecars: here it is a folder."""
+    goes, stays = copies(root)
+    os.mkdir(goes + b".json")
+    why = why_held(plan_for(root, [(goes, stays)]))
+    assert why == "it belongs to the sidecar IMG.jpg.json, which cannot be moved"
 
 
 def test_a_sidecar_whose_equal_stays_lacks_nothing(root: Path) -> None:

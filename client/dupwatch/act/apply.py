@@ -145,6 +145,9 @@ class _Apply:
         self._summary, self._progress, self._stop = summary, progress, stop
         self._kept_files = KeptFiles()
         self._names: dict[bytes, FolderNames] = {}  # of folders, when they were first needed
+        self._named = {going.file.path for going in plan.going}
+        self._pictures = {file.path for group in plan.groups for file in group.stays}
+        self._pictures |= {file.path for group in plan.asked for file in group.files}
         self._holders: dict[bytes, dict[bytes, PlannedFile]] = {}  # by content and path: for which others go
         for group in plan.groups:
             for going in group.goes:
@@ -251,6 +254,8 @@ class _Apply:
                 ]
                 if members[0].step.goes_with is not None:
                     self._check_share(members[0])
+                elif self._summary.action in MOVING_ACTIONS:
+                    self._check_family(members[0].path)
                 self._act_on_member(members[0])
                 for member in members[1:]:
                     try:
@@ -271,11 +276,34 @@ class _Apply:
         """Raise SkipError if a sidecar or movie belongs to another picture as well, which is still there."""
         assert member.step.goes_with is not None
         folder, picture = os.path.split(member.step.goes_with)
-        if folder not in self._names:
-            self._names[folder] = FolderNames(os.listdir(folder))
-        for other in self._names[folder].sharing(picture, os.path.basename(member.path)):
+        for other in self._names_in(folder).sharing(picture, os.path.basename(member.path)):
             if os.path.lexists(os.path.join(folder, other)):
                 raise SkipError(f"{printable(member.path)} belongs to {printable(other)} as well, which stays")
+
+    def _check_family(self, path: bytes) -> None:
+        """Raise SkipError if something belongs to a picture alone that the plan does not name: it would be parted."""
+        folder, picture = os.path.split(path)
+        names = self._names_in(folder)
+
+        def stays(name: bytes) -> bool:
+            other = os.path.join(folder, name)
+            return other not in self._named and os.path.lexists(other)
+
+        for one in names.companions(picture):
+            if os.path.join(folder, one.name) in self._pictures or not stays(one.name):
+                continue
+            if not any(map(stays, names.sharing(picture, one.name))):
+                what = f"its {one.kind.value} {printable(one.name)}"
+                raise SkipError(f"{what} is not in the plan, and would be left alone: make the plan anew")
+
+    def _names_in(self, folder: bytes) -> FolderNames:
+        if folder not in self._names:
+            try:
+                self._names[folder] = FolderNames(os.listdir(folder))
+            except OSError as error:
+                why = f"{printable(folder)} cannot be listed: {error.strerror}"
+                raise SkipError(f"what belongs to it is not known, for {why}") from None
+        return self._names[folder]
 
     def _note_done(self, member: Going) -> None:
         status = member.file.status

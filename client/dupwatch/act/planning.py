@@ -17,9 +17,16 @@ from dupwatch.act.content import digest_of, opened
 from dupwatch.act.errors import PlanError, SkipError
 from dupwatch.act.movable import Movable
 from dupwatch.act.plan_file import AskedGroup, GoingFile, HeldBack, Plan, PlannedFile, PlannedGroup, is_below
-from dupwatch.families import Companion, FolderNames
+from dupwatch.families import Companion, FolderNames, Kind
+
+_BELONGS, _NO_EQUAL = "it belongs to the ", "of which no equal lies beside the file that would stay"
 
 PlanPage = Mapping[str, Any]  # a result of the service's command `plan`; one that is enough has all groups
+
+
+def held_for_sidecar(held: HeldBack) -> bool:
+    """Whether a file is held back only because what stays would have no sidecar like its own."""
+    return held.because.startswith(_BELONGS + Kind.SIDECAR.value) and held.because.endswith(_NO_EQUAL)
 
 
 def make_plan(pages: Iterable[PlanPage]) -> Plan:
@@ -145,14 +152,19 @@ class _Planning:
             if lost is None:
                 goes.append(going)
             else:
-                of_it = f"{lost.kind.value} {os.fsdecode(lost.name)}"
-                why = f"it belongs to the {of_it}, of which no equal lies beside the file that would stay"
+                which = "which cannot be moved" if self._is_fixed(going, lost) else _NO_EQUAL
+                why = f"{_BELONGS}{lost.kind.value} {os.fsdecode(lost.name)}, {which}"
                 self._held_back.append(HeldBack(going.file.path, why))
         return replace(group, goes=tuple(goes))
 
+    def _is_fixed(self, going: GoingFile, companion: Companion) -> bool:
+        """Whether a companion cannot be read or moved, so that it could not go along."""
+        path = self._beside(going.file.path, companion.name)
+        return self._companion_file(path) is None or self._movable.why_not(path, self._root_of(path)) is not None
+
     def _would_be_lost(self, going: GoingFile, companion: Companion) -> bool:
         matters = companion.kind.must_have_equal or self._keeps_sidecars
-        return matters and self._equal_of(going, companion) is None
+        return self._is_fixed(going, companion) or (matters and self._equal_of(going, companion) is None)
 
     def _with_companions(self, group: PlannedGroup) -> PlannedGroup:
         goes: list[GoingFile] = []
@@ -163,11 +175,7 @@ class _Planning:
                 if self._last_of_companion[path] != going.file.path:
                     continue  # it goes with the last picture of its stem
                 file = self._companion_file(path)
-                if file is None or self._movable.why_not(path, self._root_of(path)) is not None:
-                    lacks.append(
-                        f"{companion.kind.value} {os.fsdecode(companion.name)}, which cannot be moved and stays"
-                    )
-                    continue
+                assert file is not None  # else its picture is held back
                 equal = self._equal_of(going, companion)
                 if equal is None:
                     lacks.append(f"{companion.kind.value} {os.fsdecode(companion.name)}")

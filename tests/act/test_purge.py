@@ -1,6 +1,7 @@
 """What lies in quarantine is listed, and deleted only while the file that stayed for it is there."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from dupwatch.act.apply import Action, apply_plan
 from dupwatch.act.errors import ActError
 from dupwatch.act.journal import forget_closed
 from dupwatch.act.purge import Purged, entries, purge, size_in_quarantine
-from dupwatch.act.runs import Boot, known_runs
+from dupwatch.act.runs import Boot, journal_path, known_runs
 from dupwatch.act.undo import runs_to_undo, undo
 from tests.act.trees import plan_for, seen, write
 from tests.jumping_clock import JumpingClock
@@ -120,3 +121,13 @@ def test_a_clock_that_jumps_makes_nothing_old(tmp_path: Path, root: Path) -> Non
         assert purged("30d") == 0
     clock.jump(0)
     assert purged("0") == 3
+
+
+@pytest.mark.parametrize("began", ["NaN", "-Infinity", "1" + "0" * 400])
+def test_a_moment_that_is_none_is_read_from_the_name_of_the_run(root: Path, began: str) -> None:
+    (run,) = known_runs()
+    journal = Path(os.fsdecode(journal_path(run.id)))
+    journal.write_text(re.sub(r'"began": [\d.]+', f'"began": {began}', journal.read_text(), count=1))
+    (run,) = known_runs()
+    assert 0 <= run.age_seconds < 3600
+    assert len(list(entries([run]))) == 4

@@ -7,6 +7,7 @@ A line that was cut off is passed over: it is one that nobody relied on, for a s
 
 import calendar
 import json
+import math
 import os
 import re
 import time
@@ -188,7 +189,7 @@ def _parsed_run(lines: Iterable[bytes], nameless: Run | None) -> Run | None:
                 number, state = record.pop("step"), record.pop("state")
                 run.states[number] = state
                 run.notes.setdefault(number, {}).update(record)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
             continue  # cut off, and then written over by nobody: it was never relied on
     return run
 
@@ -199,7 +200,10 @@ def _run(record: dict[str, Any]) -> Run:
     if not isinstance(name, str) or not _RUN_ID.fullmatch(name):  # it becomes the name of a file
         raise ValueError("no name of a run")
     boot = record.get("began_at")
-    return Run(name, str(action), str(plan), float(began), None if boot is None else Boot(str(boot[0]), float(boot[1])))
+    began_at = None if boot is None else Boot(str(boot[0]), float(boot[1]))
+    if not all(map(math.isfinite, (began, 0 if began_at is None else began_at.seconds))):
+        raise ValueError("no moment")
+    return Run(name, str(action), str(plan), float(began), began_at)
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

@@ -296,7 +296,7 @@ def write_copies(document: Mapping[str, Any], form: str | None, spare: bool) -> 
         left_out = render.write_paths0(document, sys.stdout.buffer, spare_only=spare)
         if left_out:
             what = f"{counted(left_out, 'spare file')} with a sidecar or a movie beside"
-            remark(f"{what}: left out, for `dupwatch plan` lets both go")
+            remark(f"{what}: left out, for `dupwatch plan` lets both go or neither")
     else:
         paged(lambda stream: render.write_table(document, stream))
     sys.stdout.flush()

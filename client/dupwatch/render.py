@@ -56,7 +56,7 @@ def write_paths0(document: Document, stream: BinaryIO, spare_only: bool = False)
     """Write raw paths, each with a NUL after it: all, cluster by cluster, or just those of files that may go.
 
     Of these, files that have a sidecar or a movie beside them are left out, because a path alone would part them: only
-    `plan` lets both go. Return how many were left out.
+    `plan` lets both go or neither. Return how many were left out.
     """
     left_out = 0
     companions = Companions()

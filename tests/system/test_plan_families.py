@@ -130,6 +130,8 @@ def test_photos_of_a_burst_are_held_back(tmp_path: Path, seconds: int) -> None:
         assert going(service, policy={"ask_when": []}) == set()
         if service.clusters():
             assert len(going(service, policy={"ask_when": [], "bursts": True})) == 1
+            explained = [service.ask("explain", path=os.fsencode(tmp_path / "photos" / name)) for name in files]
+            assert sum("but both are shots of one burst" in " ".join(one["steps"]) for one in explained) == 1
 
 
 def test_what_would_lose_its_rating_is_asked_about(tmp_path: Path) -> None:

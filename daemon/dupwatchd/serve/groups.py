@@ -38,6 +38,7 @@ class Group:
     decided: Decided
     looks: Looks
     order: KeepOrder
+    paired: list[bool]  # whether it is a RAW photo with a picture beside it, or such a picture
 
     @property
     def id(self) -> str:
@@ -199,7 +200,7 @@ def _group(
         by_rules = [places[copy.path] for copy in copies]
     pinned = [pins.get(copy.path) for copy in copies]
     decided = decide(copies, other_names, looks, policy, pinned, paired, by_rules)
-    return Group(copies, [kept.reason for kept in order.kept], other_names, decided, looks, order)
+    return Group(copies, [kept.reason for kept in order.kept], other_names, decided, looks, order, paired)
 
 
 def _pins(files: list[Copy], policy: Policy) -> dict[bytes, Pin]:

@@ -11,7 +11,7 @@ from dupwatchd.model import Verdict
 from dupwatchd.serve.groups import Group
 from dupwatchd.serve.plan_doubts import lacking
 from dupwatchd.serve.plan_policy import Pin, Policy
-from dupwatchd.serve.spare import SameFile
+from dupwatchd.serve.spare import SameFile, objection
 
 _COMPARED_MOST = 50  # other files of a group, beyond which only those that matter are named
 
@@ -83,7 +83,10 @@ def _held(group: Group, place: int, policy: Policy) -> Iterator[str]:
         if group.other_names[other] is None:
             holder = group.copies[other]
             verdict, confirmed = group.looks.told(holder, copy)
-            yield f"to {os.fsdecode(holder.path)}, which stays, it is {_in_words(verdict, confirmed)}"
+            may_hold = place and verdict not in (None, Verdict.IDENTICAL)
+            why_not = objection(copy, holder, policy, paired=group.paired[place]) if may_hold else None
+            but = "" if why_not is None else f", but {why_not}"
+            yield f"to {os.fsdecode(holder.path)}, which stays, it is {_in_words(verdict, confirmed)}{but}"
 
 
 def _in_words(verdict: Verdict | None, confirmed: bool | None) -> str:
@@ -101,7 +104,9 @@ def _outcome(group: Group, place: int) -> str:
     if decision.held_by is None:
         if not place:
             return "it stays: it comes first"
-        return "it stays" if decision.pin else "it stays: nothing that stays holds all that it shows, for certain"
+        if group.other_names[place] is not None:
+            return "it stays: it is no other file, so that nothing would be won"
+        return "it stays" if decision.pin else "it stays: it would go for none of the files that stay"
     holder = group.copies[decision.held_by]
     lacks = ", ".join(lacking(group.copies[place], holder))
     holds = os.fsdecode(holder.path) + (f", which lacks {lacks}," if lacks else "")

@@ -254,6 +254,19 @@ def _asked(ordered: Sequence[Copy], files: Sequence[Decision], policy: Policy) -
     return None
 
 
+def objection(copy: Copy, other: Copy, policy: Policy, *, paired: bool) -> str | None:
+    """Why a file does not go for another one although that is the same picture, or a version that was asked for."""
+    if max(copy.frames, other.frames) > 1 and not equal_in_all_pixels(copy, other):
+        return "a look sees one of its frames or pages only"
+    if other.damaged and not copy.damaged:
+        return "that one is damaged"
+    if paired and (other.format == RAW) != (copy.format == RAW):
+        return "one of them is a RAW photo, and the other a picture beside one"
+    if not policy.bursts and of_one_burst(other, copy):
+        return "both are shots of one burst"
+    return None
+
+
 class _Holder(NamedTuple):
     """A file that stays."""
 
@@ -299,13 +312,7 @@ class _Staying:
         told = self._looks.told(other, copy)
         if told != _SAME and (told.verdict not in self._policy.also or self._shows_more(copy, other, told)):
             return None
-        if max(copy.frames, other.frames) > 1 and not equal_in_all_pixels(copy, other):
-            return None  # a look sees one frame only
-        if other.damaged and not copy.damaged:
-            return None
-        if paired and (other.format == RAW) != (copy.format == RAW):
-            return None
-        if not self._policy.bursts and of_one_burst(other, copy):
+        if objection(copy, other, self._policy, paired=paired) is not None:
             return None
         is_lesser = one.is_pinned and self._by_rules[one.place] > self._by_rules[place] and shows_less(other, copy)
         return None if is_lesser else told

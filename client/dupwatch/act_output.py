@@ -116,6 +116,8 @@ def summary_lines(summary: Summary, page: Page) -> Iterator[str]:
 def undone_lines(undone: Undone, page: Page) -> Iterator[str]:
     """Yield what an undo did and what it could not do."""
     yield from _with_reasons("Not put back", undone.skipped, page)
+    changed = [(path, "it is not what it was when it went") for path in undone.changed]
+    yield from _with_reasons("Put back, but changed in quarantine", changed, page)
     yield page.paint(f"{counted(len(undone.done), 'file')} put back", "head")
     if undone.halted is not None:
         yield page.paint(f"Ended early: {page.name(undone.halted)}", "trouble")
@@ -161,6 +163,7 @@ def undone_document(undone: Undone) -> dict[str, Any]:
         "halted": undone.halted,
         "stopped": undone.is_stopped,
         "done": [{"path": path} for path in undone.done],
+        "changed": [{"path": path} for path in undone.changed],
         "skipped": _reasons_document(undone.skipped),
     }
 

@@ -1,5 +1,6 @@
 """Applies on real files: what they move, what they leave, and that undo brings all of it back."""
 
+import io
 import os
 import shutil
 import tempfile
@@ -16,7 +17,9 @@ from dupwatch.act.journal import Journal
 from dupwatch.act.plan_file import Plan
 from dupwatch.act.runs import known_runs
 from dupwatch.act.undo import runs_to_undo, undo
+from dupwatch.act_output import undone_lines
 from dupwatch.errors import WrongUsageError
+from dupwatch.terminal import page_on
 from tests.act.trees import plan_for, seen, write
 
 ODD_NAMES = [b"caf\xe9.jpg", b"\xff\xfe\n.jpg", b"-rf *.jpg", b"x" * 251 + b".jpg"]
@@ -230,6 +233,16 @@ def test_a_place_that_is_taken_keeps_its_file_and_the_other_stays_in_quarantine(
     os.unlink(pairs[1][0])
     undo_all()
     assert seen(root) == before
+
+
+def test_what_was_changed_in_quarantine_is_put_back_and_told(root: Path) -> None:
+    pairs = copies(root)
+    apply_plan(plan_for(root, pairs), Action())
+    (held,) = root.glob(".dupwatch-quarantine/*/files/spare/1/IMG_1.jpg")
+    held.write_bytes(b"edited")
+    undone = undo(runs_to_undo())
+    assert (undone.is_complete, len(undone.done), undone.changed) == (True, 3, [pairs[1][0]])
+    assert "Put back, but changed in quarantine: 1" in "\n".join(undone_lines(undone, page_on(io.StringIO())))
 
 
 def test_folders_that_are_gone_are_made_again(root: Path) -> None:

@@ -39,6 +39,7 @@ class Undone:
     """What an undo did."""
 
     done: list[bytes] = field(default_factory=list)
+    changed: list[bytes] = field(default_factory=list)  # those of them that are not what they were when they went
     digests: list[bytes] = field(default_factory=list)  # of pictures that are back at their places
     skipped: list[tuple[bytes, str]] = field(default_factory=list)  # path, why
     halted: str | None = None
@@ -143,7 +144,7 @@ def _undo_step(step: Step, run: Run, journal: Journal, quarantines: Quarantines,
         with suppress(FileNotFoundError):
             if os.path.lexists(step.quarantine):
                 quarantines.opened(step.quarantine)
-        was_put_back = _put_back(step, run, journal, quarantines)
+        was_put_back = _put_back(step, run, journal, quarantines, undone)
         if step.to is not None:
             _remove_what_was_copied(step, run)
     except SkipError as error:
@@ -172,13 +173,15 @@ def put_back_from_quarantine(step: Step, run: Run) -> None:
         _put_back_from(held, step, run)
 
 
-def _put_back(step: Step, run: Run, journal: Journal, quarantines: Quarantines) -> bool:
+def _put_back(step: Step, run: Run, journal: Journal, quarantines: Quarantines, undone: Undone) -> bool:
     """Bring one file back to where it was; returns whether it was away. Raises SkipError and OSError."""
     with held_place(step) as held:
         if step.action in ("hardlink", "reflink"):
             return part_again(step, run, held, quarantines)
         if held is not None:  # whatever it is, it was taken from there
+            is_changed = run.states[step.number] == "done" and not _is_as_it_went(held, step)
             _put_back_from(held, step, run)
+            undone.changed += [step.path] if is_changed else []
             return True
     if step.action == "trash":
         return _put_back_from_trash(step, run)
@@ -188,7 +191,8 @@ def _put_back(step: Step, run: Run, journal: Journal, quarantines: Quarantines) 
                 if run.states[step.number] != "done" and _is_back(step):
                     return False  # and what was moved is only not removed yet
                 raise SkipError(f"its place is taken; the file stays in {printable(step.to)}")
-            _check_content(moved, step)
+            if not _is_as_it_went(moved, step):
+                raise SkipError(f"{printable(moved.path)} has changed since it was put there; it was left where it is")
             _put_back_noting(moved, step, run, journal)
         return True
     if os.path.lexists(step.path):
@@ -240,15 +244,14 @@ def _remove_what_was_copied(step: Step, run: Run) -> None:
     remove_empty_folders(os.path.dirname(step.to), step.to[: -len(step.path)])
 
 
-def _check_content(source: Place, step: Step) -> None:
-    """Raise SkipError if what lies at a place is not what was put there."""
+def _is_as_it_went(source: Place, step: Step) -> bool:
+    """Return whether what lies at a place is what was put there."""
     status = status_at(source)
     if status is not None and (status.st_ino, status.st_size, status.st_mtime_ns) == (
         step.inode, step.size_bytes, step.mtime_ns
     ):  # fmt: skip
-        return
-    if not has_content(source, step.digest):
-        raise SkipError(f"{printable(source.path)} has changed since it was put there; it was left where it is")
+        return True
+    return has_content(source, step.digest)
 
 
 def _put_back_from_trash(step: Step, run: Run) -> bool:

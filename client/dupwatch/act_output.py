@@ -17,12 +17,12 @@ from dupwatch.act.undo import Undone
 from dupwatch.terminal import Page, counted, human_bytes, printable
 
 _WHAT_HAPPENS = {
-    "quarantine": "are moved into quarantine",
-    "move": "are moved",
-    "trash": "are put into the trash",
-    "hardlink": "become hard links of what stays",
-    "reflink": "share their blocks with what stays",
-    "delete": "are deleted for good",
+    "quarantine": "moved into quarantine",
+    "move": "moved",
+    "trash": "put into the trash",
+    "hardlink": "made a hard link of what stays",
+    "reflink": "made to share blocks with what stays",
+    "delete": "deleted for good",
 }
 _ROWS = 20  # of skipped files and folders; --json has them all
 
@@ -98,13 +98,13 @@ def action_line(plan: Plan, action: Action, page: Page) -> str:
     many = f"{counted(len(files), 'file')} of {counted(len(plan.groups), 'group')}, {human_bytes(size)},"
     chosen = sum(going.verdict == "chosen" for going in files)
     unproven = f"; {chosen:,} of them by a person's choice, without proof that they are copies" if chosen else ""
-    return f"{many} {_WHAT_HAPPENS[action.kind]}{to}{unproven}"
+    return f"{many} {'is' if len(files) == 1 else 'are'} {_WHAT_HAPPENS[action.kind]}{to}{unproven}"
 
 
 def summary_lines(summary: Summary, page: Page) -> Iterator[str]:
     """Yield what an apply did and what it skipped."""
     yield from _with_reasons("Skipped", summary.skipped, page)
-    what = f"{counted(len(summary.done), 'file')} {_WHAT_HAPPENS[summary.action].removeprefix('are ')}"
+    what = f"{counted(len(summary.done), 'file')} {_WHAT_HAPPENS[summary.action]}"
     parts = [what, human_bytes(summary.bytes_done)]
     if summary.skipped:
         parts.append(f"{len(summary.skipped):,} skipped")

@@ -530,7 +530,7 @@ def cluster_worker_command(
     from dupwatchd.cluster import programs
 
     chosen = _loaded(_given({"cluster": {"scheduler": address}}), config, service=True).settings
-    programs.run_worker(chosen, name, port, workers or chosen.index.workers or processors())
+    programs.run_worker(chosen, name, port, workers or chosen.index.workers or processors(), remark)
 
 
 @cluster_group.command(name="check")
@@ -551,8 +551,10 @@ def cluster_check_command(config: str | None, address: str | None, roots: tuple[
     """
     from dupwatch.terminal import printable
     from dupwatchd.cluster import check
+    from dupwatchd.scan import resolve_roots
 
-    flags = {"cluster": {"scheduler": address}, "roots": [os.path.abspath(root) for root in roots] or None}
+    named = [os.fsdecode(root) for root in resolve_roots([os.fsencode(root) for root in roots])]
+    flags = {"cluster": {"scheduler": address}, "roots": named or None}
     report = check.check(_loaded(_given(flags), config, service=True).settings)
     if as_json:
         click.echo(json.dumps(report))

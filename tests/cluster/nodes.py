@@ -49,8 +49,12 @@ class Nodes:
 
     def add(self, name: str, **environment: str) -> None:
         """Have one more worker run, which has these variables."""
-        self._run(name, "worker", "--name", name, "--workers", "1", **environment)
+        self.start_worker(name, **environment)
         until(lambda: "Registered to" in self.log(name))
+
+    def start_worker(self, name: str, **environment: str) -> None:
+        """As `add`; it is not waited for."""
+        self._run(name, "worker", "--name", name, "--workers", "1", **environment)
 
     def start(self, workers: Sequence[str] = ("one", "two", "three")) -> Self:
         """Have a scheduler and these workers run, all of them thawed; those that run already stay."""
@@ -59,7 +63,7 @@ class Nodes:
             until(lambda: "Scheduler at" in self.log("scheduler"))
         for name in workers:
             if not self.runs(name):
-                self._run(name, "worker", "--name", name, "--workers", "1")
+                self.start_worker(name)
         for name in workers:
             self.send(name, signal.SIGCONT)
             until(lambda name=name: "Registered to" in self.log(name))  # type: ignore[misc]

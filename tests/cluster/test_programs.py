@@ -164,6 +164,23 @@ def test_check_tells_of_each_machine(nodes: Nodes, photos: Path, tmp_path: Path)
     assert "takes part" in done.stdout.decode()
 
 
+def test_check_tells_photos_by_the_names_that_the_service_has(nodes: Nodes, photos: Path, tmp_path: Path) -> None:
+    nodes.start(["one"])
+    nodes.keep("scheduler", "one")
+    link, nothing = tmp_path / "link", tmp_path / "nothing"
+    link.symlink_to(photos)
+    nothing.mkdir()
+    nodes.add("blind", DUPWATCH_CLUSTER__PATHS=json.dumps([f"{photos}={nothing}"]))
+    blind = json.loads(check("--json", "--root", str(link), address=nodes.address).stdout)["workers"][0]
+    assert blind["because"].startswith(f"it does not see {photos}")
+    nodes.kill("blind")
+    done = check("--root", str(nothing), address=nodes.address)
+    assert done.stdout.decode().endswith("whether they see the photos was not tried: no photo is below the roots\n")
+    no = tmp_path / "no"
+    done = check("--root", str(no), address=nodes.address)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", f"dupwatchd: no such folder: {no}\n")
+
+
 def check(*arguments: str, address: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
         [*COMMAND, "cluster", "check", "--address", address, *arguments], capture_output=True, check=False
@@ -184,6 +201,24 @@ def test_without_a_scheduler_check_says_so_at_once() -> None:
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.decode() == f"dupwatchd: no scheduler at {address}: connection refused\n"
     assert time.monotonic() - began < 10
+
+
+def test_a_port_that_is_taken_is_one_line(nodes: Nodes) -> None:
+    nodes.start(["one"])
+    _, _, port = nodes.address.rpartition(":")
+    for command, where in (("scheduler", nodes.address), ("worker", f"port {port}")):
+        words = [command, "--address", nodes.address, *(("--port", port) if command == "worker" else ())]
+        done = subprocess.run([*COMMAND, "cluster", *words], capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert done.stderr.decode() == f"dupwatchd: cannot listen at {where}: Address already in use\n"
+
+
+def test_a_worker_says_what_it_waits_for_and_joins_the_scheduler_that_comes(tmp_path: Path) -> None:
+    with Nodes(tmp_path) as nodes:
+        nodes.start_worker("early")
+        until(lambda: "waiting for" in nodes.log("early"))
+        assert nodes.log("early") == f"dupwatchd: waiting for the scheduler at {nodes.address}: connection refused\n"
+        nodes.start(["early"])
 
 
 @pytest.mark.parametrize("command", ["scheduler", "worker", "check"])

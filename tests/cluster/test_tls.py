@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -23,7 +24,7 @@ if shutil.which("openssl") is None:
 from dupwatchd.cluster.library import why_unreachable
 from dupwatchd.cluster.machines import Machines
 from dupwatchd.cluster.pool import ClusterPool
-from tests.cluster.nodes import Nodes
+from tests.cluster.nodes import Nodes, until
 
 
 def openssl(*words: object) -> None:
@@ -90,6 +91,18 @@ def test_others_are_refused_within_two_seconds(
     assert time.monotonic() - began < 2
     assert reason is not None
     assert "TLS" in reason
+
+
+def test_a_worker_of_another_authority_says_why_it_does_not_join(
+    nodes: Nodes, certificates: dict[str, dict[str, str]]
+) -> None:
+    theirs = {f"DUPWATCH_CLUSTER__{name.upper()}": file for name, file in certificates["theirs"].items()}
+    nodes.start_worker("stranger", **theirs)
+    until(lambda: nodes.log("stranger") != "")
+    line = f"dupwatchd: waiting for the scheduler at {nodes.address}: TLS: certificate verify failed\n"
+    assert nodes.log("stranger") == line
+    nodes.send("stranger", signal.SIGTERM)
+    assert nodes.processes["stranger"].wait(20) == 0
 
 
 def address_of(nodes: Nodes, node: str) -> str:

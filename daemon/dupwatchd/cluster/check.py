@@ -42,6 +42,7 @@ class Report(TypedDict):
 
     scheduler: str
     tls: bool
+    roots: int
     samples: int  # photos by which it was tried whether the machines see them
     workers: list[WorkerFound]
 
@@ -56,7 +57,8 @@ def check(settings: Settings) -> Report:
         raise DupwatchError(f"no scheduler at {cluster.scheduler}: {reason}")
     library.configure(cluster)
     library.keep_quiet()
-    samples = [sample for root in settings.roots for sample in _samples(os.fsencode(root))]
+    roots = [os.path.realpath(os.fsencode(root)) for root in settings.roots]  # photos are told of by their real names
+    samples = [sample for root in roots for sample in _samples(root)]
     try:
         workers = asyncio.run(_ask(cluster, samples))
     except (OSError, TimeoutError) as error:
@@ -64,6 +66,7 @@ def check(settings: Settings) -> Report:
     return {
         "scheduler": cluster.scheduler,
         "tls": cluster.has_tls,
+        "roots": len(roots),
         "samples": len(samples),
         "workers": sorted(workers, key=lambda one: (one["machine"], one["address"])),
     }
@@ -81,7 +84,8 @@ def lines(report: Report) -> Iterator[str]:
     if not report["workers"]:
         yield "no worker is connected: run `dupwatchd cluster worker` on each machine"
     elif not report["samples"]:
-        yield "no photo was found by which to try whether the machines see them: name the roots in the settings"
+        where = "no photo is below the roots" if report["roots"] else "name the roots in the settings, or with --root"
+        yield f"whether they see the photos was not tried: {where}"
 
 
 async def _ask(cluster: ClusterSettings, samples: Sequence[Sample]) -> list[WorkerFound]:

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from dupwatchd.cluster import library, reading
@@ -20,6 +21,8 @@ from dupwatchd.settings.model import ClusterSettings
 
 # Dask opens a port for its pages although it is told to show none; this one nobody else can reach, and it has no pages.
 _NO_PAGES = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+_HERE = "127.0.0.1"
+_LOOK_AGAIN_SECONDS = 1.0  # for a scheduler that is not there yet, or does not let us in
 _CLOSE_SECONDS = 3.0  # enough for the connections; what is being read is lost anyway
 
 
@@ -32,7 +35,7 @@ def run_scheduler(settings: Settings) -> None:
     host, port = library.host_and_port(address)
     if cluster.has_tls and not _is_number(host):
         host = ""  # what its own name leads a machine to is often an address that only itself can reach
-    _check_is_free(cluster, host, port)
+    _check_is_free(address, host, port)
     from distributed.cli.dask_scheduler import main
 
     shown = f"[{host}]" if ":" in host else host
@@ -41,12 +44,16 @@ def run_scheduler(settings: Settings) -> None:
     main.main(options, prog_name="dupwatchd cluster scheduler", standalone_mode=False)
 
 
-def run_worker(settings: Settings, name: str | None, port: int, processors: int) -> None:
+def run_worker(settings: Settings, name: str | None, port: int, processors: int, remark: Callable[[str], None]) -> None:
     """Run a worker, on a machine of that name, for the scheduler that the settings name.
 
-    ``port``: where it listens, 0: anywhere; ``processors``: so many batches are read at once. Raises UsageError.
+    ``port``: where it listens, 0: anywhere; ``processors``: so many batches are read at once; ``remark`` is told what
+    it waits for. Raises UsageError, DupwatchError.
     """
     cluster, address = _prepared(settings)
+    if port:
+        _check_is_free(f"port {port}", "" if cluster.has_tls else _HERE, port)
+    _wait_for_scheduler(cluster, remark)
     machine = name or socket.gethostname()
     reading.set_up(machine, cluster.paths)
     stand_back(settings.index.nice, settings.index.io_class)
@@ -57,7 +64,7 @@ def run_worker(settings: Settings, name: str | None, port: int, processors: int)
     options += ["--no-nanny", "--memory-limit", "0", "--worker-port", str(port), *_NO_PAGES, *_certificates(cluster)]
     options += ["--preload", __name__]  # for `dask_setup`
     if not cluster.has_tls:
-        options += ["--host", "127.0.0.1"]
+        options += ["--host", _HERE]
     main.main(options, prog_name="dupwatchd cluster worker", standalone_mode=False)
 
 
@@ -104,7 +111,17 @@ def _is_number(host: str) -> bool:
     return True
 
 
-def _check_is_free(cluster: ClusterSettings, host: str, port: int) -> None:
+def _wait_for_scheduler(cluster: ClusterSettings, remark: Callable[[str], None]) -> None:
+    """Return once the scheduler lets us in; Dask would try for ever, and never say why it is refused."""
+    said = None
+    while reason := library.why_unreachable(cluster):
+        if reason != said:
+            remark(f"waiting for the scheduler at {cluster.scheduler}: {reason}")
+            said = reason
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _check_is_free(where: str, host: str, port: int) -> None:
     """Raise DupwatchError if nobody can listen there: Dask would show a traceback."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -112,4 +129,4 @@ def _check_is_free(cluster: ClusterSettings, host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise DupwatchError(f"cannot listen at {cluster.scheduler}: {error.strerror or error}") from error
+            raise DupwatchError(f"cannot listen at {where}: {error.strerror or error}") from error

@@ -91,7 +91,7 @@ def machines_of(settings: Settings) -> "Machines | None":
         return None
     from dupwatchd.cluster.machines import Machines
 
-    return Machines(settings.cluster.scheduler)
+    return Machines(settings.cluster.scheduler, stops=settings.cluster.when_lost == "stop")
 
 
 def _decode_limits(settings: Settings, *, frames: bool = True) -> "DecodeLimits":

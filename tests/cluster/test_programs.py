@@ -143,6 +143,24 @@ def test_the_service_reads_on_the_cluster_and_says_which_machines_do(
     assert rows(service.state)["files"] == rows(local[0])["files"]
 
 
+def test_a_service_that_is_to_wait_for_the_cluster_says_so_and_goes_on_when_it_is_there(
+    photos: Path, tmp_path: Path
+) -> None:
+    with Nodes(tmp_path) as nodes:
+        variables: dict[str, Any] = {
+            name: value for name, value in environment(tmp_path, nodes).items() if name.startswith("DUPWATCH_CLUSTER")
+        }
+        with Service(tmp_path / "service", photos, DUPWATCH_CLUSTER__WHEN_LOST="stop", **variables) as service:
+            until(lambda: service.ask("status")["state"] == "failing")
+            told = service.ask("status")
+            reason = f"{nodes.address}: connection refused"
+            assert told["cluster"]["line"] == f"not in use: {reason}; nothing is read meanwhile"
+            assert told["cluster"]["files_here"] == told["pictures"] == 0
+            nodes.start(["one"])
+            until(lambda: any(one["files"] for one in service.ask("status")["cluster"]["machines"]))
+            until(lambda: service.ask("status")["state"] != "failing")
+
+
 def test_check_tells_of_each_machine(nodes: Nodes, photos: Path, tmp_path: Path) -> None:
     nodes.start(["one"])
     nodes.keep("scheduler", "one")

@@ -47,8 +47,10 @@ def _as_result(name: str, machine: _Machine) -> MachineResult:
 class Machines:
     """The machines of a cluster, by name; any thread may call."""
 
-    def __init__(self, scheduler: str) -> None:
+    def __init__(self, scheduler: str, *, stops: bool = False) -> None:
+        """``stops``: nothing is read while the cluster cannot be used."""
         self._scheduler = scheduler
+        self._stops = stops
         self._lock = threading.Lock()
         self._machines: dict[str, _Machine] = {}
         self._name_of: dict[str, str] = {}  # by the address of a worker
@@ -138,7 +140,8 @@ class Machines:
     def _line(self) -> str:
         if not self._connected:
             if self._because:
-                return f"not in use: {self._because}; photos are read on this machine"
+                instead = "nothing is read meanwhile" if self._stops else "photos are read on this machine"
+                return f"not in use: {self._because}; {instead}"
             return "not in use: too few photos are pending to be worth it"
         all_of_them = list(self._machines.values())
         reading = sum(one.state is State.READING for one in all_of_them)

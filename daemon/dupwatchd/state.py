@@ -8,10 +8,12 @@ write there; `locked_state` gives it, and it ends with the process.
 
 import errno
 import fcntl
+import hashlib
 import os
 import pwd
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from dupwatchd.backup_folder import remove_what_a_killed_backup_left
@@ -208,8 +210,20 @@ def decoders(settings: Settings) -> str:
 
 
 def decoder_versions() -> str:
-    """The versions of all that decides what a file is decoded to, in one line."""
-    return " ".join(_versions(_DECODERS))
+    """The versions of all that decides what a file is decoded to, in one line, and what our own code is."""
+    return " ".join([*_versions((*_DECODERS, "numpy")), f"code={_code()}"])
+
+
+@cache
+def _code() -> str:
+    """What tells our code from that of another state of the repository, which may have the same version."""
+    digest = hashlib.sha256()
+    for folder, folders, names in os.walk(os.path.dirname(__file__)):
+        folders.sort()
+        for name in sorted(name for name in names if name.endswith(".py")):
+            with open(os.path.join(folder, name), "rb") as file:
+                digest.update(name.encode() + b"\0" + hashlib.sha256(file.read()).digest())
+    return digest.hexdigest()[:8]
 
 
 def _versions(packages: Iterable[str]) -> list[str]:

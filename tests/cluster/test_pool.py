@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
+import dupwatchd
 from dupwatchd.errors import DupwatchError
 from dupwatchd.index.pool import DecodeLimits, WorkerPool
 from dupwatchd.model import Job, Outcome, ReadStatus
@@ -34,7 +36,7 @@ from dupwatchd.cluster.pool import ClusterPool
 from tests.cluster.nodes import Nodes, until
 from tests.index.test_pool_faults import is_alive
 
-LIMITS = DecodeLimits(decode_seconds=8, memory_mb=400)
+LIMITS = DecodeLimits(decode_seconds=8, memory_mb=400, with_keypoints=True)
 Told = dict[bytes, tuple[Any, ...]]
 
 
@@ -304,19 +306,24 @@ def test_a_machine_with_other_decoders_or_without_the_photos_takes_no_part(
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: pillow\nVersion: 1.2\n")
     (tmp_path / "nothing").mkdir()
+    shutil.copytree(Path(dupwatchd.__file__).parent, tmp_path / "clone" / "dupwatchd")
+    with (tmp_path / "clone" / "dupwatchd" / "index" / "captions.py").open("a") as source:
+        source.write("# of another day\n")
     nodes.add("old", PYTHONPATH=str(other.parent))
+    nodes.add("edited", PYTHONPATH=str(tmp_path / "clone"))  # the version is the same
     nodes.add("blind", DUPWATCH_CLUSTER__PATHS=json.dumps([f"{files[0].parent}={tmp_path / 'nothing'}"]))
     reading = Reading(nodes)
     assert reading.read(files) == here
     assert reading.connected is not None
     machines = {one["name"]: one for one in reading.connected["machines"]}
     assert {name: one["state"] for name, one in machines.items()} == {
-        "one": "reading", "old": "refused", "blind": "refused",
+        "one": "reading", "old": "refused", "edited": "refused", "blind": "refused",
     }  # fmt: skip
     assert "it has pillow=1.2 where we have pillow=" in machines["old"]["because"]
+    assert re.fullmatch(r"it has code=\w{8} where we have code=\w{8}", machines["edited"]["because"])
     assert f"it does not see {files[0].parent}" in machines["blind"]["because"]
-    assert reading.share("old") == reading.share("blind") == 0
-    assert reading.connected["line"].startswith("1 of 3 machines; 2 may not take part: it ")
+    assert reading.share("old") == reading.share("edited") == reading.share("blind") == 0
+    assert reading.connected["line"].startswith("1 of 4 machines; 3 may not take part: it ")
 
 
 def test_a_machine_reads_under_the_names_that_it_has_and_what_it_lacks_is_read_here(

@@ -18,7 +18,7 @@ def _columns(table: str, names: tuple[str, ...]) -> str:
 
 
 def rows(state: Path) -> dict[str, set[tuple[Any, ...]]]:
-    """Files with their contents and pictures, and matches with their verdicts, each as a set.
+    """Files with their contents and pictures, matches with their verdicts, and keypoints by picture, each as a set.
 
     The digest of a picture tells what its proof holds; how that is packed differs now and then, and does not count.
     """
@@ -30,7 +30,12 @@ def rows(state: Path) -> dict[str, set[tuple[Any, ...]]]:
             "LEFT JOIN picture ON picture.id = picture_id"
         ).fetchall()
         matches = [(*sorted((a, b)), *values) for a, b, values in _matches(database)]
-    return {"files": set(files), "matches": set(matches)}
+        pictures = dict(database.execute("SELECT id, digest FROM picture"))
+    with closing(sqlite3.connect(f"file:{state}/proofs.sqlite?mode=ro", uri=True)) as proofs:
+        keypoints = {
+            (pictures.get(picture), data) for picture, data in proofs.execute("SELECT id, data FROM keypoints")
+        }
+    return {"files": set(files), "matches": set(matches), "keypoints": keypoints}
 
 
 def _matches(database: sqlite3.Connection) -> Iterator[tuple[bytes, bytes, list[Any]]]:

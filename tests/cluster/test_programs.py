@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from blake3 import blake3
@@ -23,6 +24,7 @@ from tests.cluster.nodes import Nodes, free_port, until
 from tests.cluster.rows import count_pending, rows
 from tests.conftest import encoded, photo_like
 from tests.index.files import apng_crasher, png_of_zeros
+from tests.index.test_captions import CAPTIONS, PEOPLE, XMP
 from tests.system.service import Service
 
 needs_dask = pytest.importorskip("distributed", reason="the extra cluster is not installed")
@@ -51,6 +53,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / f"{seed} broken.jpg").write_bytes(encoded(picture)[:-3000])
     for number in range(24):
         (root / f"blank {number}.png").write_bytes(png_of_zeros(4000 + number, 3000))
+    (root / "told of.jpg").write_bytes(encoded(photo_like(50, 200, 150), xmp=XMP))
+    deep = np.full((150, 200, 4), 65535, np.uint16)
+    deep[..., :3] = photo_like(51, 200, 150).astype(np.uint16) * 257
+    deep[20:60, 30:90, 3] = 0
+    (root / "deep.png").write_bytes(cv2.imencode(".png", deep)[1].tobytes())
     (root / "crasher.png").write_bytes(apng_crasher())
     (root / "notes.txt").write_bytes(b"no picture")
     (root / "empty.jpg").write_bytes(b"")
@@ -96,6 +103,10 @@ def test_a_scan_that_is_killed_goes_on_and_ends_in_the_index_of_one_machine(
     there, here = rows(state), rows(local[0])
     assert there["files"] == here["files"]
     assert there["matches"] == here["matches"]
+    assert there["keypoints"] == here["keypoints"]
+    assert len(here["keypoints"]) > 40
+    told = {row[1]: row[-6:-2] for row in here["files"]}  # captions, people, bits, transparent
+    assert (told[b"told of.jpg"], told[b"deep.png"]) == ((CAPTIONS, PEOPLE, 8, 0), ("", "", 16, 1))
     assert answer["clusters"] == local[1]["clusters"]
     assert answer["failed"] == local[1]["failed"]
     assert count_pending(state)[0] == 0

@@ -125,6 +125,7 @@ def test_whatever_happens_the_index_is_that_of_one_machine(
     there, here = rows(state), rows(local[0])
     assert there["files"] == here["files"]
     assert there["matches"] == here["matches"]
+    assert there["keypoints"] == here["keypoints"]
     assert count_pending(state)[0] == 0
     assert found == local[1]
 

@@ -1,6 +1,8 @@
 """What is said of the machines is short, and true."""
 
+from dupwatchd.cluster.connection import why_not, why_silent
 from dupwatchd.cluster.machines import Machines
+from dupwatchd.cluster.reading import About
 
 
 def states(machines: Machines) -> dict[str, str]:
@@ -49,3 +51,12 @@ def test_what_is_told_of_very_many_machines_is_bounded() -> None:
     assert len(document["machines"]) == 64
     assert document["total_machines"] <= 1000
     assert len(document["line"]) < 200
+
+
+def test_why_a_machine_takes_no_part_is_told_in_words() -> None:
+    about: About = {"name": "desk", "decoders": "a=1 b=2", "unseen": [], "clock": 0.0, "processors": 1}
+    assert why_not(about, "a=1 b=2") == ""
+    assert why_not(about, "a=1 b=3") == "it has b=2 where we have b=3"
+    assert why_not(about, "a=1 b=2 c=3") == "it has nothing where we have c=3"
+    assert why_silent(TimeoutError()) == "it does not answer within 10 s"
+    assert why_silent(OSError("broken\npipe")) == "it does not say what it is (broken pipe)"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict
 
 from dupwatchd.cluster import library, reading
-from dupwatchd.cluster.connection import why_not
+from dupwatchd.cluster.connection import ABOUT_SECONDS, why_not, why_silent
 from dupwatchd.cluster.reading import About, Sample
 from dupwatchd.errors import DupwatchError, UsageError
 from dupwatchd.settings import Settings
@@ -18,7 +18,6 @@ from dupwatchd.settings.model import ClusterSettings
 from dupwatchd.state import decoder_versions
 
 CLOCK_SECONDS_MAX = 2.0  # what the clock of a machine may differ from ours before it is said
-_ANSWER_SECONDS = 10.0
 _SAMPLES_PER_ROOT = 3
 _FOLDERS_MAX = 200  # looked at to find samples, in each root
 
@@ -62,7 +61,8 @@ def check(settings: Settings) -> Report:
     try:
         workers = asyncio.run(_ask(cluster, samples))
     except (OSError, TimeoutError) as error:
-        raise DupwatchError(f"the scheduler at {cluster.scheduler} does not answer: {error}") from error
+        reason = str(error) or "no word"
+        raise DupwatchError(f"the scheduler at {cluster.scheduler} does not answer: {reason}") from error
     return {
         "scheduler": cluster.scheduler,
         "tls": cluster.has_tls,
@@ -99,7 +99,7 @@ async def _ask(cluster: ClusterSettings, samples: Sequence[Sample]) -> list[Work
         set_as_default=False,
         name="dupwatch-check",
     ) as client:
-        threads = await asyncio.wait_for(client.nthreads(), _ANSWER_SECONDS)
+        threads = await asyncio.wait_for(client.nthreads(), ABOUT_SECONDS)
         return await asyncio.gather(*(_ask_one(client, worker, samples) for worker in threads))
 
 
@@ -108,15 +108,14 @@ async def _ask_one(client: Any, worker: str, samples: Sequence[Sample]) -> Worke
     words = [tuple(sample) for sample in samples]
     try:
         answers = await asyncio.wait_for(
-            client.run(reading.about, words, workers=[worker], on_error="return"), _ANSWER_SECONDS
+            client.run(reading.about, words, workers=[worker], on_error="return"), ABOUT_SECONDS
         )
         answer: About | Exception = answers[worker]
     except (OSError, TimeoutError, KeyError) as error:
         answer = error
     if isinstance(answer, Exception):
-        reason = f"it does not say what it is ({type(answer).__name__}: {answer})"
         return {
-            "machine": worker, "address": worker, "processors": 0, "takes_part": False, "because": reason,
+            "machine": worker, "address": worker, "processors": 0, "takes_part": False, "because": why_silent(answer),
             "same_decoders": False, "decoders": "", "unseen": [], "clock_seconds": 0.0,
         }  # fmt: skip
     ours = decoder_versions()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TURN_SECONDS = 1.0  # between two looks at the machines
 _GLANCE_SECONDS = 0.25  # between two looks at the state of the connection
 _ANSWER_SECONDS = 3.5  # a scheduler that is silent for so long is lost; with a turn, within the five that are promised
-_ABOUT_SECONDS = 10.0  # for a machine to show that it may take part; its disk may have to wake up
+ABOUT_SECONDS = 10.0  # for a machine to show that it may take part; its disk may have to wake up
 _CLOSE_SECONDS = 10.0  # for Dask to end its connections; it is left alone then, in a thread that holds nothing up
 _ATTEMPTS = 3  # to read a batch on the cluster, before it is read on this machine
 _RESULTS_AT_ONCE = 4  # fetched, and held in memory until they are taken: about 5 MB each for small photos
@@ -239,7 +239,7 @@ class Connection:
         samples = [tuple(sample) for sample in self._samples if reading.is_seen(sample.path, sample)]
         try:
             answers = await asyncio.wait_for(
-                self._client.run(reading.about, samples, workers=[worker], on_error="return"), _ABOUT_SECONDS
+                self._client.run(reading.about, samples, workers=[worker], on_error="return"), ABOUT_SECONDS
             )
             answer = answers.get(worker, TimeoutError())
         except Exception as error:  # noqa: BLE001 - it has gone meanwhile, hangs, or is none of ours
@@ -247,7 +247,7 @@ class Connection:
         if worker not in self._seen:
             return
         if isinstance(answer, Exception):
-            self._refuse(worker, worker, f"it does not say what it is ({_words(answer)})")
+            self._refuse(worker, worker, why_silent(answer))
         elif because := why_not(answer, self._decoders):
             self._refuse(worker, answer["name"], because)
         else:
@@ -335,10 +335,21 @@ def why_not(about: About, decoders: str) -> str:
     """Why a machine that says this of itself may not take part, in one line; empty if it may."""
     if about["decoders"] != decoders:
         ours, theirs = set(decoders.split()), set(about["decoders"].split())
-        return f"it has {', '.join(sorted(theirs - ours))} where we have {', '.join(sorted(ours - theirs))}"
+        return f"it has {_listed(theirs - ours)} where we have {_listed(ours - theirs)}"
     if about["unseen"]:
         return f"it does not see {about['unseen'][0]} as it is here; set cluster.paths there"
     return ""
+
+
+def _listed(versions: set[str]) -> str:
+    return ", ".join(sorted(versions)) or "nothing"
+
+
+def why_silent(error: BaseException) -> str:
+    """Why a machine did not say what it is like, in one line."""
+    if isinstance(error, TimeoutError):
+        return f"it does not answer within {ABOUT_SECONDS:.0f} s"
+    return f"it does not say what it is ({_words(error)})"
 
 
 def _words(error: BaseException) -> str:

@@ -71,7 +71,10 @@ def main() -> None:
 
 def _that_imports(module: str, pythons: list[str]) -> str | None:
     """The first interpreter that has a module."""
-    tries = ((python, subprocess.run([python, "-c", f"import {module}"], check=False)) for python in pythons)
+    tries = (
+        (python, subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False))
+        for python in pythons
+    )
     return next((python for python, tried in tries if tried.returncode == 0), None)
 
 

@@ -407,21 +407,22 @@ def proof_digests(database: Database, picture_ids: Iterable[int]) -> dict[Pictur
 def pairs_to_confirm(database: Database, roots: Sequence[bytes]) -> list[tuple[int, int, int]]:
     """The pairs of pictures below these roots that are the same by their proofs alone: a, b, mirrored.
 
-    Those first of which a copy takes the most bytes.
+    Those first of which a copy takes the most bytes. Starts from the pairs, by their indexes: where there are none, as
+    after most scans, it takes no time, however large the library is.
     """
-    folders = json.dumps(folders_under(database, roots))
-    shown = (
-        "SELECT content.picture_id, max(file.size_bytes) AS size "
-        "FROM content JOIN file ON file.content_id = content.id "
-        "WHERE file.folder_id IN (SELECT value FROM json_each(?)) AND content.picture_id IS NOT NULL GROUP BY 1"
+    size = (
+        "(SELECT max(file.size_bytes) FROM content JOIN file ON file.content_id = content.id "
+        "WHERE content.picture_id = {} AND file.folder_id IN (SELECT value FROM json_each(?1)))"
+    )
+    unconfirmed = " UNION ALL ".join(
+        f"SELECT a, b, mirrored FROM match WHERE near = 1 AND verdict = {Verdict.SAME.code} AND closely = {look.value}"
+        for look in (CloserLook.LATER, CloserLook.AT_ONCE)
     )
     return database.rows(
-        f"WITH shown(picture_id, size) AS ({shown}) "
-        "SELECT a, b, mirrored FROM match JOIN shown AS one ON one.picture_id = a "
-        "JOIN shown AS other ON other.picture_id = b "
-        f"WHERE near = 1 AND verdict = {Verdict.SAME.code} AND closely != {CloserLook.DONE.value} "
-        "ORDER BY min(one.size, other.size) DESC, a, b, mirrored",
-        (folders,),
+        f"WITH pair AS (SELECT a, b, mirrored, {size.format('a')} AS one, {size.format('b')} AS other "
+        f"FROM ({unconfirmed})) SELECT a, b, mirrored FROM pair WHERE one IS NOT NULL AND other IS NOT NULL "
+        "ORDER BY min(one, other) DESC, a, b, mirrored",
+        (json.dumps(folders_under(database, roots)),),
     )
 
 

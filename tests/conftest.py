@@ -30,9 +30,11 @@ atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# How long an example takes says nothing on a busy machine; a test as a whole has its limit.
-hypothesis.settings.register_profile("busy", deadline=None)
-hypothesis.settings.load_profile("busy")
+# How long an example takes says nothing on a busy machine; a test as a whole has its limit. Each run draws the same
+# examples, so that a test fails for what was changed; `--hypothesis-profile=random` looks for what nobody has met yet.
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("same")
 
 # A shell makes what it starts in the background ignore SIGINT, and that is inherited by the programs under test, which
 # are to be interrupted with it.

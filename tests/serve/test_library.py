@@ -608,6 +608,25 @@ def test_a_sound_file_never_goes_for_a_damaged_one(tmp_path: Path) -> None:
     assert told == [(b"/p/small", False, False), (b"/p/large", True, True)]
 
 
+def test_what_one_of_two_readings_of_equal_bytes_holds_goes_although_the_other_one_is_pinned(tmp_path: Path) -> None:
+    """A file whose bytes are damaged by one reading only comes first, and yet is no reason to keep what it holds."""
+    made = Made(
+        [Picture(), Picture()],
+        [
+            Content(b"2" * 32, 0, 400, 300),
+            Content(b"2" * 32, 0, 400, 300, way=1, damage="cut short"),
+            Content(b"1" * 32, 1, 200, 150),
+        ],
+        [File(b"/p", b"a.nef", 0), File(b"/p", b"a.tif", 1), File(b"/p", b"b.tif", 1), File(b"/p", b"c.jpg", 2)],
+        {(0, 1, 0): Seen(confirmed=True)},
+    )
+    question = replace(EVERYTHING, policy=Policy(keep_files=frozenset([b"/p/a.tif"])))
+    with closing(written(made, tmp_path)) as database:
+        _, [group] = Library.load(database).plan_page(database, question, made.live_checks(), None)
+    told = {file["path"]: file["held_by"] for file in group["files"]}
+    assert told == {b"/p/a.nef": None, b"/p/a.tif": None, b"/p/b.tif": b"/p/a.nef", b"/p/c.jpg": b"/p/a.nef"}
+
+
 def test_clusters_of_which_nothing_is_confirmed_cost_no_look_at_all_of_them(tmp_path: Path) -> None:
     count = 500
     made = Made(

@@ -282,15 +282,18 @@ class _Staying:
         self._looks, self._policy, self._by_rules = looks, policy, by_rules
         self._near = looks.that_let_go(policy.also)
         self._by_content: dict[bytes, int] = {}
-        self._by_picture: defaultdict[int, list[_Holder]] = defaultdict(list)  # one of each content
+        self._by_picture: defaultdict[int, list[_Holder]] = defaultdict(list)
+        self._known: set[tuple[int, bool]] = set()  # one holder of each content is enough, pinned and not pinned
 
     def add(self, place: int, copy: Copy, pin: Pin | None) -> None:
         """A file stays; if there are reference files, only those hold what others show."""
         if self._policy.reference and pin is not Pin.REFERENCE:
             return
-        if copy.content_digest not in self._by_content:
-            is_pinned = pin is not None and copy.path not in self._policy.keep_files
-            self._by_content[copy.content_digest] = place
+        # Equal bytes may be two contents, read in two ways; the one that comes first may be added later.
+        self._by_content[copy.content_digest] = min(place, self._by_content.get(copy.content_digest, place))
+        is_pinned = pin is not None and copy.path not in self._policy.keep_files
+        if (copy.content_id, is_pinned) not in self._known:
+            self._known.add((copy.content_id, is_pinned))
             self._by_picture[copy.picture_id].append(_Holder(place, copy, is_pinned))
 
     def holder_of(self, place: int, copy: Copy, *, paired: bool) -> tuple[int, Told] | None:

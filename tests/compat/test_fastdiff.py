@@ -30,8 +30,8 @@ from dupwatchd.errors import StateInUseError
 from dupwatchd.state import locked_state
 from tests.compat.pictures import ONE, THREE, TWO, as_png, flat, smaller
 from tests.conftest import encoded, photo_like
+from tests.system.in_process import scan
 from tests.system.service import until
-from tests.system.test_scan import scan
 
 DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "fastdiff.md").read_text()
 COMMAND = [sys.executable, "-c", "from dupwatchd.compat.fastdiff_cli import main; main()"]

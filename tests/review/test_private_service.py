@@ -14,8 +14,8 @@ import zmq.auth
 from dupwatch import private_service
 from dupwatch.client import Client
 from tests.review.conftest import Reviewing
+from tests.system.in_process import scan
 from tests.system.service import Service, until
-from tests.system.test_scan import scan
 
 COMMAND = [sys.executable, "-m", "dupwatch", "review", "--no-browser"]
 

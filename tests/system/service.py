@@ -18,7 +18,8 @@ from dupwatch.client import Client
 from dupwatch.endpoints import events_endpoint
 from dupwatch.errors import ClientError
 from dupwatch.sending import find_stream, suffix_of
-from tests.system.test_scan import COMMAND, scan
+from tests.system.in_process import scan
+from tests.system.test_scan import COMMAND
 
 PATIENCE_SECONDS = 20.0
 

@@ -19,7 +19,8 @@ from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.model import PictureId
 from tests.conftest import WITH_PLAIN_RIGHTS, encoded, photo_like
-from tests.system.test_scan import COMMAND, names, run, scan
+from tests.system.in_process import run, scan
+from tests.system.test_scan import COMMAND, names
 from tests.update.small_index import write
 from tests.update.test_looking import Index
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import Rgb, encoded, photo_like
-from tests.system.test_scan import names, run, scan
+from tests.system.in_process import run, scan
+from tests.system.test_scan import names
 
 LOOKS = 12  # setting compare.looks_per_picture
 

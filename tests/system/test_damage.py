@@ -19,8 +19,9 @@ from PIL import Image
 
 from dupwatch.errors import RequestFailedError
 from tests.conftest import encoded, photo_like
+from tests.system.in_process import scan
 from tests.system.service import Service, as_scanned, scanned, until
-from tests.system.test_scan import names, scan
+from tests.system.test_scan import names
 
 T = TypeVar("T")
 PHOTOS = 8

@@ -19,7 +19,8 @@ from dupwatchd.db.connection import open_database, open_for_reading
 from dupwatchd.db.roots import FileCounts
 from tests.conftest import WITH_PLAIN_RIGHTS
 from tests.db.test_migration import made_by_version
-from tests.system.test_scan import COMMAND, many, run, scan
+from tests.system.in_process import run, scan
+from tests.system.test_scan import COMMAND, many
 
 CALLS = "write,pwrite64,fsync,fdatasync,ftruncate"
 ERRORS = ["EIO", "ENOSPC"]

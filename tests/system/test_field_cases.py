@@ -18,7 +18,7 @@ from tests.index.files import PNG_SIGNATURE, luma, png_chunk
 from tests.index.test_odd_files import tiff
 from tests.system import field_files as make
 from tests.system.field_files import Files
-from tests.system.test_scan import scan
+from tests.system.in_process import scan
 
 pytestmark = pytest.mark.timeout(180)  # the first test makes the files of all cases and scans them
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import encoded, photo_like
+from tests.system.in_process import run, scan
 from tests.system.service import Service
-from tests.system.test_scan import names, run, scan
+from tests.system.test_scan import names
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from PIL import Image
 from tests.compare.altered import page
 from tests.conftest import encoded, photo_like
 from tests.index.profiles import display_p3
+from tests.system.in_process import scan
 from tests.system.service import Service
-from tests.system.test_scan import scan
 
 
 def pages(compression: str) -> bytes:

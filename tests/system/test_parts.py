@@ -12,8 +12,10 @@ import pytest
 from dupwatchd.db.connection import FILE_NAME
 from dupwatchd.db.proofs import FILE_NAME as PROOFS_NAME
 from tests.conftest import Rgb, encoded, photo_like
+from tests.system import test_scan
+from tests.system.in_process import run, scan
 from tests.system.service import Service, until
-from tests.system.test_scan import names, run, scan
+from tests.system.test_scan import names
 
 PHOTO = photo_like(5, 640, 480)
 
@@ -146,7 +148,7 @@ def test_a_small_library_is_scanned_and_served_without_loading_the_compiler_or_a
 ) -> None:
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     service = Service(tmp_path / "s", root)
-    scanned = run("scan", "--json", "--also", "cropped", root, state=service.state)
+    scanned = test_scan.run("scan", "--json", "--also", "cropped", root, state=service.state)
     assert b"whole.jpg" in scanned.stdout, scanned.stderr
     with service:
         (root / "new part.jpg").write_bytes(encoded(PHOTO[30:-70, 90:-40].copy(), quality=80))

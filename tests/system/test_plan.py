@@ -15,8 +15,8 @@ from PIL import Image
 
 from dupwatch.errors import RequestFailedError
 from tests.conftest import encoded, photo_like
+from tests.system.in_process import run, scan
 from tests.system.service import Service, until
-from tests.system.test_scan import run, scan
 
 Group = dict[str, Any]
 

@@ -26,7 +26,8 @@ from dupwatchd.settings import Settings
 from dupwatchd.state import locked_state, stores_of
 from tests.conftest import encoded, photo_like
 from tests.power_cuts import Disk, Step, recorded
-from tests.system.test_scan import COMMAND, scan
+from tests.system.in_process import scan
+from tests.system.test_scan import COMMAND
 
 _log = logging.getLogger(__name__)
 _TRIED = 12

@@ -14,8 +14,8 @@ from blake3 import blake3
 
 from dupwatch.errors import RequestFailedError, WrongUsageError
 from tests.conftest import encoded, photo_like
+from tests.system.in_process import scan
 from tests.system.service import Listener, Service, until
-from tests.system.test_scan import scan
 
 Dupwatch = Callable[..., "subprocess.CompletedProcess[bytes]"]
 

@@ -1,4 +1,4 @@
-"""The real command on real files: what a user sees."""
+"""The command on real files: what a user sees, and what comes of a scan."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import numpy as np
@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dupwatch.terminal import human_bytes
 from tests.conftest import WITH_PLAIN_RIGHTS, encoded, photo_like
+from tests.system import in_process
 
 COMMAND = [sys.executable, "-m", "dupwatchd"]
 
@@ -48,10 +49,8 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def made_photos(root: Path) -> Path:
     """Three photos with copies of several kinds, and one alone."""
-    root = tmp_path / "photos"
     (root / "phone").mkdir(parents=True)
     one, two, three, alone = (photo_like(seed, 480, 360) for seed in (1, 2, 3, 4))
     (root / "one.jpg").write_bytes(encoded(one))
@@ -65,11 +64,39 @@ def photos(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Photos to be done anything to."""
+    return made_photos(tmp_path / "photos")
+
+
+class Scanned(NamedTuple):
+    """Photos that nobody changes, their index, and what the scan that made it said."""
+
+    photos: Path
+    state: Path
+    document: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def scanned_once(tmp_path_factory: pytest.TempPathFactory) -> Scanned:
+    place = tmp_path_factory.mktemp("once")
+    photos = made_photos(place / "photos")
+    return Scanned(photos, place / "state", scan("--confirm", photos, state=place / "state"))
+
+
+@pytest.fixture
+def scanned(scanned_once: Scanned, tmp_path: Path) -> Scanned:
+    """The same with an index to be done anything to."""
+    shutil.copytree(scanned_once.state, tmp_path / "scanned")
+    return scanned_once._replace(state=tmp_path / "scanned")
+
+
 COPIES = [{"one.jpg", "one again.jpg", "one small.jpg"}, {"two.png", "two turned.jpg"}]
 
 
-def test_copies_are_found_and_the_document_is_as_promised(photos: Path, state: Path) -> None:
-    document = scan("--confirm", photos, state=state)
+def test_copies_are_found_and_the_document_is_as_promised(scanned_once: Scanned) -> None:
+    document = scanned_once.document
     assert names(document) == sorted(COPIES, key=sorted)
     assert (document["measure"], document["threshold"], document["total_clusters"]) == ("structure", 0.02, 2)
     assert document["verdicts"] == ["identical", "same"]
@@ -101,29 +128,30 @@ def test_copies_are_found_and_the_document_is_as_promised(photos: Path, state: P
     assert files["two.png"]["keep"]
 
 
-def test_mirror_images_are_copies_once_asked_for_even_on_an_old_index(photos: Path, state: Path) -> None:
-    scan(photos, state=state)
-    document = scan("--mirrored", photos, state=state)
+def test_mirror_images_are_copies_once_asked_for_even_on_an_old_index(scanned: Scanned) -> None:
+    photos, state, _ = scanned
+    document = in_process.scan("--mirrored", photos, state=state)
     assert {"three.jpg", "three mirrored.jpg"} in names(document)
     [mirrored] = [f for c in document["clusters"] for f in c["files"] if f["mirrored"]]
     assert mirrored["turn"] == 0
-    assert names(scan(photos, state=state)) == sorted(COPIES, key=sorted)
+    assert names(in_process.scan(photos, state=state)) == sorted(COPIES, key=sorted)
 
 
-def test_measure_and_threshold_are_asked_of_one_index(photos: Path, state: Path) -> None:
-    document = scan("--measure", "mse", "--threshold", "0.5", photos, state=state)
+def test_measure_and_threshold_are_asked_of_one_index(scanned: Scanned) -> None:
+    photos, state, _ = scanned
+    document = in_process.scan("--measure", "mse", "--threshold", "0.5", photos, state=state)
     assert (document["measure"], document["threshold"]) == ("mse", 0.5)
     assert {"one.jpg", "one again.jpg"} <= names(document)[0]
-    assert names(scan("--measure", "mse", photos, state=state)) == sorted(COPIES, key=sorted)
+    assert names(in_process.scan("--measure", "mse", photos, state=state)) == sorted(COPIES, key=sorted)
 
 
 def test_a_second_scan_reads_nothing_that_did_not_change(photos: Path, state: Path) -> None:
-    first = scan(photos, state=state)
+    first = in_process.scan(photos, state=state)
     for path in photos.rglob("*.jpg"):
         stamp = path.stat()
         path.write_bytes(b"x" * stamp.st_size)  # whoever reads it again will see
         os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert scan(photos, state=state) == first
+    assert in_process.scan(photos, state=state) == first
 
 
 def test_a_scan_without_news_and_copies_loads_no_array_library(photos: Path, state: Path) -> None:
@@ -144,29 +172,29 @@ def test_a_folder_that_may_not_be_listed_is_told_and_is_no_wrong_usage(tmp_path:
 
 
 def test_changes_between_scans_are_taken_over(photos: Path, state: Path) -> None:
-    scan(photos, state=state)
+    in_process.scan(photos, state=state)
     (photos / "two turned.jpg").unlink()  # gone
     (photos / "one.jpg").rename(photos / "phone" / "moved.jpg")  # moved
     shutil.copy(photos / "alone.jpg", photos / "phone" / "alone copy.jpg")  # new
     (photos / "three.jpg").write_bytes((photos / "two.png").read_bytes())  # other content under an old name
-    document = scan(photos, state=state)
+    document = in_process.scan(photos, state=state)
     expected = [
         {"moved.jpg", "one again.jpg", "one small.jpg"},
         {"alone.jpg", "alone copy.jpg"},
         {"two.png", "three.jpg"},
     ]
     assert names(document) == sorted(expected, key=sorted)
-    assert names(scan(photos, state=state.parent / "fresh")) == names(document)
+    assert names(in_process.scan(photos, state=state.parent / "fresh")) == names(document)
 
 
 def test_a_moved_file_costs_no_decoding(photos: Path, state: Path) -> None:
-    scan(photos, state=state)
+    in_process.scan(photos, state=state)
     shutil.move(photos, photos.with_name("elsewhere"))
     # with room for no decoder at all, everything that is not known would fail
     environment = {"DUPWATCH_INDEX__MAX_PIXELS": "1"}
     os.environ.update(environment)
     try:
-        document = scan(photos.with_name("elsewhere"), state=state)
+        document = in_process.scan(photos.with_name("elsewhere"), state=state)
     finally:
         for name in environment:
             del os.environ[name]
@@ -174,35 +202,32 @@ def test_a_moved_file_costs_no_decoding(photos: Path, state: Path) -> None:
     assert document["failed"] == []
 
 
-def test_two_folders_of_one_index_are_compared_with_each_other(photos: Path, tmp_path: Path, state: Path) -> None:
+def test_two_folders_of_one_index_are_compared_with_each_other(scanned: Scanned, tmp_path: Path) -> None:
+    photos, state, _ = scanned
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(photos / "alone.jpg", other / "from camera.jpg")
-    scan(photos, state=state)
-    document = scan(other, state=state)
+    document = in_process.scan(other, state=state)
     assert names(document) == [{"alone.jpg", "from camera.jpg"}]  # only clusters that touch the folder asked for
 
 
-def test_roots_inside_roots_and_given_twice_count_once(photos: Path, state: Path) -> None:
-    document = scan(photos, photos / "phone", photos, f"{photos}/../photos", state=state)
-    assert names(document) == sorted(COPIES, key=sorted)
+def test_roots_inside_roots_and_given_twice_count_once(scanned_once: Scanned, state: Path) -> None:
+    photos = scanned_once.photos
+    document = in_process.scan(photos, photos / "phone", photos, f"{photos}/../photos", state=state)
+    assert (names(document), document["files"]) == (sorted(COPIES, key=sorted), 8)
 
 
-def test_hard_links_are_one_content_and_free_nothing(photos: Path, state: Path) -> None:
+def test_hard_links_are_one_content_free_nothing_and_are_counted_once(photos: Path, state: Path) -> None:
     os.link(photos / "alone.jpg", photos / "alone link.jpg")
-    document = scan(photos, state=state)
+    os.link(photos / "one small.jpg", photos / "one small link.jpg")
+    document = in_process.scan("--confirm", photos, state=state)
     [cluster] = [c for c in document["clusters"] if "alone" in c["files"][0]["path"]]
     assert cluster["reclaimable_bytes"] == 0
     kept, link = cluster["files"]
     assert link["reason"] == "hard link of the kept file"
     assert (kept["same_file_as"], link["same_file_as"]) == (None, kept["path"])
-    assert b"hard link of the kept file" in run("scan", photos, state=state).stdout
-    assert b"alone" not in run("scan", "--print0", "--spare", photos, state=state).stdout
-
-
-def test_hard_links_among_the_spare_files_are_marked_and_counted_once(photos: Path, state: Path) -> None:
-    os.link(photos / "one small.jpg", photos / "one small link.jpg")
-    document = scan("--confirm", photos, state=state)
+    assert b"hard link of the kept file" in in_process.run("scan", photos, state=state).stdout
+    assert b"alone" not in in_process.run("scan", "--print0", "--spare", photos, state=state).stdout
     [cluster] = [c for c in document["clusters"] if c["files"][0]["path"].endswith("/one.jpg")]
     small, link = (file for file in cluster["files"] if "small" in file["path"])
     assert (small["same_file_as"], link["same_file_as"]) == (None, small["path"])
@@ -212,18 +237,20 @@ def test_hard_links_among_the_spare_files_are_marked_and_counted_once(photos: Pa
 def test_after_the_groups_one_line_sums_up_and_names_the_next_command(photos: Path, state: Path) -> None:
     (photos / "cut.jpg").write_bytes((photos / "one.jpg").read_bytes()[:2000])
     done = run("scan", photos, state=state)
-    reclaimable_bytes = scan(photos, state=state)["reclaimable_bytes"]
+    asked = run("scan", "--json", photos, state=state)
+    reclaimable_bytes = json.loads(asked.stdout)["reclaimable_bytes"]
+    assert asked.stderr == b""
     assert done.stderr.decode() == (
         f"dupwatchd: 9 photos, 2 groups of copies, {human_bytes(reclaimable_bytes)} to win, 1 unreadable; "
         f"`dupwatchd scan {photos} --print0 --spare | xargs -0r ls -l` lists the files that can go\n"
     )
     [command] = re.findall(r"`dupwatchd (.*?) \|", done.stderr.decode())
     assert b"one small.jpg" in run(*command.split(), state=state).stdout
-    assert run("scan", "--json", photos, state=state).stderr == b""
 
 
-def test_a_limit_shows_some_groups_and_sums_up_all(photos: Path, state: Path) -> None:
-    every, one, none = (scan("--limit", n, photos, state=state) for n in (9, 1, 0))
+def test_a_limit_shows_some_groups_and_sums_up_all(scanned: Scanned) -> None:
+    photos, state, every = scanned
+    one, none = (in_process.scan("--limit", n, photos, state=state) for n in (1, 0))
     assert one == {**every, "clusters": every["clusters"][:1]}
     assert none == {**every, "clusters": []}
     assert (every["total_clusters"], len(every["clusters"])) == (2, 2)
@@ -242,8 +269,8 @@ def test_names_that_are_no_text_work_everywhere(photos: Path, state: Path) -> No
     assert raw in run("scan", "--csv", photos, state=state).stdout
 
 
-def test_spare_files_never_name_the_kept_one(photos: Path, state: Path) -> None:
-    document = scan("--confirm", photos, state=state)
+def test_spare_files_never_name_the_kept_one(scanned: Scanned) -> None:
+    photos, state, document = scanned
     kept = {os.fsencode(f["path"]) for c in document["clusters"] for f in c["files"] if f["keep"]}
     spare = set(run("scan", "--print0", "--spare", photos, state=state).stdout.split(b"\0")) - {b""}
     assert spare == {os.fsencode(f["path"]) for c in document["clusters"] for f in c["files"]} - kept
@@ -257,13 +284,13 @@ def test_bad_files_are_listed_match_nothing_and_are_tried_again_when_they_change
     (photos / "empty too.png").write_bytes(b"")
     (photos / "page.jpg").write_bytes(b"<html></html>")
     (photos / "no_suffix_no_picture").write_bytes(b"hello")
-    document = scan(photos, state=state)
+    document = in_process.scan(photos, state=state)
     failed = {os.path.basename(failure["path"]): failure["error"] for failure in document["failed"]}
     assert set(failed) == {"cut.jpg", "cut again.jpg", "empty.jpg", "empty too.png", "page.jpg"}
     assert all(failed.values())
     assert names(document) == sorted(COPIES, key=sorted)
     (photos / "cut.jpg").write_bytes(good)
-    after = scan(photos, state=state)
+    after = in_process.scan(photos, state=state)
     assert len(after["failed"]) == 4
     assert {"one.jpg", "one again.jpg", "one small.jpg", "cut.jpg"} in names(after)
 
@@ -273,7 +300,7 @@ def test_flat_pictures_are_copies_only_byte_for_byte(tmp_path: Path, state: Path
     root.mkdir()
     for name, grey, quality in (("a.jpg", 0, 90), ("b.jpg", 0, 80), ("c.jpg", 128, 90), ("d.jpg", 0, 90)):
         (root / name).write_bytes(encoded(np.full((300, 400, 3), grey, np.uint8), quality=quality))
-    assert names(scan(root, state=state)) == [{"a.jpg", "d.jpg"}]
+    assert names(in_process.scan(root, state=state)) == [{"a.jpg", "d.jpg"}]
 
 
 # ---- what goes wrong
@@ -323,8 +350,8 @@ def test_a_folder_without_photos_says_so(tmp_path: Path, state: Path) -> None:
     assert done.stderr == b"dupwatchd: no photos found\n"
 
 
-def test_a_state_directory_in_use_names_the_process(photos: Path, state: Path) -> None:
-    scan(photos, state=state)
+def test_a_state_directory_in_use_names_the_process(scanned: Scanned) -> None:
+    photos, state, _ = scanned
     import fcntl
 
     with open(state / "lock", "r+") as lock:
@@ -334,7 +361,8 @@ def test_a_state_directory_in_use_names_the_process(photos: Path, state: Path) -
     assert b"is in use by process" in done.stderr
 
 
-def test_a_state_directory_that_the_service_holds_says_whom_to_ask(photos: Path, state: Path, tmp_path: Path) -> None:
+def test_a_state_directory_that_the_service_holds_says_whom_to_ask(scanned: Scanned, tmp_path: Path) -> None:
+    photos, state, _ = scanned
     environment = {**os.environ, "DUPWATCH_STATE": str(state)}
     service = subprocess.Popen(
         [*COMMAND, "run", "--root", str(photos), "--endpoint", f"ipc://{tmp_path}/s"],
@@ -360,19 +388,19 @@ def test_a_state_directory_that_is_a_file(photos: Path, state: Path) -> None:
 
 
 def test_an_empty_root_where_photos_are_known_is_taken_for_unmounted(photos: Path, state: Path) -> None:
-    before = scan(photos, state=state)
+    before = in_process.scan(photos, state=state)
     shutil.move(photos, photos.with_name("away"))
     photos.mkdir()
-    done = run("scan", "--json", photos, state=state)
+    done = in_process.run("scan", "--json", photos, state=state)
     assert done.returncode == 1
     assert b"nothing was forgotten" in done.stderr
     document = json.loads(done.stdout)
     assert document["clusters"] == []
     assert (document["complete"], document["incomplete_because"]) == (False, [f"the disk of {photos} is not there"])
-    assert b"No copies found so far" in run("scan", photos, state=state).stdout
+    assert b"No copies found so far" in in_process.run("scan", photos, state=state).stdout
     photos.rmdir()
     shutil.move(photos.with_name("away"), photos)
-    assert scan(photos, state=state) == before
+    assert in_process.scan(photos, state=state) == before
 
 
 @pytest.fixture
@@ -399,25 +427,25 @@ def test_a_mount_point_without_its_disk_keeps_what_is_known_and_hides_it(
 ) -> None:
     disk = small_disk(4000)
     shutil.copytree(photos, disk / "inside")
-    before = scan(disk.parent / "disk", photos, state=state)
+    before = in_process.scan(disk.parent / "disk", photos, state=state)
     subprocess.run(["umount", disk], check=True)
     (disk / "NOT_MOUNTED").touch()
-    done = run("scan", "--json", disk, photos, state=state)
+    done = in_process.run("scan", "--json", disk, photos, state=state)
     assert done.returncode == 1
     assert b"is not there" in done.stderr
     assert names(json.loads(done.stdout)) == sorted(COPIES, key=sorted)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4000k", "tmpfs", disk], check=True)
     shutil.copytree(photos, disk / "inside")
-    assert names(scan(disk, photos, state=state)) == names(before)
+    assert names(in_process.scan(disk, photos, state=state)) == names(before)
 
 
 def test_photos_really_deleted_are_forgotten(photos: Path, state: Path) -> None:
-    scan(photos, state=state)
+    in_process.scan(photos, state=state)
     (photos / "readme.txt").write_text("all gone")
     shutil.rmtree(photos / "phone")
     for path in photos.glob("*.[jp]*g"):
         path.unlink()
-    document = scan(photos, state=state)
+    document = in_process.scan(photos, state=state)
     assert (document["files"], document["clusters"]) == (0, [])
 
 
@@ -425,20 +453,20 @@ def test_leaving_out_a_folder_is_not_a_lost_disk(photos: Path, state: Path) -> N
     root = photos.parent / "outer"
     root.mkdir()
     shutil.move(photos, root / "sub")
-    scan(root, state=state)
-    assert scan("--ignore", "sub", root, state=state)["clusters"] == []
-    assert names(scan(root, state=state)) == sorted(COPIES, key=sorted)
+    in_process.scan(root, state=state)
+    assert in_process.scan("--ignore", "sub", root, state=state)["clusters"] == []
+    assert names(in_process.scan(root, state=state)) == sorted(COPIES, key=sorted)
 
 
 def test_globs_with_a_slash_count_from_the_root_of_each_scan(photos: Path, state: Path) -> None:
     glob = ["--ignore", "phone/one*"]
-    assert {"one.jpg", "one small.jpg"} in names(scan(*glob, photos, state=state))
+    assert {"one.jpg", "one small.jpg"} in names(in_process.scan(*glob, photos, state=state))
     outer = photos.parent / "outer"
     outer.mkdir()
     shutil.move(photos, outer / "photos")
-    assert names(scan(*glob, outer, state=state)) == sorted(COPIES, key=sorted)
-    assert names(scan(*glob, outer / "photos", state=state)) == names(
-        scan(*glob, outer / "photos", state=state.parent / "fresh")
+    assert names(in_process.scan(*glob, outer, state=state)) == sorted(COPIES, key=sorted)
+    assert names(in_process.scan(*glob, outer / "photos", state=state)) == names(
+        in_process.scan(*glob, outer / "photos", state=state.parent / "fresh")
     )
 
 
@@ -447,25 +475,25 @@ def test_the_order_of_arrival_decides_nothing_about_what_is_no_picture(tmp_path:
     root.mkdir()
     for name in ("a", "b.jpg", "c"):
         (root / name).write_bytes(b"hello world")
-        document = scan(root, state=state)
+        document = in_process.scan(root, state=state)
     assert [os.path.basename(failure["path"]) for failure in document["failed"]] == ["b.jpg"]
 
 
 def test_failures_are_tried_again_when_the_limits_are_raised(photos: Path, state: Path) -> None:
     os.environ["DUPWATCH_INDEX__MAX_PIXELS"] = "1000"
     try:
-        assert len(scan(photos, state=state)["failed"]) == 8
+        assert len(in_process.scan(photos, state=state)["failed"]) == 8
     finally:
         del os.environ["DUPWATCH_INDEX__MAX_PIXELS"]
-    assert names(scan(photos, state=state)) == sorted(COPIES, key=sorted)
+    assert names(in_process.scan(photos, state=state)) == sorted(COPIES, key=sorted)
 
 
 def test_stamps_beyond_64_bits_do_no_harm(photos: Path, state: Path) -> None:
     for year, name in ((2300, "one.jpg"), (2200, "alone.jpg"), (1901, "three.jpg")):
         subprocess.run(["touch", "-d", f"{year}-01-01", photos / name], check=True)
-    first = scan(photos, state=state)
+    first = in_process.scan(photos, state=state)
     assert names(first) == sorted(COPIES, key=sorted)
-    assert scan(photos, state=state) == first
+    assert in_process.scan(photos, state=state) == first
 
 
 def test_a_thousand_folders_on_the_command_line(photos: Path, tmp_path: Path, state: Path) -> None:
@@ -484,11 +512,11 @@ def test_what_was_not_looked_at_closely_may_not_go_until_it_is_asked_for(tmp_pat
         (root / f"{number:02d}.jpg").write_bytes(encoded(photo_like(1, 160, 120), quality=80 + number))
 
     def told() -> set[tuple[bool | None, bool]]:
-        [cluster] = scan(root, state=state)["clusters"]
+        [cluster] = in_process.scan(root, state=state)["clusters"]
         return {(file["confirmed"], file["may_go"]) for file in cluster["files"] if not file["keep"]}
 
     assert told() == {(None, False)}
-    assert len(run("scan", "--print0", "--spare", root, state=state).stdout.split(b"\0")) == 11 + 1
+    assert len(in_process.run("scan", "--print0", "--spare", root, state=state).stdout.split(b"\0")) == 11 + 1
     assert told() == {(True, True)}
 
 
@@ -498,7 +526,7 @@ def test_few_copies_are_looked_at_closely_unasked(photos: Path, tmp_path: Path, 
         image = Image.fromarray(scene)
         ImageDraw.Draw(image).text((24, 24), f"2024-03-01 {clock}", fill="white", font=ImageFont.load_default(20))
         (photos / f"{clock}.jpg").write_bytes(encoded(np.asarray(image)))
-    document = scan(photos, state=state)
+    document = in_process.scan(photos, state=state)
     assert names(document) == [{"one.jpg", "one again.jpg", "one small.jpg"}, {"two.png", "two turned.jpg"}]
     assert {file["confirmed"] for cluster in document["clusters"] for file in cluster["files"]} == {True}
 
@@ -509,14 +537,14 @@ def test_of_a_chain_each_file_that_may_go_is_the_same_as_one_that_stays(tmp_path
     wide = photo_like(1, 1200, 300)
     for place in range(16):
         (root / f"{place:02d}.png").write_bytes(encoded(wide[:, place * 4 : place * 4 + 400].copy(), "PNG"))
-    [cluster] = scan("--confirm", root, state=state)["clusters"]
+    [cluster] = in_process.scan("--confirm", root, state=state)["clusters"]
     places = {file["path"]: int(Path(file["path"]).stem) for file in cluster["files"]}
     going = {file["path"] for file in cluster["files"] if file["may_go"]}
     staying = [places[path] for path in places.keys() - going]
     assert 3 <= len(staying) < 15
     for path in going:  # more than 2 steps apart, less than 0.98 of one picture is in the other
         assert min(abs(places[path] - place) for place in staying) <= 2
-    spare = run("scan", "--print0", "--spare", root, state=state).stdout.split(b"\0")
+    spare = in_process.run("scan", "--print0", "--spare", root, state=state).stdout.split(b"\0")
     assert {os.fsdecode(path) for path in spare} - {""} == going
     assert cluster["reclaimable_bytes"] == sum(os.path.getsize(path) for path in going)
 
@@ -530,20 +558,22 @@ def test_a_part_and_a_version_are_groups_of_their_own_that_are_asked_for(tmp_pat
     (root / "plain.jpg").write_bytes(encoded(marked))
     marked[100:112, 200:290] = 255
     (root / "marked.jpg").write_bytes(encoded(marked))
-    none = scan(root, state=state)
+    told = in_process.run("scan", root, state=state).stdout
+    assert b"further groups: 1 cropped, 1 retouched" in told
+    none = in_process.scan(root, state=state)
     assert (none["total_clusters"], none["also"]["cropped"], none["also"]["retouched"]) == (0, 1, 1)
     for also, expected in (("cropped", [{"whole.jpg", "part.jpg"}]), ("retouched", [{"plain.jpg", "marked.jpg"}])):
-        found = scan("--also", also, root, state=state)
+        found = in_process.scan("--also", also, root, state=state)
         assert names(found) == expected
         assert also not in found["also"]
         assert [file["verdict"] for file in found["clusters"][0]["files"]] == ["identical", also]
-        assert run("scan", "--also", also, "--print0", "--spare", root, state=state).stdout == b""
-    assert b"further groups: 1 cropped, 1 retouched" in run("scan", root, state=state).stdout
-    assert len(names(scan("--also", "cropped,retouched", root, state=state))) == 2
+    both = ("--also", "cropped,retouched", root)
+    assert len(names(in_process.scan(*both, state=state))) == 2
+    assert in_process.run("scan", "--print0", "--spare", *both, state=state).stdout == b""
 
 
-def test_the_index_is_for_its_owner_only(photos: Path, state: Path) -> None:
-    scan(photos, state=state)
+def test_the_index_is_for_its_owner_only(scanned_once: Scanned) -> None:
+    state = scanned_once.state
     for path in (state, *state.iterdir()):
         assert path.stat().st_mode & 0o077 == 0, path
 
@@ -557,7 +587,8 @@ def test_a_lock_that_is_a_link_is_not_followed(photos: Path, state: Path, tmp_pa
     assert victim.read_bytes() == b"precious"
 
 
-def test_output_that_cannot_be_written_is_one_line(photos: Path, state: Path) -> None:
+def test_output_that_cannot_be_written_is_one_line(scanned: Scanned) -> None:
+    photos, state, _ = scanned
     environment = {**os.environ, "DUPWATCH_STATE": str(state)}
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
@@ -627,7 +658,7 @@ def start(root: Path, state: Path, **settings: str) -> "subprocess.Popen[bytes]"
 
 
 def test_kills_at_random_moments_end_in_the_same_clusters(tmp_path: Path) -> None:
-    root = many(tmp_path / "many", 120)
+    root = many(tmp_path / "many", 60)
     began = time.monotonic()
     expected = scan(root, state=tmp_path / "undisturbed")
     whole = time.monotonic() - began
@@ -638,8 +669,8 @@ def test_kills_at_random_moments_end_in_the_same_clusters(tmp_path: Path) -> Non
         time.sleep(random.uniform(0.1, whole))
         process.kill()
         process.communicate()
-        assert scan(root, state=state) == expected
-        assert run("check", state=state).returncode == 0
+        assert in_process.scan(root, state=state) == expected
+        assert in_process.run("check", state=state).returncode == 0
         shutil.rmtree(state)
 
 
@@ -658,7 +689,7 @@ def test_a_stop_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, state: 
     root = tmp_path / "slow"
     root.mkdir()
     data = encoded(photo_like(1, 1600, 1200), "PNG")  # seconds of work, without as many different pictures
-    for place in range(80):
+    for place in range(40):
         (root / f"{place:02d}.png").write_bytes(data + bytes([place]))
     process = start(root, state, DUPWATCH_INDEX__WORKERS="1")
     while not read_so_far(state):
@@ -669,7 +700,7 @@ def test_a_stop_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, state: 
     assert process.returncode == (130 if number == signal.SIGINT else 1)
     assert b"what is done is kept" in errors
     assert b"Traceback" not in errors
-    assert 0 < read_so_far(state) < 80
+    assert 0 < read_so_far(state) < 40
     document = scan(root, state=state)
     assert names(document) == [set(os.listdir(root))]
-    assert (document["files"], document["pending"], document["failed"]) == (80, 0, [])
+    assert (document["files"], document["pending"], document["failed"]) == (40, 0, [])

@@ -23,8 +23,9 @@ from dupwatch import wire
 from dupwatch.client import Client
 from dupwatch.errors import RequestFailedError
 from tests.conftest import WITH_PLAIN_RIGHTS, encoded, photo_like
+from tests.system.in_process import scan
 from tests.system.service import Listener, Service, as_scanned, scanned, until
-from tests.system.test_scan import run, scan
+from tests.system.test_scan import run
 
 
 def picture(seed: int, width: int = 160, height: int = 120) -> bytes:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import encoded, photo_like
+from tests.system.in_process import run, scan
 from tests.system.service import Service
 
 
@@ -44,11 +45,12 @@ def service(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-def program(name: str, *args: object, status: int = 0) -> subprocess.CompletedProcess[bytes]:
-    command = [os.path.join(os.path.dirname(sys.executable), name), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, timeout=50)
-    assert done.returncode == status, done.stderr.decode()
-    return done
+def asked(service: Service, *args: object) -> bytes:
+    """What `dupwatch clusters` prints."""
+    command = [os.path.join(os.path.dirname(sys.executable), "dupwatch"), "clusters", "--endpoint", service.endpoint]
+    done = subprocess.run([*command, *map(str, args)], capture_output=True, timeout=50)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
 
 
 def groups(document: dict[str, Any], root: Path) -> list[set[str]]:
@@ -81,15 +83,14 @@ def test_service_and_scan_show_what_a_filter_leaves(
     flags: list[str], expected: list[set[str]], photos: Path, service: Service, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     flags = [flag.format(a=photos / "a", b=photos / "b") for flag in flags]
-    asked = program("dupwatch", "clusters", "--json", "--endpoint", service.endpoint, *flags)
-    document = json.loads(asked.stdout)
+    document = json.loads(asked(service, "--json", *flags))
     found = groups(document, photos)
     assert sorted(found, key=sorted) == sorted(expected, key=sorted)
     assert document["total_clusters"] == len(expected)
     state = tmp_path_factory.getbasetemp() / "filters-scan"
-    scanned = program("dupwatchd", "scan", "--state", state, "--json", photos / "a", photos / "b", *flags)
+    by_scan = scan(photos / "a", photos / "b", *flags, state=state)
     # what frees more may come first only in one of both: the service has looked closely meanwhile
-    assert sorted(groups(json.loads(scanned.stdout), photos), key=sorted) == sorted(found, key=sorted)
+    assert sorted(groups(by_scan, photos), key=sorted) == sorted(found, key=sorted)
 
 
 @pytest.mark.parametrize("sort", ["files", "folder", "date"])
@@ -97,11 +98,9 @@ def test_groups_come_in_the_order_that_is_asked_for(
     sort: str, photos: Path, service: Service, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     state = tmp_path_factory.getbasetemp() / "filters-scan"
-    for asked in (
-        ["dupwatch", "clusters", "--endpoint", service.endpoint],
-        ["dupwatchd", "scan", "--state", state, photos / "a", photos / "b"],
-    ):
-        clusters = json.loads(program(*map(str, asked), "--json", "--sort", sort).stdout)["clusters"]
+    by_service = json.loads(asked(service, "--json", "--sort", sort))
+    by_scan = scan(photos / "a", photos / "b", "--sort", sort, state=state)
+    for clusters in (by_service["clusters"], by_scan["clusters"]):
         values = {
             "files": [-len(cluster["files"]) for cluster in clusters],
             "folder": [os.path.dirname(cluster["files"][0]["path"]) for cluster in clusters],
@@ -111,38 +110,31 @@ def test_groups_come_in_the_order_that_is_asked_for(
         assert len(set(values)) > 1
 
 
-def scanned(state: Path, *args: object, status: int = 0) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(
-        program("dupwatchd", "scan", "--state", state, "--json", *args, status=status).stdout
-    )
-    return document
-
-
 @pytest.mark.parametrize(("unit", "threshold"), [("mean", 30.0), ("fast-diff", 10.0)])
 def test_a_threshold_may_count_the_sum_over_channels(unit: str, threshold: float, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     question = ["--measure", "mse", "--threshold", "30", "--unit", unit]
-    assert scanned(tmp_path / "state", tmp_path / "photos", *question)["threshold"] == threshold
+    assert scan(tmp_path / "photos", *question, state=tmp_path / "state")["threshold"] == threshold
 
 
 def test_scan_that_does_not_descend_shows_only_what_lies_directly_in_the_folder(photos: Path, tmp_path: Path) -> None:
-    document = scanned(tmp_path, "--no-recursive", photos / "a")
+    document = scan("--no-recursive", photos / "a", state=tmp_path)
     assert (groups(document, photos), document["files"]) == ([{"a/1.png", "a/1 again.png"}], 4)
-    whole = scanned(tmp_path, photos)
+    whole = scan(photos, state=tmp_path)
     assert sorted(groups(whole, photos), key=sorted) == sorted([ONES, TWOS, THREES, FOURS], key=sorted)
-    again = scanned(tmp_path, "--no-recursive", photos / "a")
+    again = scan("--no-recursive", photos / "a", state=tmp_path)
     assert groups(again, photos) == [{"a/1.png", "a/1 again.png"}]
-    assert scanned(tmp_path, photos)["files"] == 9  # nothing was forgotten meanwhile
+    assert scan(photos, state=tmp_path)["files"] == 9  # nothing was forgotten meanwhile
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\0"])
 def test_scan_of_a_list_reads_and_shows_only_the_files_of_the_list(ending: bytes, photos: Path, tmp_path: Path) -> None:
     wanted = [photos / "a/1.png", photos / "b/1.png", photos / "a/3.png"]
     (tmp_path / "list").write_bytes(b"".join(os.fsencode(path) + ending for path in wanted))
-    document = scanned(tmp_path / "state", "--files-from", tmp_path / "list")
+    document = scan("--files-from", tmp_path / "list", state=tmp_path / "state")
     assert (groups(document, photos), document["files"]) == ([{"a/1.png", "b/1.png"}], 3)
     assert document["failed"] == []
-    whole = scanned(tmp_path / "state", photos)
+    whole = scan(photos, state=tmp_path / "state")
     assert sorted(groups(whole, photos), key=sorted) == sorted([ONES, TWOS, THREES, FOURS], key=sorted)
 
 
@@ -157,12 +149,12 @@ def test_scan_of_a_list_tells_what_it_could_not_take_up_and_forgets_what_is_gone
     (here / "notes.txt").write_text("no picture")
     listed = b"\0".join(os.fsencode(here / name) for name in names)
     (tmp_path / "list").write_bytes(listed)
-    document = scanned(tmp_path / "state", "--files-from", tmp_path / "list", status=1)
+    document = scan("--files-from", tmp_path / "list", state=tmp_path / "state", status=1)
     assert groups(document, here) == [{"one.png", "other.png"}]
     assert {os.path.basename(one["path"]) for one in document["failed"]} == set(names) - {"one.png", "other.png"}
     assert not document["complete"]
     (here / "other.png").unlink()
-    document = scanned(tmp_path / "state", "--files-from", tmp_path / "list", status=1)
+    document = scan("--files-from", tmp_path / "list", state=tmp_path / "state", status=1)
     assert groups(document, here) == []
 
 
@@ -183,14 +175,14 @@ def test_scan_of_a_list_tells_what_it_could_not_take_up_and_forgets_what_is_gone
         ([], "Missing argument"),
     ],
 )
-def test_flags_that_mean_nothing_together_are_wrong_usage(args: list[str], told: str) -> None:
-    done = program("dupwatchd", "scan", *args, status=2)
+def test_flags_that_mean_nothing_together_are_wrong_usage(args: list[str], told: str, tmp_path: Path) -> None:
+    done = run("scan", *args, state=tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
     assert told in done.stderr.decode()
 
 
 def test_pairs_come_in_all_forms_from_service_and_scan_alike(photos: Path, service: Service, tmp_path: Path) -> None:
-    asked = ("clusters", "--pairs", "--endpoint", service.endpoint)
-    document = json.loads(program("dupwatch", *asked, "--json").stdout)
+    document = json.loads(asked(service, "--pairs", "--json"))
     found = {frozenset((pair["first"], pair["second"])) for pair in document["pairs"]}
     expected = {
         frozenset(os.fspath(photos / name) for name in pair)
@@ -201,13 +193,13 @@ def test_pairs_come_in_all_forms_from_service_and_scan_alike(photos: Path, servi
     assert {pair["verdict"] for pair in document["pairs"]} == {"identical", "same"}
     assert all(pair["structure"] <= 0.02 for pair in document["pairs"])
     assert [pair["turn"] for pair in document["pairs"] if "4 turned" in pair["first"] + pair["second"]] != [0]
-    first_two = json.loads(program("dupwatch", *asked, "--json", "--limit", 2, "--offset", 1).stdout)
+    first_two = json.loads(asked(service, "--pairs", "--json", "--limit", 2, "--offset", 1))
     assert first_two["pairs"] == document["pairs"][1:3]
-    lines = program("dupwatch", *asked, "--csv").stdout.decode().splitlines()
+    lines = asked(service, "--pairs", "--csv").decode().splitlines()
     assert (lines[0].split(",")[:2], len(lines)) == (["first", "second"], 7)
-    paths = program("dupwatch", *asked, "--print0").stdout.split(b"\0")[:-1]
+    paths = asked(service, "--pairs", "--print0").split(b"\0")[:-1]
     assert {frozenset(map(os.fsdecode, paths[n : n + 2])) for n in range(0, 12, 2)} == expected
-    assert b"6 pairs" in program("dupwatch", *asked).stdout
-    by_scan = scanned(tmp_path, photos / "a", photos / "b", "--pairs")
+    assert b"6 pairs" in asked(service, "--pairs")
+    by_scan = scan(photos / "a", photos / "b", "--pairs", state=tmp_path)
     assert {frozenset((pair["first"], pair["second"])) for pair in by_scan["pairs"]} == expected
     assert by_scan["total_pairs"] == 6

@@ -17,6 +17,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+pytest_plugins = ["tests.quick_decoders"]
+
 Rgb = NDArray[np.uint8]
 
 # Put before a command, this lets it read only what the rights of a file allow, also if root runs the tests.

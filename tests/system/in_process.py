@@ -9,31 +9,37 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from click.testing import CliRunner
 
 from dupwatchd import cli
 
 
-def run(*arguments: object, state: Path) -> "subprocess.CompletedProcess[bytes]":
-    """As `test_scan.run`. What the program would show as a traceback is raised."""
-    words = sys.argv
+def called(main: Callable[[], NoReturn], *words: object, **environment: str) -> "subprocess.CompletedProcess[bytes]":
+    """What comes of a program with such a command line. What it would show as a traceback is raised."""
+    before = sys.argv
     at_sigint = signal.getsignal(signal.SIGINT)
-    with CliRunner().isolation(env={"DUPWATCH_STATE": str(state), "COLUMNS": "200"}) as (stdout, stderr, _):
-        sys.argv = ["dupwatchd", *map(str, arguments)]
+    with CliRunner().isolation(env=environment) as (stdout, stderr, _):
+        sys.argv = [main.__module__, *map(str, words)]
         try:
-            cli.main()
+            main()
         except SystemExit as ended:
             status = int(ended.code or 0)
         finally:
-            sys.argv = words
+            sys.argv = before
             signal.signal(signal.SIGINT, at_sigint)
             gc.enable()
             sys.stdout.flush()
             sys.stderr.flush()
-        return subprocess.CompletedProcess([*map(str, arguments)], status, stdout.getvalue(), stderr.getvalue())
+        return subprocess.CompletedProcess([*map(str, words)], status, stdout.getvalue(), stderr.getvalue())
+
+
+def run(*arguments: object, state: Path) -> "subprocess.CompletedProcess[bytes]":
+    """As `test_scan.run`."""
+    return called(cli.main, *arguments, DUPWATCH_STATE=str(state), COLUMNS="200")
 
 
 def scan(*arguments: object, state: Path, status: int = 0) -> dict[str, Any]:

@@ -383,6 +383,23 @@ def test_a_wrong_command_line_leaves_no_unfinished_job(tmp_path: Path) -> None:
         assert not work.exists() or os.listdir(work) == []
 
 
+def test_ctrl_c_when_the_state_of_a_job_has_just_been_written_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "a", one=as_png(ONE))
+    replace = os.replace
+
+    def replace_and_be_interrupted(source: str, target: str) -> None:
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    job = FastDifPy(part_a=folder)
+    monkeypatch.setattr(os, "replace", replace_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        job.commit()
+    assert not [name for name in os.listdir(folder) if name.startswith(".task") and name != ".task.json"]
+
+
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     folder = write(tmp_path / "a", two=as_png(TWO))
     photo = encoded(photo_like(1, 900, 700), "JPEG")

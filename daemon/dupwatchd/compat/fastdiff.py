@@ -187,7 +187,10 @@ class FastDifPy:
                 stream.flush()
                 os.replace(stream.name, path)
             except BaseException:
-                os.unlink(stream.name)
+                try:
+                    os.unlink(stream.name)
+                except FileNotFoundError:  # Ctrl-C came when it was in its place already
+                    pass
                 raise
 
     def cleanup(self) -> None:

@@ -81,13 +81,33 @@
       if (box.right > innerWidth + 1 || box.left < -1) found.push(`sticks out: ${one.className || one.id || one.tagName} ${one.textContent.slice(0, 30)}`);
       if (one.scrollWidth > one.clientWidth + 1 && style.overflowX !== 'visible' && style.display !== 'inline') found.push(`cut: ${one.textContent.slice(0, 40)}`);
     }
-    const controls = [...document.querySelectorAll('header button, .title button, .decide button, .decide p, .search-row > *, .sort-row > *, #kinds button, .what, .progress')].filter(shown);
+    const controls = [...document.querySelectorAll('header button, .title button, .decide button, .decide p, .search-row > *, .sort-row > *, #kinds button, .what, .progress, #toast')].filter(shown);
+    for (const one of document.querySelectorAll('header button, .decide button'))
+      if (shown(one) && (one.getBoundingClientRect().right > innerWidth || one.getBoundingClientRect().bottom > innerHeight)) found.push(`outside: ${one.id}`);
     const boxes = controls.map((one) => [one, one.getBoundingClientRect()]);
     boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
       if (one.contains(other) || other.contains(one) || one.closest('#kinds') && innerWidth < 760) return;
       if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1)
         found.push(`${one.id || one.className} lies over ${other.id || other.className}`);
     }));
+    return found;
+  },
+
+  // Controls that no scrolling brings into sight, and a list in which no two groups are seen.
+  unreachable: () => {
+    const shown = (one) => one.checkVisibility({ visibilityProperty: true });
+    const found = [];
+    for (const one of document.querySelectorAll('button, input:not(.slider), select, .details')) {
+      if (!shown(one) || one.closest('#list')) continue;
+      one.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+      const box = one.getBoundingClientRect();
+      const [x, y] = [(box.left + box.right) / 2, (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2];
+      const top = document.elementFromPoint(x, y);
+      if (!top || !(one.contains(top) || top.contains(one) || top.closest('label')?.contains(one))) found.push(one.id || one.className);
+    }
+    const list = document.getElementById('list');
+    if (shown(list) && list.clientHeight < 2 * 76) found.push(`the list is ${list.clientHeight} high`);
+    for (const one of document.querySelectorAll('#list-side, #group')) one.scrollTop = 0;
     return found;
   },
 

@@ -15,6 +15,7 @@ pytestmark = NEEDS_BROWSER
 
 LOOK = (Path(__file__).parent / "look.js").read_text().strip().rstrip(";")
 SCREENS = {"desk": (1440, 900), "small desk": (1100, 700), "tablet": (820, 1180), "phone": (390, 844)}
+TWICE_THE_SIZE = {"desk": (960, 540), "small desk": (683, 384)}  # what is left of 1920 x 1080 and 1366 x 768
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,36 @@ def test_nothing_overlaps_sticks_out_or_is_cut(page: Page, screen: str) -> None:
         page.locator("#row-0").click()
     _is_empty(ask(page, "crowded"), "group")
     page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
+@pytest.mark.parametrize("screen", TWICE_THE_SIZE)
+def test_everything_can_be_reached_at_twice_the_size(page: Page, screen: str) -> None:
+    width, height = TWICE_THE_SIZE[screen]
+    page.set_viewport_size({"width": width, "height": height})
+    if width <= 760:
+        show_list(page)
+    page.locator("#open-filters").click()
+    _is_empty(ask(page, "unreachable"), "list")
+    page.locator("#open-filters").click()
+    page.locator("#row-0").click()
+    _is_empty(ask(page, "unreachable"), "group")
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
+@pytest.mark.parametrize("screen", ["tablet", "phone"])
+def test_messages_lie_over_no_control(page: Page, screen: str) -> None:
+    width, height = SCREENS[screen]
+    page.set_viewport_size({"width": width, "height": height})
+    message = "one => { one.hidden = false; one.textContent = '1,234 new groups · show' }"
+    if screen == "phone":
+        show_list(page)
+    page.locator("#news").evaluate(message)
+    _is_empty(ask(page, "crowded"), "list")
+    page.locator("#row-0").click()
+    page.locator("#toast").evaluate(message)
+    _is_empty(ask(page, "crowded"), "group")
+    page.locator("#news, #toast").evaluate_all("all => all.forEach((one) => { one.hidden = true; })")
     page.set_viewport_size({"width": 1440, "height": 900})
 
 

@@ -138,12 +138,12 @@ def _row(group: Group) -> dict[str, Any]:
     """Return what the page is told of a group, and what a plan has to know of its files."""
     row: dict[str, Any] = json.loads(group.row)
     for told, file in zip(row["files"], group.files, strict=True):
-        told["mtime_ns"] = str(file.mtime_ns)  # more than a number of the browser holds
+        told["mtime_ns"] = str(file.mtime_ns)  # more than a number of the browser holds; so may be the others
         try:
             found = os.lstat(file.path)
         except OSError:
             continue  # it went just now; a plan that names it is refused for this file
-        told["device"], told["inode"] = found.st_dev, found.st_ino
+        told["device"], told["inode"] = str(found.st_dev), str(found.st_ino)
     return row
 
 

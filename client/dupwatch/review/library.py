@@ -8,7 +8,8 @@ A group is of the class of its least sure copy:
 
 - `identical`: all files are equal byte by byte; `same`: all show one picture, for certain.
 - `ask`: one picture, but of some file nobody can be certain; nothing goes unless a person says so.
-- `cropped`, `retouched`, `recoloured`, `similar`: groups that are there only if that verdict is asked for as well.
+- `cropped`, `retouched`, `recoloured`, `similar`: groups that are there only if that verdict is asked for as well. One
+  that holds the same files as a certain group asks nothing new, and is left out: its files are near each other only.
 """
 
 import json
@@ -63,6 +64,7 @@ class Library:
         self.is_whole = False
         self.error: str | None = None  # why the reading ended early
         self._companions = Companions()
+        self._certain: set[frozenset[bytes]] = set()  # the files of each certain group
         self.incomplete_because: list[str] = []
 
     def add(self, group: Group) -> None:
@@ -86,12 +88,14 @@ class Library:
                 planned, asked = _planned(client, [cluster["files"][0]["path"] for cluster in page["clusters"]])
                 for cluster in page["clusters"]:
                     self.add(_group(cluster, _certain_class(cluster, asked), planned, asked, self._companions))
+                    self._certain.add(_paths(cluster))
             for kind in LOOSE_CLASSES:
                 if further.get(kind):
                     self._read_loose(client, kind)
         except ClientError as error:
             self.error = str(error)
         self._companions = Companions()  # the names of large folders are needed no more
+        self._certain = set()
         self.is_whole = True
 
     def _read_loose(self, client: Client, kind: str) -> None:
@@ -100,6 +104,7 @@ class Library:
                 cluster
                 for cluster in page["clusters"]
                 if any(file["verdict"] not in _ONE_PICTURE for file in cluster["files"][1:])
+                and _paths(cluster) not in self._certain
             ]
             planned, asked = _planned(client, [file["path"] for cluster in loose for file in cluster["files"]])
             for cluster in loose:
@@ -144,6 +149,10 @@ def requests_of(paths: Sequence[bytes]) -> list[list[bytes]]:
             size = len(path)
         parts[-1].append(path)
     return parts
+
+
+def _paths(cluster: Mapping[str, Any]) -> frozenset[bytes]:
+    return frozenset(file["path"] for file in cluster["files"])
 
 
 def _certain_class(cluster: Mapping[str, Any], asked: Mapping[str, str]) -> str:

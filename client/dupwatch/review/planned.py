@@ -5,7 +5,8 @@ In: decisions and the groups they were made for. Out: one page as of the service
 The service is asked with what a person keeps as files that stay, so that each file that goes is held by one of those.
 What it would not let go, because nobody could be certain, a person has looked at and decided: such a file goes with the
 verdict ``chosen``. A file that goes by one decision and stays by another stays, and so does what would have been held
-by nothing.
+by nothing. One that goes by several decisions, since a group of crops holds the copies as well, goes once, by the
+surest of them.
 """
 
 import os
@@ -27,9 +28,9 @@ Row = dict[str, Any]
 def plan_page(client: Client, decided: Sequence[tuple[Group, Decision]]) -> dict[str, Any]:
     """Return the groups in which something goes by these decisions; raises ClientError."""
     status = client.request("status")
-    staying = {path for _, decision in decided for path in decision.stays}
     head: dict[str, Any] = {"incomplete_because": []}
     groups: list[Row] = []
+    settled = {path for _, decision in decided for path in decision.stays}
     for kind in ("", *LOOSE_CLASSES):
         of_kind = [
             (group, decision)
@@ -38,7 +39,12 @@ def plan_page(client: Client, decided: Sequence[tuple[Group, Decision]]) -> dict
         ]
         for some in _portions(of_kind):
             known, head = _asked(client, some, kind, head)
-            groups += [made for group, decision in some if (made := _group(group, decision, known, staying))]
+            for group, decision in some:
+                goes = [path for path in decision.goes if path not in settled]
+                made = _group(group, decision, known, goes)
+                if made is not None:
+                    groups.append(made)
+                    settled.update(goes)
     return {
         "roots": [root["path"] for root in status["roots"]],
         "rules": ["decided on the page", *head.get("rules", ())],
@@ -73,9 +79,8 @@ def _asked(
     return {file["path"]: file for group in page["groups"] for file in group["files"]}, {**head, **page}
 
 
-def _group(group: Group, decision: Decision, known: Mapping[bytes, Row], staying: set[bytes]) -> Row | None:
-    """Return the group as a plan has it, or None if nothing of it goes."""
-    goes = [path for path in decision.goes if path not in staying]
+def _group(group: Group, decision: Decision, known: Mapping[bytes, Row], goes: Sequence[bytes]) -> Row | None:
+    """Return the group as a plan has it if these files go, or None if nothing of it goes."""
     holders = [path for path in decision.stays if path not in decision.out]
     if not goes or not holders:
         return None

@@ -10,6 +10,8 @@ export class Groups {
     this.all = [];
     this.byKey = new Map();
     this.decided = new Map(); // key → {stays, goes, out}: paths
+    this.votes = new Map(); // path → by how many decisions the file stays, and goes
+    this.going = { groups: 0, files: 0, bytes: 0 };
     this.groupsOf = new Map(); // path → groups that hold the file
     this.common = null; // the folder, with its slash, that holds all files
   }
@@ -45,26 +47,45 @@ export class Groups {
   }
 
   decide(key, decision) {
+    this.undecide(key);
     this.decided.set(key, decision);
+    this.count(key, decision, 1);
+  }
+
+  // Counts what goes as decisions come and are taken back: all of them anew would be slow with each of thousands. A file goes
+  // once, by however many decisions (a group of crops holds the copies as well), unless another one keeps it.
+  count(key, { goes }, change) {
+    const group = this.byKey.get(key);
+    if (!group) return;
+    this.going.groups += change;
+    const going = new Set(goes);
+    for (const file of group.files) {
+      const votes = this.votes.get(file.path) || { stays: 0, goes: 0 };
+      this.votes.set(file.path, votes);
+      const went = Number(votes.goes > 0 && !votes.stays);
+      votes[going.has(file.path) ? "goes" : "stays"] += change;
+      const more = Number(votes.goes > 0 && !votes.stays) - went;
+      this.going.files += more;
+      if (!file.same_file_as) this.going.bytes += more * file.bytes;
+    }
+  }
+
+  // Whether a decision is about exactly the files that the group has here.
+  isAbout(key, { stays, goes }) {
+    const files = this.byKey.get(key)?.files || [];
+    const paths = new Set([...stays, ...goes]);
+    return files.length === paths.size && files.every((file) => paths.has(file.path));
   }
 
   undecide(key) {
+    if (this.decided.has(key)) this.count(key, this.decided.get(key), -1);
     this.decided.delete(key);
   }
 
-  // How many groups there are and are decided, and the bytes of what is to go.
+  // How many groups there are and are decided, and how much is to go.
   progress() {
-    let count = 0;
-    let bytes = 0;
-    let files = 0;
-    for (const [key, decision] of this.decided) {
-      const group = this.byKey.get(key);
-      if (!group) continue;
-      count += 1;
-      files += decision.goes.length;
-      bytes += goingBytes(group, decision);
-    }
-    return { decided: count, total: this.all.length, files, bytes };
+    const { groups, files, bytes } = this.going;
+    return { decided: groups, total: this.all.length, files, bytes };
   }
 
   kinds() {
@@ -91,7 +112,7 @@ export class Groups {
   }
 
   shown(filter, order) {
-    const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = comparable(filter.text).split(/\s+/).filter(Boolean);
     const inside = filter.folder && `${filter.folder.replace(/\/+$/, "")}/`;
     const year = Number(filter.year);
     const found = this.all.filter(
@@ -123,11 +144,31 @@ function commonFolder(folder, path) {
   return common;
 }
 
+// The bytes that groups free by the rules; those of a file that several of them hold once.
+export function freedBytes(groups) {
+  const seen = new Set();
+  let bytes = 0;
+  for (const group of groups) {
+    if (!group.frees) continue;
+    for (const file of group.files) {
+      if (!file.goes || file.pinned || file.same_file_as || seen.has(file.path)) continue;
+      seen.add(file.path);
+      bytes += file.bytes;
+    }
+  }
+  return bytes;
+}
+
 export function goingBytes(group, decision) {
   const going = new Set(decision.goes);
   let bytes = 0;
   for (const file of group.files) if (going.has(file.path) && !file.same_file_as) bytes += file.bytes;
   return bytes;
+}
+
+// A text as it is searched for: without regard to case, and to whether é is one character or, as on a Mac, two.
+function comparable(text) {
+  return text.normalize().toLowerCase();
 }
 
 // When a picture was taken, else when its file was changed; in seconds.
@@ -146,7 +187,7 @@ function withSearch(row, place) {
     folder: folderOf(kept.path),
     frees: row.frees || 0,
     bytes: row.files.reduce((most, file) => Math.max(most, file.bytes), 0),
-    text: row.files.map((file) => file.path).join("\n").toLowerCase(),
+    text: comparable(row.files.map((file) => file.path).join("\n")),
     formats: new Set(row.files.map(formatText).filter(Boolean)),
     cameras: new Set(row.files.map((file) => file.camera).filter(Boolean)),
     folders: new Set(row.files.map((file) => folderOf(file.path))),

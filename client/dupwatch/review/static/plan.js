@@ -3,7 +3,10 @@
 const VERSIONS = new Set(["cropped", "retouched", "recoloured"]); // of the kept file
 
 export function makePlan(report, groups, decided) {
-  const planned = groups.filter((group) => decided.get(group.key)?.goes.length).map((group) => planGroup(group, decided.get(group.key)));
+  const staying = new Set(groups.flatMap((group) => staysIn(group, decided)).map(numbersOf));
+  const planned = whatGoes(groups, decided)
+    .map(({ group, goes }) => planGroup(group, staysIn(group, decided), goes.filter((file) => !staying.has(numbersOf(file)))))
+    .filter((group) => group.goes.length);
   const going = planned.flatMap((group) => group.goes);
   const plan = {
     dupwatch_plan: 1,
@@ -18,14 +21,37 @@ export function makePlan(report, groups, decided) {
     asked: [],
     held_back: [],
   };
-  // Nanoseconds are longer than a number of JavaScript is exact: they are carried as text. Within a text of JSON no
-  // quotation mark stands by itself, so no file name looks like this.
-  return JSON.stringify(plan, null, 1).replace(/"mtime_ns": "(\d+)"/g, '"mtime_ns": $1');
+  // Nanoseconds, and the inodes of some file systems, are longer than a number of JavaScript is exact: they are carried as
+  // text. Within a text of JSON no quotation mark stands by itself, so no file name looks like this.
+  return JSON.stringify(plan, null, 1).replace(/"(mtime_ns|device|inode)": "(-?\d+)"/g, '"$1": $2');
 }
 
-function planGroup(group, decision) {
-  const stays = group.files.filter((file) => decision.stays.includes(file.path) && !decision.out.includes(file.path));
-  const goes = group.files.filter((file) => decision.goes.includes(file.path));
+// The groups of which something goes by what was decided, and which files: each goes once, with the first group in which it
+// does (a group of crops holds the copies as well), and none that stays by another decision.
+function whatGoes(groups, decided) {
+  const settled = new Set();
+  for (const group of groups) for (const path of decided.get(group.key)?.stays || []) settled.add(path);
+  const found = [];
+  for (const group of groups) {
+    const going = new Set(decided.get(group.key)?.goes);
+    const goes = group.files.filter(({ path }) => going.has(path) && !settled.has(path));
+    for (const { path } of goes) settled.add(path);
+    if (goes.length) found.push({ group, goes });
+  }
+  return found;
+}
+
+function staysIn(group, decided) {
+  const { stays, out } = decided.get(group.key) || { stays: [], out: [] };
+  return group.files.filter((file) => stays.includes(file.path) && !out.includes(file.path));
+}
+
+// What two names of one file have in common: while one of them stays, the other cannot go.
+function numbersOf(file) {
+  return `${file.device} ${file.inode}`;
+}
+
+function planGroup(group, stays, goes) {
   return {
     id: group.key.split("-")[0],
     stays: stays.map((file) => planFile(file, "stays: chosen by a person")),

@@ -1,0 +1,97 @@
+"""Groups share files: crops of a photo that has copies. Each file is asked about, counted and moved once."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import photo_like
+from tests.review.conftest import Reviewing, wait_until
+from tests.system.service import Service
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A crowd of copies, of which some are only near others; a photo with a copy and a crop; one twice in a folder."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("albums", "backup", "prints"):
+        (folder / name).mkdir()
+    crowd = Image.fromarray(photo_like(1, 480, 360))
+    for number in range(40):
+        size = (480 - 8 * number, 360 - 6 * number)
+        crowd.resize(size).save(folder / f"backup/crowd {number:02}.jpg", quality=60 + number * 7 % 35)
+    whole = Image.fromarray(photo_like(2, 900, 675))
+    whole.save(folder / "albums/whole.jpg", quality=95)
+    shutil.copy2(folder / "albums/whole.jpg", folder / "backup/whole copy.jpg")
+    whole.crop((18, 14, 882, 662)).save(folder / "prints/cut.jpg", quality=95)
+    Image.fromarray(photo_like(3, 480, 360)).save(folder / "prints/once.jpg", quality=95)
+    shutil.copy2(folder / "prints/once.jpg", folder / "prints/twice.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with Service(tmp_path_factory.mktemp("place") / "service", photos) as service:
+        service.settled()
+        yield service
+
+
+@pytest.fixture(scope="module")
+def ask(running: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """Asks the page's server as its page does."""
+    with Reviewing(running.endpoint, tmp_path_factory.mktemp("home")) as review:
+        headers = {"Cookie": review.enter(), "Sec_Fetch_Site": "same-origin"}
+
+        def asked(path: str, body: Any = None) -> Any:
+            method = "GET" if body is None else "POST"
+            text = None if body is None else json.dumps(body)
+            return json.loads(review.ask(f"/api/{path}", method, text, **headers)[2])
+
+        headers["X_Dupwatch_Token"] = asked("start")["token"]
+        wait_until(lambda: asked("groups")["whole"])
+        yield asked
+
+
+def paths(row: dict[str, Any]) -> list[str]:
+    return sorted(file["path"] for file in row["files"])
+
+
+def test_no_two_groups_ask_about_the_same_files(ask: Ask) -> None:
+    rows = ask("groups")["rows"]
+    assert any(file.get("verdict") is None for row in rows for file in row["files"][1:])  # near others only
+    groups = [paths(row) for row in rows]
+    assert all(groups.count(one) == 1 for one in groups)
+    assert {"identical", "cropped"} <= {row["kind"] for row in rows}
+
+
+def test_what_goes_by_two_decisions_goes_once(ask: Ask, photos: Path, tmp_path: Path) -> None:
+    rows = [row for row in ask("groups")["rows"] if f"{photos}/albums/whole.jpg" in paths(row)]
+    assert [row["kind"] for row in rows] == ["identical", "cropped"]
+    decisions = [
+        {"key": row["key"], "stays": paths(row)[:1], "goes": paths(row)[1:], "out": []}  # albums come first
+        for row in rows
+    ]
+    ask("decide", {"decisions": decisions})
+    told = ask("plan", {})
+    assert told["files"] == 2
+    plan = tmp_path / "copies.plan"
+    plan.write_text(json.dumps(ask(f"plan/{told['plan']}")))
+    plan.chmod(0o600)
+    done = subprocess.run(
+        [sys.executable, "-m", "dupwatch", "apply", plan, "--dry-run"],
+        capture_output=True, text=True, check=False, env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    verdicts = {
+        file["path"]: file["verdict"] for group in json.loads(plan.read_text())["groups"] for file in group["goes"]
+    }
+    assert verdicts == {f"{photos}/backup/whole copy.jpg": "identical", f"{photos}/prints/cut.jpg": "cropped"}

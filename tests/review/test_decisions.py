@@ -31,12 +31,21 @@ def test_a_step_is_taken_back_as_one(tmp_path: Path) -> None:
     many = [Decision.of(group(A, B, key=key), told([A], [B])) for key in ("two", "three")]
     decisions.add([first])
     decisions.add(many)
-    assert decisions.take_back() == many
+    assert decisions.take_back(lambda _: True) == many
     for known in (decisions, Decisions(f"{tmp_path}/j")):
         assert known.decided() == {"one": first}
-    assert decisions.take_back() == [first]
-    assert decisions.take_back() == []
+    assert decisions.take_back(lambda _: True) == [first]
+    assert decisions.take_back(lambda _: True) == []
     assert Decisions(f"{tmp_path}/j").decided() == {}
+
+
+def test_what_is_over_is_not_taken_back(tmp_path: Path) -> None:
+    decisions = Decisions(f"{tmp_path}/j")
+    first, over = (Decision.of(group(A, B, key=key), told([A], [B])) for key in ("one", "over"))
+    decisions.add([first])
+    decisions.add([over])
+    assert decisions.take_back(lambda one: one.key != "over") == [first]
+    assert decisions.take_back(lambda one: one.key != "over") == []
 
 
 @pytest.mark.parametrize("cut", range(1, 200, 7))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blake3 import blake3
@@ -126,6 +127,18 @@ def test_a_change_needs_the_header_and_the_word_of_the_browser(
         assert change(X_Dupwatch_Token=token, **SAME_ORIGIN) == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("decide", "{"), ("decide", "[]"), ("decide", '{"decisions": 5}'), ("decide", '{"decisions": ["a"]}'),
+        ("rules", '{"kinds": 5}'), ("rules", '{"kinds": ["same"], "keys": [[]]}'), ("apply", '"a"'),
+    ],
+)  # fmt: skip
+def test_what_no_page_sends_is_refused(review: Reviewing, cookie: str, token: str, path: str, body: str) -> None:
+    headers = {**SAME_ORIGIN, "Cookie": cookie, "X_Dupwatch_Token": token}
+    assert review.ask(f"/api/{path}", "POST", body, **headers)[0] == 400
+
+
 def test_nothing_may_be_loaded_from_elsewhere_or_guessed_to_be_a_program(review: Reviewing, cookie: str) -> None:
     for path in ("/", "/static/page.js", "/api/start", "/nowhere", f"/?token={'x' * 32}"):
         _, headers, _ = review.ask(path, Cookie=cookie)
@@ -163,6 +176,31 @@ def test_a_page_that_nobody_uses_ends(shared: Service, tmp_path: Path) -> None:
         "opens_browser=False, idle_seconds=0.5)"
     )
     with Reviewing(shared.endpoint, tmp_path, code) as review:
+        assert review.process is not None
+        assert review.process.wait(10) == 0
+
+
+def test_a_page_does_not_end_while_a_plan_is_carried_out(service: Service, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from dupwatch.client import Client; from dupwatch.review import acting, server\n"
+        "server.STOP_SECONDS, carry_out = 0, acting.apply_plan\n"
+        "acting.apply_plan = lambda *given: (time.sleep(2), carry_out(*given))[1]  # as if the disk were slow\n"
+        f"server.serve(lambda: Client({service.endpoint!r}), 0, lambda address: print(address, flush=True), "
+        "opens_browser=False, idle_seconds=0.8)"
+    )
+    with Reviewing(service.endpoint, tmp_path, code) as review:
+        cookie = review.enter()
+
+        def asked(path: str, **body: Any) -> dict[str, Any]:
+            headers = {**SAME_ORIGIN, "Cookie": cookie, "X_Dupwatch_Token": str(token)}
+            told: dict[str, Any] = json.loads(review.ask(path, "POST", json.dumps(body), **headers)[2])
+            return told
+
+        token = json.loads(review.ask("/api/start", Cookie=cookie, **SAME_ORIGIN)[2])["token"]
+        wait_until(lambda: asked("/api/rules", kinds=["identical"])["files"] > 4)
+        asked("/api/rules/accept")
+        plan = asked("/api/plan")["plan"]
+        assert asked("/api/apply", plan=plan, action="quarantine")["files"] > 4
         assert review.process is not None
         assert review.process.wait(10) == 0
 

@@ -1,5 +1,6 @@
 """The page can be read, told apart and used by everybody, on every screen, and stands still."""
 
+import unicodedata
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.review.conftest import NEEDS_BROWSER, Reviewing, opened, wait_for
+from tests.review.conftest import NEEDS_BROWSER, Reviewing, names, opened, shown_name, wait_for
+from tests.review.test_touch import middle_of
 from tests.system.service import Service
 
 pytestmark = NEEDS_BROWSER
@@ -160,6 +162,79 @@ def test_a_finger_moves_and_a_phone_shows_one_thing_at_a_time(review: Reviewing,
     )
     assert smallest >= 44
     assert page.evaluate("getComputedStyle(document.getElementById('stage')).touchAction") == "none"
+
+
+def test_the_split_and_the_part_that_is_seen_move_by_keys(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.locator("#row-0").click()
+    page.keyboard.press("s")
+    page.locator(".slider").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".slider").input_value() == "501"
+    page.mouse.click(*middle_of(page, "#stage"))  # then the keys belong to the group again
+    page.keyboard.press("End")
+    assert shown_name(page) == names(page)[-1]
+    page.keyboard.press("Home")
+    assert shown_name(page) == names(page)[0]
+    page.keyboard.press("j")
+    assert shown_name(page) == names(page)[1]  # the other keys are the group's
+    page.keyboard.press("c")
+    page.keyboard.press("z")
+    where = "[...document.querySelectorAll('.pane img')].map((one) => one.getBoundingClientRect().toJSON())"
+    before = page.evaluate(where)
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    after = page.evaluate(where)
+    assert all(new["x"] < old["x"] and new["y"] < old["y"] for old, new in zip(before, after, strict=True))
+    page.keyboard.press("z")
+
+
+def test_two_clicks_enlarge_what_they_point_at(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.locator("#row-0").click()
+    place = """([x, y]) => { const image = document.querySelector('.pane-a img').getBoundingClientRect();
+        return [(x - image.left) / image.width, (y - image.top) / image.height]; }"""
+    box = page.locator(".pane-a img").bounding_box()
+    assert box is not None
+    point = [box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4]
+    before = page.evaluate(place, point)
+    page.mouse.dblclick(*point)
+    assert page.locator("#zoom").get_attribute("aria-pressed") == "true"
+    assert page.evaluate(place, point) == pytest.approx(before, abs=0.01)
+    page.keyboard.press("z")
+
+
+def test_a_name_is_found_however_its_letters_are_written(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.locator("#row-0").click()
+    found = page.evaluate(
+        """async ([path, text]) => {
+        const { Groups, NO_FILTER } = await import('/static/groups.js');
+        const groups = new Groups();
+        groups.add([{ key: 'one', kind: 'same', files: [{ path, bytes: 1, modified: 0 }] }], {});
+        return groups.shown({ ...NO_FILTER, text }, 'kind').length; }""",
+        [f"/photos/{unicodedata.normalize('NFD', 'Été à Málaga')}.jpg", "málaga ÉTÉ"],
+    )
+    assert found == 1
+
+
+def test_a_class_is_chosen_by_arrows_and_keeps_the_focus(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.locator("#row-0").click()
+    checked = "document.activeElement.getAttribute('aria-checked') === 'true' && document.activeElement.dataset.kind"
+    page.locator("#kinds [aria-checked=true]").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(checked) == "identical"
+    assert {"Identical"} == set(page.locator(".row:not([hidden]) .kind").all_inner_texts())
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(checked) == page.evaluate("document.querySelector('#kinds').lastChild.dataset.kind")
+    page.keyboard.press("f")
+    page.get_by_role("button", name="Clear").press("Enter")
+    assert page.evaluate("document.activeElement.textContent") == "Clear"
+    page.keyboard.press("Escape")
+    page.keyboard.press("f")
+    page.locator("#kinds .chip").first.click()
 
 
 def _is_empty(found: list[Any], view: str) -> None:

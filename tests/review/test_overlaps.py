@@ -95,3 +95,13 @@ def test_what_goes_by_two_decisions_goes_once(ask: Ask, photos: Path, tmp_path: 
         file["path"]: file["verdict"] for group in json.loads(plan.read_text())["groups"] for file in group["goes"]
     }
     assert verdicts == {f"{photos}/backup/whole copy.jpg": "identical", f"{photos}/prints/cut.jpg": "cropped"}
+
+
+def test_a_pair_of_folders_asks_to_look_only_at_what_is_in_both(ask: Ask, photos: Path) -> None:
+    pair = {"kinds": ["identical", "same"], "inside": f"{photos}/prints", "reference": f"{photos}/albums"}
+    assert ask("rules", pair) == {"groups": 0, "files": 0, "bytes": 0, "unsure": 0}
+
+
+def test_a_folder_that_no_rule_can_name_is_told(ask: Ask, photos: Path) -> None:
+    told = ask("rules", {"kinds": ["identical"], "folder": f"{photos}/caf\udce9"})
+    assert "not UTF-8" in told["error"]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,11 @@ def test_a_report_replaces_nothing_but_a_report(shared: Service, tmp_path: Path,
 def test_decisions_of_a_report_are_applied_by_the_client(
     service: Service, photos: Path, tmp_path: Path, context: BrowserContext, own_folders: None
 ) -> None:
-    report_of(service, tmp_path / "copies.html")
+    shutil.copy2(photos / "albums/2023/crop-10.jpg", photos / "backup/phone/crop-10 copy.jpg")
+    os.link(photos / "albums/2021/identical-0.jpg", photos / "albums/2021/identical-0 link.jpg")
+    wait_until(lambda: {"crop-10 copy.jpg", "identical-0 link.jpg"} <= set(service.shown()))
+    text = report_of(service, tmp_path / "copies.html")
+    assert f'"inode":"{os.stat(photos / "albums/2021/identical-0.jpg").st_ino}"' in text  # may be beyond a double
     context.set_offline(True)
     page = context.new_page()
     failed: list[str] = []
@@ -102,6 +107,14 @@ def test_decisions_of_a_report_are_applied_by_the_client(
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     wait_until(lambda: page.locator("#progress-text").inner_text().startswith("3 of"))
+    for kind, name in (("Identical", "crop-10"), ("Cropped", "crop-10"), ("Identical", "identical-0")):
+        page.locator("#kinds .chip", has_text=kind).click()
+        page.fill("#search", name)
+        page.locator("#row-0").click()
+        page.keyboard.press("1")  # what goes with a crop goes with the photo's copy as well; a link never goes
+        page.keyboard.press("Enter")
+    wait_until(lambda: page.locator("#progress-text").inner_text().startswith("6 of"))
+    assert " · 7 files" in page.locator("#progress-text").inner_text()
     with page.expect_download() as download:
         page.keyboard.press("p")
     plan = tmp_path / "copies.plan"
@@ -110,7 +123,7 @@ def test_decisions_of_a_report_are_applied_by_the_client(
 
     planned = json.loads(plan.read_text())
     going = {file["path"]: file for group in planned["groups"] for file in group["goes"]}
-    assert len(going) == 4
+    assert len(going) == sum(len(group["goes"]) for group in planned["groups"]) == 7
     assert all(os.stat(path).st_mtime_ns == file["mtime_ns"] for path, file in going.items())
     plan.chmod(0o600)
     done = subprocess.run(

@@ -36,7 +36,19 @@ class Acting:
         self._news = news
         self._lock = threading.Lock()
         self._plan: Plan | None = None
+        self._runs: list[str] = []  # from this page, that have moved something and were not put back
+        self._not_done: list[dict[str, str]] = []  # of what was carried out last
         self._stopping = threading.Event()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a plan is being carried out, or files are being put back."""
+        return self._lock.locked()
+
+    @property
+    def run(self) -> str | None:
+        """The last run that can be put back."""
+        return self._runs[-1] if self._runs else None
 
     def prepare(self, client: Client, decided: Sequence[tuple[Group, Decision]]) -> dict[str, Any]:
         """Make a plan and return what it says in short; raises ClientError."""
@@ -51,6 +63,9 @@ class Acting:
                 :SHOWN_MAX
             ],
             "held_back": _told([(one.path, one.because) for one in plan.held_back]),
+            # whoever closed or loaded the page again while it was carried out has not seen it
+            "not_done": self._not_done,
+            "run": self.run,
         }
 
     def text(self, digest: str) -> str | None:
@@ -67,11 +82,14 @@ class Acting:
             summary = apply_plan(plan, Action(action), _Told(self._news), self._stopping.is_set)
         if summary.digests:
             tell(self._make_client, "removed", summary.digests)
+        if summary.done and summary.run is not None and summary.run not in self._runs:
+            self._runs.append(summary.run)
+        self._not_done = _told(summary.skipped)
         return {
-            "run": summary.run,
+            "run": self.run,
             "files": len(summary.done),
             "bytes": summary.bytes_done,
-            "skipped": _told(summary.skipped),
+            "skipped": self._not_done,
             "halted": summary.halted,
             "stopped": summary.is_stopped,
         }
@@ -85,9 +103,13 @@ class Acting:
             undone = undo(runs, _Told(self._news), self._stopping.is_set)
         if undone.digests:
             tell(self._make_client, "restored", undone.digests)
+        self._not_done = _told(undone.skipped)
+        if undone.is_complete and run_id in self._runs:
+            self._runs.remove(run_id)
         return {
+            "run": self.run,
             "files": len(undone.done),
-            "skipped": _told(undone.skipped),
+            "skipped": self._not_done,
             "halted": undone.halted,
             "stopped": undone.is_stopped,
         }

@@ -8,11 +8,12 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from importlib import resources
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -30,6 +31,7 @@ from dupwatch.review.rules import Proposal, Rule, WrongRuleError, propose
 FIRST_ROWS = 100  # more than fit on a screen
 ROWS_AT_ONCE = 1_000
 BODY_BYTES_MAX = 32 << 20  # decisions about 10,000 groups
+NOT_UNDERSTOOD = "This is not what the page sends."
 PICTURE_THREADS = 4
 STATIC_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -117,7 +119,7 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
     static = _static_files()
 
     async def start(_request: Request) -> Response:
-        return JsonAnswer({"token": change_token(), "endpoint": endpoint})
+        return JsonAnswer({"token": change_token(), "endpoint": endpoint, "run": review.acting.run})
 
     async def groups(request: Request) -> Response:
         return _rows(review, _number(request, "revision"), _number(request, "from"))
@@ -144,19 +146,21 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
         told = await _body(request)
         groups = review.library.groups
         try:
-            decisions = [_decision(groups, one) for one in told["decisions"]]
+            decisions = [_decision(groups, one) for one in _listed(told, "decisions", dict)]
         except WrongDecisionError as error:
             return JsonAnswer({"error": str(error)}, 409)
         return JsonAnswer({"not_told": await review.questions.ask(lambda client: _decided(review, client, decisions))})
 
     async def take_back(_request: Request) -> Response:
-        return JsonAnswer({"keys": await review.questions.ask(lambda client: _taken_back(review, client))})
+        keys = await review.questions.ask(lambda client: _taken_back(review, client))
+        return JsonAnswer({"keys": keys, "decided": _in_force(review, keys)})  # by an earlier decision
 
     async def rules(request: Request) -> Response:
         told = await _body(request)
-        keys = told.get("keys")
+        keys = None if told.get("keys") is None else frozenset(_listed(told, "keys", str))
+        kinds = _listed(told, "kinds", str)
         try:
-            rule = Rule.of(told)
+            rule = Rule.of(kinds, told)
             proposal = await review.questions.ask(lambda client: propose(client, review.library, rule, keys))
         except (WrongRuleError, ClientError) as error:
             return JsonAnswer({"error": str(error)}, 409)
@@ -180,6 +184,8 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
         return JsonAnswer({"not_told": not_told, "decided": {one.key: _told(one) for one in decisions}})
 
     async def plan(_request: Request) -> Response:
+        if review.acting.is_busy:  # it would wait for hours, and later decisions behind it
+            return JsonAnswer({"busy": True})
         decided = _decided_groups(review)
         return await _acted(review, lambda client: review.acting.prepare(client, decided))
 
@@ -256,9 +262,7 @@ def _rows(review: Review, revision: int, first: int) -> Response:
         first = 0
     is_whole = library.is_whole  # asked before the rows: what comes in between is fetched by the next request
     rows = library.rows[first : first + (ROWS_AT_ONCE if first else FIRST_ROWS)]
-    decided = review.decisions.decided()
     keys = [group.key for group in list(library.groups.values())[first : first + len(rows)]]
-    about = {key: _told(decided[key]) for key in keys if key in decided and decided[key].is_about(library.groups[key])}
     head = {
         "revision": library.revision,
         "from": first,
@@ -266,10 +270,20 @@ def _rows(review: Review, revision: int, first: int) -> Response:
         "whole": is_whole and first + len(rows) >= len(library.rows),
         "error": library.error,
         "incomplete_because": library.incomplete_because,
-        "decided": about,
+        "decided": _in_force(review, keys),
     }
     text = json.dumps(head).encode("ascii")[:-1] + b', "rows": [' + b",".join(rows) + b"]}"
     return Response(text, media_type="application/json")
+
+
+def _in_force(review: Review, keys: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """Return what is decided about these groups as they are now."""
+    decided, groups = review.decisions.decided(), review.library.groups
+    return {
+        key: _told(decided[key])
+        for key in keys
+        if key in decided and key in groups and decided[key].is_about(groups[key])
+    }
 
 
 def _told(decision: Decision) -> dict[str, list[str]]:
@@ -281,7 +295,7 @@ def _told(decision: Decision) -> dict[str, list[str]]:
 
 
 def _decision(groups: Mapping[str, Any], told: Mapping[str, Any]) -> Decision:
-    group = groups.get(told.get("key", ""))
+    group = groups.get(str(told.get("key")))
     if group is None:
         raise WrongDecisionError("this group is not there any more")
     return Decision.of(group, told)
@@ -293,14 +307,20 @@ def _decided(review: Review, client: Client, decisions: list[Decision]) -> str |
 
 
 def _taken_back(review: Review, client: Client) -> list[str]:
-    taken = review.decisions.take_back()
+    groups = review.library.groups
+
+    def is_open(decision: Decision) -> bool:  # else it was carried out, and is put back and not taken back
+        group = groups.get(decision.key)
+        return bool(decision.out) or (group is not None and decision.is_about(group))  # those out are no group any more
+
+    taken = review.decisions.take_back(is_open)
     try:
-        tell_back(client, taken)
+        tell_back(client, [one for one in taken if is_open(one)])
     except ClientError:
         pass  # the service keeps a choice that nobody holds against it: the journal is what counts here
     if any(one.out for one in taken):
         review.listening.note()  # groups that were apart are groups again, of which no event tells
-    return [one.key for one in taken]
+    return [one.key for one in taken if is_open(one)]
 
 
 def _decided_groups(review: Review) -> list[tuple[Group, Decision]]:
@@ -336,14 +356,28 @@ async def _answered(review: Review, make: Callable[[Client], Picture]) -> Respon
     return Response(made.data, media_type=made.type, headers={"cache-control": PICTURE_CACHE})
 
 
-async def _body(request: Request) -> Any:
-    """Return the JSON of a request; raises ValueError for what is none, or too long."""
+async def _body(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request; raises HTTPException for what is none, or too long."""
     text = b""
     async for piece in request.stream():
         text += piece
         if len(text) > BODY_BYTES_MAX:
-            raise ValueError("the request is too long")
-    return json.loads(text)
+            raise HTTPException(413, "The request is too long.")
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise HTTPException(400, NOT_UNDERSTOOD)
+    return told
+
+
+def _listed(told: Mapping[str, Any], name: str, kind: type) -> list[Any]:
+    """Return a list of a request; raises HTTPException if it is none, or holds anything else."""
+    listed = told.get(name, [])
+    if not isinstance(listed, list) or not all(isinstance(one, kind) for one in listed):
+        raise HTTPException(400, NOT_UNDERSTOOD)
+    return listed
 
 
 async def _event_stream(review: Review) -> AsyncIterator[bytes]:

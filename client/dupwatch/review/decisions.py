@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from dupwatch.client import Client
@@ -99,12 +99,15 @@ class Decisions:
             self._steps[step] = list(decisions)
             self._untold.add(step)
 
-    def take_back(self) -> list[Decision]:
-        """Take back the last step, and return what it was; nothing if there is none."""
+    def take_back(self, is_open: Callable[[Decision], bool]) -> list[Decision]:
+        """Take back the last step that holds a decision for which ``is_open``, and return it; nothing if there is none.
+
+        The others have been carried out: they are over.
+        """
         with self._lock:
-            if not self._steps:
+            step = max((step for step, made in self._steps.items() if any(map(is_open, made))), default=None)
+            if step is None:
                 return []
-            step = max(self._steps)
             self._write({"taken_back": step})
             self._untold.discard(step)
             return self._steps.pop(step)

@@ -5,12 +5,12 @@ need a look. The rule is a policy of the service's command `plan`, so that a pag
 """
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dupwatch.client import Client
 from dupwatch.review.decisions import Decision
-from dupwatch.review.library import LOOSE_CLASSES, Library, path_of
+from dupwatch.review.library import LOOSE_CLASSES, Group, Library, path_of
 from dupwatch.review.planned import MAY_BE_ASKED_FOR
 
 PAGE = 1_000
@@ -27,11 +27,11 @@ class Rule(NamedTuple):
     kinds: tuple[str, ...]
     policy: dict[str, Any]
     inside: bytes | None
+    reference: bytes | None
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "Rule":
-        """Return the rule that the page sent; raises WrongRuleError."""
-        kinds = tuple(str(kind) for kind in told.get("kinds", ()))
+    def of(cls, kinds: Sequence[str], told: Mapping[str, Any]) -> "Rule":
+        """Return the rule that the page sent, for groups of these classes; raises WrongRuleError."""
         keep, folder, inside, reference = (
             str(told.get(name) or "") for name in ("keep", "folder", "inside", "reference")
         )
@@ -40,11 +40,19 @@ class Rule(NamedTuple):
         for path in (folder, inside, reference):
             if path and not path.startswith("/"):
                 raise WrongRuleError(f"{path} is no full path of a folder")
+        if any("\udc80" <= one <= "\udcff" for one in folder):
+            raise WrongRuleError("a folder whose name is not UTF-8 cannot come first: its groups have to be looked at")
         rules = [f"folder {shlex.quote(folder)}"] if folder else []
         policy: dict[str, Any] = {"keep": [*rules, keep]} if keep else {"keep": rules} if rules else {}
         if reference:
             policy["reference"] = [path_of(reference)]
-        return cls(kinds, policy, path_of(inside) if inside else None)
+        return cls(tuple(kinds), policy, path_of(inside) if inside else None, path_of(reference) if reference else None)
+
+    def fits(self, group: Group) -> bool:
+        """Return whether a group is one that the rule is about: it has files in both folders, if both are named."""
+        inside = [file.path for file in group.files if self.inside is None or _is_below(file.path, self.inside)]
+        others = [file.path for file in group.files if self.reference is None or _is_below(file.path, self.reference)]
+        return bool(inside and others) and len({*inside, *others}) > 1
 
 
 class Proposal(NamedTuple):
@@ -71,7 +79,7 @@ def propose(client: Client, library: Library, rule: Rule, keys: Collection[str] 
         for group in of_kind:
             goes = {file.path: file.digest for file in group.files if file.path in going}
             if not goes:
-                unsure += rule.inside is None or any(_is_below(file.path, rule.inside) for file in group.files)
+                unsure += rule.fits(group)
                 continue
             stays = {file.path: file.digest for file in group.files if file.path not in goes}
             decisions.append(Decision(group.key, stays, goes))

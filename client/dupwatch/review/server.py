@@ -94,6 +94,8 @@ class _Server(uvicorn.Server):
 
     async def _end_when_idle(self) -> None:
         while time.monotonic() - self._guard.last_used < self._idle_seconds:
+            if self._review.acting.is_busy:  # terabytes take hours to read
+                self._guard.last_used = time.monotonic()
             await asyncio.sleep(min(CHECK_SECONDS, self._idle_seconds / 4))
         self.should_exit = True
 

@@ -9,6 +9,8 @@ const ACTIONS = [
   ["trash", "Move into the trash"],
 ];
 
+const LOOK_AGAIN_MS = 500; // while a run goes on that another dialog has begun
+
 export class PlanDialog {
   constructor(page) {
     this.page = page;
@@ -32,19 +34,26 @@ export class PlanDialog {
   async make() {
     try {
       const told = await this.page.source.inOrder("/api/plan");
+      if (told.busy) {
+        this.result.textContent = "Files are being moved …";
+        if (this.dialog.element.isConnected) setTimeout(() => this.make(), LOOK_AGAIN_MS);
+        return;
+      }
       this.plan = told.plan;
       this.result.textContent = told.files
         ? `${countText(told.files, "file")} of ${countText(told.groups, "group")} ${told.files === 1 ? "goes" : "go"}: ${bytesText(told.bytes)}.`
         : "Nothing goes by what is decided so far.";
       this.save.disabled = this.apply.disabled = !told.files;
       this.list([
+        ["Not done the last time", told.not_done],
         ["Stays although it was to go", told.held_back],
         ["The file that stays would lack", told.lacks],
       ]);
+      this.tookRun(told.run);
     } catch (error) {
       this.result.textContent = error.message;
     }
-    this.undo.disabled = false;
+    this.ended();
   }
 
   async saveFile() {
@@ -56,30 +65,43 @@ export class PlanDialog {
   async run(address, body) {
     const isUndo = address === "/api/undo";
     for (const element of [this.save, this.apply, this.undo]) element.disabled = true;
-    this.stop.hidden = false;
-    this.bar.hidden = false;
+    this.isOver = this.stop.hidden = this.bar.hidden = false;
     this.troubles.replaceChildren();
     this.result.textContent = isUndo ? "Putting back …" : "Reading and moving …";
     try {
       const told = await this.page.source.change(address, body);
-      if (isUndo) this.page.lastRun = null;
-      else if (told.files) this.page.lastRun = told.run;
       const done = `${countText(told.files, "file")} ${isUndo ? "put back" : "moved"}`;
       const freed = isUndo ? "" : `, ${bytesText(told.bytes)}`;
       const ended = told.halted ? ` It ended early: ${told.halted}` : told.stopped ? " It was stopped; the rest is as it was." : "";
       this.result.textContent = `${done}${freed}.${ended}`;
       this.list([["Not done", told.skipped]]);
-      this.undo.hidden = !this.page.lastRun;
-      this.undo.disabled = false;
+      this.tookRun(told.run);
       this.page.expectNews();
+      if (!this.dialog.element.isConnected) this.page.say(`${this.result.textContent}${told.skipped.length ? " Not all could be done: P shows why." : ""}`);
     } catch (error) {
       this.result.textContent = error.message;
     }
+    this.ended();
+  }
+
+  // `run` is the one that can be put back.
+  tookRun(run) {
+    this.page.lastRun = run;
+    this.page.drawProgress();
+    this.undo.hidden = !run;
+  }
+
+  ended() {
+    this.isOver = true;
+    this.undo.disabled = false;
     this.stop.hidden = true;
     this.bar.hidden = true;
   }
 
+  // Of what was begun here, or before the page was loaded again: then the plan waits for its end.
   progress({ done, total }) {
+    if (this.isOver) return; // the answer has overtaken this
+    this.bar.hidden = this.stop.hidden = false;
     this.bar.max = total || 1;
     this.bar.value = done;
   }

@@ -55,6 +55,7 @@ export function drawFilters(element, groups, filter, changed) {
       const { kind, text } = filter;
       Object.assign(filter, NO_FILTER, { kind, text });
       drawFilters(element, groups, filter, changed);
+      element.querySelector("button").focus(); // the one that was pressed is gone
       changed();
     }),
   );

@@ -7,18 +7,20 @@ import { find, h } from "./dom.js";
 import { factRows, verdictText } from "./facts.js";
 import { drawFilters, isFiltered } from "./filters.js";
 import { buildFrame } from "./frame.js";
-import { Groups, goingBytes, NO_FILTER } from "./groups.js";
+import { freedBytes, Groups, goingBytes, NO_FILTER } from "./groups.js";
 import { GroupList } from "./list.js";
 import { announce, Stage } from "./stage.js";
 import { bytesText, countText, formatText, KINDS, nameOf, numberText } from "./words.js";
 
 const STRIP_MAX = 200; // files of one group that are drawn; a group may have thousands
 const TOAST_MS = 6000;
+const PARTS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }; // across and down
+const SLIDER_KEYS = new Set([...Object.keys(PARTS), "Home", "End", "PageUp", "PageDown"]);
 
 export class Page {
   constructor(source) {
     this.source = source;
-    this.lastRun = null; // the last apply from this page that is not put back
+    this.lastRun = null; // the last run that can be put back
     this.groups = new Groups();
     this.incoming = null;
     this.filter = { ...NO_FILTER };
@@ -44,7 +46,7 @@ export class Page {
     this.listen();
     const started = this.source.start(); // what it tells is not needed before something is changed
     await this.source.load((page) => this.took(page));
-    await started;
+    this.lastRun = (await started).run;
     this.isLoaded = true;
     this.refresh();
     if (!this.group) this.openFirst();
@@ -66,8 +68,7 @@ export class Page {
     this.drawKinds();
     this.drawProgress();
     if (this.group) this.drawAbout();
-    const frees = this.shown.reduce((sum, group) => sum + group.frees, 0);
-    find("shown").textContent = `${countText(this.shown.length, "group")} · ${bytesText(frees)}`;
+    find("shown").textContent = `${countText(this.shown.length, "group")} · ${bytesText(freedBytes(this.shown))}`;
     const nothing = find("nothing");
     nothing.hidden = this.shown.length > 0;
     find("list").hidden = !nothing.hidden;
@@ -132,11 +133,12 @@ export class Page {
     if (others > 0) this.choose(((this.second - 1 + steps + others) % others) + 1);
   }
 
-  // This one stays; the others go, but for those that were taken out and those that must stay.
+  // This one stays, by all of its names; the others go, but for those that were taken out and those that must stay.
   keepThis(place) {
     const file = this.group.files[place];
     if (!file) return;
-    const stays = this.group.files.filter((one) => one === file || one.pinned || this.draft.out.includes(one.path));
+    const fileOf = (one) => one.same_file_as || one.path;
+    const stays = this.group.files.filter((one) => fileOf(one) === fileOf(file) || one.pinned || this.draft.out.includes(one.path));
     const paths = stays.map((one) => one.path);
     const out = this.draft.out.filter((path) => path !== file.path);
     this.draft = { stays: paths, goes: this.pathsBut(paths), out: out.length === this.group.files.length - 1 ? [] : out };
@@ -225,13 +227,15 @@ export class Page {
   async takeBack() {
     this.isSaving(1);
     try {
-      const { keys } = await this.source.takeBack();
+      const { keys, decided } = await this.source.takeBack();
       for (const key of keys) this.groups.undecide(key);
+      for (const [key, decision] of Object.entries(decided)) this.groups.decide(key, decision);
       const group = this.groups.byKey.get(keys[0]);
       if (group) this.open(group);
       else this.list.draw(true);
       this.drawProgress();
-      this.say(keys.length ? `Taken back: ${countText(keys.length, "group is", "groups are")} open again.` : "There is nothing to take back.");
+      const isOpen = !Object.keys(decided).length;
+      this.say(keys.length ? `Taken back: ${countText(keys.length, "group is", "groups are")} ${isOpen ? "open again" : "as before"}.` : "There is nothing to take back.");
     } catch (error) {
       this.say(error.message, true);
     } finally {
@@ -249,12 +253,13 @@ export class Page {
     find("progress-text").textContent = total
       ? `${numberText(decided)} of ${numberText(total)} decided${files ? ` · ${countText(files, "file")}, ${bytesText(bytes)} to go` : ""}`
       : this.isLoaded ? "No copies" : "Reading groups …";
-    find("open-plan").disabled = !decided;
+    find("open-plan").disabled = !decided && !this.lastRun;
   }
 
   drawKinds() {
     const counts = this.groups.kinds();
     const chips = [["", { label: "All" }], ...Object.entries(KINDS)].filter(([kind]) => !kind || counts[kind]);
+    const hadFocus = find("kinds").contains(document.activeElement);
     find("kinds").replaceChildren(
       ...chips.map(([kind, { label, help }]) =>
         h(
@@ -265,17 +270,27 @@ export class Page {
             role: "radio",
             title: help,
             "aria-checked": String(this.filter.kind === kind),
+            tabindex: this.filter.kind === kind ? 0 : -1, // the arrows lead to the others, as in any such group
             "data-kind": kind,
-            onclick: () => {
-              this.filter.kind = kind;
-              this.refresh();
-            },
+            onclick: () => this.setKind(kind),
           },
           h("span", { text: label }),
           h("span", { class: "figure", text: numberText(kind ? counts[kind] : this.groups.all.length) }),
         ),
       ),
     );
+    if (hadFocus) find("kinds").querySelector("[aria-checked=true]")?.focus();
+  }
+
+  setKind(kind) {
+    this.filter.kind = kind;
+    this.refresh();
+  }
+
+  setNextKind(steps) {
+    const chips = [...find("kinds").children];
+    const place = chips.findIndex((chip) => chip.dataset.kind === this.filter.kind);
+    this.setKind(chips[(place + steps + chips.length) % chips.length].dataset.kind);
   }
 
   fateOf(file) {
@@ -425,15 +440,19 @@ export class Page {
 
   // Reads the groups as they are now, and offers them; what is looked at does not move.
   async readAnew() {
-    const fresh = new Groups();
+    let fresh = new Groups();
     await this.source.load((page) => {
-      if (page.from === 0 && fresh.all.length) fresh.all.length = 0;
+      if (page.from === 0) fresh = new Groups(); // the index was read anew meanwhile
       fresh.add(page.rows, page.decided);
     });
     const more = fresh.all.filter((group) => !this.groups.byKey.has(group.key)).length;
     const gone = this.groups.all.filter((group) => !fresh.byKey.has(group.key)).length;
-    if (!more && !gone) return;
-    this.incoming = fresh;
+    const changed = fresh.all.filter((group) => this.groups.byKey.has(group.key) && !this.groups.isAbout(group.key, { stays: group.files.map((file) => file.path), goes: [] })).length;
+    this.incoming = more || gone || changed ? fresh : null; // null: what had been news is as it was
+    if (!this.incoming) {
+      find("news").hidden = true;
+      return;
+    }
     if (this.isExpecting) {
       this.isExpecting = false;
       this.takeNews();
@@ -441,12 +460,14 @@ export class Page {
     }
     const pill = find("news");
     pill.hidden = false;
-    pill.textContent = more ? `${countText(more, "new group")} · show` : `${countText(gone, "group is", "groups are")} gone · refresh`;
+    const news = [gone && `${countText(gone, "group is", "groups are")} gone`, changed && `${countText(changed, "group has", "groups have")} changed`];
+    pill.textContent = more ? `${countText(more, "new group")} · show` : `${news.filter(Boolean).join(", ")} · refresh`;
   }
 
   takeNews() {
     if (!this.incoming) return;
-    for (const [key, decision] of this.groups.decided) if (this.incoming.byKey.has(key)) this.incoming.decide(key, decision);
+    // What is on its way to the server; of other files than those that are there now it says nothing any more.
+    for (const [key, decision] of this.groups.decided) if (this.incoming.isAbout(key, decision)) this.incoming.decide(key, decision);
     this.groups = this.incoming;
     this.incoming = null;
     find("news").hidden = true;
@@ -528,6 +549,13 @@ export class Page {
     }
     if (isTyping || !this.group) return;
     if (["Enter", " "].includes(event.key) && event.target.matches("button, a")) return; // reached by Tab: it is meant itself
+    if (SLIDER_KEYS.has(event.key) && event.target.matches("input[type=range]")) return; // likewise
+    const [across, down] = (event.target.closest("#kinds") && PARTS[event.key]) || [0, 0];
+    if (across || down) {
+      event.preventDefault();
+      this.setNextKind(across + down);
+      return;
+    }
     const act = this.actOf(event);
     if (!act) return;
     event.preventDefault();
@@ -544,6 +572,8 @@ export class Page {
   }
 
   actOf(event) {
+    const part = event.shiftKey && PARTS[event.key];
+    if (part) return () => this.stage.moveBy(...part);
     if (/^[1-9]$/.test(event.key)) return () => this.keepThis(Number(event.key) - 1);
     const keys = {
       Enter: () => this.accept(),
@@ -554,6 +584,8 @@ export class Page {
       ArrowUp: () => this.walk(-1),
       PageDown: () => this.walk(10),
       PageUp: () => this.walk(-10),
+      Home: () => this.walk(-Infinity),
+      End: () => this.walk(Infinity),
       ArrowRight: () => this.chooseBy(1),
       ArrowLeft: () => this.chooseBy(-1),
       "+": () => this.stage.zoomBy(1),

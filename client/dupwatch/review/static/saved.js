@@ -75,7 +75,10 @@ export class SavedSource {
   async takeBack() {
     const step = this.steps.pop() || [];
     this.save();
-    return { keys: step.map((one) => one.key) };
+    const keys = new Set(step.map((one) => one.key));
+    const decided = {};
+    for (const one of this.steps.flat()) if (keys.has(one.key)) decided[one.key] = one; // by an earlier decision
+    return { keys: [...keys], decided };
   }
 
   save() {

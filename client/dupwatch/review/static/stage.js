@@ -34,6 +34,7 @@ export class Stage {
       this.split = Number(this.slider.value) / 1000;
       this.draw();
     });
+    this.slider.addEventListener("pointerup", () => find("group").focus({ preventScroll: true })); // the keys are the group's again
     this.line = h("div", { class: "split-line", "aria-hidden": "true" }, h("span"));
     this.frames = this.makeFrames();
     element.append(...this.sides.map((side) => side.pane), this.canvas, this.line, this.slider, this.frames);
@@ -128,8 +129,16 @@ export class Stage {
     this.zoomTo(this.view.zoom * ZOOM_STEP ** steps);
   }
 
-  // Between the whole picture and one pixel of the first file for one of the screen.
-  toggleZoom() {
+  // Moves what is seen of a picture that is zoomed in, by a quarter of the screen.
+  moveBy(across, down) {
+    this.view.x += across / 4 / this.view.zoom;
+    this.view.y += down / 4 / this.view.zoom;
+    this.keepInside();
+    this.draw();
+  }
+
+  // Between the whole picture and one pixel of the first file for one of the screen, where `event` points to if it is given.
+  toggleZoom(event = null) {
     if (this.view.zoom > 1) {
       this.zoomTo(1, 0.5, 0.5);
       return;
@@ -138,7 +147,9 @@ export class Stage {
     const file = this.sides[0].file;
     if (!fitted || !file) return;
     const across = liesDown(this.sides[0].turned) ? file.height : file.width;
-    this.zoomTo(Math.max(across / fitted.width / window.devicePixelRatio, 2));
+    const zoom = Math.max(across / fitted.width / window.devicePixelRatio, 2);
+    if (event) this.zoomAt(event, zoom);
+    else this.zoomTo(zoom);
   }
 
   prefetch(files) {
@@ -320,7 +331,7 @@ export class Stage {
       },
       { passive: false },
     );
-    this.element.addEventListener("dblclick", (event) => this.frames.contains(event.target) || this.toggleZoom());
+    this.element.addEventListener("dblclick", (event) => this.frames.contains(event.target) || this.toggleZoom(event));
     this.element.addEventListener("pointerdown", (event) => {
       if (event.target === this.slider || event.button !== 0 || this.frames.contains(event.target)) return;
       this.element.setPointerCapture(event.pointerId);

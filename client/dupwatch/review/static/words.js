@@ -73,7 +73,7 @@ export function momentText(seconds) {
 
 export function megapixels(file) {
   const count = (file.width * file.height) / 1e6;
-  return `${count < 10 ? count.toFixed(1) : Math.round(count)} MP`;
+  return `${count < 0.1 ? count.toFixed(2) : count < 10 ? count.toFixed(1) : Math.round(count)} MP`;
 }
 
 export function formatText(file) {

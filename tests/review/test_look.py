@@ -70,6 +70,16 @@ def test_every_text_can_be_read(page: Page, scheme: Any) -> None:
     page.keyboard.press("Backspace")
 
 
+def test_what_is_chosen_is_seen_where_the_system_sets_all_colours(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.emulate_media(forced_colors="active")
+    lines = page.locator("[aria-selected=true], [aria-checked=true], .strip-file[aria-pressed=true]").evaluate_all(
+        "all => all.map((one) => getComputedStyle(one).outlineWidth)"
+    )
+    page.emulate_media(forced_colors="none")
+    assert lines == ["2px"] * 3
+
+
 def test_everything_has_a_name_and_a_role(page: Page) -> None:
     page.set_viewport_size({"width": 1440, "height": 900})
     assert page.evaluate("document.documentElement.lang") == "en"

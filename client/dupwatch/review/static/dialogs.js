@@ -49,7 +49,7 @@ const KEYS = [
   ["D", "difference, brightened"],
   ["Z", "zoom in and out"],
   ["+  −", "zoom by a step"],
-  ["Shift ← ↑ ↓ →", "another part of the picture, when zoomed"],
+  ["Shift  ←↑↓→", "another part of the picture, when zoomed"],
   [",  .", "frames of an animation, pages of a document"],
   ["/", "search"],
   ["F", "filters"],

@@ -3,6 +3,7 @@
 import io
 import time
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from PIL import Image, PngImagePlugin
 
 from dupwatchd.index.captions import MAX_CAPTION_CHARS, captions, people, user_comment
 from dupwatchd.index.decode import decode
+from dupwatchd.index.facts import metadata_of
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.metadata_blocks import Blocks, read_boxes, read_gif, read_psd
 from dupwatchd.index.png_metadata import read_png
 from dupwatchd.index.texts import MAX_LINES_CHARS
 from dupwatchd.model import Facts
@@ -124,6 +127,156 @@ def test_texts_behind_thousands_of_chunks_are_found() -> None:
     assert facts(plain[:33] + b"".join(chunks) + plain[-12:]).captions == "By the sea"
 
 
+def segment(marker: int, body: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + (2 + len(body)).to_bytes(2, "big") + body
+
+
+def test_comments_of_a_jpeg_are_captions_and_what_encoders_write_there_is_none() -> None:
+    plain = encoded(PICTURE)
+    texts = [b"By the sea\0", "Été".encode("latin-1"), b"Lavc58.54.100", bytes(range(256)), b"", "日本".encode()]
+    assert (
+        facts(plain[:2] + b"".join(segment(0xFE, one) for one in texts) + plain[2:]).captions == "By the sea\nÉté\n日本"
+    )
+
+
+def test_a_comment_of_a_thumbnail_in_front_of_a_jpeg_is_none_of_its_own() -> None:
+    plain = encoded(PICTURE)
+    inner = plain[:2] + segment(0xFE, b"of the thumbnail") + plain[2:]
+    assert facts(plain[:2] + b"\xff\xe1\x00\x08Exif\0\0" + inner + plain[2:]).captions == ""
+
+
+def sub_blocks(body: bytes) -> bytes:
+    pieces = (body[at : at + 255] for at in range(0, len(body), 255))
+    return b"".join(bytes([len(one)]) + one for one in pieces) + b"\0"
+
+
+GIF_XMP = b"\x21\xff\x0bXMP DataXMP" + XMP + b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("where", ["in front of", "behind"])
+def test_comments_and_xmp_of_a_gif_are_read(frames: int, where: str) -> None:
+    into = io.BytesIO()
+    first, *rest = (Image.fromarray(PICTURE + np.uint8(9 * number)) for number in range(frames))
+    first.save(into, "GIF", save_all=frames > 1, append_images=rest)
+    plain = into.getvalue()
+    at = 13 + (3 << (plain[10] & 7) + 1) if where == "in front of" else len(plain) - 1
+    long = b"word " * 100
+    comments = b"".join(b"\x21\xfe" + sub_blocks(one) for one in (b"Made with GIMP", b"GIF made with ezgif.com", long))
+    found = facts(plain[:at] + comments + GIF_XMP + plain[at:])
+    assert found.captions.split("\n") == sorted(
+        [*CAPTIONS.split("\n"), "Made with GIMP", captions(long)], key=str.casefold
+    )
+    assert (found.people, found.place) == (PEOPLE, "48.13715, 11.57540")
+
+
+def hex_profile(body: bytes) -> str:
+    lines = [body.hex()[at : at + 72] for at in range(0, 2 * len(body), 72)]
+    return "\n".join(["", "generic profile", f"{len(body):8}", *lines, ""])
+
+
+@pytest.mark.parametrize("chunk", ["tEXt", "zTXt", "iTXt"])
+@pytest.mark.parametrize("kind", ["exif", "xmp", "APP1", "APP1 of XMP", "iptc", "8bim"])
+def test_profiles_that_a_png_holds_in_digits_are_read(kind: str, chunk: str) -> None:
+    records = data_set(2, 120, b"By the sea")
+    body, told = {
+        "exif": (exif("Rome"), "Rome"),
+        "xmp": (XMP, CAPTIONS),
+        "APP1": (exif("Rome"), "Rome"),
+        "APP1 of XMP": (b"http://ns.adobe.com/xap/1.0/\0" + XMP, CAPTIONS),
+        "iptc": (records, "By the sea"),
+        "8bim": (b"8BIM\x04\x04\0\0" + len(records).to_bytes(4, "big") + records, "By the sea"),
+    }[kind]
+    text, name = PngImagePlugin.PngInfo(), f"Raw profile type {kind.split()[0]}"
+    if chunk == "iTXt":
+        text.add_itxt(name, hex_profile(body), zip=True)
+    else:
+        text.add_text(name, hex_profile(body), zip=chunk == "zTXt")
+    assert facts(encoded(PICTURE, "PNG", pnginfo=text)).captions == told
+
+
+def test_xmp_that_is_packed_in_a_png_is_read() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", XMP.decode(), zip=True)
+    assert facts(encoded(PICTURE, "PNG", pnginfo=text)).captions == CAPTIONS
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return (8 + len(body)).to_bytes(4, "big") + kind + body
+
+
+@pytest.mark.parametrize("where", ["in front of", "behind"])
+def test_metadata_in_boxes_are_read(where: str) -> None:
+    plain = encoded(PICTURE, "JPEG2000")
+    at = plain.index(b"jp2c") - 4 if where == "in front of" else len(plain)
+    if where == "behind":  # a last box may say that it has no end
+        length_at = plain.index(b"jp2c") - 4
+        plain = plain[:length_at] + (len(plain) - length_at).to_bytes(4, "big") + plain[length_at + 4 :]
+    boxes = (
+        box(b"uuid", b"JpgTiffExif->JP2" + exif("Rome"))
+        + box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + XMP)
+        + box(b"uuid", bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38") + data_set(2, 5, b"Title"))
+    )
+    found = facts(plain[:at] + boxes + plain[at:], b".jp2")
+    assert found.captions.split("\n") == sorted([*CAPTIONS.split("\n"), "Rome", "Title"], key=str.casefold)
+    assert found.people == PEOPLE
+
+
+def test_the_boxes_of_jpeg_xl_are_read() -> None:
+    """Whether Pillow has a plugin for its pixels or not."""
+    found = read_boxes(box(b"JXL ", b"\r\n\x87\n") + box(b"Exif", b"\0\0\0\x02ab" + exif("Rome")) + box(b"xml ", XMP))
+    assert (found.exif, found.xmp) == (exif("Rome").removeprefix(b"Exif\0\0"), XMP)
+
+
+def psd(resources: bytes) -> bytes:
+    head = b"8BPS\0\x01" + bytes(6) + (3).to_bytes(2, "big") + (60).to_bytes(4, "big") + (80).to_bytes(4, "big")
+    pixels = b"\0\0" + np.moveaxis(PICTURE, 2, 0).tobytes()
+    return head + b"\0\x08\0\x03" + bytes(4) + len(resources).to_bytes(4, "big") + resources + bytes(4) + pixels
+
+
+def test_metadata_of_a_psd_are_read() -> None:
+    blocks = {0x0404: data_set(2, 5, b"Title"), 0x0422: exif("Rome").removeprefix(b"Exif\0\0"), 0x0424: XMP}
+    resources = b"".join(
+        b"8BIM" + kind.to_bytes(2, "big") + b"\0\0" + len(one).to_bytes(4, "big") + one + b"\0" * (len(one) % 2)
+        for kind, one in blocks.items()
+    )
+    found = facts(psd(resources), b".psd")
+    assert found.captions.split("\n") == sorted([*CAPTIONS.split("\n"), "Rome", "Title"], key=str.casefold)
+    assert found.people == PEOPLE
+
+
+@given(st.binary(), st.integers(0, 400), st.integers(0, 400))
+def test_broken_containers_never_raise(noise: bytes, cut: int, at: int) -> None:
+    gif = b"GIF89a" + bytes(7) + b"\x21\xfe" + sub_blocks(b"By the sea") + GIF_XMP
+    boxes, resources = (
+        box(b"uuid", b"JpgTiffExif->JP2" + XMP[:99]) + box(b"xml ", b"x"),
+        b"8BIM\x04\x04\0\0\0\0\0\x09123456789",
+    )
+    for whole in (gif, boxes, bytes(26) + bytes(4) + b"\0\0\0\x40" + resources):
+        for data in (noise, whole[:cut] + noise + whole[at:], whole[:cut]):
+            for read in (read_gif, read_boxes, read_psd):
+                metadata_of(*read(data))
+
+
+@pytest.mark.parametrize(
+    ("read", "hostile"),
+    [
+        (read_gif, b"GIF89a" + bytes(7) + b"\x21\xfe\x01a\0" * 400_000),
+        (read_gif, b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\x01a" * 4_000_000),
+        (read_gif, b"GIF89a" + bytes(7) + b"\x2c" + bytes(10) * 400_000),
+        (read_boxes, b"\0\0\0\x08xml " * 1_000_000),
+        (read_boxes, b"\0\0\0\x01xml " + b"\xff" * 8),
+        (read_psd, bytes(30) + b"\xff" * 4 + b"8BIM\0\0\0\0\0\0\0\0" * 2_000_000),
+        (read_png, b"12345678" + b"\0\x20\0\0zTXtRaw profile type exif\0\0" + zlib.compress(b"1 " * 50_000_000)),
+        (read_png, b"12345678" + b"\0\0\0\x20tEXtRaw profile type x%05d\0123" * 9),
+    ],
+)
+def test_a_hostile_container_takes_no_time_to_speak_of(read: Callable[[bytes], Blocks], hostile: bytes) -> None:
+    began = time.process_time()
+    metadata_of(*read(hostile))
+    assert time.process_time() - began < 1
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -132,6 +285,13 @@ def test_texts_behind_thousands_of_chunks_are_found() -> None:
         "DSC_0123.JPG", "IMG_20240501_101112.jpg", "P1010023", "Screenshot", "filter: 0; fileterIntensity: 0.0;",
         "oplus_32", '{"mirror":false,"sensor_type":"rear"}', "Created with The GIMP", "My beautiful picture", "(null)",
         '{"shape": [3, 4]}', "Processed with VSCO with f2 preset", "MINOLTA DIGITAL CAMERA", "Untitled",
+        "CREATOR: gd-jpeg v1.0 (using IJG JPEG v62), quality = 90\n", "Lavc58.54.100", "AppleMark\n",
+        "File written by Adobe Photoshop\xa8 4.0", "LEAD Technologies Inc. V1.01",
+        "Optimized by JPEGmini 3.13.3.15 0x1f3a",
+        "Intel(R) JPEG Library, version [1.51.12.44]", "Created by AccuSoft Corp.", "GIF made with ezgif.com",
+        "Image resized by Some Program v3", "Compressed by jpeg-recompress", "Edited with AnyPaint®, 2003",
+        "XV 3.10a  Rev: 12/29/94", "Handmade Software, Inc. Image Alchemy v1.13\n",
+        "This GIF file was assembled with GIF Construction Set(TM)", "Optimized using ezgif.com", "GIFSICLE",
         "rhdr", "oznorWO", "btfmdn", "mde_soft", "sdr_HDRB", "fbthdr", "ptfbty", "frontbhdp",
     ],
 )  # fmt: skip
@@ -149,6 +309,13 @@ def test_what_cameras_and_programs_write_of_their_own_is_no_caption(text: str) -
         "Default of the year",
         "1",
         "Rome 1999",
+        "Made by Anna in Rome on 1.10.99",
+        "Created with love by Anna and Bert, 12.10.1999",
+        "Scanned by Bert at home (c) 2003",
+        "Image created by anna@home.example.com",
+        "Saved by the fire brigade",
+        "Creator: Anna",
+        "Written with a pen in Volterra",
         "P. and I",
         "日本",
         "Robert",
@@ -205,7 +372,7 @@ def test_broken_blocks_never_raise(noise: bytes, cut: int, at: int, value: bytes
         for kind in (b"tEXt", b"zTXt", b"iTXt")
         for body in (noise, noise[:2] + zlib.compress(value)[: cut % 20] + noise, noise[:2] + b"\0\0" + value)
     ]
-    assert len(captions(png=read_png(b"12345678" + b"".join(chunks) + noise).captions)) <= MAX_LINES_CHARS
+    assert len(captions(texts=read_png(b"12345678" + b"".join(chunks) + noise).texts)) <= MAX_LINES_CHARS
     read_png(noise)
 
 

@@ -21,6 +21,7 @@ In reading order:
     facts               what a file says of its own history
     keywords, captions, places   what its metadata say of the picture: keywords; captions and people; where it was taken
     xmp, iptc, png_metadata      how that is found there; texts: made short lines
+    metadata_blocks     where metadata stand in a GIF, PSD, JPEG 2000 or JPEG XL
     depth               how finely it holds its colours
     profiles            what its colour profile means
     png_chunks          whether all of a PNG is there

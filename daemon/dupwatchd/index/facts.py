@@ -21,11 +21,12 @@ from dupwatchd.index.captions import captions, people, user_comment
 from dupwatchd.index.depth import bits_a_colour
 from dupwatchd.index.jpeg_segments import Head, first_end_marker, held_behind, read_head
 from dupwatchd.index.keywords import keywords
+from dupwatchd.index.metadata_blocks import read_boxes, read_gif, read_psd
 from dupwatchd.index.pillow_formats import Still
 from dupwatchd.index.places import place, place_in_words
 from dupwatchd.index.png_metadata import read_png
 from dupwatchd.index.profiles import is_srgb
-from dupwatchd.index.texts import decoded_utf16
+from dupwatchd.index.texts import comment, decoded_utf16
 from dupwatchd.index.xmp import MAX_PACKET_BYTES, values
 
 MAX_TAGS = 1000  # of one EXIF directory; cameras write about fifty
@@ -42,6 +43,8 @@ _EDITORS = re.compile(
     "topaz|gigapixel|photolab|meitu|beautyplus|pixlr|fotor|photodirector|nik collection|silkypix|zoner|corel",
     re.IGNORECASE,
 )
+# Pillow finds what follows the picture data of a PNG only by decoding all of it, and nothing in the others.
+_READ_BLOCKS = {"PNG": read_png, "GIF": read_gif, "PSD": read_psd, "JPEG2000": read_boxes, "JXL": read_boxes}
 _EXIF_TIME = re.compile(r"(\d{4})[:\-/](\d\d)[:\-/](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 _XMP_RATING = re.compile(rb"""xmp:Rating\s*(?:=\s*["']|>)\s*([0-5])""")
 _XMP_TOOL = re.compile(rb"""xmp:CreatorTool\s*(?:=\s*["']|>)([^"'<]{1,200})""")
@@ -123,8 +126,8 @@ class Metadata:
 
 def read_metadata(image: Image.Image, data: bytes) -> Metadata:
     """The metadata of a file that Pillow has opened; ``data`` are all its bytes. Never raises."""
-    if image.format == "PNG":  # Pillow finds what follows the picture data only by decoding all of it
-        return metadata_of(*read_png(data))
+    if read := _READ_BLOCKS.get(str(image.format)):
+        return metadata_of(*read(data))
     if data[:2] in _ORDERS:  # TIFF, and most RAW formats
         return metadata_of(data)
     return metadata_of(_bytes(image.info.get("exif")).removeprefix(b"Exif\0\0"), _bytes(image.info.get("xmp")))
@@ -138,7 +141,7 @@ def jpeg_metadata(head: Head) -> Metadata:
     xmp += b"".join(_parts_of_more_xmp(segments))
     # What is too long for one segment goes on in the next one.
     iptc = b"".join(segment[4 + len(mark) :] for segment in head.resources if segment.startswith(mark, 4))
-    return metadata_of(exif, xmp, iptc)
+    return metadata_of(exif, xmp, iptc, [comment(segment[4:]) for segment in head.comments])
 
 
 def _parts_of_more_xmp(segments: list[bytes]) -> list[bytes]:
@@ -150,7 +153,7 @@ def _parts_of_more_xmp(segments: list[bytes]) -> list[bytes]:
 
 
 def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"", texts: Sequence[str] = ()) -> Metadata:
-    """What a TIFF structure with EXIF tags, an XMP packet, IPTC and the texts of a PNG say. Never raises.
+    """What a TIFF structure with EXIF tags, an XMP packet, IPTC, and texts and comments say. Never raises.
 
     Each b"" if there is none.
     """

@@ -8,6 +8,7 @@ import struct
 from dupwatchd.index.texts import decoded
 
 _RESOURCE = 0x0404  # among the resources of Photoshop
+_MAX_RESOURCES = 1000  # that are looked through; Photoshop writes some fifty
 _UTF8 = b"\x1b%G"  # IPTC's name of it
 _MAX_BLOCK_BYTES = 1 << 18
 
@@ -32,17 +33,22 @@ def data_sets(block: bytes, *numbers: int) -> list[str]:
 
 def _records(block: bytes) -> bytes:
     """The IPTC records in the resources of Photoshop; what holds none of these are records already."""
-    if not block.startswith(b"8BIM"):
-        return block
+    return resource(block, _RESOURCE) if block.startswith(b"8BIM") else block
+
+
+def resource(block: bytes, number: int) -> bytes:
+    """The first one of this number among the resources of Photoshop; b"" if there is none."""
     at = 0
-    while block[at : at + 4] == b"8BIM" and at + 7 <= len(block):
+    for _ in range(_MAX_RESOURCES):
+        if block[at : at + 4] != b"8BIM" or at + 7 > len(block):
+            break
         (kind,) = struct.unpack_from(">H", block, at + 4)
         name_bytes = block[at + 6] + 1
         at += 6 + name_bytes + name_bytes % 2
         if at + 4 > len(block):
             break
         (length,) = struct.unpack_from(">I", block, at)
-        if kind == _RESOURCE:
+        if kind == number:
             return block[at + 4 : at + 4 + length]
         at += 4 + length + length % 2
     return b""

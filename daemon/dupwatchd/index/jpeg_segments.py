@@ -26,6 +26,7 @@ _NEEDED = _FRAMES | {_DHT, _DAC, _DQT, _DRI, 0xE0, 0xE1, 0xEE}
 # A thumbnail inside EXIF has 160 by 120 pixels by the standard, and seldom more than this.
 _MAX_THUMBNAIL_PX = 640
 _RESOURCES = 0xED  # where Photoshop, and others since, put IPTC
+_COMMENT, _MAX_COMMENTS = 0xFE, 20
 
 _MOST_NOTES_BYTES = 16 << 10
 _PIECE_BYTES = 1 << 18  # that are looked through at once
@@ -68,6 +69,7 @@ class Head:
     restart_interval: int  # units between two restart markers; 0: there are none
     holds_other_picture: bool  # the headers of a thumbnail lie in front of the picture's own
     resources: list[bytes]  # segments with resources of Photoshop, which decoding does without
+    comments: list[bytes]  # likewise, the first ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def read_head(data: bytes) -> Head | None:
     found = None
     segments: list[bytes] = []
     resources: list[bytes] = []
+    comments: list[bytes] = []
     frame = None
     interval = 0
     at = 2
@@ -94,7 +97,7 @@ def read_head(data: bytes) -> Head | None:
         marker = data[at + 1]
         if marker == _SOI:  # of a thumbnail: the length of the segment that holds it is wrong
             at = _end_of_inner_picture(data, at + 2)
-            found, frame, segments, resources, interval = None, None, [], [], 0
+            found, frame, segments, resources, comments, interval = None, None, [], [], [], 0
             continue
         if marker < _FIRST_KNOWN or marker in (0xFF, _EOI) or marker in _RESTARTS:  # stray, or without a length
             at += 1
@@ -102,11 +105,11 @@ def read_head(data: bytes) -> Head | None:
         if marker == SOS:
             if frame is None:
                 return found
-            found = Head(frame, segments, at, interval, found is not None, resources)
+            found = Head(frame, segments, at, interval, found is not None, resources, comments)
             behind = _headers_behind_thumbnail(data, found)
             if behind is None:
                 return found
-            at, frame, segments, resources, interval = behind, None, [], [], 0
+            at, frame, segments, resources, comments, interval = behind, None, [], [], [], 0
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker in _FRAMES:
@@ -117,6 +120,8 @@ def read_head(data: bytes) -> Head | None:
             segments.append(data[at:end])
         elif marker == _RESOURCES:
             resources.append(data[at:end])
+        elif marker == _COMMENT and len(comments) < _MAX_COMMENTS:
+            comments.append(data[at:end])
         at = end
     return found
 

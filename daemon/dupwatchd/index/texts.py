@@ -33,6 +33,18 @@ def decoded_utf16(value: bytes) -> str:
     return value.decode("utf-16-le", "replace").partition("\0")[0]
 
 
+def comment(value: bytes) -> str:
+    """What stands where a text may stand, or numbers of a camera's own; "" for these."""
+    return readable(decoded(value))
+
+
+def readable(text: str) -> str:
+    """A text up to the first zero; "" if a tenth of it are no characters."""
+    told = text.strip("\0 ").partition("\0")[0]
+    odd = sum(not c.isprintable() and not c.isspace() for c in told) + told.count("\ufffd")
+    return "" if 10 * odd > len(told) else told
+
+
 def plain(text: str) -> str:
     """One line of printable characters with single blanks between words, of at most LOOKED_AT_CHARS."""
     composed = unicodedata.normalize("NFC", text.strip()[:LOOKED_AT_CHARS])

@@ -38,6 +38,21 @@ def brighter(picture: Rgb, factor: float) -> Rgb:
     return bright
 
 
+def lit(picture: Rgb, corners: float, bottom: float = 1.0) -> Rgb:
+    """With corners as bright as this share of the middle, and a lower side of the upper one."""
+    height, width = picture.shape[:2]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    light = (1 - (1 - corners) * (x * x + y * y) / 2) * (1 - (1 - bottom) * (y + 1) / 2)
+    darker: Rgb = np.clip(picture * light[..., None], 0, 255).astype(np.uint8)
+    return darker
+
+
+def flatter(picture: Rgb, darkest: int, brightest: int) -> Rgb:
+    """With less contrast: black and white become these grey levels."""
+    flat: Rgb = np.rint(darkest + (brightest - darkest) / 255 * picture.astype(np.float32)).astype(np.uint8)
+    return flat
+
+
 def cut(picture: Rgb, share: float) -> Rgb:
     """Without so much of the left and the upper side."""
     height, width = picture.shape[:2]

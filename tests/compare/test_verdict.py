@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dupwatchd.compare.verdict.fine import look_closely
 from dupwatchd.compare.verdict.verdict import Seen, doubtful, look, verdict_of
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.proof import Proof, make_proof, wants_a_closer_look
@@ -61,6 +62,56 @@ def test_a_grey_photo_of_which_a_small_part_is_in_colour_is_recoloured(colour: t
     splash[150:230, 250:340] = np.clip(splash[150:230, 250:340] * tint, 0, 255)
     assert verdict_of(seen(grey, splash)) is Verdict.RECOLOURED
     assert verdict_of(seen(splash, altered.jpeg(altered.resized(splash, 0.5), 50))) is Verdict.SAME
+
+
+@pytest.mark.parametrize(
+    ("seed", "corners", "bottom"), [(0, 0.5, 1.0), (0, 0.3, 1.0), (2, 0.3, 1.0), (0, 1.0, 0.4), (1, 1.0, 0.4)]
+)
+def test_a_photo_in_which_only_the_light_was_changed_is_a_version_of_it(
+    seed: int, corners: float, bottom: float
+) -> None:
+    picture = altered.photo(seed)
+    darker = altered.lit(picture, corners, bottom)
+    verdict = verdict_of(seen(picture, darker))
+    assert verdict_of(seen(darker, picture)) is verdict
+    assert verdict is Verdict.RETOUCHED
+
+
+def test_a_photo_in_which_only_the_light_was_changed_stays_a_version_when_looked_at_closely() -> None:
+    picture = altered.photo(0)
+    closer = look_closely(picture, altered.lit(picture, 0.5), 0, mirrored=False, suspect=True)
+    assert (closer.verdict, closer.confirmed) == (Verdict.RETOUCHED, False)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_another_picture_in_another_light_is_similar_at_most(seed: int) -> None:
+    picture, other = altered.photo(seed), altered.photo(seed + 40)
+    assert verdict_of(seen(picture, altered.lit(other, 0.3))) is Verdict.SIMILAR
+    other[:, 200:440] = picture[:, 200:440]
+    assert verdict_of(seen(picture, altered.lit(other, 0.5))) is Verdict.SIMILAR
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("colour", [altered.grey, lambda picture: picture])
+def test_a_flat_photo_whose_contrast_was_stretched_is_the_same(seed: int, colour: Callable[[Rgb], Rgb]) -> None:
+    picture = colour(altered.photo(seed))
+    flat = altered.flatter(picture, 90, 165)
+    assert verdict_of(seen(flat, picture)) is verdict_of(seen(picture, flat)) is Verdict.SAME
+    closer = look_closely(picture, flat, 0, mirrored=False)
+    assert (closer.verdict, closer.confirmed) == (Verdict.SAME, None)  # nobody is certain of so much
+
+
+@pytest.mark.parametrize("shade", [0.3, 0.45])
+@pytest.mark.parametrize("noise", [0, 6, 15])
+def test_a_product_in_a_darker_colour_is_no_matter_of_contrast(shade: float, noise: int) -> None:
+    """Any two tones lie on a straight line: that of the ground and that of the cloth."""
+    random = np.random.default_rng(noise)
+    cloth = np.full((400, 400), 170.0) + 12 * np.sin(np.arange(400) / 25)
+    on_white = [np.full((400, 400), 240.0) + random.normal(size=(400, 400)) for _ in range(2)]
+    for ground, one in zip(on_white, (1, shade), strict=True):
+        ground[90:310, 90:310] = ((cloth + random.normal(size=(400, 400)) * noise) * one)[90:310, 90:310]
+    light, dark = (np.repeat(np.clip(one, 0, 255).astype(np.uint8)[..., None], 3, 2) for one in on_white)
+    assert verdict_of(seen(light, dark)) is not Verdict.SAME
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -22,6 +22,8 @@ _FEWEST = 6  # samples a bin needs to have a say
 # Where nothing is clipped, tones rise at least so steeply: else a caption could vanish in a curve that is flat there.
 _LEAST_SLOPE = 0.35
 _DARKEST, _BRIGHTEST = 8, 247  # beyond these a picture may be clipped, and the curve flat
+# How a curve runs is told by so many levels, of which each part has a share: any two tones lie on a straight line.
+_FEWEST_TONES, _STRETCHES, _LEAST_SHARE = 30, 8, 0.015
 _ROUNDS = 3  # of fitting, each trusting less what the last one left over
 _FITS_WELL = 0.03  # deviations: what leaves no more need not be fitted better
 _UNCHANGED = 3.0  # grey levels that noise moves a curve by
@@ -57,6 +59,10 @@ class Tone(Protocol):
     def rise(self) -> float:
         """The largest distance of a curve from no change, over the tones that occur."""
 
+    @property
+    def bend(self) -> float:
+        """Likewise from a straight line, as a share of the tones that it leads to; 1 where too few occur."""
+
     def of(self, luma: Levels, chroma: Levels) -> Floats:
         """Luma (H, W) in the other picture's tones; chroma (2, h, w) is of the same area."""
 
@@ -70,6 +76,7 @@ class LumaTone:
     red: float  # grey levels a level of Cr
     misfit: float
     rise: float
+    bend: float
 
     def of(self, luma: Levels, chroma: Levels) -> Floats:
         """See `Tone`."""
@@ -90,6 +97,7 @@ class ChannelTone:
     curves: tuple[Floats, Floats, Floats]  # (256,) each
     misfit: float
     rise: float
+    bend: float
 
     def of(self, luma: Levels, chroma: Levels) -> Floats:
         """See `Tone`."""
@@ -128,8 +136,8 @@ def _fit_luma(source: Samples, target: Samples) -> LumaTone:
     unchanged = np.abs(y - source.luma)
     between = (np.minimum(source.luma, target.luma) > _BLACK) & (np.maximum(source.luma, target.luma) < _WHITE)
     if between.any() and _parts(unchanged[between], 0.5)[0] < _CLEARLY * _parts(error[between], 0.5)[0]:
-        return LumaTone(_TONES.astype(np.float32), 0.0, 0.0, _misfit(unchanged, y), 0.0)
-    return LumaTone(curve, by_blue, by_red, _misfit(error, y), _rise(curve, source.luma))
+        return LumaTone(_TONES.astype(np.float32), 0.0, 0.0, _misfit(unchanged, y), 0.0, 0.0)
+    return LumaTone(curve, by_blue, by_red, _misfit(error, y), _rise(curve, source.luma), _bend(curve, source.luma))
 
 
 def _fit_channels(source: Samples, target: Samples) -> ChannelTone | None:
@@ -148,7 +156,8 @@ def _fit_channels(source: Samples, target: Samples) -> ChannelTone | None:
         if max(np.abs(curve - other)[low : high + 1].max() for other in curves) > _MOST_APART:
             return None
     rise = max(_rise(curve, one) for curve, one in zip(curves, given, strict=True))
-    return ChannelTone((curves[0], curves[1], curves[2]), _misfit(error, y), rise)
+    bend = max(_bend(curve, one) for one, curve in zip(given, curves, strict=True))
+    return ChannelTone((curves[0], curves[1], curves[2]), _misfit(error, y), rise, bend)
 
 
 def _rgb(luma: Levels | Floats, blue: Floats, red: Floats) -> Levels:
@@ -190,6 +199,17 @@ def _misfit(error: Floats, wanted: Floats) -> float:
 def _rise(curve: Floats, levels: Levels) -> float:
     low, high = map(int, _parts(levels, 0.01, 0.99))
     return float(np.abs(curve - _TONES)[low : high + 1].max())
+
+
+def _bend(curve: Floats, levels: Levels) -> float:
+    low, high = map(int, _parts(levels, 0.02, 0.98))
+    counts = np.bincount(levels, minlength=256)[low : high + 1]
+    parts = np.array_split(counts, _STRETCHES) if high - low >= _FEWEST_TONES else [np.zeros(1, np.intp)]
+    if min(part.sum() for part in parts) < _LEAST_SHARE * counts.sum():
+        return 1.0
+    tones, to = _TONES[low : high + 1], curve[low : high + 1].astype(np.float64)
+    slope, begin = np.polyfit(tones, to, 1, w=np.sqrt(counts))
+    return float(np.abs(to - slope * tones - begin).max() / max(1.0, float(np.ptp(to))))
 
 
 def _parts(values: NDArray[np.float32] | Levels, *shares: float) -> list[float]:

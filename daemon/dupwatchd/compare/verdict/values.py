@@ -48,6 +48,7 @@ class Differences:
     unrest: int  # per mille of its structure that half of what has structure is off by: high where nothing lies still
     apart: int  # per mille of the contrast that half of all places are off by
     rise: int  # grey levels, the most that a tone was changed by, of those that occur
+    bend: int  # per mille of the tones that came of it, the most that they lie beside a straight line
     contrast: tuple[int, int]  # tenths of a grey level, the deviation of luma of both
     blur: int  # hundredths of a pixel of deviation that the sharper one was blurred by
 
@@ -74,7 +75,7 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
     softness = lens.softness_px
     softened = [levels.blurred(one.luma, softness) if softness else one.luma for one in (source, target)]
     first, second, blur_px = _equally_sharp(softened[0], softened[1])
-    seen, wanted, rise = _in_one_tone(first, second, source.chroma, target.chroma, lens.samples)
+    seen, wanted, used = _in_one_tone(first, second, source.chroma, target.chroma, lens.samples)
     score, spread, unrest = 0.0, 0.0, 0.0
     likeness: list[Floats] = []
     deviation = levels.deviation(wanted)
@@ -105,7 +106,8 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
         spread=round(1000 * spread),
         unrest=round(1000 * unrest),
         apart=round(1000 * apart),
-        rise=round(rise),
+        rise=round(used.rise),
+        bend=round(1000 * used.bend),
         contrast=(round(10 * contrast[0]), round(10 * contrast[1])),
         blur=round(100 * blur_px),
     )
@@ -178,8 +180,8 @@ def _ratio(detail: Floats, other: Floats) -> float:
 
 def _in_one_tone(
     first: Levels, second: Levels, first_chroma: Levels, second_chroma: Levels, samples: int
-) -> tuple[Floats, Floats, float]:
-    """Luma of one in the tones of the other, that of the other, and by how much tones were changed at most.
+) -> tuple[Floats, Floats, tone.Tone]:
+    """Luma of one in the tones of the other, that of the other, and how tones were changed.
 
     Whichever way round fits better: where one is clipped, it cannot tell what the other is.
     """
@@ -188,8 +190,8 @@ def _in_one_tone(
     there = tone.fit(a, b)
     back = tone.fit(b, a) if tone.may_fit_better(there) else None
     if back is None or back.misfit >= there.misfit:
-        return there.of(first, first_chroma), second.astype(np.float32), there.rise
-    return back.of(second, second_chroma), first.astype(np.float32), back.rise
+        return there.of(first, first_chroma), second.astype(np.float32), there
+    return back.of(second, second_chroma), first.astype(np.float32), back
 
 
 def _samples(luma: Levels, chroma: Levels, step: int) -> tone.Samples:

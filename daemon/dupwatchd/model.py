@@ -108,6 +108,7 @@ class PartTold:
 NO_PART = PartTold()
 
 
+BYTE_BITS = 8
 RAW_BITS = 16  # of what a sensor has measured; cameras write 12 or 14, and nothing developed from that holds more
 
 

@@ -129,7 +129,7 @@ def layered() -> bytes:
 
 
 UNTOLD = {
-    "16 bits": saved(Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257), "PNG"),
+    "16 bits in a JPEG 2000": saved(Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257), "JPEG2000"),
     "inks": saved(DECODED.convert("CMYK"), "JPEG"),
     "inks in a TIFF": saved(DECODED.convert("CMYK"), "TIFF"),
     "layers": layered(),
@@ -140,6 +140,20 @@ UNTOLD = {
 @pytest.mark.parametrize("what", UNTOLD)
 def test_of_what_is_not_decoded_as_it_is_held_nobody_can_tell(what: str) -> None:
     assert digest(UNTOLD[what]) == b""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_file_of_16_bits_is_of_the_kind_of_one_of_8_and_equal_to_none(kind: str) -> None:
+    deep = PHOTO[..., 0].astype(np.uint16) * 257
+    finer = deep.copy()
+    finer[3, 3] ^= 1
+    digests = [
+        digest(saved(Image.fromarray(deep), kind)),
+        digest(saved(Image.fromarray(finer), kind)),
+        digest(saved(Image.fromarray(PHOTO[..., 0]), kind)),
+    ]
+    assert len(set(digests)) == 3
+    assert len({one[:KIND_BYTES] for one in digests}) == 1
 
 
 def test_a_raw_photo_and_a_damaged_one_have_no_digest() -> None:

@@ -435,6 +435,8 @@ def _can_replace(made: Made, one: File, other: File, question: Question, paired:
         return False
     if max(content.frames, another.frames) > 1 and not _equal_pixels(content, another):
         return False
+    if content.picture == another.picture and another.facts.bits > content.facts.bits:
+        return False
     if paired and _is_raw(made, one) != _is_raw(made, other):
         return False
     if not policy.bursts and _is_burst(made, one, other):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.compare.altered import page
 from tests.conftest import encoded, photo_like
+from tests.index.files import deep_png
 from tests.index.profiles import display_p3
 from tests.system.in_process import scan
 from tests.system.service import Service
@@ -60,6 +61,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "wide stripped.jpg": encoded(wide),
         "still of a motion photo.jpg": encoded(photo_like(5, 640, 480)),
         "motion photo.jpg": encoded(photo_like(5, 640, 480)) + b"film" * 9999,
+        "fine.png": deep_png(photo_like(6, 640, 480)),
+        "fine in 8 bits.png": encoded(photo_like(6, 640, 480), "PNG"),
+        "as fine, but not equal.png": deep_png(photo_like(6, 640, 480), finer=True),
         "page.jpg": encoded(page("4711")),
     }
     for number, (name, data) in enumerate(files.items()):
@@ -75,6 +79,7 @@ GOING = {
     "pages packed.tif": "pages.tif",
     "film.gif": "film.webp",
     "wide stripped.jpg": "wide without profile.jpg",
+    "fine in 8 bits.png": "fine.png",
 }
 
 

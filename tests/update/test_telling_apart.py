@@ -17,6 +17,7 @@ from dupwatchd.model import KIND_BYTES, PIXELS_BYTES
 from dupwatchd.update.pipeline import bring_up_to_date
 from dupwatchd.update.telling_apart import LOOKED_BESIDE, pairs_to_look_at
 from tests.conftest import Rgb, encoded, photo_like
+from tests.index.files import deep_png
 from tests.update.small_index import LIMITS, RULES, PhotoPool, Silent, write
 from tests.update.test_looking import BreakingOff, Index
 
@@ -201,6 +202,22 @@ def test_a_damaged_file_is_never_told_to_be_equal(tmp_path: Path) -> None:
     assert contents.to_tell(index.database) == []
 
 
+def test_a_file_of_16_bits_is_looked_at_beside_those_of_8_only(tmp_path: Path) -> None:
+    files = {"8.jpg": encoded(PHOTO, "PNG"), "16.jpg": deep_png(PHOTO), "16 finer.jpg": deep_png(PHOTO, finer=True)}
+    files |= {"left 16.jpg": deep_png(with_bars(BOARD, left=True)), "right.jpg": FILES["right.jpg"]}
+    for name, data in files.items():
+        write(tmp_path / "photos" / name, data)
+    index = Index(tmp_path / "photos", tmp_path / "state")
+    index.update()
+    assert index.database.value("SELECT count(*) FROM picture") == 2
+    confirm(index)
+    assert found(index) == {
+        ("16.jpg", "8.jpg"): (2, 1),
+        ("16 finer.jpg", "8.jpg"): (2, 1),
+        ("left 16.jpg", "right.jpg"): (4, 0),
+    }
+
+
 class Refusing(PhotoPool):
     """Cannot decode all of any file."""
 
@@ -225,7 +242,14 @@ def test_each_content_is_looked_at_beside_the_first_few_of_its_kind_and_no_more(
     drawn: list[tuple[int, int, bool]],
 ) -> None:
     sound = [
-        SoundContent(n, b"", b"", 1 + is_animated, bytes([kind]) * KIND_BYTES + bytes([pixels]) * (PIXELS_BYTES - 8))
+        SoundContent(
+            n,
+            b"",
+            b"",
+            1 + is_animated,
+            bytes([kind]) * KIND_BYTES + bytes([pixels]) * (PIXELS_BYTES - 8),
+            16 if pixels % 4 == 3 else 8,
+        )
         for n, (kind, pixels, is_animated) in enumerate(drawn)
     ]
     pairs = pairs_to_look_at(sound)
@@ -233,5 +257,10 @@ def test_each_content_is_looked_at_beside_the_first_few_of_its_kind_and_no_more(
     for kind in range(3):
         stills = [one.pixels for one in sound if one.frames == 1 and one.pixels and one.pixels[0] == kind]
         some = list(dict.fromkeys(stills))
-        expected = {frozenset((first, second)) for first in some[:LOOKED_BESIDE] for second in some if first != second}
+        expected = {
+            frozenset((first, second))
+            for first in some[:LOOKED_BESIDE]
+            for second in some
+            if first != second and not first[-1] % 4 == second[-1] % 4 == 3
+        }
         assert {frozenset(pair) for pair in pairs if pair[0] and pair[0][0] == kind} == expected

@@ -33,6 +33,7 @@ class SoundContent:
     scan_digest: bytes
     frames: int
     pixels: bytes | None  # None: not read yet
+    bits: int = 8  # a colour of a pixel has
 
 
 class ContentLook(NamedTuple):
@@ -82,7 +83,7 @@ def sound_contents(database: Database, picture_id: int) -> list[SoundContent]:
     return [
         SoundContent(*row)
         for row in database.rows(
-            "SELECT id, digest, scan_digest, frames, pixels FROM content WHERE picture_id = ? AND damage IS NULL "
+            "SELECT id, digest, scan_digest, frames, pixels, bits FROM content WHERE picture_id = ? AND damage IS NULL "
             "ORDER BY camera = '' OR captured = '', edited, jpeg_grid, -width * height, captured = '', captured, "
             "digest, way",
             (picture_id,),

@@ -3,7 +3,8 @@
 Two files with equal digests show the same in every pixel of every frame or page, for as long and in the same colours;
 whoever has one of them has all that can be seen of the other. How the pixels are coded, how a file is turned by its
 orientation and what its metadata say does not count. Of a file whose pixels are not decoded as it holds them (more than
-8 bits, inks, layers, the preview in a RAW photo) nobody can say so: it has no digest.
+8 bits, inks, layers, the preview in a RAW photo) nobody can say so. A PNG or TIFF of more bits has a digest that no
+other file shares, so that it can be looked at beside one of 8 bits; all else has none.
 """
 
 import numpy as np
@@ -13,18 +14,20 @@ from PIL.Image import Image
 
 from dupwatchd.index.colours import profile_of
 from dupwatchd.index.decode import OpenPicture, open_picture, quietly, told_as
-from dupwatchd.index.facts import stored_as
+from dupwatchd.index.depth import bits_a_colour
+from dupwatchd.index.facts import has_layers, stored_as
 from dupwatchd.index.frames import Open, count_frames
 from dupwatchd.index.jpeg_segments import held_behind, read_scans
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.profiles import is_srgb
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.index.thumbnail import upright
-from dupwatchd.model import KIND_BYTES, PIXELS_BYTES
+from dupwatchd.model import BYTE_BITS, KIND_BYTES, PIXELS_BYTES
 
 MAX_PIXELS = 500_000_000  # of all frames or pages; more take longer than one file may
 _ROWS_AT_ONCE = 256
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})  # which Pillow brings to RGB without loss
+_DEEP_FORMATS = frozenset({"PNG", "TIFF"})
 _INKS = 4  # components of a JPEG
 # As PNGs in sRGB say it.
 _GAMMA, _CHROMATICITY = 1 / 2.2, (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
@@ -68,6 +71,10 @@ class _Sums:
             self._pixels.update(np.ascontiguousarray(seen).data)
         if not is_opaque:
             self._kind.update(alpha.digest())
+
+    def add_file(self, data: bytes) -> None:
+        """All of a file, of which not all that it holds of its pixels is decoded."""
+        self._pixels.update(data)
 
     @property
     def digest(self) -> bytes:
@@ -119,12 +126,16 @@ def _add_still(sums: _Sums, picture: OpenPicture) -> None:
     if image is None or picture.format == "RAW" or picture.damage is not None:
         raise _NotAsHeldError
     image.load()  # OpenCV may have decoded it
-    sums.say(_depth(image, picture.data), _colours(picture))
+    is_deep = image.format in _DEEP_FORMATS and bits_a_colour(image, picture.data) > BYTE_BITS
+    sums.say("bytes" if is_deep and not has_layers(image) else _depth(image, picture.data), _colours(picture))
     if image.format == "PNG" and "srgb" not in image.info and "icc_profile" not in image.info:
         gamma, chromaticity = image.info.get("gamma", _GAMMA), image.info.get("chromaticity", _CHROMATICITY)
         if not np.allclose([gamma, *chromaticity], [_GAMMA, *_CHROMATICITY], atol=0.001):
             sums.say(gamma, chromaticity)
-    sums.add(image, picture.orientation)
+    if is_deep:
+        sums.add_file(picture.data)
+    if not is_deep or image.has_transparency_data:
+        sums.add(image, picture.orientation)
 
 
 def _add_frames(sums: _Sums, picture: OpenPicture, sequence: Image, indexes: list[int]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from blake3 import blake3
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from dupwatchd.index.captions import captions, people, user_comment
 from dupwatchd.index.depth import bits_a_colour
@@ -310,9 +310,14 @@ def stored_as(image: Image.Image, data: bytes) -> str:
     name = str(image.format)
     if name in ("HEIF", "AVIF"):
         return name
-    if name == "TIFF" and _LAYERS in image.tag_v2:  # type: ignore[attr-defined]
+    if has_layers(image):
         return ""
     return "bytes" if name in _OF_BYTES and bits_a_colour(image, data) <= 8 else ""
+
+
+def has_layers(image: Image.Image) -> bool:
+    """Does a file of Photoshop hold more than the picture that all of it give?"""
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and _LAYERS in image.tag_v2
 
 
 def _camera(make: str, model: str) -> str:

@@ -260,6 +260,8 @@ def objection(copy: Copy, other: Copy, policy: Policy, *, paired: bool) -> str |
         return "a look sees one of its frames or pages only"
     if other.damaged and not copy.damaged:
         return "that one is damaged"
+    if copy.bits > other.bits and copy.picture_id == other.picture_id:
+        return "that one has fewer bits a colour"
     if paired and (other.format == RAW) != (copy.format == RAW):
         return "one of them is a RAW photo, and the other a picture beside one"
     if not policy.bursts and of_one_burst(other, copy):

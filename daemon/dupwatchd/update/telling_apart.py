@@ -2,7 +2,8 @@
 
 Their thumbnails, proofs and frames are equal, and yet a digit may differ that no proof shows. So the pixels of each
 content are read in full and digested; equal ones are the same, whatever their number of frames. Of contents with one
-frame and other pixels that hold the same beside their colours, the photos are looked at as those of two pictures are.
+frame and other pixels that hold the same beside their colours, the photos are looked at as those of two pictures are:
+also of one with more bits a colour beside one with 8, which can go for it, but not the other way round.
 What a file holds beside them and the other lacks (opacity, a colour profile, a film behind a JPEG) no look can make up
 for: these are never called the same.
 
@@ -23,7 +24,7 @@ from dupwatchd.db import contents
 from dupwatchd.db.connection import Database
 from dupwatchd.db.contents import ContentLook, PixelsPair, SoundContent
 from dupwatchd.index.messages import AllPixels, Detail, Looked, NotDecoded, PixelsRead
-from dupwatchd.model import KIND_BYTES, Verdict
+from dupwatchd.model import BYTE_BITS, KIND_BYTES, Verdict
 
 LOOKED_BESIDE = 4  # contents, each of which all others are looked at beside
 _CLOSE_PX = 1600
@@ -129,6 +130,7 @@ class TellingApart:
 def pairs_to_look_at(sound: Sequence[SoundContent]) -> list[PixelsPair]:
     """Which contents of a picture are to be looked at beside each other, by their pixels, in the order in which to."""
     alike: dict[bytes, list[bytes]] = {}
+    deep = {content.pixels for content in sound if content.bits > BYTE_BITS}
     for content in sound:
         if content.pixels and content.frames == 1:
             some = alike.setdefault(content.pixels[:KIND_BYTES], [])
@@ -139,6 +141,7 @@ def pairs_to_look_at(sound: Sequence[SoundContent]) -> list[PixelsPair]:
         for some in alike.values()
         for place, first in enumerate(some[:LOOKED_BESIDE])
         for second in some[place + 1 :]
+        if not {first, second} <= deep  # a look sees 8 bits, and of two finer files each may hold what the other lacks
     ]
 
 

@@ -101,6 +101,33 @@ def test_a_flat_photo_whose_contrast_was_stretched_is_the_same(seed: int, colour
     assert (closer.verdict, closer.confirmed) == (Verdict.SAME, None)  # nobody is certain of so much
 
 
+def goods(colour: tuple[int, int, int]) -> Rgb:
+    """A thing of this colour, with soft folds, on a white ground."""
+    picture = np.full((500, 500, 3), 246.0)
+    picture[100:420, 120:380] = colour
+    y, x = np.mgrid[0:500, 0:500]
+    picture *= (1 + 0.06 * np.sin(x / 20) * np.cos(y / 30))[..., None]
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("colour", "other"),
+    [((150, 150, 150), (90, 90, 90)), ((190, 30, 40), (120, 20, 40)), ((30, 60, 150), (20, 35, 95))],
+)
+def test_goods_on_white_in_a_darker_shade_are_recoloured(
+    colour: tuple[int, int, int], other: tuple[int, int, int]
+) -> None:
+    assert verdict_of(seen(goods(colour), altered.jpeg(goods(other), 92))) is Verdict.RECOLOURED
+    for copy in (altered.brighter(goods(colour), 0.87), goods(colour)[::2, ::2]):
+        assert verdict_of(seen(goods(colour), altered.jpeg(copy, 85))) is Verdict.SAME
+
+
+def test_paper_made_white_and_letters_made_black_make_no_other_page() -> None:
+    faded = altered.flatter(altered.page("4711"), 90, 200)
+    for darkest, brightest in ((90, 255), (0, 200), (0, 255)):
+        assert verdict_of(seen(faded, altered.flatter(altered.page("4711"), darkest, brightest))) is Verdict.SAME
+
+
 @pytest.mark.parametrize("shade", [0.3, 0.45])
 @pytest.mark.parametrize("noise", [0, 6, 15])
 def test_a_product_in_a_darker_colour_is_no_matter_of_contrast(shade: float, noise: int) -> None:

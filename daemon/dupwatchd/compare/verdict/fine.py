@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dupwatchd.compare.verdict.laid import Planes
 from dupwatchd.compare.verdict.values import Lens
-from dupwatchd.compare.verdict.verdict import Bounds, Seen, at_odds, blank, compare, verdict_of
+from dupwatchd.compare.verdict.verdict import MOSTLY_NEUTRAL, Bounds, Seen, at_odds, blank, compare, verdict_of
 from dupwatchd.model import Verdict
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Levels, Size
@@ -38,7 +38,7 @@ UNCERTAIN_STRENGTH, UNCERTAIN_LIKENESS = 50, 850
 # Two lipsticks of near shades on white, or two red shirts, are like one that was toned: the colours of all that has any
 # differ. Of 500 copies, down to quality 25 and a quarter of the size, none is off by more than 52 tenths of a level in
 # any place; of 450 that were brightened, warmed or made more colourful 19 are by 90, if so much is without colour.
-UNCERTAIN_SHADE, MOSTLY_NEUTRAL = 90, 450
+UNCERTAIN_SHADE = 90
 _WORTH_HALVING = 8  # shrunk so much, a picture is halved first: 10 instead of 27 ms for 12 megapixels
 _LEAST_SIDE_PX = 100  # of what is compared: less shows faces and numbers too small to tell
 # Text of a page shrunk to a quarter is lost by 0.3 to 0.9 of its strokes, and of 80 photos one in twenty exceeds 0.25.

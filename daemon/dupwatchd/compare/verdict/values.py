@@ -34,6 +34,7 @@ _SHAPED = 4  # grey levels of deviation around a place that shows a shape
 _SHAPE_ALIKE = 0.5
 _FEWEST = 30  # places that say something of a picture at large
 _HALF_ANOTHER = 0.6  # of the score of another place: what differs in many places differs less in each
+_A_LOT, _NEXT_TO_NOTHING = 40, 10  # grey levels that a tone is changed by
 _AROUND_PX = 11  # side of what is called the surroundings of a place
 _BUSY = 12  # grey levels of deviation around a place that has structure
 
@@ -49,6 +50,7 @@ class Differences:
     apart: int  # per mille of the contrast that half of all places are off by
     rise: int  # grey levels, the most that a tone was changed by, of those that occur
     bend: int  # per mille of the tones that came of it, the most that they lie beside a straight line
+    moved: tuple[int, int]  # per mille of all places whose tone was changed by a lot, and of those by next to nothing
     contrast: tuple[int, int]  # tenths of a grey level, the deviation of luma of both
     blur: int  # hundredths of a pixel of deviation that the sharper one was blurred by
 
@@ -75,7 +77,7 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
     softness = lens.softness_px
     softened = [levels.blurred(one.luma, softness) if softness else one.luma for one in (source, target)]
     first, second, blur_px = _equally_sharp(softened[0], softened[1])
-    seen, wanted, used = _in_one_tone(first, second, source.chroma, target.chroma, lens.samples)
+    seen, wanted, used, moved = _in_one_tone(first, second, source.chroma, target.chroma, lens.samples)
     score, spread, unrest = 0.0, 0.0, 0.0
     likeness: list[Floats] = []
     deviation = levels.deviation(wanted)
@@ -108,6 +110,7 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
         apart=round(1000 * apart),
         rise=round(used.rise),
         bend=round(1000 * used.bend),
+        moved=(round(1000 * moved[0]), round(1000 * moved[1])),
         contrast=(round(10 * contrast[0]), round(10 * contrast[1])),
         blur=round(100 * blur_px),
     )
@@ -180,8 +183,8 @@ def _ratio(detail: Floats, other: Floats) -> float:
 
 def _in_one_tone(
     first: Levels, second: Levels, first_chroma: Levels, second_chroma: Levels, samples: int
-) -> tuple[Floats, Floats, tone.Tone]:
-    """Luma of one in the tones of the other, that of the other, and how tones were changed.
+) -> tuple[Floats, Floats, tone.Tone, tuple[float, float]]:
+    """Luma of one in the tones of the other, that of the other, how tones were changed, and of how many places.
 
     Whichever way round fits better: where one is clipped, it cannot tell what the other is.
     """
@@ -190,8 +193,16 @@ def _in_one_tone(
     there = tone.fit(a, b)
     back = tone.fit(b, a) if tone.may_fit_better(there) else None
     if back is None or back.misfit >= there.misfit:
-        return there.of(first, first_chroma), second.astype(np.float32), there
-    return back.of(second, second_chroma), first.astype(np.float32), back
+        toned = there.of(first, first_chroma)
+        return toned, second.astype(np.float32), there, _moved(first, toned)
+    toned = back.of(second, second_chroma)
+    return toned, first.astype(np.float32), back, _moved(second, toned)
+
+
+def _moved(luma: Levels, toned: Floats) -> tuple[float, float]:
+    """The shares of places whose tone was changed by a lot, and by next to nothing."""
+    change = np.abs(_some(toned) - _some(luma))
+    return float((change > _A_LOT).mean()), float((change < _NEXT_TO_NOTHING).mean())
 
 
 def _samples(luma: Levels, chroma: Levels, step: int) -> tone.Samples:

@@ -57,6 +57,12 @@ RISE, RISE_IF_PALER = 70, 25
 # as contrast does: of 40 photos whose contrast was taken away and stretched again none exceeds 11, and of 40
 # made brighter with clipped tones, or by a gamma, none with enough tones stays below 38.
 STRAIGHT, STRETCHED_ALIKE = 15, 1.35
+# Goods on white in a near colour look like a copy that was toned. Where tones are few (a bend of all of them), so much
+# per mille has no colour, and as much as a ground stays as it is, it is another shade if so much else was changed a
+# lot, or some place by so many tenths of a level of colour. Text that was made darker or paper that was made white is
+# none: the one is a little of a page, the other is the ground.
+FEW_TONES, MOSTLY_NEUTRAL, SHADE_GROUND = 1000, 450, 300
+SHADE_MOVED, SHADE_UNFITTED = 100, 200
 ANGLE = 22
 LIKENESS = 850
 WORST, STANDS_OUT = 120, 300
@@ -174,7 +180,7 @@ def verdict_of(seen: Seen, bounds: Bounds = OF_PROOFS) -> Verdict:
     """What it means."""
     if seen.luma is None or seen.chroma is None or _is_turned_drawing(seen, bounds.small_area_px):
         return Verdict.SIMILAR
-    other_colours = _in_other_colours(seen.luma, seen.chroma)
+    other_colours = _in_other_colours(seen.luma, seen.chroma) or _in_another_shade(seen.luma, seen.chroma)
     if seen.luma.score > (bounds.text if seen.fine else bounds.photo):
         if other_colours and seen.luma.shapes >= SAME_SHAPES:
             return Verdict.RECOLOURED
@@ -236,6 +242,13 @@ def _in_other_colours(luma: Differences, chroma: Colours) -> bool:
     if abs(chroma.angle) > ANGLE and abs(chroma.turned) > ANGLE:
         return True
     return stronger >= 120 and max(chroma.likeness, chroma.centred) < LIKENESS
+
+
+def _in_another_shade(luma: Differences, chroma: Colours) -> bool:
+    """Whether it shows a thing of few tones on a plain ground, such as goods on white, in other ones."""
+    if luma.bend < FEW_TONES or chroma.neutral < MOSTLY_NEUTRAL or luma.moved[1] < SHADE_GROUND:
+        return False
+    return luma.moved[0] > SHADE_MOVED or chroma.unfitted > SHADE_UNFITTED
 
 
 def _is_stretched(luma: Differences, chroma: Colours) -> bool:

@@ -107,7 +107,8 @@ def goods(colour: tuple[int, int, int]) -> Rgb:
     picture[100:420, 120:380] = colour
     y, x = np.mgrid[0:500, 0:500]
     picture *= (1 + 0.06 * np.sin(x / 20) * np.cos(y / 30))[..., None]
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    rendered: Rgb = np.clip(picture, 0, 255).astype(np.uint8)
+    return rendered
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ _NUMBERED = re.compile(rb"(.+)(\(\d+\))(\.[^.]*)", re.DOTALL)
 _EDITED = b"-edited"
 
 
+def asks_for_sidecars(ask_when: Iterable[str]) -> bool:
+    """Return whether a picture goes only if an equal of its sidecar stays, by what a plan leaves to a person."""
+    return "lacks metadata" in ask_when
+
+
 class Companion(NamedTuple):
     """A file that belongs to a picture, or to several pictures."""
 
@@ -106,19 +111,23 @@ class FolderNames:
     """The names of one folder, so that the companions of many pictures are found without listing it again."""
 
     def __init__(self, names: Iterable[bytes]) -> None:
-        self._names = list(names)
+        self._names = frozenset(names)
         self._companions: dict[_Key, list[bytes]] = {}
+        self._found: dict[bytes, list[Companion]] = {}  # by picture: plans and answers ask several times
         for name in self._names:
             for key in _keys(name.lower()):
                 self._companions.setdefault(key, []).append(name)
 
     def companions(self, picture: bytes) -> list[Companion]:
         """Return the companions of a picture, in order of their names."""
-        lower = picture.lower()
-        found = {
-            name for key in _picture_keys(lower) for name in self._companions.get(key, ()) if name.lower() != lower
-        }
-        return [Companion(name, kind) for name in sorted(found) if (kind := _kind(name.lower())) is not None]
+        if picture not in self._found:
+            lower = picture.lower()
+            found = {
+                name for key in _picture_keys(lower) for name in self._companions.get(key, ()) if name.lower() != lower
+            }
+            companions = [Companion(name, kind) for name in sorted(found) if (kind := _kind(name.lower())) is not None]
+            self._found[picture] = companions
+        return self._found[picture]
 
     def sharing(self, picture: bytes, companion: bytes) -> list[bytes]:
         """Return the other pictures to which a companion of a picture belongs as well, in order.
@@ -140,21 +149,31 @@ class FolderNames:
         return found
 
 
-class Companions:
-    """The companions of pictures anywhere; each folder is listed once, as it was then."""
+class Folders:
+    """The names in folders anywhere; each is listed once, as it was then."""
 
     def __init__(self) -> None:
-        self._names: dict[bytes, FolderNames] = {}
+        self._known: dict[bytes, FolderNames | OSError] = {}
 
-    def of(self, path: bytes) -> list[bytes]:
+    def names_in(self, folder: bytes) -> FolderNames:
+        """Return the names in a folder; raises OSError, each time, if it cannot be listed."""
+        if folder not in self._known:
+            try:
+                self._known[folder] = FolderNames(os.listdir(folder))
+            except OSError as error:
+                self._known[folder] = error
+        known = self._known[folder]
+        if isinstance(known, OSError):
+            raise known
+        return known
+
+    def companions(self, path: bytes) -> list[bytes]:
         """Return the names of what belongs to a picture, in order; none if its folder cannot be listed."""
         folder, name = os.path.split(path)
-        if folder not in self._names:
-            try:
-                self._names[folder] = FolderNames(os.listdir(folder))
-            except OSError:  # gone, or on another machine
-                self._names[folder] = FolderNames([])
-        return [one.name for one in self._names[folder].companions(name)]
+        try:
+            return [one.name for one in self.names_in(folder).companions(name)]
+        except OSError:  # gone, or on another machine
+            return []
 
 
 def _kind(lower: bytes) -> Kind | None:
@@ -179,11 +198,11 @@ def _keys(lower: bytes) -> Iterator[_Key]:
 
 def _picture_keys(lower: bytes, *, of_any_suffix: bool = False) -> Iterator[_Key]:
     """Yield the keys of all that may belong to a picture; or to one of its stem, ``of_any_suffix``."""
-    suffix = _suffix(lower)
+    suffix, stem = _suffix(lower), _stem(lower)
     for form in _FORMS:
         if of_any_suffix or not form.pictures or suffix in form.pictures:
             for how in form.named:
-                yield (how, form.suffix), lower if how is Named.BY_NAME else _stem(lower)
+                yield (how, form.suffix), lower if how is Named.BY_NAME else stem
     for name, number in _takeout_names(lower):
         yield _TAKEOUT, name + number
         yield (_TAKEOUT, number), _cut(name + _TAKEOUT_WORDS)

@@ -297,6 +297,8 @@ def write_copies(document: Mapping[str, Any], form: str | None, spare: bool) -> 
         if left_out:
             what = f"{counted(left_out, 'spare file')} with a sidecar or a movie beside"
             remark(f"{what}: left out, for `dupwatch plan` lets both go or neither")
+        if spare and any("along" not in file for cluster in document["clusters"] for file in cluster["files"]):
+            remark("the photos are on another machine: sidecars and movies beside these files were not looked for")
     else:
         paged(lambda stream: render.write_table(document, stream))
     sys.stdout.flush()

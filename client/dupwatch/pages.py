@@ -7,6 +7,8 @@ pass through.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dupwatch.marking import mark_clusters
+
 if TYPE_CHECKING:
     from dupwatch.client import Client
 
@@ -18,7 +20,11 @@ ATTEMPTS = 3  # at a list that changes while it is read, page by page
 
 
 def all_clusters(client: "Client", question: dict[str, Any], limit: int | None, offset: int) -> dict[str, Any]:
-    """Return the clusters asked for, put together from pages of one revision of the index."""
+    """Return the clusters asked for, put together from pages of one revision of the index.
+
+    What a plan would hold back for what lies beside it is marked, if the files are on this machine. The sums are upper
+    bounds (``reclaimable_at_most``) if only a plan can tell of some.
+    """
     for attempt in range(ATTEMPTS):
         document: dict[str, Any] = {}
         listed: list[dict[str, Any]] = []
@@ -32,9 +38,21 @@ def all_clusters(client: "Client", question: dict[str, Any], limit: int | None, 
             is_all = offset + len(listed) >= page["total_clusters"] or not page["clusters"]
             if is_all or (limit is not None and len(listed) >= limit):
                 head: dict[str, Any] = {name: page[name] for name in _HEAD if name in page}
-                total = {"total_clusters": page["total_clusters"], "clusters": listed}
+                knows_all = len(listed) == page["total_clusters"]
+                total = {
+                    "total_clusters": page["total_clusters"],
+                    "reclaimable_at_most": _marked(client, listed, page["ask_when"], knows_all=knows_all),
+                    "clusters": listed,
+                }
                 return {**head, **completeness([page]), **total}
     raise AssertionError("the last attempt always returns")
+
+
+def _marked(client: "Client", clusters: list[dict[str, Any]], ask_when: Sequence[str], *, knows_all: bool) -> bool:
+    """Mark what a plan would hold back; return whether it may hold back more."""
+    if client.shares_paths:
+        return mark_clusters(clusters, ask_when, knows_all=knows_all)
+    return any(file["may_go"] for cluster in clusters for file in cluster["files"])
 
 
 def all_pairs(

@@ -15,7 +15,6 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
-from dupwatch.families import Companions
 from dupwatch.measures import OWN_MEASURES, distance_of
 from dupwatch.terminal import Page, cell_count, counted, fold, human_bytes, page_on
 
@@ -25,7 +24,7 @@ File = Mapping[str, Any]
 
 CSV_COLUMNS = (
     "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "verdict", "confirmed", "same_file_as",
-    "damaged", "may_go", "reason",
+    "damaged", "may_go", "reason", "held_back", "undecided",
 )  # fmt: skip
 
 PAIR_COLUMNS = ("first", "second", "mse", "structure", "turn", "mirrored", "verdict", "confirmed", "cluster")
@@ -55,16 +54,15 @@ def write_csv(document: Document, stream: BinaryIO) -> None:
 def write_paths0(document: Document, stream: BinaryIO, spare_only: bool = False) -> int:
     """Write raw paths, each with a NUL after it: all, cluster by cluster, or just those of files that may go.
 
-    Of these, files that have a sidecar or a movie beside them are left out, because a path alone would part them: only
-    `plan` lets both go or neither. Return how many were left out.
+    Of these, files with which a sidecar or a movie would go along are left out, because a path alone would part them:
+    only `plan` lets both go or neither. Return how many were left out.
     """
     left_out = 0
-    companions = Companions()
     for cluster in document["clusters"]:
-        wanted = [file["path"] for file in cluster["files"] if not spare_only or file.get("may_go")]
-        alone = [path for path in wanted if not (spare_only and companions.of(path))]
+        wanted = [file for file in cluster["files"] if not spare_only or file.get("may_go")]
+        alone = [file for file in wanted if not (spare_only and file.get("along"))]
         left_out += len(wanted) - len(alone)
-        stream.writelines(path + b"\0" for path in alone)
+        stream.writelines(file["path"] + b"\0" for file in alone)
     return left_out
 
 
@@ -103,6 +101,11 @@ def write_pairs_table(pairs: Iterable[Mapping[str, Any]], document: Document, st
     total = document["total_pairs"]
     shown = counted(total, "pair") if total == count else f"{count:,} of {counted(total, 'pair')}"
     page.write([page.paint(page.own(f"{shown}, {page.name(measure)} ≤ {threshold:g}"), "head")])
+
+
+def to_win(count: int, *, at_most: bool) -> str:
+    """Return in words how many bytes can be won; ``at_most``: a plan may hold back some of them."""
+    return f"{'at most ' if at_most else ''}{human_bytes(count)} to win"
 
 
 def is_complete(document: Document) -> bool:
@@ -223,7 +226,7 @@ def _cluster_lines(cluster: Cluster, skip: int, figures: _Figures, page: Page) -
     head = [
         f"group {page.name(str(cluster['id']))[:16]}",
         counted(len(files), "file"),
-        f"{human_bytes(cluster['reclaimable_bytes'])} to win",
+        to_win(cluster["reclaimable_bytes"], at_most=any(file.get("undecided") for file in files)),
         *(f"kept: {page.name(file['reason'])}" for file in files if file["keep"] and file.get("reason")),
     ]
     yield from (page.paint(line, "head") for line in page.join(head))
@@ -253,7 +256,7 @@ def _mark(file: File) -> str:
     keep   stays
     spare  may go
     link   is another name (a hard link, a second mount) of a file above, or may be one
-    other  stays as well: nothing that stays is certain to show all that it shows
+    other  stays as well: nothing that stays is certain to show all that it shows, or hold all that lies beside it
     """
     if file["keep"]:
         return "keep"
@@ -274,11 +277,23 @@ def _remark(file: File, kept: File, mark: str, page: Page) -> str:
     remarks = [] if verdict == "identical" else [_compared_in_pixels(file, kept)]
     remarks += [f"turned {file['turn']}°"] if file["turn"] else []
     remarks += ["mirrored"] if file["mirrored"] else []
-    if verdict is None:
+    beside = _what_lies_beside(file, page)
+    if beside:
+        remarks.insert(0, beside)
+    elif verdict is None:
         remarks.insert(0, "near another copy only")
     elif mark == "other" and (page.width is None or page.width >= WIDTH_IN_WORDS):
         remarks.insert(0, _why_it_stays(file))
     return ", ".join(filter(None, [*marks, *remarks]))
+
+
+def _what_lies_beside(file: File, page: Page) -> str:
+    """Return what a plan does with a spare file for what lies beside it; on a terminal in short: paths need room."""
+    for key, in_short in (("held_back", "held back"), ("undecided", "a plan decides")):
+        if file.get(key):
+            in_full = page.name(file[key])
+            return in_short if page.width is not None else in_full if key == "undecided" else f"{in_short}: {in_full}"
+    return ""
 
 
 def _why_it_stays(file: File) -> str:
@@ -359,8 +374,10 @@ def _summary(document: Document, question: str, page: Page) -> list[str]:
         parts = [
             shown if total == len(clusters) else f"{len(clusters):,} of {shown}",
             counted(spare, "spare file"),
-            f"{human_bytes(reclaimable)} to win",
+            to_win(reclaimable, at_most=bool(document.get("reclaimable_at_most"))),
         ]
+        held_back = sum(bool(file.get("held_back")) for cluster in clusters for file in cluster["files"])
+        parts += [f"{held_back:,} held back for what lies beside them"] if held_back else []
     else:
         none = "No copies" if is_complete(document) else "No copies found so far"
         parts = [page.own(f"None of {counted(total, 'group')} shown" if total else f"{none}, {question}")]

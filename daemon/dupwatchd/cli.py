@@ -632,7 +632,8 @@ def _report_gaps(document: dict[str, Any]) -> None:
 
 def _summary(document: dict[str, Any], *, proposes: bool) -> str:
     """Return in one line what a scan has found, and if it ``proposes`` something, the next command worth typing."""
-    from dupwatch.terminal import counted, human_bytes
+    from dupwatch.render import to_win
+    from dupwatch.terminal import counted
 
     command = shlex.join(["dupwatchd", *sys.argv[1:]])
     if "total_pairs" in document:
@@ -644,9 +645,10 @@ def _summary(document: dict[str, Any], *, proposes: bool) -> str:
         next_command = f"; `{command} --print0 --spare | xargs -0r ls -l` lists the files that can go"
     else:
         next_command = "; `dupwatchd run --root DIR` keeps watch from now on"
+    can_be_won = to_win(document["reclaimable_bytes"], at_most=document["reclaimable_at_most"])
     return (
         f"{counted(document['files'], 'photo')}, {counted(document['total_clusters'], 'group')} of copies, "
-        f"{human_bytes(document['reclaimable_bytes'])} to win, {len(document['failed']):,} unreadable{next_command}"
+        f"{can_be_won}, {len(document['failed']):,} unreadable{next_command}"
     )
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from dupwatch.marking import mark_clusters
 from dupwatchd.assembly import limits_of, machines_of, processors, reading_pool, search_opener, walk_rules
 from dupwatchd.db import answers, contents, facts, files, pictures, remembered
 from dupwatchd.db.connection import Database, open_database
@@ -220,6 +221,7 @@ def _answer(
         else _all_clusters(database, question, live_checks, with_plan=asked.plan)
     )
     clusters = found.clusters
+    at_most = mark_clusters(cast("list[dict[str, Any]]", clusters), policy.asked_in_words)
     complete = with_not_looked_at(_completeness(survey, changing), found.not_looked_at)
     planned = {
         "groups": found.planned,
@@ -241,6 +243,7 @@ def _answer(
                 "total_clusters": len(clusters),
                 "also": also_in_words(found.also),
                 "reclaimable_bytes": sum(cluster["reclaimable_bytes"] for cluster in clusters),
+                "reclaimable_at_most": at_most,
                 "ignored_groups": found.ignored_groups,
                 "clusters": marked(database, clusters[: asked.limit]),
             }

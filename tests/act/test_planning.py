@@ -357,6 +357,7 @@ print(*(one.because for one in make_plan([page]).held_back), sep="\\n")
         (0o1777, 0o644, "belongs to another user"),
         (0o777, 0o644, ""),
         (0o777, 0o600, "cannot open it: Permission denied"),
+        (0o733, 0o644, "cannot open it: Permission denied"),  # it cannot be listed
         (0o700, 0o644, "it is not there: Permission denied"),
     ],
 )

@@ -67,6 +67,13 @@ def group_of(*files: Mapping[str, Any], asked: str | None = None, name: str = "g
     return {"id": name, "asked": asked, "files": list(files)}
 
 
+def cluster_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group of a plan as `clusters` shows it."""
+    files = [{**file, "may_go": file["goes"]} for file in group["files"]]
+    freed = sum(file["bytes"] for file in files if file["may_go"] and file["same_file_as"] is None)
+    return {"id": group["id"], "reclaimable_bytes": freed, "files": files}
+
+
 def page_of(root: bytes | Path, *groups: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """A page of the service's command `plan`."""
     return {

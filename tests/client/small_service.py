@@ -29,7 +29,7 @@ def make_file(path: bytes, keep: bool) -> dict[str, Any]:
         "path": path, "bytes": 1000, "width": 40, "height": 30, "mse": 0.0 if keep else 1.5,
         "structure": 0.0 if keep else 0.001, "turn": 0, "mirrored": False, "verdict": "identical" if keep else "same",
         "confirmed": True, "same_file_as": None, "damaged": False, "may_go": not keep, "keep": keep,
-        "reason": "most pixels" if keep else "fewer pixels",
+        "held_by": None if keep else ODD, "reason": "most pixels" if keep else "fewer pixels",
     }  # fmt: skip
 
 
@@ -129,7 +129,7 @@ class SmallService:
             "measure": args.get("measure", "structure"), "threshold": args.get("threshold", 0.02),
             "verdicts": ["identical", "same", *filter(None, args.get("also", "").split(","))],
             "also": {"cropped": 2}, "total_clusters": len(all_of_them), "revision": self.revision, "clusters": page,
-            **self.completeness,
+            "ask_when": ["lacks metadata"], **self.completeness,
         }  # fmt: skip
 
     def _with_data(self, request: OpenRequest) -> Result:

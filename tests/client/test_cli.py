@@ -96,7 +96,7 @@ def test_clusters_come_in_all_forms_of_scan(dupwatch: Dupwatch) -> None:
     document = json.loads(dupwatch("clusters", "--json").stdout)
     assert set(document) == {
         "measure", "threshold", "verdicts", "also", "complete", "pending", "incomplete_because", "total_clusters",
-        "clusters", "failed",
+        "reclaimable_at_most", "clusters", "failed",
     }  # fmt: skip
     assert (document["measure"], document["threshold"], document["total_clusters"]) == ("structure", 0.02, 3)
     assert set(document["clusters"][0]) == {"id", "reclaimable_bytes", "files"}
@@ -106,7 +106,10 @@ def test_clusters_come_in_all_forms_of_scan(dupwatch: Dupwatch) -> None:
     assert b"3 groups" in table
     assert b"\x1b" not in table
     assert ODD in dupwatch("clusters", "--print0").stdout.split(b"\0")
-    assert len(dupwatch("clusters", "--print0", "--spare").stdout.split(b"\0")) == 3 + 1
+    assert dupwatch("clusters", "--print0", "--spare").stdout == b""  # nobody can tell what lies beside them
+    assert b"3 held back for what lies beside them" in table
+    assert "cannot be listed" in document["clusters"][0]["files"][1]["held_back"]
+    assert {cluster["reclaimable_bytes"] for cluster in document["clusters"]} == {0}
     assert ODD in dupwatch("clusters", "--csv").stdout
 
 

@@ -18,7 +18,6 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
@@ -305,11 +304,14 @@ def test_csv_contains_the_raw_bytes_and_ends_its_records_with_crlf() -> None:
     write_csv(make_document([make_file(b'/a\xff"b.jpg', keep=True), make_file(b"/c\nd.jpg")]), stream)
     header, first, second, second_rest, end = re.split(rb"\r\n|\n", stream.getvalue())
     columns = "path,bytes,width,height,mse,structure,turn,mirrored,verdict,confirmed,same_file_as,damaged,may_go,reason"
+    columns += ",held_back,undecided"
     assert header == f"cluster,keep,{columns}".encode()
-    assert first == b'c0,true,"/a\xff""b.jpg",4200000,4000,3000,0.0,0.0,0,false,identical,true,,false,false,most pixels'
+    assert (
+        first == b'c0,true,"/a\xff""b.jpg",4200000,4000,3000,0.0,0.0,0,false,identical,true,,false,false,most pixels,,'
+    )
     assert (
         second + b"\n" + second_rest
-        == b'c0,false,"/c\nd.jpg",4200000,4000,3000,3.25,0.0123,0,false,same,true,,false,true,'
+        == b'c0,false,"/c\nd.jpg",4200000,4000,3000,3.25,0.0123,0,false,same,true,,false,true,,,'
     )
     assert end == b""
     assert stream.getvalue().count(b"\r\n") == 3
@@ -457,18 +459,33 @@ def test_what_may_not_go_is_never_spare() -> None:
     assert stream.getvalue() == b"/c\0"
 
 
-def test_what_has_a_sidecar_or_movie_beside_it_is_left_to_a_plan(tmp_path: Path) -> None:
-    names = ("kept.jpg", "one.jpg", "one.jpg.xmp", "two.heic", "two.MOV", "three.jpg", "three.jpg.txt")
-    paths = {name: os.fsencode(tmp_path / name) for name in names}
-    for path in paths.values():
-        open(path, "wb").close()
-    shown = [
-        make_file(paths[name], keep=name == "kept.jpg") for name in ("kept.jpg", "one.jpg", "two.heic", "three.jpg")
-    ]
+def test_what_a_path_alone_would_part_is_left_to_a_plan() -> None:
+    files = [make_file(b"/a", keep=True), make_file(b"/b", along=[b"/b.xmp"]), make_file(b"/c", along=[])]
     stream = io.BytesIO()
-    assert write_paths0(make_document(shown), stream, spare_only=True) == 2
-    assert stream.getvalue() == paths["three.jpg"] + b"\0"
-    assert write_paths0(make_document(shown), io.BytesIO()) == 0
+    assert write_paths0(make_document(files), stream, spare_only=True) == 1
+    assert stream.getvalue() == b"/c\0"
+    assert write_paths0(make_document(files), io.BytesIO()) == 0
+
+
+def test_what_a_plan_holds_back_or_decides_is_told(make_terminal: MakeTerminal) -> None:
+    held, open_one = "it belongs to the movie b.mov, which", "sidecar c.xmp: decided when a plan is made"
+    files = [
+        make_file(b"/a", keep=True),
+        make_file(b"/b", may_go=False, held_back=held),
+        make_file(b"/c", undecided=open_one),
+    ]
+    shown = table(make_document(files, reclaimable_at_most=True))
+    assert f"held back: {held}" in shown
+    assert open_one in shown
+    assert [line for line in shown.splitlines() if "at most" in line] == [
+        "group c0 · 3 files · at most 8.4 MB to win · kept: most pixels",
+        "1 group · 1 spare file · at most 8.4 MB to win · 1 held back for what lies beside them",
+    ]
+    terminal = make_terminal(120)
+    write_table(make_document(files), terminal.stream)
+    narrow = terminal.shown()
+    assert "held back" in narrow
+    assert "b.mov" not in narrow
 
 
 def test_an_answer_that_is_not_complete_never_says_flatly_that_there_are_no_copies() -> None:

@@ -15,9 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dupwatch.client import Client
+from dupwatch.review.library import Library
+from dupwatch.review.rules import Rule, propose
 from tests.conftest import encoded, photo_like
 from tests.index.files import dng
 from tests.system.service import Service, until
+from tests.system.test_scan import run
 
 Settings = dict[str, Any]
 
@@ -285,6 +289,61 @@ def test_explain_says_what_the_plan_does(tmp_path: Path) -> None:
                 }[name]
             )
         assert asked(*flags, "--explain", str(root / "held.jpg"))["goes"] is False
+
+
+def test_answers_mark_what_a_plan_holds_back(tmp_path: Path) -> None:
+    """The table, JSON and bare paths of both programs, their sums, and the page."""
+    root, state = tmp_path / "photos", tmp_path / "state"
+    pictures = {name: tagged(seed) for seed, name in enumerate(("held", "movie", "shared", "alone"), 1)}
+    put(root, {f"kept/{name}.jpg": data for name, data in pictures.items()})
+    put(root, {f"spare/{name}.jpg": data for name, data in pictures.items()})
+    put(root, {
+        "spare/held.jpg.dop": b"sharper", "spare/movie.mov": b"film", "kept/movie.mov": b"film",
+        "spare/shared.xmp": b"rating 5", "spare/shared.png": tagged(9),
+    })  # fmt: skip
+    config = tmp_path / "dupwatch.toml"
+    config.write_text(f'[plan]\nkeep = ["folder {root}/kept"]\n')
+    scanned = run("scan", root, "--config", config, "--json", "--limit", "1", state=state)
+    document = json.loads(scanned.stdout)
+    assert len(document["clusters"]) == 1
+    assert document["reclaimable_bytes"] == sum(len(pictures[name]) for name in ("movie", "shared", "alone"))
+    assert document["reclaimable_at_most"]
+    assert b"4 groups of copies, at most " in run("scan", root, "--config", config, state=state).stderr
+    with Service(tmp_path / "service", root, config=config) as service:
+        service.settled()
+
+        def asked(*arguments: str) -> Any:
+            command = [sys.executable, "-m", "dupwatch", "--endpoint", service.endpoint, *arguments, "--json"]
+            return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+        files = {
+            os.path.basename(file["path"]).removesuffix(".jpg"): file  # the spare ones, which come later
+            for cluster in asked("clusters")["clusters"]
+            for file in cluster["files"]
+        }
+        plan = asked("plan", "--now")
+        going = {one["path"] for group in plan["groups"] for one in group["goes"]}
+        assert {file["path"] for file in files.values() if file["may_go"]} == going - {f"{root}/spare/movie.mov"}
+        assert [(files["held"]["path"], files["held"]["held_back"])] == [
+            (one["path"], one["because"]) for one in plan["held_back"]
+        ]
+        assert files["movie"]["undecided"] == "movie movie.mov: decided when a plan is made"
+        assert files["movie"]["along"] == [f"{root}/spare/movie.mov"]
+        command = [sys.executable, "-m", "dupwatch", "--endpoint", service.endpoint, "clusters", "--print0", "--spare"]
+        bare = subprocess.run(command, capture_output=True, check=True).stdout
+        assert sorted(bare.split(b"\0")[:-1]) == sorted(
+            os.fsencode(files[name]["path"]) for name in ("shared", "alone")
+        )
+        library = Library(1)
+        with Client(service.endpoint) as client:
+            library.read(client)
+            proposal = propose(client, library, Rule(("identical", "same"), {}, None), None)
+        rows = [file for row in library.rows for file in json.loads(row)["files"]]
+        assert {file["path"] for file in rows if file.get("goes")} == going - {f"{root}/spare/movie.mov"}
+        assert [file["held_back"] for file in rows if "held_back" in file] == [files["held"]["held_back"]]
+        assert {os.fsdecode(path) for one in proposal.decisions for path in one.goes} == {
+            file["path"] for file in files.values() if file["may_go"]
+        }
 
 
 def test_clusters_tell_details_if_asked(tmp_path: Path) -> None:

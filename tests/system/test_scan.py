@@ -113,6 +113,7 @@ def test_copies_are_found_and_the_document_is_as_promised(scanned_once: Scanned)
             assert set(file) == {
                 "path", "bytes", "width", "height", "mse", "structure", "turn", "mirrored", "verdict", "confirmed",
                 "shows_more", "outline", "same_file_as", "damaged", "may_go", "keep", "reason", "choice", "returned",
+                "held_by", "held_back", "undecided", "along",
             }  # fmt: skip
             assert (file["may_go"], file["confirmed"], file["damaged"]) == (not file["keep"], True, False)
             assert file["bytes"] == os.path.getsize(file["path"])

@@ -23,6 +23,7 @@ from dupwatch.act.plan_reading import check_links
 from dupwatch.act.quarantine import Quarantines, tidy_all
 from dupwatch.act.runs import Step
 from dupwatch.act.steps import MOVING_ACTIONS, SHARING_ACTIONS, Going, Holder, Steps
+from dupwatch.beside import NOT_KNOWN
 from dupwatch.errors import WrongUsageError
 from dupwatch.families import FolderNames
 from dupwatch.progress import Bars
@@ -302,7 +303,7 @@ class _Apply:
                 self._names[folder] = FolderNames(os.listdir(folder))
             except OSError as error:
                 why = f"{printable(folder)} cannot be listed: {error.strerror}"
-                raise SkipError(f"what belongs to it is not known, for {why}") from None
+                raise SkipError(f"{NOT_KNOWN}, for {why}") from None
         return self._names[folder]
 
     def _note_done(self, member: Going) -> None:
@@ -366,6 +367,4 @@ def _kept_of(group: PlannedGroup, going: GoingFile) -> PlannedFile:
 def _check_nothing_is_lost(family: Sequence[GoingFile]) -> None:
     for one in family:
         if one.goes_with is not None and one.held_by is None:
-            raise SkipError(
-                f"its sidecar {printable(one.file.path)} would be lost: the file that stays has none like it"
-            )
+            raise SkipError(f"its sidecar {printable(one.file.path)} would be lost: no equal one stays")

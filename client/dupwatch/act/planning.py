@@ -2,31 +2,31 @@
 
 In: groups with the files that go and stay. Out: a `Plan` of what is so at this moment: a file that is not what the
 index says, that cannot be moved, or whose movie would be lost is held back, with the reason. Sidecars and the like
-beside the files, which the service does not know, go along (see `families`). Files are opened and hashed, and nothing
+beside the files, which the service does not know, go along (see `beside`). Files are opened and hashed, and nothing
 is changed.
 """
 
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from dupwatch.act.content import digest_of, opened
 from dupwatch.act.errors import PlanError, SkipError
 from dupwatch.act.movable import Movable
 from dupwatch.act.plan_file import AskedGroup, GoingFile, HeldBack, Plan, PlannedFile, PlannedGroup, is_below
-from dupwatch.families import Companion, FolderNames, Kind
-
-_BELONGS, _NO_EQUAL = "it belongs to the ", "of which no equal lies beside the file that would stay"
+from dupwatch.beside import BELONGS, NO_EQUAL, Beside, beside_of
+from dupwatch.families import Folders, Kind, asks_for_sidecars
 
 PlanPage = Mapping[str, Any]  # a result of the service's command `plan`; one that is enough has all groups
 
 
 def held_for_sidecar(held: HeldBack) -> bool:
     """Whether a file is held back only because what stays would have no sidecar like its own."""
-    return held.because.startswith(_BELONGS + Kind.SIDECAR.value) and held.because.endswith(_NO_EQUAL)
+    return held.because.startswith(BELONGS + Kind.SIDECAR.value) and held.because.endswith(NO_EQUAL)
 
 
 def make_plan(pages: Iterable[PlanPage]) -> Plan:
@@ -38,48 +38,28 @@ def make_plan(pages: Iterable[PlanPage]) -> Plan:
     return _Planning(head).plan(groups)
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A file that goes, unless it is held back."""
-
-    going: GoingFile
-    root: bytes
-    group: int
-
-
 class _Planning:
     """One plan in the making."""
 
     def __init__(self, head: PlanPage) -> None:
         self._head = head
         self._roots: tuple[bytes, ...] = tuple(head.get("roots", ()))
-        self._keeps_sidecars = "lacks metadata" in head.get("ask_when", ())
+        self._asks_for_sidecars = asks_for_sidecars(head.get("ask_when", ()))
         self._movable = Movable()
-        self._names: dict[bytes, FolderNames] = {}
-        self._digests: dict[bytes, PlannedFile | None] = {}  # of companions
+        self._folders = Folders()
+        self._companions = _Companions(self._movable, self._roots)
         self._held_back: list[HeldBack] = []
-        self._pictures: frozenset[bytes] = frozenset()  # paths of all that the groups name
-        self._going: set[bytes] = set()  # paths of pictures that go
-        self._last_of_companion: dict[bytes, bytes] = {}  # the picture with which each companion goes
 
     def plan(self, groups: Sequence[Mapping[str, Any]]) -> Plan:
-        self._pictures = frozenset(file["path"] for group in groups for file in group["files"])
+        pictures = frozenset(file["path"] for group in groups for file in group["files"])
         asked = tuple(
             AskedGroup(group["id"], group["asked"], tuple(map(_planned_file, group["files"])))
             for group in groups
             if group.get("asked") is not None
         )
         checked = self._without_second_names([self._checked(group) for group in groups if group.get("asked") is None])
-        self._going = {going.file.path for group in checked for going in group.goes}
-        kept_whole = [self._without_lost_companions(group) for group in checked]
-        self._going = {going.file.path for group in kept_whole for going in group.goes}
-        self._last_of_companion = {
-            self._beside(going.file.path, one.name): going.file.path
-            for group in kept_whole
-            for going in group.goes
-            for one in self._alone(going.file.path)
-        }
-        planned = [self._with_companions(group) for group in kept_whole if group.goes]
+        kept_whole = self._without_lost_companions(checked, self._beside(checked, pictures))
+        planned = _with_companions(kept_whole, self._beside(kept_whole, pictures), self._companions)
         return Plan(
             made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             roots=self._roots,
@@ -144,105 +124,99 @@ class _Planning:
             return "it is another name of the file that would stay for it"
         return self._movable.why_not(file["path"], self._root_of(file["path"]))
 
-    def _without_lost_companions(self, group: PlannedGroup) -> PlannedGroup:
-        """Return a group without the files of whose movie or memo, or sidecar if that matters, no equal would stay."""
-        goes = []
-        for going in group.goes:
-            lost = next((one for one in self._alone(going.file.path) if self._would_be_lost(going, one)), None)
-            if lost is None:
-                goes.append(going)
-            else:
-                which = "which cannot be moved" if self._is_fixed(going, lost) else _NO_EQUAL
-                why = f"{_BELONGS}{lost.kind.value} {os.fsdecode(lost.name)}, {which}"
-                self._held_back.append(HeldBack(going.file.path, why))
-        return replace(group, goes=tuple(goes))
+    def _beside(self, groups: Sequence[PlannedGroup], pictures: Collection[bytes]) -> Beside:
+        going = {going.file.path for group in groups for going in group.goes}
+        return Beside(going, pictures, self._companions, self._folders, asks_for_sidecars=self._asks_for_sidecars)
 
-    def _is_fixed(self, going: GoingFile, companion: Companion) -> bool:
-        """Whether a companion cannot be read or moved, so that it could not go along."""
-        path = self._beside(going.file.path, companion.name)
-        return self._companion_file(path) is None or self._movable.why_not(path, self._root_of(path)) is not None
-
-    def _would_be_lost(self, going: GoingFile, companion: Companion) -> bool:
-        matters = companion.kind.must_have_equal or self._keeps_sidecars
-        return self._is_fixed(going, companion) or (matters and self._equal_of(going, companion) is None)
-
-    def _with_companions(self, group: PlannedGroup) -> PlannedGroup:
-        goes: list[GoingFile] = []
-        for going in group.goes:
-            along, lacks = [], list(going.lacks)
-            for companion in self._alone(going.file.path):
-                path = self._beside(going.file.path, companion.name)
-                if self._last_of_companion[path] != going.file.path:
-                    continue  # it goes with the last picture of its stem
-                file = self._companion_file(path)
-                assert file is not None  # else its picture is held back
-                equal = self._equal_of(going, companion)
-                if equal is None:
-                    lacks.append(f"{companion.kind.value} {os.fsdecode(companion.name)}")
-                verdict, confirmed = (None, None) if equal is None else ("identical", True)
-                along.append(GoingFile(file, equal, verdict, confirmed, goes_with=going.file.path))
-            goes += [replace(going, lacks=tuple(lacks)), *along]
-        return replace(group, goes=tuple(goes))
-
-    def _alone(self, path: bytes) -> list[Companion]:
-        """Return the companions of a picture that no picture which stays has a share in, and that are no pictures."""
-        folder, name = os.path.split(path)
-        names = self._names_in(folder)
-
-        def stays(other: bytes) -> bool:
-            return os.path.join(folder, other) not in self._going
-
-        return [
-            one
-            for one in names.companions(name)
-            if os.path.join(folder, one.name) not in self._pictures
-            and not any(map(stays, names.sharing(name, one.name)))
-        ]
-
-    def _equal_of(self, going: GoingFile, companion: Companion) -> bytes | None:
-        """Return the equal of a companion beside the file that stays, if there is one."""
-        assert going.held_by is not None
-        own = self._companion_file(self._beside(going.file.path, companion.name))
-        folder, name = os.path.split(going.held_by)
-        for other in self._names_in(folder).companions(name):
-            path = os.path.join(folder, other.name)
-            if other.kind is not companion.kind or own is None or path == own.path:
-                continue
-            theirs = self._companion_file(path)
-            if theirs is None or theirs.size_bytes != own.size_bytes or theirs.blake3 != own.blake3:
-                continue
-            if (theirs.device, theirs.inode) != (own.device, own.inode):
-                return path
-        return None
-
-    def _companion_file(self, path: bytes) -> PlannedFile | None:
-        """Read a companion; None if it cannot be read."""
-        if path not in self._digests:
-            self._digests[path] = _read(path, self._root_of(path))
-        return self._digests[path]
-
-    def _beside(self, picture: bytes, name: bytes) -> bytes:
-        return os.path.join(os.path.dirname(picture), name)
-
-    def _names_in(self, folder: bytes) -> FolderNames:
-        if folder not in self._names:
-            try:
-                self._names[folder] = FolderNames(os.listdir(folder))
-            except OSError:
-                self._names[folder] = FolderNames([])
-        return self._names[folder]
+    def _without_lost_companions(self, groups: Sequence[PlannedGroup], beside: Beside) -> list[PlannedGroup]:
+        """Return groups without the files that stay for what lies beside them."""
+        found = []
+        for group in groups:
+            goes = []
+            for going in group.goes:
+                assert going.held_by is not None
+                objection = beside.objection(going.file.path, going.held_by)
+                if objection is None:
+                    goes.append(going)
+                else:
+                    self._held_back.append(HeldBack(going.file.path, objection.because))
+            found.append(replace(group, goes=tuple(goes)))
+        return found
 
     def _root_of(self, path: bytes) -> bytes:
-        return max((root for root in self._roots if is_below(path, root)), key=len)
+        return _root_of(path, self._roots)
 
 
-def _read(path: bytes, root: bytes) -> PlannedFile | None:
-    try:
-        with opened(path, root) as (_, descriptor):
-            status, digest = os.fstat(descriptor), digest_of(descriptor)
-    except (SkipError, OSError):
-        return None
-    return PlannedFile(path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, digest)
+def _with_companions(groups: Sequence[PlannedGroup], those: Beside, companions: "_Companions") -> list[PlannedGroup]:
+    """Return the groups in which something goes, with what goes along."""
+    pictures = [going.file.path for group in groups for going in group.goes]
+    along = {path: those.along(path) for path in pictures}
+    # One of several pictures goes with the last of them: then none is left to need it.
+    last = {beside_of(path, one.name): path for path in pictures for one in along[path]}
+    found = []
+    for group in groups:
+        goes: list[GoingFile] = []
+        for going in group.goes:
+            picture, lacks = going.file.path, list(going.lacks)
+            members = []
+            assert going.held_by is not None
+            for companion in along[picture]:
+                path = beside_of(picture, companion.name)
+                if last[path] != picture:
+                    continue
+                holder = those.holder_of(picture, companion, going.held_by)
+                if holder is None:
+                    lacks.append(f"{companion.kind.value} {os.fsdecode(companion.name)}")
+                members.append(companions.going(path, picture, holder))
+            goes += [replace(going, lacks=tuple(lacks)), *members]
+        if goes:
+            found.append(replace(group, goes=tuple(goes)))
+    return found
+
+
+class _Companions:
+    """Looks at what lies beside pictures by all its content; each is read once."""
+
+    def __init__(self, movable: Movable, roots: Sequence[bytes]) -> None:
+        self._movable, self._roots = movable, roots
+        self._known: dict[bytes, PlannedFile | None] = {}
+
+    def can_go(self, path: bytes) -> bool:
+        return self._file(path) is not None and self._movable.why_not(path, _root_of(path, self._roots)) is None
+
+    def holds(self, other: bytes, path: bytes) -> bool:
+        own, theirs = self._file(path), self._file(other)
+        if own is None or theirs is None or (theirs.device, theirs.inode) == (own.device, own.inode):
+            return False
+        return _is_equal(own, theirs)
+
+    def going(self, path: bytes, picture: bytes, holder: bytes | None) -> GoingFile:
+        """Return a companion as it goes along with its picture; ``holder`` is what holds all that it says."""
+        own, theirs = self._file(path), None if holder is None else self._file(holder)
+        assert own is not None  # else its picture is held back
+        if theirs is None:
+            return GoingFile(own, None, goes_with=picture)
+        return GoingFile(own, theirs.path, "identical", confirmed=True, goes_with=picture)
+
+    def _file(self, path: bytes) -> PlannedFile | None:
+        """Return a file as it is; None if it cannot be read, or is no regular file."""
+        if path not in self._known:
+            self._known[path] = None
+            with suppress(SkipError, OSError), opened(path, _root_of(path, self._roots)) as (_, descriptor):
+                status, digest = os.fstat(descriptor), digest_of(descriptor)
+                self._known[path] = PlannedFile(
+                    path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, digest
+                )
+        return self._known[path]
+
+
+def _is_equal(one: PlannedFile, other: PlannedFile) -> bool:
+    return (one.size_bytes, one.blake3) == (other.size_bytes, other.blake3)
+
+
+def _root_of(path: bytes, roots: Sequence[bytes]) -> bytes:
+    """Return the deepest root above a path."""
+    return max((root for root in roots if is_below(path, root)), key=len)
 
 
 def _planned_file(file: Mapping[str, Any]) -> PlannedFile:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from dupwatch.client import Client
 from dupwatch.errors import ClientError
-from dupwatch.families import Companions
+from dupwatch.families import Folders
+from dupwatch.marking import mark_clusters
 
 FIRST_GROUPS = 200  # what a person sees at once must not wait for the rest
 PAGE_GROUPS = 2_000  # the service looks at those before a page again: few large pages cost less
@@ -63,7 +64,7 @@ class Library:
         self.files: dict[bytes, list[HeldFile]] = {}  # by digest
         self.is_whole = False
         self.error: str | None = None  # why the reading ended early
-        self._companions = Companions()
+        self._folders = Folders()
         self._certain: set[frozenset[bytes]] = set()  # the files of each certain group
         self.incomplete_because: list[str] = []
 
@@ -82,24 +83,24 @@ class Library:
         """Read all groups, the certain ones first; an error of the service ends it and is kept in ``error``."""
         try:
             further: dict[str, int] = {}
-            for page in _pages(client):
+            for page in _pages(client, self._folders):
                 further = page.get("also") or {}
                 self.incomplete_because = list(page.get("incomplete_because", ()))
                 planned, asked = _planned(client, [cluster["files"][0]["path"] for cluster in page["clusters"]])
                 for cluster in page["clusters"]:
-                    self.add(_group(cluster, _certain_class(cluster, asked), planned, asked, self._companions))
+                    self.add(_group(cluster, _certain_class(cluster, asked), planned, asked, self._folders))
                     self._certain.add(_paths(cluster))
             for kind in LOOSE_CLASSES:
                 if further.get(kind):
                     self._read_loose(client, kind)
         except ClientError as error:
             self.error = str(error)
-        self._companions = Companions()  # the names of large folders are needed no more
+        self._folders = Folders()  # the names of large folders are needed no more
         self._certain = set()
         self.is_whole = True
 
     def _read_loose(self, client: Client, kind: str) -> None:
-        for page in _pages(client, also=kind):
+        for page in _pages(client, self._folders, also=kind):
             loose = [
                 cluster
                 for cluster in page["clusters"]
@@ -108,15 +109,20 @@ class Library:
             ]
             planned, asked = _planned(client, [file["path"] for cluster in loose for file in cluster["files"]])
             for cluster in loose:
-                self.add(_group(cluster, kind, planned, asked, self._companions))
+                self.add(_group(cluster, kind, planned, asked, self._folders))
 
 
-def _pages(client: Client, **question: Any) -> Iterator[dict[str, Any]]:
-    """Yield the pages of the groups; what changes while they are read is read again after the event that says so."""
+def _pages(client: Client, folders: Folders, **question: Any) -> Iterator[dict[str, Any]]:
+    """Yield the pages of the groups, in which it is marked what a plan would hold back for what lies beside it.
+
+    What changes while they are read is read again after the event that says so.
+    """
     offset = 0
     while True:
         limit = PAGE_GROUPS if offset else FIRST_GROUPS
         page = client.request("clusters", ANSWER_SECONDS, limit=limit, offset=offset, details=True, **question)
+        is_all = len(page["clusters"]) == page["total_clusters"]
+        mark_clusters(page["clusters"], page["ask_when"], folders, knows_all=is_all)
         yield page
         offset += len(page["clusters"])
         if not page["clusters"] or offset >= page["total_clusters"]:
@@ -159,13 +165,13 @@ def _certain_class(cluster: Mapping[str, Any], asked: Mapping[str, str]) -> str:
     others = cluster["files"][1:]
     if all(file["verdict"] == "identical" for file in others):
         return "identical"
-    if cluster["id"] in asked or not any(file["may_go"] for file in others):
+    if cluster["id"] in asked or not any(file["may_go"] or file["held_back"] for file in others):
         return "ask"
     return "same"
 
 
 def _group(
-    cluster: Mapping[str, Any], kind: str, planned: Planned, asked: Mapping[str, str], companions: Companions
+    cluster: Mapping[str, Any], kind: str, planned: Planned, asked: Mapping[str, str], folders: Folders
 ) -> Group:
     files = cluster["files"]
     held = tuple(HeldFile(file["path"], file["digest"], file["bytes"], file["mtime_ns"]) for file in files)
@@ -175,7 +181,7 @@ def _group(
         "kind": kind,
         "asked": asked.get(cluster["id"]),
         "frees": cluster["reclaimable_bytes"],
-        "files": [_file_row(file, planned.get(file["path"], {}), companions) for file in files],
+        "files": [_file_row(file, planned.get(file["path"], {}), folders) for file in files],
     }
     return Group(key, kind, held, json.dumps(row, separators=(",", ":")).encode("ascii"))
 
@@ -183,20 +189,20 @@ def _group(
 _TOLD = (
     "bytes", "width", "height", "turn", "mirrored", "verdict", "confirmed", "shows_more", "outline", "damaged",
     "format", "camera", "captured", "has_place", "rating", "keywords", "captions", "people", "bits", "transparent",
-    "frames", "quality", "choice", "returned",
+    "frames", "quality", "choice", "returned", "held_back", "undecided",
 )  # fmt: skip
 
 
-def _file_row(file: File, plan: File, companions: Companions) -> dict[str, Any]:
+def _file_row(file: File, plan: File, folders: Folders) -> dict[str, Any]:
     """Return what the page is told of a file; what is nothing, false or zero is left out."""
     row = {name: file.get(name) for name in _TOLD}
     row |= {
         "path": text_of(file["path"]),
         "digest": file["digest"].hex(),
         "modified": file["mtime_ns"] // 1_000_000_000,
-        "beside": [text_of(name) for name in companions.of(file["path"])],
+        "beside": [text_of(name) for name in folders.companions(file["path"])],
         # of a group that a person has to look at it is proposed as well: it is a person who accepts it here
-        "goes": plan["goes"] or plan["held_by"] is not None if plan else file["may_go"],
+        "goes": not file.get("held_back") and (plan["held_by"] is not None if plan else file["may_go"]),
         "reason": plan.get("reason") or file["reason"],
         "lacks": plan.get("lacks"),
         "pinned": plan.get("pinned"),

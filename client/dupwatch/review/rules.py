@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dupwatch.client import Client
+from dupwatch.families import Folders
+from dupwatch.marking import look_beside
 from dupwatch.review.decisions import Decision
 from dupwatch.review.library import LOOSE_CLASSES, Group, Library, path_of
 from dupwatch.review.planned import MAY_BE_ASKED_FOR
@@ -89,20 +91,21 @@ def propose(client: Client, library: Library, rule: Rule, keys: Collection[str] 
 
 
 def _going(client: Client, rule: Rule, kind: str) -> set[bytes]:
-    """Return the files that go by a policy."""
+    """Return the files that go by a policy, but for those that a plan would hold back for what lies beside them."""
     policy = {**rule.policy, **({"also": kind, "ask_when": []} if kind else {})}
-    going: set[bytes] = set()
+    going: dict[bytes, bytes] = {}
+    pictures: set[bytes] = set()
     offset = 0
     while True:
         page = client.request("plan", 60, policy=policy, under=rule.inside, limit=PAGE, offset=offset)
         for group in page["groups"]:
-            paths = {file["path"] for file in group["files"] if file["goes"]}
-            if rule.inside is not None:
-                paths = {path for path in paths if _is_below(path, rule.inside)}
-            going |= paths
+            goes = {file["path"]: file["held_by"] for file in group["files"] if file["goes"]}
+            going |= {path: goes[path] for path in goes if rule.inside is None or _is_below(path, rule.inside)}
+            pictures |= {file["path"] for file in group["files"]}
         offset += len(page["groups"])
         if not page["groups"] or offset >= page["total_groups"]:
-            return going
+            found = look_beside(going, pictures, page["ask_when"], Folders())
+            return {path for path in going if path not in found.objections or not found.objections[path].is_certain}
 
 
 def _is_below(path: bytes, folder: bytes) -> bool:

@@ -266,13 +266,15 @@ def _cluster(group: Group, question: Question) -> Cluster:
     for place, (copy, other) in enumerate(zip(group.copies, group.other_names, strict=True)):
         told = group.looks.told(kept, copy)
         shows_more, part = group.looks.part(copy, kept)
+        decision = group.decided.files[place]
         row: ClusterFile = {
             # it holds no details:
             **found_file(copy, ITSELF, told.verdict, part, shows_more=shows_more),  # type: ignore[typeddict-item]
             "confirmed": told.confirmed,
             "same_file_as": None if other is None else group.copies[other.place].path,
             "damaged": copy.damaged,
-            "may_go": group.decided.files[place].goes,
+            "may_go": decision.goes,
+            "held_by": None if decision.held_by is None else group.copies[decision.held_by].path,
             "keep": copy is kept,
             "reason": group.reasons[place] if other is None else named_reason(other),
         }

@@ -201,6 +201,7 @@ class Questions:
             "also": also,
             "total_clusters": total,
             "ignored_groups": ignored_groups,
+            "ask_when": question.policy.asked_in_words,
             "clusters": self._remembered.marked(found),
             "revision": revision,
             **completeness,

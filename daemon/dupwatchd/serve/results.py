@@ -32,6 +32,7 @@ class ClusterFile(FoundFile):
     same_file_as: Path | None  # an earlier file of the cluster of which this is another name, or may be
     damaged: bool  # it could be read only in part
     may_go: bool  # a file that stays holds all that it shows, for certain
+    held_by: Path | None  # that file; also if nothing goes, for a person has to look first
     keep: bool
     reason: str
     # only if details are asked for:
@@ -149,6 +150,7 @@ class ClustersResult(Completeness):
     verdicts: list[str]
     also: dict[str, int]  # further groups, by the verdict that would have to be asked for as well
     ignored_groups: int  # groups that are not shown because somebody said that they are no duplicates
+    ask_when: list[str]  # what makes a group one that a person has to look at, as in `PlanResult`
     total_clusters: int
     clusters: list[MarkedCluster]
     revision: int

@@ -401,6 +401,8 @@ export class Page {
       lines.push([String(this.second + 1), verdictText(this.group, second)]);
       if (second.reason && second.reason !== first.reason) lines.push(["", second.reason]);
       if (second.lacks?.length) lines.push(["", `The one that stays would lack: ${second.lacks.join(", ")}.`]);
+      if (second.held_back) lines.push(["", `A plan holds it back: ${second.held_back}.`]);
+      if (second.undecided) lines.push(["", `It may be held back: ${second.undecided}.`]);
       if (second.returned) lines.push(["", "This content was removed before, and has come back."]);
     }
     find("why").replaceChildren(...lines.map(([head, text]) => h("p", {}, head && h("span", { class: "badge", text: head }), h("span", { text }))));

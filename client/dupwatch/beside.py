@@ -15,6 +15,8 @@ NO_EQUAL = "of which no equal lies beside the file that would stay"
 BELONGS = "it belongs to the "
 NOT_KNOWN = "what belongs to it is not known"
 DECIDED_LATER = "decided when a plan is made"
+# Two of these may say the same of a photo in other words (see `act.sidecars`), so that their sizes tell nothing.
+SAME_IN_OTHER_WORDS = frozenset([b".json", b".xmp"])
 
 
 class Look(Protocol):
@@ -127,3 +129,9 @@ class Beside:
 def beside_of(picture: bytes, name: bytes) -> bytes:
     """Return the path of a name in the folder of a picture."""
     return os.path.join(os.path.dirname(picture), name)
+
+
+def common_suffix(path: bytes, other: bytes) -> bytes:
+    """Return the suffix of two files, in small letters; nothing if they have different ones."""
+    suffix, its = (os.path.splitext(one)[1].lower() for one in (path, other))
+    return suffix if suffix == its else b""

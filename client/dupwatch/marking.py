@@ -9,7 +9,7 @@ import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dupwatch.beside import Beside, Objection
+from dupwatch.beside import SAME_IN_OTHER_WORDS, Beside, Objection, common_suffix
 from dupwatch.families import Folders, asks_for_sidecars
 
 Cluster = dict[str, Any]
@@ -92,7 +92,8 @@ class _BySize:
         own, theirs = self._status(path), self._status(other)
         if own is None or theirs is None or os.path.samestat(own, theirs):
             return False
-        return None if own.st_size == theirs.st_size else False
+        may_hold = own.st_size == theirs.st_size or common_suffix(path, other) in SAME_IN_OTHER_WORDS
+        return None if may_hold else False
 
     def _status(self, path: bytes) -> os.stat_result | None:
         """Return what is known of a regular file; None if it is none."""

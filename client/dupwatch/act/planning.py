@@ -14,12 +14,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from blake3 import blake3
+
 from dupwatch.act.content import digest_of, opened
 from dupwatch.act.errors import PlanError, SkipError
 from dupwatch.act.movable import Movable
 from dupwatch.act.plan_file import AskedGroup, GoingFile, HeldBack, Plan, PlannedFile, PlannedGroup, is_below
-from dupwatch.beside import BELONGS, NO_EQUAL, Beside, beside_of
+from dupwatch.act.sidecars import TEXT_BYTES_MAX, says_all_of
+from dupwatch.beside import BELONGS, NO_EQUAL, SAME_IN_OTHER_WORDS, Beside, beside_of, common_suffix
 from dupwatch.families import Folders, Kind, asks_for_sidecars
+from dupwatch.terminal import printable
 
 PlanPage = Mapping[str, Any]  # a result of the service's command `plan`; one that is enough has all groups
 
@@ -188,7 +192,10 @@ class _Companions:
         own, theirs = self._file(path), self._file(other)
         if own is None or theirs is None or (theirs.device, theirs.inode) == (own.device, own.inode):
             return False
-        return _is_equal(own, theirs)
+        suffix = common_suffix(path, other)
+        if _is_equal(own, theirs) or suffix not in SAME_IN_OTHER_WORDS:
+            return _is_equal(own, theirs)
+        return says_all_of(self._text(theirs), self._text(own), suffix)
 
     def going(self, path: bytes, picture: bytes, holder: bytes | None) -> GoingFile:
         """Return a companion as it goes along with its picture; ``holder`` is what holds all that it says."""
@@ -196,7 +203,10 @@ class _Companions:
         assert own is not None  # else its picture is held back
         if theirs is None:
             return GoingFile(own, None, goes_with=picture)
-        return GoingFile(own, theirs.path, "identical", confirmed=True, goes_with=picture)
+        if _is_equal(own, theirs):
+            return GoingFile(own, theirs.path, "identical", confirmed=True, goes_with=picture)
+        reason = f"what it says of the photo stands in {printable(theirs.path)} as well"
+        return GoingFile(replace(own, reason=reason), None, goes_with=picture)
 
     def _file(self, path: bytes) -> PlannedFile | None:
         """Return a file as it is; None if it cannot be read, or is no regular file."""
@@ -208,6 +218,15 @@ class _Companions:
                     path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, digest
                 )
         return self._known[path]
+
+    def _text(self, file: PlannedFile) -> bytes:
+        """Return what a small file holds, if it is still what was read before; else nothing."""
+        if file.size_bytes > TEXT_BYTES_MAX:
+            return b""
+        text = b""
+        with suppress(SkipError, OSError), opened(file.path, _root_of(file.path, self._roots)) as (_, descriptor):
+            text = os.pread(descriptor, TEXT_BYTES_MAX + 1, 0)
+        return text if blake3(text).digest() == file.blake3 else b""
 
 
 def _is_equal(one: PlannedFile, other: PlannedFile) -> bool:

@@ -60,10 +60,13 @@ class Beside:
 
     def objection(self, path: bytes, held_by: bytes) -> Objection | None:
         """Return why a picture stays for what lies beside it, though another file stays for it."""
+        folder, name = os.path.split(path)
         try:
-            companions = self._alone(path)
+            if not self._folders.names_in(folder).lists(name):
+                return Objection(f"{NOT_KNOWN}: its folder lists it by another name, or no more")
         except OSError as error:
             return Objection(f"{NOT_KNOWN}: its folder cannot be listed ({error.strerror})")
+        companions = self._alone(path)
         found = [
             objection._replace(is_certain=objection.is_certain and is_alone)
             for one, is_alone in companions

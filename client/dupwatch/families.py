@@ -118,6 +118,10 @@ class FolderNames:
             for key in _keys(name.lower()):
                 self._companions.setdefault(key, []).append(name)
 
+    def lists(self, name: bytes) -> bool:
+        """Return whether a name is listed as it is written: some file systems open a file by other spellings, too."""
+        return name in self._names
+
     def companions(self, picture: bytes) -> list[Companion]:
         """Return the companions of a picture, in order of their names."""
         if picture not in self._found:

@@ -19,9 +19,11 @@ from dupwatch.act.apply import Action, Summary, apply_plan
 from dupwatch.act.errors import ActError, PlanError
 from dupwatch.act.plan_file import Plan, plan_text
 from dupwatch.act.plan_reading import parsed_plan, read_plan
+from dupwatch.act.planning import make_plan
 from dupwatch.act.undo import runs_to_undo, undo
+from dupwatch.marking import mark_clusters
 from tests.act.mounts import Mounts
-from tests.act.trees import Seen, digest, plan_for, seen
+from tests.act.trees import Seen, cluster_of, digest, file_of_group, group_of, page_of, plan_for, seen, write
 from tests.conftest import encoded, photo_like
 from tests.system.service import Service
 
@@ -343,3 +345,26 @@ def test_a_service_that_sees_files_twice_plans_what_can_go_and_no_more(tmp_path:
             assert world.contents() == contents
             dupwatch("undo", str(plan_path), "--yes")
             assert seen(root) == before
+
+
+def test_a_picture_that_its_folder_lists_otherwise_stays(tmp_path: Path) -> None:
+    """NTFS ignoring case opens `IMG.JPG` as well, but what lies beside it is found by the name that is listed."""
+    with Mounts(tmp_path) as mounts:
+        disk = mounts.ntfs_ignoring_case(tmp_path / "disk")
+        goes, stays = write(disk / "a/img.jpg", b"picture"), write(disk / "b/img.jpg", b"picture")
+        sidecar = write(disk / "a/img.xmp", b"rating 5")
+        write(disk / "b/IMG.XMP", b"rating 5")
+        for spelled, planned in ((goes, [goes, sidecar]), (goes.replace(b"img", b"IMG"), [])):
+            group = group_of(file_of_group(stays), file_of_group(spelled, stays))
+            cluster = cluster_of(group)
+            mark_clusters([cluster], ["lacks metadata"])
+            plan = make_plan([{**page_of(disk, group), "ask_when": ["lacks metadata"]}])
+            assert [one.file.path for one in plan.going] == planned
+            assert cluster["files"][1]["may_go"] == bool(planned)
+        assert "its folder lists it by another name" in plan.held_back[0].because
+        by_hand = plan_for(disk, [(goes, stays)])
+        written = by_hand.groups[0]
+        other = replace(written.goes[0], file=replace(written.goes[0].file, path=goes.replace(b"img", b"IMG")))
+        summary = apply_plan(replace(by_hand, groups=(replace(written, goes=(other,)),)), Action())
+        assert "lists it by another name" in summary.skipped[0][1]
+        assert os.path.exists(goes)

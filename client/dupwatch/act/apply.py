@@ -285,6 +285,8 @@ class _Apply:
         """Raise SkipError if something belongs to a picture alone that the plan does not name: it would be parted."""
         folder, picture = os.path.split(path)
         names = self._names_in(folder)
+        if not names.lists(picture):
+            raise SkipError(f"{NOT_KNOWN}: {printable(folder)} lists it by another name, or no more")
 
         def stays(name: bytes) -> bool:
             other = os.path.join(folder, name)

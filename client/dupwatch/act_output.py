@@ -207,7 +207,8 @@ def _reasons_document(skipped: Sequence[tuple[bytes, str]]) -> list[dict[str, An
 
 def _why_it_goes(going: GoingFile) -> str:
     if going.goes_with is not None:
-        return "goes along" + ("" if going.held_by is not None else ", nothing else holds it")
+        reason = going.file.reason or ("" if going.held_by is not None else "nothing else holds it")
+        return ", ".join(filter(None, ["goes along", reason]))
     lacks = f"; what stays lacks: {', '.join(going.lacks)}" if going.lacks else ""
     return f"{going.verdict}{lacks}"
 

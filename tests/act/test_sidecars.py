@@ -1,5 +1,6 @@
 """What two sidecars say of a photo: those of Google Takeout, those in XMP, and what strangers may have written."""
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dupwatch.act.sidecars import TEXT_BYTES_MAX, says_all_of
+from dupwatch.act_output import plan_lines
+from dupwatch.terminal import page_on
 from tests.act.test_planning import copies, going, why_held
 from tests.act.trees import plan_for, write
 
@@ -184,6 +187,7 @@ def test_a_photo_goes_with_the_json_that_says_nothing_more(tmp_path: Path) -> No
     assert (picture.file.path, picture.lacks, sidecar.file.path) == (goes, (), own)
     assert (sidecar.held_by, sidecar.verdict) == (None, None)
     assert sidecar.file.reason == f"what it says of the photo stands in {os.fsdecode(kept)} as well"
+    assert f"goes along, {sidecar.file.reason}" in "\n".join(plan_lines(plan, page_on(io.StringIO())))
     write(own, takeout(description="Another day"))
     assert "of which no equal lies beside" in why_held(plan_for(tmp_path, [(goes, stays)], ask_when=["lacks metadata"]))
     assert going(plan_for(tmp_path, [(goes, stays)])) == {"IMG_1.jpg", "IMG_1.jpg.json"}

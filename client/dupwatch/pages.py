@@ -16,6 +16,7 @@ PAGE_CLUSTERS = 1_000
 PAGE_FAILURES = 10_000
 PAGE_PAIRS = 5_000
 _HEAD = ("measure", "threshold", "verdicts", "also", "ignored_groups")
+_LEAVES_NOTHING_OUT = frozenset(["also", "mirrored", "sort", "under"])
 ATTEMPTS = 3  # at a list that changes while it is read, page by page
 
 
@@ -38,7 +39,7 @@ def all_clusters(client: "Client", question: dict[str, Any], limit: int | None, 
             is_all = offset + len(listed) >= page["total_clusters"] or not page["clusters"]
             if is_all or (limit is not None and len(listed) >= limit):
                 head: dict[str, Any] = {name: page[name] for name in _HEAD if name in page}
-                knows_all = len(listed) == page["total_clusters"]
+                knows_all = len(listed) == page["total_clusters"] and not _leaves_out(question)
                 total = {
                     "total_clusters": page["total_clusters"],
                     "reclaimable_at_most": _marked(client, listed, page["ask_when"], knows_all=knows_all),
@@ -46,6 +47,11 @@ def all_clusters(client: "Client", question: dict[str, Any], limit: int | None, 
                 }
                 return {**head, **completeness([page]), **total}
     raise AssertionError("the last attempt always returns")
+
+
+def _leaves_out(question: Mapping[str, Any]) -> bool:
+    """Return whether a question may leave out groups that a plan of the same folder has."""
+    return any(value is not None and name not in _LEAVES_NOTHING_OUT for name, value in question.items())
 
 
 def _marked(client: "Client", clusters: list[dict[str, Any]], ask_when: Sequence[str], *, knows_all: bool) -> bool:

@@ -221,7 +221,8 @@ def _answer(
         else _all_clusters(database, question, live_checks, with_plan=asked.plan)
     )
     clusters = found.clusters
-    at_most = mark_clusters(cast("list[dict[str, Any]]", clusters), policy.asked_in_words)
+    knows_all = asked.filters == NO_FILTERS and asked.min_files == _ALL.min_files
+    at_most = mark_clusters(cast("list[dict[str, Any]]", clusters), policy.asked_in_words, knows_all=knows_all)
     complete = with_not_looked_at(_completeness(survey, changing), found.not_looked_at)
     planned = {
         "groups": found.planned,

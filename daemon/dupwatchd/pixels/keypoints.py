@@ -25,10 +25,8 @@ from numpy.typing import NDArray
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Floats, Levels
 from dupwatchd.pixels.margins import within_margins
-from dupwatchd.pixels.peaks import find_peaks
+from dupwatchd.pixels.peaks import OWN, Peaks, Places, find_peaks
 from dupwatchd.pixels.proof import PROOF_AREA_PX, Proof
-
-Places = NDArray[np.intp]
 
 VERSION = 2  # to be raised when other keypoints are found: those that are stored are made anew then
 COEFFICIENTS = 16
@@ -59,16 +57,10 @@ _SOFT_PX = 6.5  # deviation of the Gaussian by which a patch counts less away fr
 _LEAST_DEVIATION = 3.0  # grey levels: what is flatter is not stretched further
 _SAMPLING_PX = 1.2  # patches are sampled from the picture halved until their pixels are at most twice this apart
 
-# Steps to what is asked for of a blob: layers, rows and columns. Itself; the neighbours before it, to the left, above,
-# finer; those behind it; the corners of its layer.
-_AROUND = np.array(
-    [
-        (0, 0, 0),
-        (0, 0, -1), (0, -1, 0), (-1, 0, 0),
-        (0, 0, 1), (0, 1, 0), (1, 0, 0),
-        (0, 1, 1), (0, 1, -1), (0, -1, 1), (0, -1, -1),
-    ]
-)  # fmt: skip
+# Which of the values around a peak are asked for, see `Peaks`: those to the left, above and finer; to the right, below
+# and coarser; the corners of its layer.
+_BEFORE, _BEHIND = np.array([12, 10, 4]), np.array([14, 16, 22])
+_CORNERS = np.array([17, 15, 11, 9])
 
 # The lowest frequencies (down, across) of a patch that are not constant; each has its partner with both exchanged.
 _FREQUENCIES = (
@@ -172,16 +164,6 @@ class _Blobs(NamedTuple):
     scale: Floats
 
 
-class _Peaks(NamedTuple):
-    """Where there may be blobs in differences of Gaussians, (N,) each, in order of octave, layer, row and column."""
-
-    octave: Places
-    layer: Places
-    y: Places
-    x: Places
-    around: Floats  # (11, N) the values at those of `_AROUND`
-
-
 def keypoints_of(proof: Proof) -> Keypoints:
     """Finds the keypoints of a picture; none in a flat one, or where no patch lies within it.
 
@@ -195,9 +177,10 @@ def keypoints_of(proof: Proof) -> Keypoints:
     enlarged = _enlarged(luma)
     plane, work = _WORKSPACE.divided(enlarged)
     blobs = _blobs(plane, work)
-    darker = _patches(plane, blobs, np.zeros_like(blobs.scale), _COARSE_PX) @ _SLOPES.T
+    halvings = [plane]
+    darker = _patches(halvings, blobs, np.zeros_like(blobs.scale), _COARSE_PX) @ _SLOPES.T
     along = np.arctan2(darker[:, 1], darker[:, 0])
-    coefficients = _described(_patches(plane, blobs, along, _PATCH_PX))
+    coefficients = _described(_patches(halvings, blobs, along, _PATCH_PX))
     turn = (np.rint(along * np.float32(-TURNS / (2 * np.pi))).astype(np.int16) & (TURNS - 1)).astype(np.uint8)
     to_x, to_y = luma.shape[1] / plane.shape[1], luma.shape[0] / plane.shape[0]
     left, top = inner.left + 0.5 * to_x - 0.5, inner.top + 0.5 * to_y - 0.5
@@ -213,7 +196,7 @@ def _none(width: int, height: int) -> Keypoints:
 
 
 def _whole(values: Floats, least: int, most: int) -> NDArray[np.int16]:
-    return np.clip(np.rint(values), least, most).astype(np.int16)
+    return np.minimum(np.maximum(np.rint(values), least), most).astype(np.int16)
 
 
 def _enlarged(luma: Levels) -> Levels:
@@ -230,9 +213,10 @@ class _Workspace(threading.local):
         self._floats = np.empty(0, np.float32)
 
     def divided(self, luma: Levels) -> tuple[Floats, Floats]:
-        """A plane with the levels of another, and room for the blurs of an octave of that size: (W,)."""
-        if len(self._floats) < (1 + _BLURS) * luma.size:
-            self._floats = np.empty((1 + _BLURS) * luma.size, np.float32)
+        """A plane with the levels of another, and room for the blurs of all its octaves: (W,)."""
+        planes = 2 + _BLURS  # an octave has a fourth of the pixels of the one before
+        if len(self._floats) < planes * luma.size:
+            self._floats = np.empty(planes * luma.size, np.float32)
         plane = self._floats[: luma.size].reshape(luma.shape)
         plane[...] = luma
         return plane, self._floats[luma.size :]
@@ -246,25 +230,26 @@ def _blobs(plane: Floats, work: Floats) -> _Blobs:
 
     What is worked out for few places is worked out for those of all octaves at once: there, calls cost more than sums.
     """
-    found = []
+    shapes: list[tuple[int, int, int]] = []
+    used = 0  # of the room: the differences of each octave follow each other
     octave = plane
     for number in range(len(QUOTAS)):
         if min(octave.shape) < _LEAST_SIDE_PX:
             break
-        blurs = work[: _BLURS * octave.size].reshape(_BLURS, *octave.shape)
+        blurs = work[used : used + _BLURS * octave.size].reshape(_BLURS, *octave.shape)
         if number:
             blurs[0] = octave
         else:
             levels.blur_into(blurs[0], octave, (_FINEST_PX**2 - _OWN_BLUR_PX**2) ** 0.5, _REACH)
         _blur_further(blurs)
+        shapes.append((_BLURS - 1, *octave.shape))
+        used += (_BLURS - 1) * octave.size
         octave = levels.halved_exactly(blurs[_LEVELS])
         for finer, coarser in itertools.pairwise(blurs):
             np.subtract(coarser, finer, out=finer)
-        found.append(_peaks(blurs[:-1], number))
-    if not found:
+    if not shapes:
         return _Blobs(*np.zeros((3, 0), np.float32))
-    peaks = _Peaks(*(np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)))
-    return _strongest(peaks, plane.shape)
+    return _strongest(find_peaks(work[:used], shapes, _LEAST_RESPONSE), plane.shape)
 
 
 def _blur_further(blurs: Floats) -> None:
@@ -273,37 +258,31 @@ def _blur_further(blurs: Floats) -> None:
         levels.blur_into(blurs[number], blurs[number - 1], deviation, _REACH)
 
 
-def _peaks(differences: Floats, octave: int) -> _Peaks:
-    """Of the differences of Gaussians of an octave (5, H, W)."""
-    _, height, width = differences.shape
-    at = find_peaks(differences, _LEAST_RESPONSE)
-    layer, within = np.divmod(at, height * width)
-    y, x = np.divmod(within, width)
-    steps = _AROUND @ (height * width, width, 1)
-    around = differences.reshape(-1).take(at + steps[:, None])
-    return _Peaks(np.full(len(at), octave), layer, y, x, around)
-
-
-def _strongest(peaks: _Peaks, shape: tuple[int, ...]) -> _Blobs:
+def _strongest(peaks: Peaks, shape: tuple[int, ...]) -> _Blobs:
     """The blobs of each octave that stand out most, of those whose patch lies within a plane of that shape."""
-    value, before, after = peaks.around[0], peaks.around[1:4], peaks.around[4:7]
+    value, before, after = peaks.around[OWN], peaks.around[_BEFORE], peaks.around[_BEHIND]
     slopes = (after - before) * np.float32(0.5)
     bends = (after + before) - value * np.float32(2)
-    one, another, a_third, a_fourth = peaks.around[7:]
+    one, another, a_third, a_fourth = peaks.around[_CORNERS]
     skew = (one - another - a_third + a_fourth) / 4
     area = bends[0] * bends[1] - skew * skew
     kept = np.flatnonzero((bends[0] + bends[1]) ** 2 * _EDGE_RATIO < (_EDGE_RATIO + 1) ** 2 * area)
-    moved = _to_peak(slopes, bends)[:, kept]
-    response = np.abs(value[kept] + (slopes[:, kept] * moved).sum(axis=0) / 2)
-    octave = peaks.octave[kept]
+    slopes = slopes[:, kept]
+    moved = _to_peak(slopes, bends[:, kept])
+    response = np.abs(value[kept] + (slopes * moved).sum(axis=0) / 2)
+    octave = peaks.stack[kept]
     size = np.ldexp(np.float32(1), octave)  # of the octave's pixels
     x, y = ((places[kept] + by).astype(np.float32) for places, by in zip((peaks.x, peaks.y), moved, strict=False))
-    scale = (_FINEST_PX * np.exp2((peaks.layer[kept] + moved[2]) / _LEVELS)).astype(np.float32)
+    scale = (_FINEST_PX * np.exp2((peaks.plane[kept] + moved[2]) / _LEVELS)).astype(np.float32)
     half = np.float32(0.5)
     blobs = _Blobs((x + half) * size - half, (y + half) * size - half, scale * size)
     inside = _inside(blobs, shape)
-    order = inside[np.argsort(-response[inside], kind="stable")]
-    chosen = np.concatenate([order[octave[order] == number][:quota] for number, quota in enumerate(QUOTAS)])
+    order = inside[np.lexsort((-response[inside], octave[inside]))]
+    ends = np.cumsum(np.bincount(octave[order], minlength=len(QUOTAS))).tolist()
+    starts = (0, *ends[:-1])
+    chosen = np.concatenate(
+        [order[start : min(end, start + quota)] for start, end, quota in zip(starts, ends, QUOTAS, strict=True)]
+    )
     return _Blobs(blobs.x[chosen], blobs.y[chosen], blobs.scale[chosen])
 
 
@@ -322,32 +301,41 @@ def _inside(blobs: _Blobs, shape: tuple[int, ...]) -> Places:
     return np.flatnonzero(low & high)
 
 
-def _patches(plane: Floats, blobs: _Blobs, along: Floats, side_px: int) -> Floats:
+def _patches(halvings: list[Floats], blobs: _Blobs, along: Floats, side_px: int) -> Floats:
     """What lies around each blob, in so many pixels squared: (N, side_px²), rows of a patch from its top.
 
-    ``along`` (N,): the direction of its rows, clockwise from that to the right, in radians.
+    ``along`` (N,): the direction of its rows, clockwise from that to the right, in radians. ``halvings``: the picture,
+    and as often halved as it was asked for; more are added where they are needed.
     """
     step = blobs.scale * np.float32(2 * _HALF_SIDE / side_px)  # between the pixels of a patch
-    halvings = np.floor(np.log2(np.maximum(step / np.float32(_SAMPLING_PX), 1))).astype(np.intp)
+    halved = np.floor(np.log2(np.maximum(step / np.float32(_SAMPLING_PX), 1))).astype(np.int8)
     across, down = (step * of(along) for of in (np.cos, np.sin))  # from a pixel of a patch to the next one in its row
-    columns, rows = _from_middle(side_px)
-    x = blobs.x[:, None] + (across[:, None] * columns - down[:, None] * rows)
-    y = blobs.y[:, None] + (down[:, None] * columns + across[:, None] * rows)
+    from_middle = _FROM_MIDDLE[side_px]
+    right, aside = (np.multiply.outer(way, from_middle) for way in (across, down))  # (N, side_px)
+    x = blobs.x[:, None, None] + (right[:, None, :] - aside[:, :, None])
+    y = blobs.y[:, None, None] + (aside[:, None, :] + right[:, :, None])
+    size = np.ldexp(np.float32(1), -halved)[:, None, None]
+    x *= size
+    y *= size
     patches = np.empty((len(step), side_px**2), np.float32)
-    shrunk = plane
-    for halving in range(int(halvings.max(initial=-1)) + 1):
-        if halving:
-            shrunk = levels.halved(shrunk)
-        which = np.flatnonzero(halvings == halving)
+    x, y = x.reshape(patches.shape), y.reshape(patches.shape)
+    for number in range(int(halved.max(initial=-1)) + 1):
+        if number == len(halvings):
+            halvings.append(levels.halved(halvings[-1]))
+        which = np.flatnonzero(halved == number)
         if len(which):
-            size = np.float32(0.5**halving)
-            patches[which] = levels.sampled(shrunk, x[which] * size, y[which] * size)
+            patches[which] = levels.sampled(halvings[number], x[which], y[which])
     return patches
+
+
+def _offsets(side_px: int) -> Floats:
+    """Of the pixels in a row of a square from its middle: (side_px,)."""
+    return np.arange(side_px, dtype=np.float32) - np.float32((side_px - 1) / 2)
 
 
 def _from_middle(side_px: int) -> Floats:
     """Columns and rows of the pixels of a square from its middle: (2, side_px²)."""
-    offsets = np.arange(side_px, dtype=np.float32) - np.float32((side_px - 1) / 2)
+    offsets = _offsets(side_px)
     return np.stack([np.tile(offsets, side_px), np.repeat(offsets, side_px)])
 
 
@@ -378,6 +366,7 @@ def _basis() -> Floats:
     return (np.stack(rows) * _SOFT).astype(np.float32)
 
 
+_FROM_MIDDLE = {side_px: _offsets(side_px) for side_px in (_COARSE_PX, _PATCH_PX)}
 _SLOPES = _slopes()
 _SOFT = _soft()
 _BASIS = _basis()

@@ -137,16 +137,6 @@ def spread(plane: Floats, reach_px: int) -> Floats:
     return cast("Floats", cv2.dilate(plane, np.ones((side, side), np.uint8)))
 
 
-def highest_into(target: Floats, plane: Floats) -> None:
-    """The largest of the nine pixels around each, into another plane of its shape."""
-    cv2.dilate(plane, _AROUND, dst=target)
-
-
-def lowest_into(target: Floats, plane: Floats) -> None:
-    """The smallest of the nine pixels around each, into another plane of its shape."""
-    cv2.erode(plane, _AROUND, dst=target)
-
-
 def slopes(plane: Floats) -> tuple[Floats, Floats]:
     """How much each pixel rises to the right and downwards, in levels a pixel."""
     across, down = (cv2.Sobel(plane, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0))

@@ -174,6 +174,8 @@ def test_two_pieces_that_each_show_what_the_other_does_not_share_a_part_at_most(
     seen = looked(cut(whole, 0, 1, 0, 0.8), cut(whole, 0, 1, 0.2, 1))
     assert seen.verdict is None
     assert seen.shows_more == 0
+    assert seen.seen is not None
+    assert seen.seen.luma is None  # what differs in it could not have changed that
 
 
 def test_object_that_two_pictures_share_joins_nothing() -> None:

@@ -274,6 +274,9 @@ class ProofStore(Protocol):
     def read_keypoints(self, expected: Mapping[PictureId, bytes]) -> Iterable[tuple[PictureId, bytes]]:
         """The keypoints of these pictures, in order, that were made from proofs of the expected digests."""
 
+    def read_some_keypoints(self, expected: Mapping[PictureId, bytes]) -> Iterable[tuple[PictureId, bytes]]:
+        """Likewise, of few pictures that may lie far apart; in no order."""
+
     def remove(self, picture_ids: Iterable[PictureId]) -> None:
         """Remove the proofs and keypoints of pictures that are gone."""
 

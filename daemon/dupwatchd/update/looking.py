@@ -32,6 +32,7 @@ from dupwatchd.model import NO_PART, CloserLook, PartTold, PictureId, Progress, 
 from dupwatchd.update.telling_apart import ReadDetail, ReadPixels, TellingApart, Told
 
 if TYPE_CHECKING:
+    from dupwatchd.pixels.keypoints import Keypoints
     from dupwatchd.pixels.proof import Proof
 
 CLOSE_PX = 1600
@@ -246,7 +247,8 @@ class Looking:
         """As `_look`, of pairs that may share a part."""
         if not pairs:
             return
-        proofs, lost = self._proofs(_expected(pairs))
+        expected = _expected(pairs)
+        proofs, lost = self._proofs(expected)
         there = [pair.key for pair in pairs if not lost & {*pair.key}]
 
         def look(key: PartKey) -> tuple[Verdict | None, PartTold]:
@@ -255,7 +257,9 @@ class Looking:
             return search.look_for_part(proofs[first], proofs[second], both) or (None, NO_PART)
 
         with ThreadPoolExecutor(self._threads) as pool:
-            keypoints = dict(zip(proofs, pool.map(search.keypoints_of, proofs.values()), strict=True))
+            keypoints = self._keypoints(expected)
+            made = {one: proof for one, proof in proofs.items() if one not in keypoints}
+            keypoints |= zip(made, pool.map(search.keypoints_of, made.values()), strict=True)
             found = dict(zip(there, pool.map(look, there), strict=True))
         with self._database.transaction():
             parts.give(self._database, found)
@@ -270,6 +274,16 @@ class Looking:
             except ValueError:  # made by another version
                 continue
         return proofs, expected.keys() - proofs.keys()
+
+    def _keypoints(self, expected: dict[PictureId, bytes]) -> dict[PictureId, "Keypoints"]:
+        """The stored keypoints of these pictures, as far as they can be read."""
+        keypoints = {}
+        for picture_id, data in self._stores.proofs.read_some_keypoints(expected):
+            try:
+                keypoints[picture_id] = search.read_keypoints(data)
+            except ValueError:  # made by another version
+                continue
+        return keypoints
 
     def _turns(self, keys: list[MatchKey]) -> list[int]:
         """By how many degrees the second of each pair is turned clockwise to show the first."""

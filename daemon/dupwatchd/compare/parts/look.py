@@ -18,7 +18,15 @@ from dupwatchd.compare.parts.surround import Box, is_frame
 from dupwatchd.compare.verdict.laid import Planes, leans
 from dupwatchd.compare.verdict.register import corners, inverse, joined, register, whole_onto_whole
 from dupwatchd.compare.verdict.values import Differences
-from dupwatchd.compare.verdict.verdict import OF_PROOF, WHOLE, Seen, compare_at, shares_of_few_levels, verdict_of
+from dupwatchd.compare.verdict.verdict import (
+    OF_PROOF,
+    WHOLE,
+    Seen,
+    compare_at,
+    not_compared_at,
+    shares_of_few_levels,
+    verdict_of,
+)
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.levels import Levels, Map, Size, resized
 from dupwatchd.pixels.margins import within_margins
@@ -56,7 +64,7 @@ class PartSeen:
     outline: Outline | None  # see `look_at_part`; None: they could not be laid onto each other
     is_framed: bool  # what the one that shows more has beyond the outline is a border, bars or a strip
     placement: Placement
-    seen: Seen | None  # the values that the verdict comes from
+    seen: Seen | None  # what the verdict comes from; without values where one does not show enough of the other
 
 
 def look_at_part(first: Proof, second: Proof, placement: Placement) -> PartSeen:
@@ -90,8 +98,11 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
         return PartSeen(None, 0, None, False, placement, None)
     fine = wants_a_closer_look(first) or wants_a_closer_look(second)
     turned = bool(placement.turn_degrees % 360)
-    seen = compare_at(map_, pair.source, pair.target, OF_PROOF, turned=turned, fine=fine)
-    if verdict_of(seen) not in _NOTHING_DIFFERS and pair.is_about_whole():
+    seen = not_compared_at(map_, pair.source, pair.target, turned=turned, fine=fine)
+    is_about_whole = pair.is_about_whole()
+    if is_about_whole or _is_enough(seen.shared):  # of two accidental candidates in three neither holds
+        seen = compare_at(map_, pair.source, pair.target, OF_PROOF, turned=turned, fine=fine)
+    if is_about_whole and verdict_of(seen) not in _NOTHING_DIFFERS:
         outlines = whole_onto_whole(pair.source.luma, pair.target.luma)
         other = compare_at(outlines, pair.source, pair.target, OF_PROOF, turned=turned, fine=fine)
         if _lies_stiller(other, seen):
@@ -103,8 +114,7 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
     outline = pair.outline(map_, of_first=shows_more > 0)
     is_leaning = leans(map_)
     is_framed = shows_more != 0 and not is_leaning and is_frame(larger.luma, _box(outline, larger.luma))
-    is_drawn = max(shares_of_few_levels(one.luma)[0] for one in (first, second)) > MOST_DRAWN
-    verdict = _verdict(seen, is_drawn=is_drawn)
+    verdict = _verdict(seen, (first, second))
     if verdict is Verdict.SAME and is_leaning:
         verdict = Verdict.CROPPED
     return PartSeen(verdict, shows_more, outline, is_framed, placement, seen)
@@ -116,14 +126,18 @@ def _lies_stiller(one: Seen, other: Seen) -> bool:
     return one.luma.unrest + one.luma.spread < other.luma.unrest + other.luma.spread
 
 
-def _verdict(seen: Seen, *, is_drawn: bool) -> Verdict | None:
+def _verdict(seen: Seen, proofs: tuple[Proof, Proof]) -> Verdict | None:
     """None where a part of both lies beyond the other, and where what both show is too little to be certain."""
     verdict = verdict_of(seen)
-    if max(seen.shared) < CONTAINED or min(seen.shared) < LEAST_SHARED or verdict is Verdict.SIMILAR:
+    if seen.luma is None or verdict is Verdict.SIMILAR or not _is_enough(seen.shared):
         return None
-    if seen.luma is None or not _is_certain(seen.luma, verdict, fine=seen.fine, is_drawn=is_drawn):
-        return None
-    return verdict
+    is_drawn = max(shares_of_few_levels(one.luma)[0] for one in proofs) > MOST_DRAWN
+    return verdict if _is_certain(seen.luma, verdict, fine=seen.fine, is_drawn=is_drawn) else None
+
+
+def _is_enough(shared: tuple[int, int]) -> bool:
+    """Whether one of the two shows the other, and enough of it, by what both share of each in per mille."""
+    return max(shared) >= CONTAINED and min(shared) >= LEAST_SHARED
 
 
 def _is_certain(luma: Differences, verdict: Verdict, *, fine: bool, is_drawn: bool) -> bool:

@@ -6,7 +6,7 @@ is laid onto the coarser, and where they are equally fine their digests decide, 
 given does not matter.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +100,7 @@ class Seen:
     """What was found when one picture was laid onto the other; all in whole numbers."""
 
     shared: tuple[int, int]  # per mille of the finer and of the coarser one that the other shows
-    luma: Differences | None  # None: they share too little to be compared
+    luma: Differences | None  # None: they share too little to be compared, or were not
     chroma: Colours | None
     turned: bool  # or mirrored
     area_px: int  # of the smaller one
@@ -147,23 +147,30 @@ def compare(source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: b
 
 def compare_at(map_: Map, source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: bool) -> Seen:
     """Lays the source onto the target by a map that is known, and gathers what differs where both show something."""
-    parts = overlap(map_, source.luma.shape[1::-1], target.luma.shape[1::-1])
-    shared = round(1000 * parts.source), round(1000 * parts.target)
-    smaller = min(source.luma, target.luma, key=np.size)
-    drawn = shares_of_few_levels(smaller) if turned else (0, 0)
+    unseen = not_compared_at(map_, source, target, turned=turned, fine=fine)
+    if turned:
+        smaller = min(source.luma, target.luma, key=np.size)
+        unseen = replace(unseen, drawn=shares_of_few_levels(smaller))
     both = laid_onto(source, target, map_)
     if both is None:
-        return Seen(shared, None, None, turned, smaller.size, drawn, fine)
+        return unseen
     seen, wanted = both
     luma = differences(seen, wanted, lens)
     size = seen.chroma.shape[:0:-1]
     light = [levels.resized(planes.luma, size) for planes in both]
     its_colours = colours(seen.chroma, wanted.chroma, light[0], light[1])
     in_one_light = None
-    if min(shared) >= WHOLE and luma.score > DIFFERENT_TEXT and luma.shapes >= _LIT_SHAPES and at_odds(luma):
+    if min(unseen.shared) >= WHOLE and luma.score > DIFFERENT_TEXT and luma.shapes >= _LIT_SHAPES and at_odds(luma):
         lit = lit_alike(seen, wanted)
         in_one_light = differences(*lit, lens) if lit is not None else None
-    return Seen(shared, luma, its_colours, turned, smaller.size, drawn, fine, in_one_light)
+    return replace(unseen, luma=luma, chroma=its_colours, in_one_light=in_one_light)
+
+
+def not_compared_at(map_: Map, source: Planes, target: Planes, *, turned: bool, fine: bool) -> Seen:
+    """Lays the source onto the target likewise, and tells only how much they share."""
+    parts = overlap(map_, source.luma.shape[1::-1], target.luma.shape[1::-1])
+    shared = round(1000 * parts.source), round(1000 * parts.target)
+    return Seen(shared, None, None, turned, min(source.luma.size, target.luma.size), (0, 0), fine)
 
 
 def shares_of_few_levels(luma: Levels) -> tuple[int, int]:

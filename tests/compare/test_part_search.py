@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dupwatchd.compare.parts import search, trees
 from dupwatchd.compare.parts.agreement import placement_of
-from dupwatchd.compare.parts.keypoint_tree import FARTHEST, KeypointTree, Points
-from dupwatchd.compare.parts.meeting import MOST_ALIKE, around, meets
+from dupwatchd.compare.parts.keypoint_tree import FARTHEST, KeypointTree
+from dupwatchd.compare.parts.meeting import MOST_ALIKE, Points, Sought, around, meetings, meets, table_of
 from dupwatchd.compare.parts.packed import Packed
 from dupwatchd.compare.parts.search import PartSearch
 from dupwatchd.model import PictureId
@@ -334,3 +334,17 @@ def test_all_points_within_a_distance_are_found_once(seed: int, count: int, shar
             found += zip(of_query.tolist(), rows.tolist(), strict=True)
         assert found == sorted(found, key=lambda pair: pair[0])
         assert sorted(found) == list(zip(*(axis.tolist() for axis in np.nonzero(distances <= most)), strict=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), asked=st.integers(0, 200), count=st.sampled_from([0, 1, 500, 1700]))
+def test_points_that_meet_are_found_in_pieces_as_in_one(seed: int, asked: int, count: int) -> None:
+    known = points(seed, count) if count else np.empty((0, 16), np.int8)
+    near = known[: asked // 2] // 8 * 8
+    queries = np.concatenate([near, points(seed + 1, asked + 1)])
+    expected = sorted(zip(*(rows.tolist() for rows in meetings(queries, table_of(known))), strict=True))
+    sought = Sought(known)
+    found = sought.meetings(queries, len(expected))
+    assert found is not None
+    assert sorted(zip(*(rows.tolist() for rows in found), strict=True)) == expected
+    assert not expected or sought.meetings(queries, len(expected) - 1) is None

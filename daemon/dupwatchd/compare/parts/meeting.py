@@ -9,6 +9,7 @@ All is counted in whole numbers. They are held as float32, in which matrix produ
 exact: no sum here comes near 2**24.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ MOST_DISTANCE = 320  # squared, of 16 coefficients: two hundredths of the square
 MOST_SHARE, MOST_SHARE_OF = 3, 100  # of what both leave untold, the square of 127 less the squares of the coefficients
 MOST_ALIKE = 3
 
+_FAR_APART = math.isqrt(MOST_DISTANCE)  # what differs by more in one coefficient is farther than that
+_ROWS, _COLUMNS = 64, 832  # of points compared at once: such small products need not be packed, and stay in the cache
 _PICTURES_AT_ONCE = 256
 _FAR = 1 << 23  # added to the squared distance of what is there only to fill a table
 
@@ -73,6 +76,55 @@ def meetings(points: Points, table: Table) -> tuple[Rows, Rows]:
     of_ours, of_table = np.divmod(near, max(1, two_parts.shape[1]))
     met = meets(two_parts.reshape(-1)[near] + squares[of_ours], squares[of_ours], table[-1, of_table])
     return of_ours[met], of_table[met]
+
+
+class Sought:
+    """Points among which those are sought that meet others; it takes 80 bytes a point.
+
+    What lies too far away by the first number alone is passed over: of keypoints two in three.
+    """
+
+    def __init__(self, points: Points) -> None:
+        first = points[:, 0]
+        self._order = np.argsort(first, kind="stable")
+        self._first = first[self._order].astype(np.int16)
+        table = table_of(points[self._order])
+        self._table = np.concatenate([table, np.ones((1, len(points)), np.float32)])
+
+    def meetings(self, points: Points, most: int) -> tuple[Rows, Rows] | None:
+        """Pairs of rows, of points (M, 16) and of those here, that meet; in no order. None if they are more than that.
+
+        It takes little memory beside.
+        """
+        order = np.argsort(points[:, 0], kind="stable")
+        first = points[order, 0].astype(np.int16)
+        ours = points[order].astype(np.float32)
+        squares = np.square(ours).sum(axis=1)
+        # One column more than in `meetings`: what comes out is the squared distance, less the most that it may be.
+        wanted = np.concatenate(
+            [ours, np.ones((len(ours), 1), np.float32), squares[:, None] - np.float32(MOST_DISTANCE)], axis=1
+        )
+        found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+        room = np.empty(_ROWS * _COLUMNS, np.float32)  # new memory for each product takes longer than the product
+        for top in range(0, len(ours), _ROWS):
+            some = wanted[top : top + _ROWS]
+            ends = np.array([first[top] - _FAR_APART, first[min(top + _ROWS, len(ours)) - 1] + _FAR_APART + 1])
+            start, stop = np.searchsorted(self._first, ends).tolist()
+            for left in range(start, stop, _COLUMNS):
+                columns = min(_COLUMNS, stop - left)
+                beyond = room[: len(some) * columns].reshape(len(some), columns)
+                np.matmul(some, self._table[:, left : left + columns], out=beyond)
+                near = np.flatnonzero(beyond <= 0)
+                if len(near):
+                    row, column = np.divmod(near, beyond.shape[1])
+                    row, column, distance = row + top, column + left, beyond.reshape(-1)[near] + MOST_DISTANCE
+                    met = meets(distance, squares[row], self._table[-2, column])
+                    found.append((order[row[met]], self._order[column[met]]))
+                    most -= int(np.count_nonzero(met))
+                    if most < 0:
+                        return None
+        of_ours, of_these = (np.concatenate(each) for each in zip(*found, strict=True))
+        return of_ours, of_these
 
 
 def taking_part(points: Points, starts: Rows) -> NDArray[np.bool_]:

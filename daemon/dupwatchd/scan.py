@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dupwatch.marking import mark_clusters
+from dupwatchd import imports
 from dupwatchd.assembly import limits_of, machines_of, processors, reading_pool, search_opener, walk_rules
 from dupwatchd.db import answers, contents, facts, files, pictures, remembered
 from dupwatchd.db.connection import Database, open_database
@@ -104,7 +105,8 @@ def scanning(
         limits, frames = limits_of(settings), settings.index.frames
 
         def open_intake() -> "Intake":
-            from dupwatchd.update.intake import Intake
+            with imports.what_stays():
+                from dupwatchd.update.intake import Intake
 
             facts.write(database, {"decoders": decoders(settings)})
             pool = reading_pool(settings, side, database, machines_of(settings))

@@ -50,6 +50,7 @@ __all__ = [
     "open_part_search",
     "open_search",
     "read_keypoints",
+    "read_keypoints_of_each",
     "read_proof",
     "votes_for_part",
 ]
@@ -306,6 +307,18 @@ def read_keypoints(data: bytes) -> "Keypoints":
     from dupwatchd.pixels.keypoints import Keypoints
 
     return Keypoints.from_bytes(data)
+
+
+def read_keypoints_of_each(stored: Sequence[bytes]) -> "list[Keypoints | None]":
+    """Likewise of some pictures, and None for what are not the bytes of any."""
+    from dupwatchd.pixels.keypoints import read_many
+
+    try:
+        return [*read_many(stored).each()]
+    except ValueError:
+        if len(stored) == 1:
+            return [None]
+    return [one for data in stored for one in read_keypoints_of_each([data])]
 
 
 def are_keypoints(stored: Sequence[bytes]) -> bool:

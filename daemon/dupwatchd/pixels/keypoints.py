@@ -100,9 +100,7 @@ class Keypoints:
     @classmethod
     def from_bytes(cls, data: bytes) -> "Keypoints":
         """Raises ValueError if these are not the bytes of keypoints."""
-        one = read_many([data])
-        width, height = one.sizes[0].tolist()
-        return cls(width, height, one.x, one.y, one.scale, one.turn, one.coefficients)
+        return read_many([data]).each()[0]
 
 
 class ManyKeypoints(NamedTuple):
@@ -115,6 +113,15 @@ class ManyKeypoints(NamedTuple):
     scale: NDArray[np.int16]
     turn: NDArray[np.uint8]
     coefficients: NDArray[np.int8]  # (K, 16)
+
+    def each(self) -> list[Keypoints]:
+        """Those of each picture, which share the memory of all."""
+        ends = np.cumsum(self.counts)
+        parts = map(slice, (ends - self.counts).tolist(), ends.tolist())
+        return [
+            Keypoints(*size, self.x[part], self.y[part], self.scale[part], self.turn[part], self.coefficients[part])
+            for size, part in zip(self.sizes.tolist(), parts, strict=True)
+        ]
 
 
 def read_many(stored: Sequence[bytes]) -> ManyKeypoints:

@@ -75,7 +75,9 @@ class Parting:
         """Search for new pictures, whose keypoints come with them."""
         if not self._enabled or not new:
             return
-        keypoints = {one: _read(decoded.keypoints) for one, decoded in new.items()}
+        # a decode process may have made none, or been taken over by a picture
+        read = search.read_keypoints_of_each([decoded.keypoints for decoded in new.values()])
+        keypoints = dict(zip(new, read, strict=True))
         lost = {one: new[one].proof for one, found in keypoints.items() if found is None}
         self._find(
             {one: proof_digest(decoded.proof) for one, decoded in new.items()},
@@ -192,14 +194,6 @@ class Parting:
         with self._lock:
             self._search, self._best = opened, best
         return opened
-
-
-def _read(keypoints: bytes) -> "Keypoints | None":
-    """Keypoints as a decode process made them; None if it made none, or was taken over by a picture."""
-    try:
-        return search.read_keypoints(keypoints)
-    except ValueError:
-        return None
 
 
 def _keypoints_of(proof: bytes) -> "Keypoints | None":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatchd import imports
 from dupwatchd.compare.parts import few
 from dupwatchd.compare.parts.packed import Alive, Found, Growing, Packed, Rows
 from dupwatchd.model import PictureId
@@ -144,7 +145,8 @@ class _Pictures:
     def trees(self) -> "Trees":
         """Trees over them, made when they are first asked for."""
         if self._trees is None:
-            from dupwatchd.compare.parts.trees import Trees
+            with imports.what_stays():
+                from dupwatchd.compare.parts.trees import Trees
 
             self._trees = Trees(self.known)
         return self._trees

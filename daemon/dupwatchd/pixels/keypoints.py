@@ -119,8 +119,8 @@ class ManyKeypoints(NamedTuple):
         ends = np.cumsum(self.counts)
         parts = map(slice, (ends - self.counts).tolist(), ends.tolist())
         return [
-            Keypoints(*size, self.x[part], self.y[part], self.scale[part], self.turn[part], self.coefficients[part])
-            for size, part in zip(self.sizes.tolist(), parts, strict=True)
+            Keypoints(width, height, self.x[own], self.y[own], self.scale[own], self.turn[own], self.coefficients[own])
+            for (width, height), own in zip(self.sizes.tolist(), parts, strict=True)
         ]
 
 

@@ -34,21 +34,22 @@ def find_peaks(every: Floats, shapes: Sequence[tuple[int, int, int]], faintest: 
     None lies in the first or the last plane, on a rim, or has a size of ``faintest`` or less.
     """
     found = []
+    sides = []  # of each stack: where it begins, its height and width, and the steps to planes, rows and columns
     start = 0
     for planes, height, width in shapes:
-        stack = every[start : start + planes * height * width]
-        found.append(_not_on_a_slope(stack, (1, width, height * width)) + start)
-        start += len(stack)
+        steps = 1, width, height * width
+        stop = start + planes * steps[-1]
+        found.append(_not_on_a_slope(every[start:stop], steps) + start)
+        sides.append((start, height, width, *steps[::-1]))
+        start = stop
     at = np.concatenate(found)
-    strong = np.abs(every[at]) > np.float32(faintest)
+    strong = np.flatnonzero(np.abs(every.take(at)) > np.float32(faintest))
     at, which = at[strong], np.repeat(np.arange(len(shapes)), [len(some) for some in found])[strong]
-    _, heights, widths = sides = np.array(shapes).T
-    ends = np.cumsum(sides.prod(axis=0))
-    height, width = heights[which], widths[which]
-    rows, x = np.divmod(at - (ends - sides.prod(axis=0))[which], width)
+    of_each = np.array(sides).T
+    begin, height, width = of_each[:3].take(which, axis=1)
+    rows, x = np.divmod(at - begin, width)
     plane, y = np.divmod(rows, height)
-    steps = (_STEPS @ (heights * widths, widths, np.ones_like(widths)))[:, which]
-    around = every.take(at + steps, mode="clip")
+    around = every.take((_STEPS @ of_each[3:]).take(which, axis=1) + at, mode="clip")
     own = around[OWN]
     is_peak = (own >= around.max(axis=0)) | (own <= around.min(axis=0))
     kept = np.flatnonzero(is_peak & (y > 0) & (y < height - 1) & (x > 0) & (x < width - 1))

@@ -343,8 +343,9 @@ def test_points_that_meet_are_found_in_pieces_as_in_one(seed: int, asked: int, c
     near = known[: asked // 2] // 8 * 8
     queries = np.concatenate([near, points(seed + 1, asked + 1)])
     expected = sorted(zip(*(rows.tolist() for rows in meetings(queries, table_of(known))), strict=True))
-    sought = Sought(known)
-    found = sought.meetings(queries, len(expected))
-    assert found is not None
-    assert sorted(zip(*(rows.tolist() for rows in found), strict=True)) == expected
-    assert not expected or sought.meetings(queries, len(expected) - 1) is None
+    for ordered in (False, True):
+        sought = Sought(known, ordered=ordered)
+        found = sought.meetings(queries, len(expected))
+        assert found is not None
+        assert sorted(zip(*(rows.tolist() for rows in found), strict=True)) == expected
+        assert not expected or sought.meetings(queries, len(expected) - 1) is None

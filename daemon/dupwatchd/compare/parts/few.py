@@ -11,6 +11,7 @@ from dupwatchd.compare.parts.agreement import Meetings, agree, described, meetin
 from dupwatchd.compare.parts.meeting import Sought
 from dupwatchd.compare.parts.packed import Alive, Found, Packed, Rows
 
+_MANY = 512  # keypoints for which it is worth to put the known ones in order
 _AT_ONCE = 128  # new pictures whose meetings are held at once
 _MOST_MEETINGS = 1 << 19  # of these; 60 bytes each
 
@@ -21,7 +22,7 @@ def candidates(new: Packed, known: Packed, all_before: Rows, alive: Alive, most_
     None as well if very many keypoints meet.
     Only known ones take part that lie before a row, ``all_before`` (new pictures,), and are ``alive`` (known ones,).
     """
-    sought = Sought(known.coefficients)
+    sought = Sought(known.coefficients, ordered=len(new.coefficients) > _MANY)
     found = [np.empty((2, 0), np.int64)]  # pairs, each a number, and their votes
     voting = 0
     for start in range(0, len(new), _AT_ONCE):

@@ -81,15 +81,21 @@ def meetings(points: Points, table: Table) -> tuple[Rows, Rows]:
 class Sought:
     """Points among which those are sought that meet others; it takes 80 bytes a point.
 
-    What lies too far away by the first number alone is passed over: of keypoints two in three.
+    In order, what lies too far away by the first number alone is passed over: of keypoints two in three. To put them in
+    order takes longer than to seek those of a picture or two.
     """
 
-    def __init__(self, points: Points) -> None:
-        first = points[:, 0]
-        self._order = np.argsort(first, kind="stable")
-        self._first = first[self._order].astype(np.int16)
-        table = table_of(points[self._order])
-        self._table = np.concatenate([table, np.ones((1, len(points)), np.float32)])
+    def __init__(self, points: Points, *, ordered: bool) -> None:
+        self._order = np.argsort(points[:, 0], kind="stable") if ordered else None
+        if self._order is not None:
+            points = points.take(self._order, axis=0)
+        self._first = points[:, 0].astype(np.int16)
+        self._table = np.empty((points.shape[1] + 2, len(points)), np.float32)
+        across, squares, ones = self._table[:-2], self._table[-2], self._table[-1]
+        across[...] = points.T
+        np.einsum("ij,ij->j", across, across, out=squares)
+        across *= -2
+        ones[...] = 1
 
     def meetings(self, points: Points, most: int) -> tuple[Rows, Rows] | None:
         """Pairs of rows, of points (M, 16) and of those here, that meet; in no order. None if they are more than that.
@@ -108,8 +114,7 @@ class Sought:
         room = np.empty(_ROWS * _COLUMNS, np.float32)  # new memory for each product takes longer than the product
         for top in range(0, len(ours), _ROWS):
             some = wanted[top : top + _ROWS]
-            ends = np.array([first[top] - _FAR_APART, first[min(top + _ROWS, len(ours)) - 1] + _FAR_APART + 1])
-            start, stop = np.searchsorted(self._first, ends).tolist()
+            start, stop = self._within_reach(first[top], first[min(top + _ROWS, len(ours)) - 1])
             for left in range(start, stop, _COLUMNS):
                 columns = min(_COLUMNS, stop - left)
                 beyond = room[: len(some) * columns].reshape(len(some), columns)
@@ -119,12 +124,20 @@ class Sought:
                     row, column = np.divmod(near, beyond.shape[1])
                     row, column, distance = row + top, column + left, beyond.reshape(-1)[near] + MOST_DISTANCE
                     met = meets(distance, squares[row], self._table[-2, column])
-                    found.append((order[row[met]], self._order[column[met]]))
+                    column = column[met]
+                    found.append((order[row[met]], column if self._order is None else self._order[column]))
                     most -= int(np.count_nonzero(met))
                     if most < 0:
                         return None
         of_ours, of_these = (np.concatenate(each) for each in zip(*found, strict=True))
         return of_ours, of_these
+
+    def _within_reach(self, lowest: int, highest: int) -> tuple[int, int]:
+        """Where those begin and end that may meet points whose first numbers are these or lie between."""
+        if self._order is None:
+            return 0, len(self._first)
+        start, stop = np.searchsorted(self._first, (int(lowest) - _FAR_APART, int(highest) + _FAR_APART + 1)).tolist()
+        return start, stop
 
 
 def taking_part(points: Points, starts: Rows) -> NDArray[np.bool_]:

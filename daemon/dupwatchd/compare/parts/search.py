@@ -1,7 +1,7 @@
 """Finds all candidates: pairs of pictures that may share a part.
 
 Keypoints go in, pairs with their votes come out: exactly those for which `agreement.placement_of` finds a placement.
-Among few pictures all keypoints are compared with all (`few`), for there it would take longer to load the compiler, and
+Among few pictures keypoints are compared one by one (`few`), for there it would take longer to load the compiler, and
 much longer to compile; among many, or if very many of few share a part, trees find the keypoints (`trees`). Both give
 the same, so that the library may grow and shrink across the bound.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,21 @@ from numpy.typing import NDArray
 Thumbnail = NDArray[np.uint8]  # (S, S, 3) RGB, upright
 Thumbnails = NDArray[np.uint8]  # (N, S, S, 3) RGB, upright
 MatchRow = tuple[int, int, int, float, float, float | None]  # a, b, mirrored, mse, structure, custom
+
+_Rows = TypeVar("_Rows", bound=np.generic)
+
+
+def with_room(array: NDArray[_Rows], needed: int) -> NDArray[_Rows]:
+    """The array (N, …) with room for so many rows and some more, in which nothing is written yet; itself if it has it.
+
+    It grows by a quarter at least, so that adding many rows one after the other copies each a few times only. Pages of
+    the room take no memory before they are written to; those of `numpy.resize` do, twice over.
+    """
+    if needed <= len(array):
+        return array
+    room = np.empty((max(needed, 5 * len(array) // 4), *array.shape[1:]), array.dtype)
+    room[: len(array)] = array
+    return room
 
 
 @dataclass(frozen=True, slots=True)

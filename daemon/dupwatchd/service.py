@@ -9,7 +9,6 @@ waiting   tells clients that wait when the index is up to date (serve.waiting)
 main      signals, the service manager; says that all is well only while the others turn
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import datetime
 from types import FrameType
 from typing import Any
@@ -29,6 +28,7 @@ from dupwatchd.assembly import limits_of, machines_of, processors, reading_pool,
 from dupwatchd.db import facts, roots
 from dupwatchd.db.connection import open_database
 from dupwatchd.errors import DupwatchError, StateError, UsageError
+from dupwatchd.heap import Heap
 from dupwatchd.paths import outermost
 from dupwatchd.priority import stand_back
 from dupwatchd.problems import Fault, Problems
@@ -49,8 +49,6 @@ _MOST_FILES_PER_FOLDER = 10_000  # unsettled at once; listing the folder as a wh
 # each request. Measured with somebody who asks for ever other clusters, on a busy machine: with 0.5 ms `status` took 26
 # to 53 ms (median) and at worst 570 ms; with Python's own 5 ms it took 39 to 92 ms, and at worst 808 ms.
 _SWITCH_SECONDS = 0.0005
-_M_ARENA_MAX = -8  # of malloc.h
-_HEAPS = 2
 _TURN_SECONDS = 1.0
 _CHECK_SECONDS = 10.0
 _STUCK_UPDATER_SECONDS = 120.0  # the longest piece of work between two signs of life, on a slow disk
@@ -70,10 +68,12 @@ class Service:
         file: str | None,
         stack: ExitStack,
         show_status: ShowStatus | None,
+        heap: Heap,
         *,
         as_indexed: bool = False,
     ) -> None:
         self._show_status = show_status
+        self._heap = heap
         self._is_up_to_date = False  # the scan at the start is over, and that was said
         self._wake = threading.Event()
         self._stop = False
@@ -191,6 +191,8 @@ class Service:
                 next_check = now + _CHECK_SECONDS
                 self._watcher.check()
                 self._check_state_folder()
+                if given_back := self._heap.give_back():
+                    _log.debug("%.0f MB that nothing uses any more went back to the system", given_back / 1e6)
             self._answering.libraries.drop_stale()
             well = (
                 updater.is_alive()
@@ -311,18 +313,10 @@ def run(loaded: Loaded, flags: dict[str, Any], show_status: ShowStatus | None, *
     else:
         _check_roots(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    _share_heaps()
+    heap = Heap()
+    heap.share()
     with ExitStack() as stack:
-        Service(settings, flags, loaded.file, stack, show_status, as_indexed=as_indexed).run()
-
-
-def _share_heaps() -> None:
-    """Let all threads take memory from few heaps: with one for each, what one frees another cannot use.
-
-    glibc only; other libraries have no such call, or no such heaps.
-    """
-    with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _HEAPS)
+        Service(settings, flags, loaded.file, stack, show_status, heap, as_indexed=as_indexed).run()
 
 
 def _check_roots(settings: Settings) -> None:

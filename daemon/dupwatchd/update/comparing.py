@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatch.terminal import counted
-from dupwatchd.arrays import Matches, Thumbnail
+from dupwatchd.arrays import Matches, Thumbnail, with_room
 from dupwatchd.blocks.store import CheckedThumbnails, Digests, Stores, as_digests
 from dupwatchd.compare.forest.gathering import Gathering, StoredRow
 from dupwatchd.compare.measures import descriptors, exact
@@ -226,9 +226,7 @@ class Comparing:
         return search
 
     def _note_digests(self, ids: Sequence[PictureId], digests: Digests) -> None:
-        needed = max(ids, default=-1) + 1
-        if needed > len(self._digests):
-            self._digests = np.resize(self._digests, max(needed, 5 * len(self._digests) // 4))
+        self._digests = with_room(self._digests, max(ids, default=-1) + 1)
         self._digests[np.array(ids, np.int64)] = digests
 
     def _compare_anew(self, search: Search, known: list[PictureId], limits: Limits) -> None:

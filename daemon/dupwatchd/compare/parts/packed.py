@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatchd.arrays import with_room
 from dupwatchd.compare.parts.meeting import taking_part
 from dupwatchd.pixels.keypoints import COEFFICIENTS, MOST_KEYPOINTS, Keypoints, ManyKeypoints, read_many
 
@@ -38,10 +39,7 @@ class Growing:
     def append(self, more: NDArray[Any]) -> None:
         """Further rows."""
         count = self._count + len(more)
-        if count > len(self._room):
-            room = np.empty((max(count, 5 * len(self._room) // 4), *self._room.shape[1:]), self._room.dtype)
-            room[: self._count] = self.rows
-            self._room = room
+        self._room = with_room(self._room, count)
         self._room[self._count : count] = more
         self._count = count
 

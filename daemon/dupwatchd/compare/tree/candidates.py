@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatchd.arrays import with_room
+
 if TYPE_CHECKING:  # numba takes 0.3 s to load: only libraries that need a tree pay for it
     from dupwatchd.compare.tree.boxtree import BoxTree
 
@@ -54,10 +56,7 @@ class Candidates(ABC):
     def add(self, described: Described) -> None:
         """Make pictures known, from (N, numbers) float32."""
         needed = self._count + len(described)
-        if needed > len(self._known):
-            capacity = max(needed, 5 * len(self._known) // 4)
-            self._known = np.resize(self._known, (capacity, self._known.shape[1]))
-            self._alive = np.resize(self._alive, capacity)
+        self._known, self._alive = with_room(self._known, needed), with_room(self._alive, needed)
         self._alive[self._count : needed] = True
         self._known[self._count : needed] = self._kept(described)
         self._count = needed

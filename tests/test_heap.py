@@ -1,4 +1,6 @@
 import ctypes
+import subprocess
+import sys
 
 import pytest
 
@@ -9,7 +11,7 @@ _LIBRARY.malloc.restype = ctypes.c_void_p
 _LIBRARY.malloc.argtypes = (ctypes.c_size_t,)
 _LIBRARY.free.argtypes = (ctypes.c_void_p,)
 _BLOCK_BYTES = 8000  # smaller than what the C library asks the system for as a piece of its own
-_BLOCKS = 12_000
+_BLOCKS = 4000
 _ONE_IN = 16  # stays
 
 pytestmark = pytest.mark.skipif(not hasattr(_LIBRARY, "mallinfo2"), reason="needs glibc 2.33")
@@ -43,6 +45,31 @@ def test_what_was_given_back_can_be_had_again_and_goes_back_again() -> None:
         assert heap.give_back() > 0.9 * (_BLOCKS - 2) * _BLOCK_BYTES
         _LIBRARY.free(blocks[0])
         _LIBRARY.free(blocks[-1])
+
+
+def test_what_is_large_goes_back_when_it_is_freed() -> None:
+    subprocess.run([sys.executable, "-c", _LARGE_AND_SMALL], check=True)
+
+
+_LARGE_AND_SMALL = """
+import ctypes
+from dupwatchd.heap import Heap, anonymous_bytes
+
+Heap().set_up()
+library = ctypes.CDLL(None)
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+library.free.argtypes = (ctypes.c_void_p,)
+library.free(library.malloc(30 << 20))  # left to itself glibc takes it that such blocks come again
+blocks = []
+for _ in range(40):
+    blocks.append(library.malloc(1 << 20))
+    ctypes.memset(blocks[-1], 1, 1 << 20)
+    library.malloc(1000)  # stays behind it
+before = anonymous_bytes()
+for block in blocks:
+    library.free(block)
+assert before - anonymous_bytes() > 38 << 20
+"""
 
 
 def _filled() -> int:

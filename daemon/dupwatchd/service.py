@@ -314,7 +314,7 @@ def run(loaded: Loaded, flags: dict[str, Any], show_status: ShowStatus | None, *
         _check_roots(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
     heap = Heap()
-    heap.share()
+    heap.set_up()
     with ExitStack() as stack:
         Service(settings, flags, loaded.file, stack, show_status, heap, as_indexed=as_indexed).run()
 

@@ -13,6 +13,9 @@ from dupwatchd.errors import DamagedStateError, Interrupted, StateError, StateLo
 
 FILE_NAME = "dupwatch.sqlite"
 BUSY_TIMEOUT_MS = 5_000  # a reader may hold up a checkpoint for a moment; the lock file keeps second writers out
+# Of each connection for questions, of which there may be a dozen: the upper levels of the tables of a million pictures.
+# What is not in it the system has in memory: with 16 MB questions were as slow (1.2 ms of CPU for 60 pictures).
+READER_CACHE_KIB = 4_000
 JOURNAL_LIMIT_BYTES = 64 << 20  # what a long reader let the WAL grow to is given back at the next checkpoint
 
 _PAGES_AT_ONCE = 2_000  # of a copy, between two signs of progress
@@ -224,7 +227,7 @@ def open_for_reading(state: str) -> Database:
     except apsw.Error as error:
         raise StateError(f"cannot open {path}: {error}") from error
     database.rows(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    database.rows("PRAGMA cache_size = -16000")
+    database.rows(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
     return database
 
 

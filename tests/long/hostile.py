@@ -19,6 +19,7 @@ import zmq
 
 from dupwatch.client import Client
 from dupwatch.endpoints import events_endpoint
+from dupwatch.errors import ClientError
 from tests.conftest import encoded, photo_like
 
 _USER = 12345
@@ -42,8 +43,10 @@ def subscribe(endpoint: str) -> NoReturn:
 
 def rescan(endpoint: str) -> NoReturn:
     """Folders to be looked through, each another one, as fast as they are taken."""
-    with Client(endpoint) as client:
-        root = client.request("status")["roots"][0]["path"]
+    root = None
+    while root is None:  # the connections of the other ways, which are the same user's, may leave none for this one
+        with contextlib.suppress(ClientError), Client(endpoint) as client:
+            root = client.request("status")["roots"][0]["path"]
     _ask_for_ever(endpoint, ({"do": "rescan", "dir": b"%s/%d" % (root, number)} for number in itertools.count()))
 
 

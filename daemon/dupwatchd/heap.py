@@ -11,7 +11,7 @@ from contextlib import suppress
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _HEAPS = 2
 _LARGE_BYTES = 256 << 10  # pieces of files that are sent have 1 MB
-_WORTH_BYTES = 16 << 20  # takes some 10 ms of CPU, in which whoever needs memory of a heap waits
+_WORTH_BYTES = 16 << 20  # takes some 2 ms of CPU, in which whoever needs memory of a heap waits
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -191,9 +191,9 @@ class Service:
                 next_check = now + _CHECK_SECONDS
                 self._watcher.check()
                 self._check_state_folder()
+                if given_back := self._heap.give_back():  # meanwhile whoever needs memory waits: not each second
+                    _log.debug("%.0f MB that nothing uses any more went back to the system", given_back / 1e6)
             self._answering.libraries.drop_stale()
-            if given_back := self._heap.give_back():
-                _log.debug("%.0f MB that nothing uses any more went back to the system", given_back / 1e6)
             well = (
                 updater.is_alive()
                 and now - self._updater.last_sign < _STUCK_UPDATER_SECONDS

@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 
@@ -41,6 +42,12 @@ hypothesis.settings.load_profile("same")
 # A shell makes what it starts in the background ignore SIGINT, and that is inherited by the programs under test, which
 # are to be interrupted with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What all workers of `-n` would compile at once at a clean checkout is compiled before they start."""
+    if getattr(config.option, "dist", "no") != "no" and not hasattr(config, "workerinput"):
+        subprocess.run([sys.executable, "-c", "import dupwatchd.compare.tree.boxtree, dupwatchd.compare.parts.trees"])
 
 
 def pytest_collection_finish() -> None:

@@ -23,6 +23,9 @@ from tests.conftest import encoded, photo_like
 from tests.index.files import Claims, apng_crasher, index, jobs, png_of_zeros
 from tests.index.fuse import ShortReadingFiles, can_mount_fuse
 
+# What a worker does is the same whoever starts the fork server; where that one is killed or ended, it starts by itself.
+QUICK = pytest.mark.usefixtures("quick_decoders")
+
 
 def is_alive(pid: int) -> bool:
     try:
@@ -85,6 +88,7 @@ def every_worker_gets(pool: WorkerPool, number: int, *, decoding: bool) -> Itera
         hunter.join()
 
 
+@QUICK
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
 def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path, number: int) -> None:
     paths = photos(tmp_path, 60)
@@ -97,6 +101,7 @@ def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path, number: int) -> N
             assert len(known.asked) == 60  # a claim holds although its file is read again
 
 
+@QUICK
 def test_copies_stay_known_although_their_worker_dies(tmp_path: Path) -> None:
     content = encoded(photo_like(1, 60, 60))
     for number in range(30):
@@ -108,6 +113,7 @@ def test_copies_stay_known_although_their_worker_dies(tmp_path: Path) -> None:
     assert len(known.asked) == 30
 
 
+@QUICK
 @pytest.mark.parametrize(
     ("number", "reason"),
     [
@@ -128,6 +134,7 @@ def test_a_file_whose_decoder_always_fails_is_failed_with_the_reason(tmp_path: P
     assert len(claims.asked) == 1
 
 
+@QUICK
 def test_a_hanging_decoder_is_replaced(tmp_path: Path) -> None:
     paths = photos(tmp_path, 40)
     with WorkerPool(2, 16, DecodeLimits(decode_seconds=0.5)) as pool:
@@ -135,6 +142,7 @@ def test_a_hanging_decoder_is_replaced(tmp_path: Path) -> None:
     assert {o.status for o in outcomes.values()} == {ReadStatus.DECODED}
 
 
+@QUICK
 def test_a_hanging_reader_is_replaced(tmp_path: Path) -> None:
     paths = photos(tmp_path, 20)
     with WorkerPool(1, 16, DecodeLimits(decode_seconds=0.5)) as pool:
@@ -144,6 +152,7 @@ def test_a_hanging_reader_is_replaced(tmp_path: Path) -> None:
     assert {o.status for o in outcomes.values()} == {ReadStatus.DECODED}
 
 
+@QUICK
 @pytest.mark.parametrize(
     ("number", "reason"),
     [(signal.SIGBUS, "the reader crashed (SIGBUS)"), (signal.SIGSTOP, "reading took longer than 0.7 s")],
@@ -158,6 +167,7 @@ def test_a_file_that_cannot_be_read_in_time_is_unreadable(tmp_path: Path, number
     assert (outcome.digest, outcome.stamp, claims.asked) == (None, None, [])
 
 
+@QUICK
 def test_other_files_go_on_while_one_hangs(tmp_path: Path) -> None:
     paths = photos(tmp_path, 200)
     with WorkerPool(2, 16, DecodeLimits()) as pool:  # 30 s of patience, so that only files of the other worker come out
@@ -179,6 +189,7 @@ def test_other_files_go_on_while_one_hangs(tmp_path: Path) -> None:
         assert {outcome.status for outcome in outcomes} == {ReadStatus.DECODED}
 
 
+@QUICK
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("PNG", {}), ("WEBP", {"quality": 10, "method": 0}), ("WEBP", {"lossless": True, "method": 0})],
@@ -197,6 +208,7 @@ def test_a_picture_that_needs_too_much_memory_fails_alone(
     assert {o.status for o in outcomes.values()} == {ReadStatus.DECODED}
 
 
+@QUICK
 def test_a_file_that_does_not_fit_into_memory_is_unreadable(tmp_path: Path) -> None:
     with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate(200 << 20)
@@ -205,6 +217,7 @@ def test_a_file_that_does_not_fit_into_memory_is_unreadable(tmp_path: Path) -> N
     assert (outcome.status, outcome.error) == (ReadStatus.UNREADABLE, "reading needs more than 60 MB")
 
 
+@QUICK
 def test_the_apng_that_kills_opencv_disturbs_nobody(tmp_path: Path) -> None:
     photos(tmp_path, 20)
     (tmp_path / "crash.png").write_bytes(apng_crasher())
@@ -212,6 +225,7 @@ def test_the_apng_that_kills_opencv_disturbs_nobody(tmp_path: Path) -> None:
         assert {o.status for o in index(pool, tmp_path.iterdir()).values()} == {ReadStatus.DECODED}
 
 
+@QUICK
 def test_a_claim_is_void_if_the_file_changes_before_the_second_try(tmp_path: Path) -> None:
     (path,) = photos(tmp_path, 1)
     asked: list[bytes] = []
@@ -246,6 +260,7 @@ def test_a_fork_server_that_dies_is_replaced(tmp_path: Path) -> None:
         assert len(index(pool, paths)) == 60
 
 
+@QUICK
 def test_workers_are_replaced_before_they_grow_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_connection, "FILES_PER_WORKER", 20)
     paths = photos(tmp_path, 100)
@@ -305,6 +320,7 @@ def test_workers_that_die_at_birth_for_a_while_stop_indexing_only_for_that_while
         assert {o.status for o in index(pool, paths).values()} == {ReadStatus.DECODED}
 
 
+@QUICK
 @pytest.mark.skipif(not can_mount_fuse(), reason="no right to mount a FUSE file system")
 def test_workers_that_cannot_be_killed_count_no_longer_once_their_disk_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -327,6 +343,7 @@ def test_workers_that_cannot_be_killed_count_no_longer_once_their_disk_answers(
         assert {o.status for o in index(pool, paths).values()} == {ReadStatus.DECODED}
 
 
+@QUICK
 def test_an_idle_worker_that_was_killed_leaves_no_zombie(tmp_path: Path) -> None:
     paths = photos(tmp_path, 20)
     with WorkerPool(2, 16, DecodeLimits()) as pool:

@@ -51,7 +51,10 @@ def preview(
 
 def shown(data: bytes, px: int = 1024, frame: int | None = None, suffix: str = "") -> Rgb:
     """The pixels of a preview."""
-    made = preview(data, px, frame, suffix=suffix)
+    return pixels_in(preview(data, px, frame, suffix=suffix))
+
+
+def pixels_in(made: Preview) -> Rgb:
     return np.frombuffer(made.data, np.uint8).reshape(made.height, made.width, 3)
 
 
@@ -262,7 +265,7 @@ def test_a_large_picture_is_averaged_and_a_small_one_not_enlarged(
     assert (made.width, made.height) == expected
     assert (made.full_width, made.full_height) == size
     whole = np.asarray(Image.fromarray(picture).resize(expected, Image.Resampling.BOX)).astype(int)
-    assert np.abs(shown(data, px).astype(int) - whole).mean() < 2.5
+    assert np.abs(pixels_in(made).astype(int) - whole).mean() < 2.5
 
 
 def test_a_jpeg_and_a_webp_show_the_same_without_metadata() -> None:

@@ -262,9 +262,9 @@ def test_additions_and_removals_in_any_order_leave_what_is_known(
 
 
 def test_threads_find_what_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dupwatchd.compare.tree.descriptor_candidates._TAIL", 50)
+    monkeypatch.setattr("dupwatchd.compare.tree.descriptor_candidates._TAIL", 20)
     monkeypatch.setattr("dupwatchd.compare.tree.boxtree._QUERIES_PER_TASK", 10)
-    thumbnails = library(3, 20, 60)
+    thumbnails = library(3, 10, 30)
     limits = Limits(60.0, 0.04, True)
     matcher = Matcher(limits, lambda ids: thumbnails[ids])
     ids = ids_of(range(len(thumbnails)))

@@ -106,7 +106,7 @@ def test_candidates_equal_brute_force_in_any_order_and_batch_size(
     monkeypatch.setattr(trees, "_MOST_MEETINGS", meetings)
     monkeypatch.setattr(trees, "_SMALL", small)
     monkeypatch.setattr(trees, "_MANY", many)
-    pictures = library(seed, kind, 21)
+    pictures = library(seed, kind, 15)
     order = np.random.default_rng(seed).permutation(len(pictures)).tolist()
     assert run(pictures, order, batch) == brute(dict(enumerate(pictures)))
 
@@ -195,7 +195,7 @@ def test_removed_pictures_are_no_candidates_until_they_are_added_again(
 ) -> None:
     be_few(monkeypatch, few_keypoints, few_pairs)
     random = np.random.default_rng(seed)
-    pictures = library(seed, kind, 21)
+    pictures = library(seed, kind, 15)
     everything = brute(dict(enumerate(pictures)))
     known, inside = PartSearch(), set[int]()
     for _ in range(steps):
@@ -329,11 +329,11 @@ def test_all_points_within_a_distance_are_found_once(seed: int, count: int, shar
     queries = np.concatenate([known[:40], points(seed + 1, 20), np.full((1, 16), -127, np.int8)])
     distances = np.square(queries[:, None].astype(np.int64) - known).sum(axis=2)
     for most in (min(FARTHEST, int(np.quantile(distances, share, method="lower"))), 161, 0):
-        found: list[tuple[int, int]] = []
-        for of_query, rows in KeypointTree(known).within(queries, np.full(len(queries), most, np.int32)):
-            found += zip(of_query.tolist(), rows.tolist(), strict=True)
-        assert found == sorted(found, key=lambda pair: pair[0])
-        assert sorted(found) == list(zip(*(axis.tolist() for axis in np.nonzero(distances <= most)), strict=True))
+        some = [np.stack(one) for one in KeypointTree(known).within(queries, np.full(len(queries), most, np.int32))]
+        of_query, rows = np.concatenate([np.zeros((2, 0), np.int64), *some], axis=1)
+        assert (np.diff(of_query) >= 0).all()
+        found = np.stack([of_query, rows])[:, np.lexsort((rows, of_query))]
+        assert np.array_equal(found, np.nonzero(distances <= most))
 
 
 @settings(max_examples=30, deadline=None)

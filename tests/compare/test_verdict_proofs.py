@@ -49,7 +49,7 @@ def test_proofs_have_their_area_and_keep_the_shape(width: int, height: int) -> N
         assert columns / rows == pytest.approx(width / height, rel=0.05)
 
 
-@pytest.mark.parametrize(("width", "height"), [(640, 480), (333, 500), (1999, 61), (250, 1333), (3000, 2000)])
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (333, 500), (1999, 61), (250, 1333), (2000, 1333)])
 def test_luma_is_the_mean_of_what_each_cell_covers(width: int, height: int) -> None:
     picture = altered.photo(3, width, height)
     proof = make_proof(picture)

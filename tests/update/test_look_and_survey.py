@@ -229,7 +229,7 @@ def test_neither_rows_nor_entries_passed_over_for_one_file_grow_with_the_library
 
     monkeypatch.setattr(walk, "_stamped", counting)
     costs = []
-    for number in (50, 1000):
+    for number in (50, 400):
         (tmp_path / str(number)).mkdir()
         rig = a_library_of(number, tmp_path / str(number))
         new, old = rig.root / "new.jpg", rig.root / "0.jpg"

@@ -1,6 +1,7 @@
 """The real `dupwatch` command against a real server: what people and scripts see, and the exit status."""
 
 import fcntl
+import functools
 import io
 import json
 import os
@@ -23,6 +24,7 @@ import click
 import pytest
 from rich.cells import cell_len
 
+from dupwatch.__main__ import main
 from dupwatch.cli import cli
 from dupwatch.show import found_lines, human_seconds
 from dupwatch.terminal import page_on
@@ -30,6 +32,7 @@ from dupwatchd.serve.request_queue import RequestError
 from dupwatchd.serve.server import Server
 from tests.client.small_service import FILE_BYTES_MAX, KNOWN, ODD, SMALLER, SmallService, make_clusters, make_file
 from tests.conftest import WITH_PLAIN_RIGHTS
+from tests.system.in_process import called
 
 COMMAND = [sys.executable, "-m", "dupwatch"]
 ODD_TEXT = os.fsdecode(ODD)
@@ -75,6 +78,12 @@ def dupwatch(service: SmallService, environment: dict[str, str]) -> Callable[...
 
 
 Dupwatch = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture
+def dupwatch_here(service: SmallService, server: Server) -> Dupwatch:
+    """The command in this process, for what ends before it does anything: else its start is all that it takes."""
+    return functools.partial(called, main, DUPWATCH_ENDPOINT=server.endpoint)
 
 
 def test_status_tells_everything_to_people_and_to_programs(dupwatch: Dupwatch) -> None:
@@ -531,17 +540,17 @@ main()
         (["status", "--endpoint", "tcp://127.0.0.1:9", "--keys", "/nowhere"], "cannot use the keys"),
     ],
 )
-def test_wrong_usage_is_one_clear_line_and_status_2(dupwatch: Dupwatch, arguments: list[str], line: str) -> None:
-    done = dupwatch(*arguments)
+def test_wrong_usage_is_one_clear_line_and_status_2(dupwatch_here: Dupwatch, arguments: list[str], line: str) -> None:
+    done = dupwatch_here(*arguments)
     assert (done.returncode, done.stdout) == (2, b"")
     assert line in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
 
 
 @pytest.mark.parametrize("command", ["status", "clusters", "find", "failed", "events", "rescan", "pause"])
-def test_no_service_is_one_clear_line_and_status_3(dupwatch: Dupwatch, command: str, tmp_path: Path) -> None:
+def test_no_service_is_one_clear_line_and_status_3(dupwatch_here: Dupwatch, command: str, tmp_path: Path) -> None:
     arguments = [command, *(["README.md"] if command == "find" else []), "--endpoint", tmp_path / "query.sock"]
-    done = dupwatch(*arguments)
+    done = dupwatch_here(*arguments)
     assert (done.returncode, done.stdout) == (3, b"")
     assert done.stderr.decode() == (
         f"dupwatch: no service: {tmp_path}/{'events' if command == 'events' else 'query'}.sock does not exist; "

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,25 @@ BOTH_ARE_THERE = "['.pane-a img', '.pane-b img'].every((one) => document.querySe
 Start = Callable[[Service], Reviewing]
 
 
+@pytest.fixture(scope="module")
+def entered(shared: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Where a page is that decides nothing, and the cookie that shows it."""
+    with Reviewing(shared.endpoint, tmp_path_factory.mktemp("entered")) as running:
+        yield running.origin, running.enter()
+
+
 @pytest.fixture
-def page(shared: Service, start_review: Start, context: BrowserContext) -> Page:
+def page(entered: tuple[str, str], context: BrowserContext) -> Page:
+    """A page to be looked at."""
+    origin, cookie = entered
+    name, _, value = cookie.partition("=")
+    context.add_cookies([{"name": name, "value": value, "url": origin}])
+    return opened(context, f"{origin}/")
+
+
+@pytest.fixture
+def deciding(shared: Service, start_review: Start, context: BrowserContext) -> Page:
+    """A page to decide in, with a memory of its own."""
     return opened(context, start_review(shared).address)
 
 
@@ -129,7 +146,8 @@ def test_keys_walk_through_groups_and_files(page: Page) -> None:
         assert second.inner_text() == wanted
 
 
-def test_keys_choose_what_stays(page: Page) -> None:
+def test_keys_choose_what_stays(deciding: Page) -> None:
+    page = deciding
     go_to(page, "three-7.jpg")
     first = fates(page)
     assert first[0] == "stays"
@@ -305,7 +323,8 @@ def test_each_filter_leaves_what_it_says(page: Page) -> None:
     assert sizes == len(everything)
 
 
-def test_undecided_only_leaves_out_what_is_decided_when_it_is_asked_for(page: Page) -> None:
+def test_undecided_only_leaves_out_what_is_decided_when_it_is_asked_for(deciding: Page) -> None:
+    page = deciding
     first = shown_name(page)
     page.keyboard.press("Enter")
     assert first in names(page)  # what is looked at does not move

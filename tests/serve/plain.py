@@ -603,7 +603,8 @@ def _cluster(made: Made, group: PlainGroup, question: Question) -> dict[str, Any
     rows = []
     for place, (file, reason) in enumerate(zip(group.files, group.reasons, strict=True)):
         linked = [other for other in group.files[:place] if made.linked(other, file)]
-        rows.append(_row(made, file, group.files[0], question, reason, file in group.going, linked))
+        holder = group.holders[place]
+        rows.append(_row(made, file, group.files[0], question, reason, file in group.going, linked, holder))
     return {"id": _id(made, group.files), "reclaimable_bytes": _freed(made, group), "files": rows}
 
 
@@ -642,7 +643,14 @@ def _metadata(facts: Facts) -> tuple[str | int, ...]:
 
 
 def _row(
-    made: Made, file: File, kept: File, question: Question, reason: str, goes: bool, linked: list[File]
+    made: Made,
+    file: File,
+    kept: File,
+    question: Question,
+    reason: str,
+    goes: bool,
+    linked: list[File],
+    holder: File | None,
 ) -> dict[str, Any]:
     content = made.contents[file.content]
     measured = Measured(0.0, 0.0, 0, False) if file is kept else _measured(made, kept, file, question)
@@ -669,6 +677,7 @@ def _row(
         "same_file_as": linked[0].path if linked else None,
         "damaged": content.damage is not None,
         "may_go": goes,
+        "held_by": holder and holder.path,
         "keep": file is kept,
         "reason": reason,
     }

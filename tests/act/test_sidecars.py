@@ -70,6 +70,8 @@ def test_what_counts_views_or_says_less_is_held(spare: dict[str, Any]) -> None:
         {"photoTakenTime": {"timestamp": "1546340401"}}, {"people": [{"name": "Anna"}, {"name": "Cleo"}]},
         {"geoData": {**GEO, "latitude": 48.2}}, {"geoData": {**GEO, "latitude": 0.0}},
         {"geoData": {**GEO, "altitude": 5}}, {"geoData": {"latitude": 48.1}},
+        {"geoData": {**GEO, "latitude": 11.5, "longitude": 48.1}}, {"geoData": {**GEO, "latitude": 11.5}},
+        {"geoData": {**GEO, "latitude, longitude": "by the sea"}},
         {"geoDataExif": {"latitude": 0.0, "longitude": 11.5}}, {"geoDataExif": {**NO_PLACE, "altitude": 520.0}},
         {"appSource": {"androidPackageName": "com.whatsapp"}}, {"sharedAlbumComments": [{"text": "Nice"}]},
         {"googlePhotosOrigin": {"composition": {"type": "AUTO"}}}, {"favorited": "yes"}, {"somethingNew": 0},

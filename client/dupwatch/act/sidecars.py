@@ -15,9 +15,8 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 from xml.parsers import expat
 
-TEXT_BYTES_MAX = (
-    1 << 18
-)  # of one that is looked into; those of Takeout have some 1,000, XMP with local edits up to 100,000
+# Of one that is looked into; those of Takeout have some 1,000, XMP with local edits up to 100,000.
+TEXT_BYTES_MAX = 1 << 18
 
 _SAYS_NOTHING = frozenset([
     "imageViews", "url", "creationTime", "modificationTime", "photoLastModifiedTime",
@@ -74,7 +73,8 @@ def _place(told: dict[str, Any]) -> dict[str, Any]:
     numbers = [told.get("latitude"), told.get("longitude")]
     others = {name: value for name, value in told.items() if name not in ("latitude", "longitude")}
     known = {name: value for name, value in others.items() if not _is_zero(value)}
-    return known if all(map(_is_zero, numbers)) else {**known, "latitude, longitude": numbers}
+    # As one text: of a list it would not count which of the two stands where.
+    return known if all(map(_is_zero, numbers)) else {**known, "latitude": json.dumps(numbers)}
 
 
 def _is_zero(value: object) -> bool:

@@ -170,6 +170,13 @@ def test_comments_and_xmp_of_a_gif_are_read(frames: int, where: str) -> None:
     assert (found.people, found.place) == (PEOPLE, "48.13715, 11.57540")
 
 
+def test_nothing_behind_xmp_of_a_gif_is_taken_for_it() -> None:
+    """Where it ends early, as nothing leads to its end."""
+    short = b"\x21\xff\x0bXMP DataXMP" + sub_blocks(b"short")
+    comments = b"\x21\xfe" + sub_blocks(XMP) + b"\x21\xfe" + sub_blocks(bytes(400))
+    assert read_gif(b"GIF89a" + bytes(7) + short + comments).xmp == b""
+
+
 def hex_profile(body: bytes) -> str:
     lines = [body.hex()[at : at + 72] for at in range(0, 2 * len(body), 72)]
     return "\n".join(["", "generic profile", f"{len(body):8}", *lines, ""])
@@ -213,7 +220,8 @@ def test_metadata_in_boxes_are_read(where: str) -> None:
         length_at = plain.index(b"jp2c") - 4
         plain = plain[:length_at] + (len(plain) - length_at).to_bytes(4, "big") + plain[length_at + 4 :]
     boxes = (
-        box(b"uuid", b"JpgTiffExif->JP2" + exif("Rome"))
+        box(b"xml ", b"<gml:FeatureCollection/>")
+        + box(b"uuid", b"JpgTiffExif->JP2" + exif("Rome"))
         + box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + XMP)
         + box(b"uuid", bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38") + data_set(2, 5, b"Title"))
     )
@@ -258,6 +266,11 @@ def test_broken_containers_never_raise(noise: bytes, cut: int, at: int) -> None:
                 metadata_of(*read(data))
 
 
+def packed_xmp(body: bytes) -> bytes:
+    held = b"XML:com.adobe.xmp\0\x01\0\0\0" + zlib.compress(body)
+    return len(held).to_bytes(4, "big") + b"iTXt" + held + bytes(4)
+
+
 @pytest.mark.parametrize(
     ("read", "hostile"),
     [
@@ -268,6 +281,7 @@ def test_broken_containers_never_raise(noise: bytes, cut: int, at: int) -> None:
         (read_boxes, b"\0\0\0\x01xml " + b"\xff" * 8),
         (read_psd, bytes(30) + b"\xff" * 4 + b"8BIM\0\0\0\0\0\0\0\0" * 2_000_000),
         (read_png, b"12345678" + b"\0\x20\0\0zTXtRaw profile type exif\0\0" + zlib.compress(b"1 " * 50_000_000)),
+        (read_png, b"12345678" + 1000 * packed_xmp(b"x" * (1 << 20))),
         (read_png, b"12345678" + b"\0\0\0\x20tEXtRaw profile type x%05d\0123" * 9),
     ],
 )

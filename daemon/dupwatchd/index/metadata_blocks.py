@@ -41,13 +41,13 @@ def read_gif(data: bytes) -> Blocks:
         if label == 0xFE and len(texts) < MAX_TEXTS:
             texts.append(comment(_without_lengths(data[begin : min(end, begin + MAX_TEXT_BYTES)])))
         elif label == 0xFF and name == _GIF_XMP:
-            xmp = xmp or data[begin : min(end - _GIF_XMP_TRAILER_BYTES, begin + MAX_BLOCK_BYTES)]
+            xmp = xmp or data[begin : max(begin, min(end - _GIF_XMP_TRAILER_BYTES, begin + MAX_BLOCK_BYTES))]
     return Blocks(xmp=xmp, texts=tuple(texts))
 
 
 def read_boxes(data: bytes) -> Blocks:
     """The first one of each block in the boxes of a JPEG 2000 or JPEG XL file; those packed by Brotli are not read."""
-    exif = xmp = iptc = b""
+    exif = xmp = iptc = xml = b""
     for kind, body in _boxes(data):
         if kind == b"uuid":
             number, held = body[:16].tobytes(), body[16 : 16 + MAX_BLOCK_BYTES].tobytes()
@@ -59,9 +59,9 @@ def read_boxes(data: bytes) -> Blocks:
                 iptc = iptc or held
         elif kind == b"Exif":  # behind how far behind these four bytes it begins
             exif = exif or body[4 + int.from_bytes(body[:4], "big") :][:MAX_BLOCK_BYTES].tobytes()
-        elif kind == b"xml ":
-            xmp = xmp or body[:MAX_BLOCK_BYTES].tobytes()
-    return Blocks(exif.removeprefix(b"Exif\0\0"), xmp, iptc)
+        elif kind == b"xml ":  # XMP in JPEG XL, in JPEG 2000 anything, such as where on earth it lies
+            xml = xml or body[:MAX_BLOCK_BYTES].tobytes()
+    return Blocks(exif.removeprefix(b"Exif\0\0"), xmp or xml, iptc)
 
 
 def read_psd(data: bytes) -> Blocks:

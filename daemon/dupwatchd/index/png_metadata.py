@@ -37,7 +37,8 @@ def read_png(data: bytes) -> Blocks:
             name, _, _ = bytes(body[: _LONGEST_NAME_BYTES + 1]).partition(b"\0")
             held = body[len(name) + 1 :]
             if name == _XMP:
-                found.setdefault("xmp", _value(kind, held, MAX_BLOCK_BYTES))
+                if "xmp" not in found:  # to unpack each of many would take minutes
+                    found["xmp"] = _value(kind, held, MAX_BLOCK_BYTES)
             elif which := _PROFILES.get(name.lower()):
                 if which not in found:
                     found[which] = _profile(_value(kind, held, _MAX_DIGITS_BYTES))

@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,10 +129,18 @@ def layered() -> bytes:
     return saved(DECODED, "TIFF", tiffinfo=tags)
 
 
+def deep_inks() -> bytes:
+    """A TIFF that Pillow reads and does not write."""
+    tiff = saved(Image.fromarray(np.zeros((60, 160, 4), np.uint8), "CMYK"), "TIFF")
+    half = tiff.replace(struct.pack("<4H", 8, 8, 8, 8), struct.pack("<4H", 16, 16, 16, 16))
+    return half.replace(struct.pack("<HHII", 0x101, 4, 1, 60), struct.pack("<HHII", 0x101, 4, 1, 30))
+
+
 UNTOLD = {
     "16 bits in a JPEG 2000": saved(Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257), "JPEG2000"),
     "inks": saved(DECODED.convert("CMYK"), "JPEG"),
     "inks in a TIFF": saved(DECODED.convert("CMYK"), "TIFF"),
+    "inks of 16 bits in a TIFF": deep_inks(),
     "layers": layered(),
     "Lab": saved(DECODED.convert("LAB"), "TIFF"),
 }

@@ -4,7 +4,7 @@ Two files with equal digests show the same in every pixel of every frame or page
 whoever has one of them has all that can be seen of the other. How the pixels are coded, how a file is turned by its
 orientation and what its metadata say does not count. Of a file whose pixels are not decoded as it holds them (more than
 8 bits, inks, layers, the preview in a RAW photo) nobody can say so. A PNG or TIFF of more bits has a digest that no
-other file shares, so that it can be looked at beside one of 8 bits; all else has none.
+other file shares, so that it can be looked at beside one of 8 bits, unless it holds inks; all else has none.
 """
 
 import numpy as np
@@ -28,6 +28,7 @@ MAX_PIXELS = 500_000_000  # of all frames or pages; more take longer than one fi
 _ROWS_AT_ONCE = 256
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})  # which Pillow brings to RGB without loss
 _DEEP_FORMATS = frozenset({"PNG", "TIFF"})
+_OTHER_COLOURS = frozenset({"CMYK", "LAB", "YCbCr"})  # which it brings to RGB with losses
 _INKS = 4  # components of a JPEG
 # As PNGs in sRGB say it.
 _GAMMA, _CHROMATICITY = 1 / 2.2, (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
@@ -127,6 +128,8 @@ def _add_still(sums: _Sums, picture: OpenPicture) -> None:
         raise _NotAsHeldError
     image.load()  # OpenCV may have decoded it
     is_deep = image.format in _DEEP_FORMATS and bits_a_colour(image, picture.data) > BYTE_BITS
+    if is_deep and image.mode in _OTHER_COLOURS:
+        raise _NotAsHeldError
     sums.say("bytes" if is_deep and not has_layers(image) else _depth(image, picture.data), _colours(picture))
     if image.format == "PNG" and "srgb" not in image.info and "icc_profile" not in image.info:
         gamma, chromaticity = image.info.get("gamma", _GAMMA), image.info.get("chromaticity", _CHROMATICITY)

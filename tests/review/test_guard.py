@@ -139,6 +139,15 @@ def test_what_no_page_sends_is_refused(review: Reviewing, cookie: str, token: st
     assert review.ask(f"/api/{path}", "POST", body, **headers)[0] == 400
 
 
+@pytest.mark.parametrize("name", ["folder", "inside", "reference"])
+@pytest.mark.parametrize("path", ["photos", "/\ud800"])
+def test_a_folder_that_cannot_be_is_told(review: Reviewing, cookie: str, token: str, name: str, path: str) -> None:
+    headers = {**SAME_ORIGIN, "Cookie": cookie, "X_Dupwatch_Token": token}
+    body = json.dumps({"kinds": ["same"], "keep": "original", name: path})
+    status, _, text = review.ask("/api/rules", "POST", body, **headers)
+    assert (status, json.loads(text)) == (409, {"error": f"{path!r} is no full path of a folder"})
+
+
 def test_nothing_may_be_loaded_from_elsewhere_or_guessed_to_be_a_program(review: Reviewing, cookie: str) -> None:
     for path in ("/", "/static/page.js", "/api/start", "/nowhere", f"/?token={'x' * 32}"):
         _, headers, _ = review.ask(path, Cookie=cookie)

@@ -6,6 +6,7 @@ need a look. The rule is a policy of the service's command `plan`, so that a pag
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from dupwatch.client import Client
@@ -40,8 +41,8 @@ class Rule(NamedTuple):
         if keep and keep not in KEEP_RULES:
             raise WrongRuleError(f"there is no rule {keep!r}")
         for path in (folder, inside, reference):
-            if path and not path.startswith("/"):
-                raise WrongRuleError(f"{path} is no full path of a folder")
+            if path and not _is_full_path(path):
+                raise WrongRuleError(f"{path!r} is no full path of a folder")
         if any("\udc80" <= one <= "\udcff" for one in folder):
             raise WrongRuleError("a folder whose name is not UTF-8 cannot come first: its groups have to be looked at")
         rules = [f"folder {shlex.quote(folder)}"] if folder else []
@@ -106,6 +107,12 @@ def _going(client: Client, rule: Rule, kind: str) -> set[bytes]:
         if not page["groups"] or offset >= page["total_groups"]:
             found = look_beside(going, pictures, page["ask_when"], Folders())
             return {path for path in going if path not in found.objections or not found.objections[path].is_certain}
+
+
+def _is_full_path(text: str) -> bool:
+    with suppress(ValueError):
+        return path_of(text).startswith(b"/")
+    return False
 
 
 def _is_below(path: bytes, folder: bytes) -> bool:

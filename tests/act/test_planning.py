@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupwatch.act.plan_file import Plan
+from dupwatch.act.plan_file import CHOSEN, Plan
 from dupwatch.act.plan_reading import parsed_plan
 from dupwatch.act.planning import make_plan
 from dupwatch.act_output import plan_lines
@@ -179,6 +179,14 @@ def test_a_file_whose_sidecar_would_be_lacking_is_held_back_if_that_is_asked_abo
     assert any("1 of them only because of a sidecar" in line for line in plan_lines(plan, page_on(io.StringIO())))
     write(root / "best" / name, b"rating 5")
     assert going(plan_for(root, [(goes, stays)], ask_when=["lacks metadata"])) == {"IMG.jpg", name}
+
+
+def test_what_a_person_has_chosen_goes_with_its_own_sidecar(root: Path) -> None:
+    goes, stays = copies(root)
+    write(root / "spare" / "IMG.xmp", b"rating 5")
+    chosen = {**file_of_group(goes, stays), "verdict": CHOSEN, "confirmed": None}
+    plan = make_plan([{**page_of(root, group_of(file_of_group(stays), chosen)), "ask_when": ["lacks metadata"]}])
+    assert going(plan) == {"IMG.jpg", "IMG.xmp"}
 
 
 def test_what_cannot_go_along_holds_its_picture_back(root: Path) -> None:

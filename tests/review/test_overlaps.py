@@ -21,7 +21,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A crowd of copies, of which some are only near others; a photo with a copy and a crop; one twice in a folder."""
+    """A crowd of copies, of which some are only near others; a photo with a copy and a crop; and two photos twice."""
     folder = tmp_path_factory.mktemp("photos")
     for name in ("albums", "backup", "prints"):
         (folder / name).mkdir()
@@ -35,6 +35,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole.crop((18, 14, 882, 662)).save(folder / "prints/cut.jpg", quality=95)
     Image.fromarray(photo_like(3, 480, 360)).save(folder / "prints/once.jpg", quality=95)
     shutil.copy2(folder / "prints/once.jpg", folder / "prints/twice.jpg")
+    for place in ("albums", "backup"):
+        Image.fromarray(photo_like(4, 480, 360)).save(folder / place / "rated.jpg", quality=95)
+        (folder / place / "rated.xmp").write_text(f"rated in {place}")
     return folder
 
 
@@ -100,6 +103,20 @@ def test_what_goes_by_two_decisions_goes_once(ask: Ask, photos: Path, tmp_path: 
 def test_a_pair_of_folders_asks_to_look_only_at_what_is_in_both(ask: Ask, photos: Path) -> None:
     pair = {"kinds": ["identical", "same"], "inside": f"{photos}/prints", "reference": f"{photos}/albums"}
     assert ask("rules", pair) == {"groups": 0, "files": 0, "bytes": 0, "unsure": 0}
+
+
+def test_a_photo_of_which_a_plan_decides_for_its_sidecar_is_held_back(ask: Ask, photos: Path) -> None:
+    """As the page has told of it; whatever rule or person has accepted it among others."""
+    albums, backup = (f"{photos}/{place}/rated.jpg" for place in ("albums", "backup"))
+    [row] = [row for row in ask("groups")["rows"] if paths(row) == [albums, backup]]
+    assert [file["path"] for file in row["files"] if "plan is made" in file.get("undecided", "")] == [backup]
+    ask("rules", {"kinds": ["identical"]})
+    assert ask("rules/accept", {})["decided"][row["key"]]["goes"] == [backup]
+    held_back = {one["path"]: one["why"] for one in ask("plan", {})["held_back"]}
+    ask("take-back", {})
+    assert held_back == {
+        backup: "it belongs to the sidecar rated.xmp, of which no equal lies beside the file that would stay"
+    }
 
 
 def test_a_folder_that_no_rule_can_name_is_told(ask: Ask, photos: Path) -> None:

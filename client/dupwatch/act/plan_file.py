@@ -21,7 +21,8 @@ PLAN_MARK = b'"dupwatch_plan"'  # in the first line of each
 
 # What may be the reason that a file goes. `similar` pictures are never copies. `chosen`: no look has shown what the two
 # are to each other, but a person has looked at both and decided; an apply says before it begins how many these are.
-VERDICTS = ("identical", "same", "cropped", "retouched", "recoloured", "chosen")
+CHOSEN = "chosen"
+VERDICTS = ("identical", "same", "cropped", "retouched", "recoloured", CHOSEN)
 
 
 @dataclass(frozen=True, slots=True)

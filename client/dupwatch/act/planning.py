@@ -19,7 +19,7 @@ from blake3 import blake3
 from dupwatch.act.content import digest_of, opened
 from dupwatch.act.errors import PlanError, SkipError
 from dupwatch.act.movable import Movable
-from dupwatch.act.plan_file import AskedGroup, GoingFile, HeldBack, Plan, PlannedFile, PlannedGroup, is_below
+from dupwatch.act.plan_file import CHOSEN, AskedGroup, GoingFile, HeldBack, Plan, PlannedFile, PlannedGroup, is_below
 from dupwatch.act.sidecars import TEXT_BYTES_MAX, says_all_of
 from dupwatch.beside import BELONGS, NO_EQUAL, SAME_IN_OTHER_WORDS, Beside, beside_of, common_suffix
 from dupwatch.families import Folders, Kind, asks_for_sidecars
@@ -62,7 +62,7 @@ class _Planning:
             if group.get("asked") is not None
         )
         checked = self._without_second_names([self._checked(group) for group in groups if group.get("asked") is None])
-        kept_whole = self._without_lost_companions(checked, self._beside(checked, pictures))
+        kept_whole = self._without_lost_companions(checked, pictures)
         planned = _with_companions(kept_whole, self._beside(kept_whole, pictures), self._companions)
         return Plan(
             made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -128,17 +128,28 @@ class _Planning:
             return "it is another name of the file that would stay for it"
         return self._movable.why_not(file["path"], self._root_of(file["path"]))
 
-    def _beside(self, groups: Sequence[PlannedGroup], pictures: Collection[bytes]) -> Beside:
+    def _beside(
+        self, groups: Sequence[PlannedGroup], pictures: Collection[bytes], *, asks_for_sidecars: bool = False
+    ) -> Beside:
         going = {going.file.path for group in groups for going in group.goes}
-        return Beside(going, pictures, self._companions, self._folders, asks_for_sidecars=self._asks_for_sidecars)
+        return Beside(going, pictures, self._companions, self._folders, asks_for_sidecars=asks_for_sidecars)
 
-    def _without_lost_companions(self, groups: Sequence[PlannedGroup], beside: Beside) -> list[PlannedGroup]:
-        """Return groups without the files that stay for what lies beside them."""
+    def _without_lost_companions(
+        self, groups: Sequence[PlannedGroup], pictures: Collection[bytes]
+    ) -> list[PlannedGroup]:
+        """Return groups without the files that stay for what lies beside them.
+
+        What goes only because a person chose so, with its sidecar beside it, has been asked about.
+        """
+        asking, not_asking = (
+            self._beside(groups, pictures, asks_for_sidecars=asks) for asks in (self._asks_for_sidecars, False)
+        )
         found = []
         for group in groups:
             goes = []
             for going in group.goes:
                 assert going.held_by is not None
+                beside = not_asking if going.verdict == CHOSEN else asking
                 objection = beside.objection(going.file.path, going.held_by)
                 if objection is None:
                     goes.append(going)

@@ -50,9 +50,11 @@ class Acting:
         """The last run that can be put back."""
         return self._runs[-1] if self._runs else None
 
-    def prepare(self, client: Client, decided: Sequence[tuple[Group, Decision]]) -> dict[str, Any]:
+    def prepare(
+        self, client: Client, decided: Sequence[tuple[Group, Decision]], ask_when: Sequence[str]
+    ) -> dict[str, Any]:
         """Make a plan and return what it says in short; raises ClientError."""
-        plan = make_plan([plan_page(client, decided)])
+        plan = make_plan([plan_page(client, decided, ask_when)])
         self._plan = plan
         return {
             "plan": plan_digest(plan),

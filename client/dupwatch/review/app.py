@@ -187,7 +187,7 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
         if review.acting.is_busy:  # it would wait for hours, and later decisions behind it
             return JsonAnswer({"busy": True})
         decided = _decided_groups(review)
-        return await _acted(review, lambda client: review.acting.prepare(client, decided))
+        return await _acted(review, lambda client: review.acting.prepare(client, decided, review.library.ask_when))
 
     def plan_file(request: Request) -> Response:
         text = review.acting.text(request.path_params["digest"])

@@ -67,6 +67,7 @@ class Library:
         self._folders = Folders()
         self._certain: set[frozenset[bytes]] = set()  # the files of each certain group
         self.incomplete_because: list[str] = []
+        self.ask_when: list[str] = []  # what the service leaves to a person by its settings, as in a plan
 
     def add(self, group: Group) -> None:
         """Take in a group; one of the same files that is there already stays."""
@@ -86,6 +87,7 @@ class Library:
             for page in _pages(client, self._folders):
                 further = page.get("also") or {}
                 self.incomplete_because = list(page.get("incomplete_because", ()))
+                self.ask_when = page["ask_when"]
                 planned, asked = _planned(client, [cluster["files"][0]["path"] for cluster in page["clusters"]])
                 for cluster in page["clusters"]:
                     self.add(_group(cluster, _certain_class(cluster, asked), planned, asked, self._folders))

@@ -13,20 +13,23 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dupwatch.act.plan_file import CHOSEN
 from dupwatch.client import Client
 from dupwatch.review.decisions import Decision
 from dupwatch.review.library import LOOSE_CLASSES, Group, requests_of
 
 MAY_BE_ASKED_FOR = ("cropped", "retouched", "recoloured")  # `similar` pictures go by a person's choice only
-CHOSEN = "chosen"
 GROUPS_AT_ONCE = 200
 PAGE = 10_000
 
 Row = dict[str, Any]
 
 
-def plan_page(client: Client, decided: Sequence[tuple[Group, Decision]]) -> dict[str, Any]:
-    """Return the groups in which something goes by these decisions; raises ClientError."""
+def plan_page(client: Client, decided: Sequence[tuple[Group, Decision]], ask_when: Sequence[str]) -> dict[str, Any]:
+    """Return the groups in which something goes by these decisions; raises ClientError.
+
+    ``ask_when``: of the settings, by which the page has told what is held back for a sidecar.
+    """
     status = client.request("status")
     head: dict[str, Any] = {"incomplete_because": []}
     groups: list[Row] = []
@@ -50,6 +53,7 @@ def plan_page(client: Client, decided: Sequence[tuple[Group, Decision]]) -> dict
         "rules": ["decided on the page", *head.get("rules", ())],
         "verdicts": ["identical", "same", *MAY_BE_ASKED_FOR, CHOSEN],
         "incomplete_because": head["incomplete_because"],
+        "ask_when": ask_when,
         "groups": groups,
     }
 

@@ -78,7 +78,7 @@ def propose(client: Client, library: Library, rule: Rule, keys: Collection[str] 
     freed_files = freed_bytes = unsure = 0
     for kind in ("", *MAY_BE_ASKED_FOR):
         of_kind = [one for one in groups if one.kind == kind or (not kind and one.kind not in LOOSE_CLASSES)]
-        going = _going(client, rule, kind) if of_kind else set()
+        going = _going(client, rule, kind, library.ask_when) if of_kind else set()
         for group in of_kind:
             goes = {file.path: file.digest for file in group.files if file.path in going}
             if not goes:
@@ -91,7 +91,7 @@ def propose(client: Client, library: Library, rule: Rule, keys: Collection[str] 
     return Proposal(decisions, freed_files, freed_bytes, unsure)
 
 
-def _going(client: Client, rule: Rule, kind: str) -> set[bytes]:
+def _going(client: Client, rule: Rule, kind: str, ask_when: Sequence[str]) -> set[bytes]:
     """Return the files that go by a policy, but for those that a plan would hold back for what lies beside them."""
     policy = {**rule.policy, **({"also": kind, "ask_when": []} if kind else {})}
     going: dict[bytes, bytes] = {}
@@ -105,7 +105,7 @@ def _going(client: Client, rule: Rule, kind: str) -> set[bytes]:
             pictures |= {file["path"] for file in group["files"]}
         offset += len(page["groups"])
         if not page["groups"] or offset >= page["total_groups"]:
-            found = look_beside(going, pictures, page["ask_when"], Folders())
+            found = look_beside(going, pictures, ask_when, Folders())
             return {path for path in going if path not in found.objections or not found.objections[path].is_certain}
 
 

@@ -1,4 +1,5 @@
 import ctypes
+import resource
 import subprocess
 import sys
 
@@ -49,6 +50,16 @@ def test_what_was_given_back_can_be_had_again_and_goes_back_again() -> None:
 
 def test_what_is_large_goes_back_when_it_is_freed() -> None:
     subprocess.run([sys.executable, "-c", _LARGE_AND_SMALL], check=True)
+
+
+def test_nothing_is_given_back_when_no_file_can_be_opened() -> None:
+    heap = Heap()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        assert heap.give_back() == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 _LARGE_AND_SMALL = """

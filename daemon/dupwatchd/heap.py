@@ -51,7 +51,16 @@ class Heap:
             self._library.mallopt(_M_TRIM_THRESHOLD, _WORTH_BYTES)  # left to itself it would be 128 KB now
 
     def give_back(self) -> int:
-        """Give back what is free if that has become much since the last time; bytes, 0 if it is not worth it."""
+        """Give back what is free if that has become much since the last time; bytes, 0 if it is not worth it.
+
+        Nothing is given back while it cannot be told: where there is no /proc, or when no file can be opened any more.
+        """
+        try:
+            return self._give_back()
+        except OSError:
+            return 0
+
+    def _give_back(self) -> int:
         before = self._unused_bytes()
         self._least_bytes = min(self._least_bytes, before)
         if before - self._least_bytes < _WORTH_BYTES:
@@ -73,7 +82,7 @@ class Heap:
 
 
 def anonymous_bytes() -> int:
-    """How much of this process is in memory, without what are pages of files."""
+    """How much of this process is in memory, without what are pages of files; raises OSError."""
     with open("/proc/self/statm", "rb") as statm:
         _, resident, shared, *_ = map(int, statm.read().split())
     return (resident - shared) * _PAGE_BYTES

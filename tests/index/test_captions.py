@@ -330,6 +330,7 @@ def test_what_cameras_and_programs_write_of_their_own_is_no_caption(text: str) -
         "Saved by the fire brigade",
         "Creator: Anna",
         "Written with a pen in Volterra",
+        "Created with GIMP: Anna on the beach",
         "P. and I",
         "日本",
         "Robert",

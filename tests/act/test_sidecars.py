@@ -155,6 +155,7 @@ def test_xmp_that_differs_in_when_it_was_written_says_the_same() -> None:
     assert not says_all_of(xmp(), xmp(rating=4), b".xmp")
     assert not says_all_of(xmp(), xmp(word="sun "), b".xmp")
     assert not says_all_of(xmp(), xmp().replace(b'xml:lang="en"', b""), b".xmp")
+    assert not says_all_of(xmp(), xmp().replace(b"<rdf:Bag>", "\u3000<rdf:Bag>".encode()), b".xmp")
     assert not says_all_of(xmp(), xmp().replace(b"<rdf:li>sun</rdf:li>", b""), b".xmp")
 
 

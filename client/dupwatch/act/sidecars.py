@@ -123,8 +123,8 @@ class _Element:
     def told(self) -> tuple[Any, ...]:
         """Return it as values that can be compared; space between elements is none."""
         texts = "".join(one for one in self.content if isinstance(one, str))
-        is_layout = len(self.content) > 0 and not texts.strip() and any(isinstance(one, tuple) for one in self.content)
-        content = [one for one in self.content if isinstance(one, tuple)] if is_layout else self.content
+        elements = [one for one in self.content if isinstance(one, tuple)]
+        content = self.content if texts.strip(" \t\r\n") or not elements else elements
         return self.name, frozenset(self.attributes.items()), tuple(content)
 
 

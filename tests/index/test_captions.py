@@ -243,7 +243,13 @@ def psd(resources: bytes) -> bytes:
 
 
 def test_metadata_of_a_psd_are_read() -> None:
-    blocks = {0x0404: data_set(2, 5, b"Title"), 0x0422: exif("Rome").removeprefix(b"Exif\0\0"), 0x0424: XMP}
+    """Also behind a large profile."""
+    blocks = {
+        0x040F: bytes(300_001),
+        0x0404: data_set(2, 5, b"Title"),
+        0x0422: exif("Rome").removeprefix(b"Exif\0\0"),
+        0x0424: XMP,
+    }
     resources = b"".join(
         b"8BIM" + kind.to_bytes(2, "big") + b"\0\0" + len(one).to_bytes(4, "big") + one + b"\0" * (len(one) % 2)
         for kind, one in blocks.items()

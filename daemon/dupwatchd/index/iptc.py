@@ -7,7 +7,7 @@ import struct
 
 from dupwatchd.index.texts import decoded
 
-_RESOURCE = 0x0404  # among the resources of Photoshop
+IPTC_RESOURCE = 0x0404  # among the resources of Photoshop
 _MAX_RESOURCES = 1000  # that are looked through; Photoshop writes some fifty
 _UTF8 = b"\x1b%G"  # IPTC's name of it
 _MAX_BLOCK_BYTES = 1 << 18
@@ -33,11 +33,11 @@ def data_sets(block: bytes, *numbers: int) -> list[str]:
 
 def _records(block: bytes) -> bytes:
     """The IPTC records in the resources of Photoshop; what holds none of these are records already."""
-    return resource(block, _RESOURCE) if block.startswith(b"8BIM") else block
+    return resource(block, IPTC_RESOURCE) if block.startswith(b"8BIM") else block
 
 
-def resource(block: bytes, number: int) -> bytes:
-    """The first one of this number among the resources of Photoshop; b"" if there is none."""
+def resource(block: bytes | memoryview, number: int, max_bytes: int = _MAX_BLOCK_BYTES) -> bytes:
+    """The first one of this number among the resources of Photoshop, cut to so many bytes; b"" if there is none."""
     at = 0
     for _ in range(_MAX_RESOURCES):
         if block[at : at + 4] != b"8BIM" or at + 7 > len(block):
@@ -49,6 +49,6 @@ def resource(block: bytes, number: int) -> bytes:
             break
         (length,) = struct.unpack_from(">I", block, at)
         if kind == number:
-            return block[at + 4 : at + 4 + length]
+            return bytes(block[at + 4 : at + 4 + min(length, max_bytes)])
         at += 4 + length + length % 2
     return b""

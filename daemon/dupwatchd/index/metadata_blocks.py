@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dupwatchd.index.iptc import resource
+from dupwatchd.index.iptc import IPTC_RESOURCE, resource
 from dupwatchd.index.texts import comment
 
 MAX_BLOCK_BYTES = 1 << 20  # of EXIF, XMP and IPTC
@@ -69,9 +69,9 @@ def read_psd(data: bytes) -> Blocks:
     at = _PSD_HEAD_BYTES
     at += 4 + int.from_bytes(data[at : at + 4], "big")  # the table of colours
     length = int.from_bytes(data[at : at + 4], "big")
-    resources = data[at + 4 : at + 4 + length]
-    exif, xmp = (resource(resources, number)[:MAX_BLOCK_BYTES] for number in (_PSD_EXIF, _PSD_XMP))
-    return Blocks(exif, xmp, resources if resources.startswith(b"8BIM") else b"")
+    resources = memoryview(data)[at + 4 : at + 4 + length]
+    exif, xmp, iptc = (resource(resources, one, MAX_BLOCK_BYTES) for one in (_PSD_EXIF, _PSD_XMP, IPTC_RESOURCE))
+    return Blocks(exif, xmp, iptc)
 
 
 def _extensions(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:

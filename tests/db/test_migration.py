@@ -98,6 +98,24 @@ def test_contents_of_an_older_database_wait_for_what_is_told_of_them_today(tmp_p
     database.close()
 
 
+def test_what_was_read_before_comments_were_is_read_again_and_many_bits_are_told_apart_anew(tmp_path: Path) -> None:
+    made_by_version(schema._STEPS.index(schema._read_more), tmp_path)
+    connection = apsw.Connection(str(tmp_path / FILE_NAME))
+    connection.execute(
+        "INSERT INTO content (digest, way, picture_id, width, height, format, foreign_kind) "
+        "VALUES (x'09', 0, 1, 4, 3, 'TIFF', 0); UPDATE content SET captions = '', pixels = x'';"
+        "UPDATE content SET bits = 16 WHERE id IN (2, 6); UPDATE picture SET proof_digest = digest;"
+        "DELETE FROM picture_to_tell"
+    )
+    connection.close()
+    database = open_database(str(tmp_path))
+    rows = database.rows("SELECT id, captions, pixels FROM content WHERE picture_id >= 0 ORDER BY id")
+    assert rows == [(1, None, b""), (2, None, None), (3, None, b""), (6, None, None)]
+    assert contents.to_tell(database) == [1]
+    assert renewing.count_to_read_again(database) == 4
+    database.close()
+
+
 def test_what_was_found_of_a_match_while_it_was_near_is_gone(tmp_path: Path) -> None:
     made_by_version(schema._STEPS.index(schema._forget_looks_not_wanted), tmp_path)
     connection = apsw.Connection(str(tmp_path / FILE_NAME))

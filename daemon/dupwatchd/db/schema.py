@@ -421,6 +421,12 @@ def _forget_looks_not_wanted(database: "Database") -> None:
     )
 
 
+def _read_more(database: "Database") -> None:
+    """Comments, and words in more formats, are captions; what has many bits a colour is told apart by them."""
+    database.rows("UPDATE content SET captions = NULL WHERE picture_id IS NOT NULL")
+    database.rows("UPDATE content SET pixels = NULL WHERE bits > 8")
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -434,6 +440,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _know_places,
     _know_captions,
     _forget_looks_not_wanted,
+    _read_more,
 )
 VERSION = len(_STEPS)
 

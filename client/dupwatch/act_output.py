@@ -38,14 +38,15 @@ def plan_lines(plan: Plan, page: Page) -> Iterator[str]:
     if plan.asked:
         yield page.paint(f"To be looked at by a person: {len(plan.asked):,}", "head")
         for asked in plan.asked:
-            yield f"  {page.paint(page.name(asked.because), 'remark')}"
+            because = _in_words(page.name(asked.because), 2, page)
+            yield from (page.paint(line, "remark") for line in because)
             yield from (f"    {page.name(file.path)}" for file in asked.files)
         yield ""
     yield from _with_reasons("Held back", [(one.path, one.because) for one in plan.held_back], page)
     for_sidecars = sum(map(held_for_sidecar, plan.held_back))
     if for_sidecars:
         what = f"{for_sidecars:,} of them only because of a sidecar"
-        yield page.own(f"  {what}: if --ask-when is said without `lacks metadata`, it goes along")
+        yield from _in_words(f"{what}: if --ask-when is said without `lacks metadata`, it goes along", 2, page)
         yield ""
     yield from folder_lines(plan, page)
     yield page.paint(plan_summary(plan), "head")
@@ -218,7 +219,7 @@ def _file_line(mark: str, path: bytes, size: int, remark: str, page: Page) -> It
     room = max((page.width or 0) - 20, 20)
     yield f"  {page.paint(f'{mark:<5}', style)} {human_bytes(size):>8}  {page.shorten(page.name(path), room)}"
     if remark:
-        yield f"{' ' * 18}{page.paint(page.name(remark), 'remark')}"
+        yield from (page.paint(line, "remark") for line in _in_words(page.name(remark), 18, page))
 
 
 def _with_reasons(title: str, found: Sequence[tuple[bytes, str]], page: Page) -> Iterator[str]:
@@ -227,10 +228,16 @@ def _with_reasons(title: str, found: Sequence[tuple[bytes, str]], page: Page) ->
     yield page.paint(f"{title}: {len(found):,}", "head")
     for path, why in found[:_ROWS]:
         yield f"  {page.name(path)}"
-        yield f"    {page.paint(page.name(why), 'trouble')}"
+        yield from (page.paint(line, "trouble") for line in _in_words(page.name(why), 4, page))
     if len(found) > _ROWS:
         yield page.own(f"  … and {len(found) - _ROWS:,} more: see --json")
     yield ""
+
+
+def _in_words(text: str, indent: int, page: Page) -> list[str]:
+    """Return text in lines that fit, broken between words; each begins with ``indent`` spaces."""
+    first, *others = text.split(" ")
+    return page.join([" " * indent + first, *others], indent=indent, between=" ")
 
 
 def _human_age(seconds: float) -> str:

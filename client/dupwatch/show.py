@@ -14,6 +14,8 @@ from dupwatch.terminal import Page, counted, human_bytes
 
 Result = Mapping[str, Any]
 
+_HANGING = 4  # cells before what goes on from the line above
+
 _COUNTS = {
     "files": ("file", "files"), "pictures": ("picture", "pictures"), "matches": ("match", "matches"),
     "failed": ("failed", "failed"), "pending": ("pending", "pending"),
@@ -46,7 +48,7 @@ def status_lines(status: Result, page: Page) -> Iterator[str]:
 
 def _cluster_lines(cluster: Result, page: Page) -> Iterator[str]:
     """Yield how it is with the machines that read photos, and the share of each."""
-    yield from page.join(["  cluster", *page.name(str(cluster["line"])).split("; ")])
+    yield from page.join(["  cluster", *page.name(str(cluster["line"])).split("; ")], indent=_HANGING)
     machines = cluster["machines"]
     for machine in machines:
         state = page.name(str(machine["state"]))
@@ -83,9 +85,11 @@ def found_lines(found: Result, page: Page) -> Iterator[str]:
         yield f"{name}: {page.paint('not known' if found.get('complete', True) else 'not known so far', 'quiet')}"
     else:
         as_good = any(copy.get("as_good") for copy in copies)
-        yield page.paint(f"{name}: {len(copies):,} known{'' if as_good else ', none as good'}", "head")
+        how_many = f"{len(copies):,} known{'' if as_good else ', none as good'}"
+        head = page.join([f"{name}:", how_many], indent=_HANGING, between=" ")
+        yield from (page.paint(line, "head") for line in head)
         for copy in copies:
-            yield from page.join([f"  {page.name(copy['path'])}", *_figures(copy, found, page)])
+            yield from page.join([f"  {page.name(copy['path'])}", *_figures(copy, found, page)], indent=_HANGING)
 
 
 def event_line(topic: str, at: float, fields: Result, page: Page) -> str:

@@ -116,15 +116,18 @@ class Page(NamedTuple):
         tail = _tail(text, (room - 1) // 2)
         return _head(text, room - 1 - cell_count(tail)) + self.own("…") + tail
 
-    def join(self, parts: Iterable[str]) -> list[str]:
-        """Return parts with dots between them, on as few lines as they fit."""
+    def join(self, parts: Iterable[str], *, indent: int = 0, between: str = " · ") -> list[str]:
+        """Return parts with dots, or what is said, ``between`` them, on as few lines as they fit.
+
+        All lines but the first begin with ``indent`` spaces. A part that fits on no line is broken anywhere.
+        """
         lines: list[str] = []
         for part in parts:
-            joined = f"{lines[-1]}{self.own(' · ')}{part}" if lines else part
+            joined = f"{lines[-1]}{self.own(between)}{part}" if lines else part
             if lines and (self.width is None or cell_count(joined) <= self.width):
                 lines[-1] = joined
             else:
-                lines += fold(part, self.width)
+                lines += fold(" " * indent + part if lines else part, self.width, indent)
         return lines
 
 
@@ -152,12 +155,15 @@ def cell_count(text: str) -> int:
     return sum(map(get_character_cell_size, text)) + text.count("\ufe0f")  # "show as emoji" may widen by one
 
 
-def fold(text: str, room: int | None) -> Iterator[str]:
-    """Yield text in lines of at most ``room`` cells, broken anywhere: for what must not be shortened."""
+def fold(text: str, room: int | None, indent: int = 0) -> Iterator[str]:
+    """Yield text in lines of at most ``room`` cells, broken anywhere: for what must not be shortened.
+
+    All lines but the first begin with ``indent`` spaces more.
+    """
     while room is not None and cell_count(text) > room:
         line = _head(text, room) or text[0]
         yield line
-        text = text[len(line) :]
+        text = " " * indent + text[len(line) :]
     yield text
 
 

@@ -177,6 +177,10 @@ def test_a_file_whose_sidecar_would_be_lacking_is_held_back_if_that_is_asked_abo
     assert [one.path for one in plan.held_back] == [goes]
     assert f"sidecar {name}, of which no equal" in plan.held_back[0].because
     assert any("1 of them only because of a sidecar" in line for line in plan_lines(plan, page_on(io.StringIO())))
+    narrow = list(plan_lines(plan, page_on(io.StringIO(), 40)))
+    reason = narrow[narrow.index("Held back: 1") + 2 : narrow.index("")]
+    assert " ".join(line.removeprefix("    ") for line in reason) == plan.held_back[0].because
+    assert max(map(len, reason)) <= 40
     write(root / "best" / name, b"rating 5")
     assert going(plan_for(root, [(goes, stays)], ask_when=["lacks metadata"])) == {"IMG.jpg", name}
 

@@ -303,6 +303,18 @@ def test_find_explains_its_figures_in_words() -> None:
     ]
 
 
+def test_what_find_says_of_a_copy_hangs_together_on_a_narrow_terminal() -> None:
+    copies = [make_file(b"/photos/a-name-that-is-long/IMG_0001.jpg", keep=False) | {"as_good": True}]
+    found = {"path": b"Downloads/one-that-is-long/IMG_0001.jpg", "copies": copies}
+    assert list(found_lines(found, page_on(io.StringIO(), 40))) == [
+        "Downloads/one-that-is-long/IMG_0001.jpg:",
+        "    1 known",
+        "  /photos/a-name-that-is-long/IMG_0001.j",
+        "    pg · 1.0 kB · 40×30",
+        "    same (structure 0.0010)",
+    ]
+
+
 def test_find_of_a_folder_without_pictures_says_so_and_does_not_succeed(dupwatch: Dupwatch, tmp_path: Path) -> None:
     done = dupwatch("find", tmp_path)
     assert (done.returncode, done.stdout) == (4, b"")

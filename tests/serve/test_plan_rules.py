@@ -59,6 +59,12 @@ def test_what_rules_leave_undecided_the_default_order_decides() -> None:
     assert kept(["format jpeg", "pixels most"], later, PLAIN) == Kept(PLAIN, "modified earliest")
 
 
+def test_times_of_change_within_one_second_are_told_apart() -> None:
+    earlier, later = replace(PLAIN, mtime_ns=5 * 10**9), replace(PLAIN, path=b"/photos/c.jpg", mtime_ns=5 * 10**9 + 7)
+    said = KeepOrder([earlier, later], []).told_apart(later, earlier)
+    assert said == "modified later (1970-01-01T00:00:05.000000007Z; the other: 1970-01-01T00:00:05Z)"
+
+
 def test_an_original_is_one_that_nothing_is_shown_to_be_nearer_than() -> None:
     enlarged = replace(PLAIN, path=b"/e.jpg", picture_id=2, width=8000, height=6000)
     rules = ["original", "pixels most"]

@@ -156,11 +156,13 @@ def _metadata_value(copy: Copy, _original: bool) -> str:
 
 
 def time_in_words(mtime_ns: int) -> str:
-    """A time of change, in UTC."""
+    """A time of change, in UTC, as fine as it is known: of two files the later one may be so by less than a second."""
+    seconds, rest_ns = divmod(mtime_ns, 10**9)
+    fraction = f".{rest_ns:09d}".rstrip("0") if rest_ns else ""
     try:
-        return dt.datetime.fromtimestamp(mtime_ns // 10**9, dt.UTC).isoformat().replace("+00:00", "Z")
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat().replace("+00:00", f"{fraction}Z")
     except (OverflowError, ValueError, OSError):
-        return f"{mtime_ns // 10**9} s after 1970"
+        return f"{seconds} s after 1970"
 
 
 _RULES: dict[str, tuple[str, Callable[[str, Sequence[str]], KeepRule | None]]] = {  # by name: usage, maker

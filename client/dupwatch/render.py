@@ -128,6 +128,7 @@ def write_table(document: Document, stream: TextIO, width: int | None = None) ->
     _write_troubles("Files not readable", document.get("failed", ()), folder, page)
     _write_troubles("Folders not readable", document.get("unreadable_folders", ()), folder, page)
     page.write(_summary(document, question, page))
+    page.write(_why_held_back(document, page))
     page.write(_further_groups(document, page))
     page.write(_ignored_groups(document, page))
 
@@ -247,6 +248,7 @@ def _cluster_lines(cluster: Cluster, skip: int, figures: _Figures, page: Page) -
         yield from _file_lines(file, mark, list(fold(name, room)), remark, figures, page)
 
 
+_HELD_BACK, _UNDECIDED = "held back", "a plan decides"
 _MARK_STYLES = {"keep": "keep", "spare": "spare", "link": "quiet", "other": "quiet"}
 
 
@@ -289,11 +291,10 @@ def _remark(file: File, kept: File, mark: str, page: Page) -> str:
 
 def _what_lies_beside(file: File, page: Page) -> str:
     """Return what a plan does with a spare file for what lies beside it; on a terminal in short: paths need room."""
-    for key, in_short in (("held_back", "held back"), ("undecided", "a plan decides")):
-        if file.get(key):
-            in_full = page.name(file[key])
-            return in_short if page.width is not None else in_full if key == "undecided" else f"{in_short}: {in_full}"
-    return ""
+    held_back, undecided = file.get("held_back"), file.get("undecided")
+    if page.width is not None:
+        return _HELD_BACK if held_back else _UNDECIDED if undecided else ""
+    return f"{_HELD_BACK}: {page.name(held_back)}" if held_back else page.name(undecided or "")
 
 
 def _why_it_stays(file: File) -> str:
@@ -376,8 +377,8 @@ def _summary(document: Document, question: str, page: Page) -> list[str]:
             counted(spare, "spare file"),
             to_win(reclaimable, at_most=bool(document.get("reclaimable_at_most"))),
         ]
-        held_back = sum(bool(file.get("held_back")) for cluster in clusters for file in cluster["files"])
-        parts += [f"{held_back:,} held back for what lies beside them"] if held_back else []
+        held_back = _count(document, "held_back")
+        parts += [f"{held_back:,} {_HELD_BACK}"] if held_back else []
     else:
         none = "No copies" if is_complete(document) else "No copies found so far"
         parts = [page.own(f"None of {counted(total, 'group')} shown" if total else f"{none}, {question}")]
@@ -388,6 +389,23 @@ def _summary(document: Document, question: str, page: Page) -> list[str]:
         pending = document.get("pending")
         parts.append(f"not complete yet: {pending:,} pending" if pending else "not complete")
     return [page.paint(line, "head") for line in page.join(parts)]
+
+
+def _count(document: Document, key: str) -> int:
+    """Return how many files of the clusters have a value for a key."""
+    return sum(bool(file.get(key)) for cluster in document["clusters"] for file in cluster["files"])
+
+
+def _why_held_back(document: Document, page: Page) -> list[str]:
+    """Return what is meant by the short remarks about what lies beside files; where there is room, they say it."""
+    beside = "its sidecar, voice memo or movie would be lost"
+    meant = {
+        "held_back": f"{_HELD_BACK}: {beside}, or cannot go along (see --json)",
+        "undecided": f"{_UNDECIDED}: names and sizes do not tell whether {beside}",
+    }
+    told = [words for key, words in meant.items() if page.width is not None and _count(document, key)]
+    lines = [line for words in told for line in page.join(words.split(" "), indent=2, between=" ")]
+    return [page.paint(line, "quiet") for line in lines]
 
 
 def _further_groups(document: Document, page: Page) -> list[str]:

@@ -467,7 +467,7 @@ def test_what_a_path_alone_would_part_is_left_to_a_plan() -> None:
     assert write_paths0(make_document(files), io.BytesIO()) == 0
 
 
-def test_what_a_plan_holds_back_or_decides_is_told(make_terminal: MakeTerminal) -> None:
+def test_what_a_plan_holds_back_or_decides_is_told() -> None:
     held, open_one = "it belongs to the movie b.mov, which", "sidecar c.xmp: decided when a plan is made"
     files = [
         make_file(b"/a", keep=True),
@@ -479,13 +479,18 @@ def test_what_a_plan_holds_back_or_decides_is_told(make_terminal: MakeTerminal) 
     assert open_one in shown
     assert [line for line in shown.splitlines() if "at most" in line] == [
         "group c0 · 3 files · at most 8.4 MB to win · kept: most pixels",
-        "1 group · 1 spare file · at most 8.4 MB to win · 1 held back for what lies beside them",
+        "1 group · 1 spare file · at most 8.4 MB to win · 1 held back",
     ]
-    terminal = make_terminal(120)
-    write_table(make_document(files), terminal.stream)
-    narrow = terminal.shown()
-    assert "held back" in narrow
-    assert "b.mov" not in narrow
+    assert "cannot go along" not in shown
+    on_terminal = table(make_document(files), 80)
+    assert "b.mov" not in on_terminal
+    assert (
+        "held back: its sidecar, voice memo or movie would be lost, or cannot go along\n"
+        "  (see --json)\n"
+        "a plan decides: names and sizes do not tell whether its sidecar, voice memo or\n"
+        "  movie would be lost\n"
+    ) in on_terminal
+    assert "would be lost" not in table(make_document(files[:1]), 80)
 
 
 def test_an_answer_that_is_not_complete_never_says_flatly_that_there_are_no_copies() -> None:

@@ -25,17 +25,10 @@ _ORIGIN, _CAME_BY = "googlePhotosOrigin", frozenset(["mobileUpload", "webUpload"
 _PLACES = ("geoData", "geoDataExif")
 _ZERO = re.compile(r"-?0(\.0*)?")
 
-_RDF, _XMP, _MM = (
-    "http://www.w3.org/1999/02/22-rdf-syntax-ns# ",
-    "http://ns.adobe.com/xap/1.0/ ",
-    "http://ns.adobe.com/xap/1.0/mm/ ",
-)
-_DESCRIPTION, _DESCRIPTIONS, _META, _TOOLKIT = (
-    f"{_RDF}Description",
-    f"{_RDF}RDF",
-    "adobe:ns:meta/ xmpmeta",
-    "adobe:ns:meta/ xmptk",
-)
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns# "  # names of expat: the space is between both parts of each
+_XMP, _MM = "http://ns.adobe.com/xap/1.0/ ", "http://ns.adobe.com/xap/1.0/mm/ "
+_DESCRIPTION, _DESCRIPTIONS = f"{_RDF}Description", f"{_RDF}RDF"
+_META, _TOOLKIT = "adobe:ns:meta/ xmpmeta", "adobe:ns:meta/ xmptk"
 _OF_THE_SIDECAR = frozenset([f"{_XMP}MetadataDate", f"{_MM}InstanceID", f"{_MM}DocumentID", f"{_MM}History"])
 _DEPTH_MAX = 100
 

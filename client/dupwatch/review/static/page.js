@@ -1,21 +1,19 @@
-// The page: what is looked at, what is chosen for it, and what each key does.
+// The page: what is looked at, and what is chosen for it.
 
 import { PlanDialog, saveText } from "./acting.js";
 import { openBulk } from "./bulk.js";
 import { openHelp } from "./dialogs.js";
 import { find, h } from "./dom.js";
-import { factRows, verdictText } from "./facts.js";
+import { drawAbout, drawGroup, drawModes, outcomeText } from "./drawing.js";
 import { drawFilters, isFiltered } from "./filters.js";
 import { buildFrame } from "./frame.js";
-import { freedBytes, Groups, goingBytes, NO_FILTER } from "./groups.js";
+import { freedBytes, Groups, NO_FILTER } from "./groups.js";
+import { listenToKeys } from "./keys.js";
 import { GroupList } from "./list.js";
 import { announce, Stage } from "./stage.js";
-import { bytesText, countText, formatText, KINDS, nameOf, numberText } from "./words.js";
+import { bytesText, countText, KINDS, numberText } from "./words.js";
 
-const STRIP_MAX = 200; // files of one group that are drawn; a group may have thousands
 const TOAST_MS = 6000;
-const PARTS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }; // across and down
-const SLIDER_KEYS = new Set([...Object.keys(PARTS), "Home", "End", "PageUp", "PageDown"]);
 
 export class Page {
   constructor(source) {
@@ -37,7 +35,7 @@ export class Page {
     const noted = (text) => {
       find("stage-note").textContent = text;
     };
-    this.stage = new Stage(find("stage"), this.source, noted, () => this.drawModes());
+    this.stage = new Stage(find("stage"), this.source, noted, () => drawModes(this));
     this.list = new GroupList(find("list"), {
       pictureUrl: (file) => this.source.pictureUrl(file, 160),
       state: (group) => this.groups.decided.has(group.key),
@@ -67,7 +65,7 @@ export class Page {
     this.list.show(this.shown, this.groups.common || "/");
     this.drawKinds();
     this.drawProgress();
-    if (this.group) this.drawAbout();
+    if (this.group) drawAbout(this);
     find("shown").textContent = `${countText(this.shown.length, "group")} · ${bytesText(freedBytes(this.shown))}`;
     const nothing = find("nothing");
     nothing.hidden = this.shown.length > 0;
@@ -93,7 +91,7 @@ export class Page {
     this.list.setCurrent(group);
     this.list.reveal(group);
     this.stage.show(group.files[0], group.files[this.second]);
-    this.drawGroup();
+    drawGroup(this);
     this.prefetch();
     if (isAsked) document.body.classList.add("in-group");
   }
@@ -115,7 +113,7 @@ export class Page {
     const next = this.shown.slice(place + 1).find((group) => !this.groups.decided.has(group.key));
     if (next) this.open(next);
     else {
-      this.drawGroup();
+      drawGroup(this);
       const left = this.shown.filter((group) => !this.groups.decided.has(group.key)).length;
       this.say(left ? `${countText(left, "group")} above are not decided yet.` : "All groups of this list are decided.");
     }
@@ -125,7 +123,7 @@ export class Page {
     if (place < 0 || place >= this.group.files.length) return;
     this.second = place;
     this.stage.show(this.group.files[0], this.group.files[place], true);
-    this.drawGroup();
+    drawGroup(this);
   }
 
   chooseBy(steps) {
@@ -144,13 +142,13 @@ export class Page {
     this.draft = { stays: paths, goes: this.pathsBut(paths), out: out.length === this.group.files.length - 1 ? [] : out };
     if (place !== 0) this.second = place;
     this.stage.show(this.group.files[0], this.group.files[this.second], true);
-    this.drawGroup();
+    drawGroup(this);
   }
 
   keepAll() {
     const paths = this.group.files.map((file) => file.path);
     this.draft = { stays: paths, goes: [], out: paths };
-    this.drawGroup();
+    drawGroup(this);
   }
 
   takeOut() {
@@ -160,7 +158,7 @@ export class Page {
     if (out.length >= this.group.files.length - 1) {
       if (isOut) this.draft = this.groups.proposal(this.group);
       else this.keepAll();
-      this.drawGroup();
+      drawGroup(this);
       return;
     }
     const stays = new Set([...this.draft.stays.filter((one) => one !== path), ...out]);
@@ -169,7 +167,7 @@ export class Page {
     // Of the copies that are left one has to stay.
     if (goes.length && ![...stays].some((one) => !out.includes(one))) stays.add(goes.shift());
     this.draft = { stays: [...stays], goes, out };
-    this.drawGroup();
+    drawGroup(this);
   }
 
   pathsBut(paths) {
@@ -182,7 +180,7 @@ export class Page {
     const { group, draft } = this;
     this.groups.decide(group.key, draft);
     this.drawProgress();
-    announce(this.outcomeText());
+    announce(outcomeText(this));
     this.goOn();
     this.isSaving(1);
     try {
@@ -293,133 +291,6 @@ export class Page {
     this.setKind(chips[(place + steps + chips.length) % chips.length].dataset.kind);
   }
 
-  fateOf(file) {
-    if (this.draft.goes.includes(file.path)) return ["goes", "Goes"];
-    if (this.draft.out.includes(file.path)) return ["out", "Not a copy"];
-    return ["stays", file.pinned ? "Protected" : "Stays"];
-  }
-
-  outcomeText() {
-    const { stays, goes, out } = this.draft;
-    if (out.length === this.group.files.length) return "Not copies: all stay, and are not shown together again";
-    const parts = [`${countText(stays.length - out.length, "file")} ${stays.length - out.length === 1 ? "stays" : "stay"}`];
-    if (goes.length) parts.push(`${numberText(goes.length)} ${goes.length === 1 ? "goes" : "go"}, ${bytesText(goingBytes(this.group, this.draft))}`);
-    else parts[0] = `All ${numberText(stays.length - out.length)} stay`;
-    if (out.length) parts.push(`${numberText(out.length)} taken out`);
-    return parts.join(" · ");
-  }
-
-  drawGroup() {
-    const { group } = this;
-    find("group").dataset.kind = group.kind;
-    find("group-name").textContent = group.name;
-    find("group-name").title = group.files[0].path;
-    this.drawAbout();
-    find("outcome").textContent = this.outcomeText();
-    find("keep-this").querySelector("kbd").textContent = this.second < 9 ? String(this.second + 1) : "";
-    find("take-out").classList.toggle("on", this.draft.out.includes(group.files[this.second].path));
-    find("stage-note").textContent = "";
-    this.drawCaption("a", 0);
-    this.drawCaption("b", this.second);
-    this.drawStrip();
-    this.drawFacts();
-    this.drawModes();
-  }
-
-  drawAbout() {
-    const { group } = this;
-    const place = this.shown.indexOf(group);
-    const isDecided = this.groups.decided.has(group.key);
-    find("group-about").textContent = [
-      KINDS[group.kind].label,
-      countText(group.files.length, "file"),
-      place >= 0 && `${numberText(place + 1)} of ${numberText(this.shown.length)}`,
-      isDecided && "decided",
-    ].filter(Boolean).join(" · ");
-  }
-
-  drawCaption(side, place) {
-    const file = this.group.files[place];
-    const element = find(`caption-${side}`);
-    const [fate, word] = this.fateOf(file);
-    element.dataset.fate = fate;
-    element.querySelector(".badge").textContent = String(place + 1);
-    element.querySelector(".fate").textContent = word;
-    element.querySelector(".file-name").textContent = nameOf(file.path);
-    element.querySelector(".file-name").title = file.path;
-    element.querySelector(".figures").textContent = `${numberText(file.width)} × ${numberText(file.height)} · ${bytesText(file.bytes)} · ${formatText(file)}`;
-  }
-
-  drawStrip() {
-    const strip = find("strip");
-    const files = this.group.files.slice(0, STRIP_MAX);
-    const isBuilt = strip.dataset.key === this.group.key && strip.childElementCount >= files.length;
-    if (!isBuilt) {
-      strip.dataset.key = this.group.key;
-      strip.replaceChildren(...files.map((file, place) => this.stripButton(file, place)));
-      const more = this.group.files.length - files.length;
-      if (more) strip.append(h("p", { class: "more", text: `and ${numberText(more)} more` }));
-    }
-    files.forEach((file, place) => {
-      const element = strip.children[place];
-      const [fate, word] = this.fateOf(file);
-      element.dataset.fate = fate;
-      element.setAttribute("aria-pressed", String(place === this.second));
-      element.setAttribute("aria-label", `${place + 1}: ${nameOf(file.path)}, ${word}`);
-      element.querySelector(".word").textContent = word;
-      if (place === this.second && !isVisible(element, strip)) element.scrollIntoView({ block: "nearest", inline: "nearest" });
-    });
-  }
-
-  stripButton(file, place) {
-    const image = h("img", { alt: "", loading: "lazy", draggable: "false" });
-    image.src = this.source.pictureUrl(file, 160);
-    const { turn = 0, mirrored } = this.source.turnOf(file);
-    if (turn % 180) image.classList.add("lies"); // its box is as wide as the frame is high
-    image.style.rotate = `${turn}deg`;
-    if (mirrored) image.style.scale = turn % 180 ? "1 -1" : "-1 1";
-    return h(
-      "button",
-      { type: "button", class: "strip-file", title: file.path, onclick: () => this.choose(place), ondblclick: () => this.keepThis(place) },
-      h("span", { class: "frame" }, image, h("span", { class: "badge", text: String(place + 1) })),
-      h("span", { class: "word" }),
-    );
-  }
-
-  drawFacts() {
-    const [first, second] = [this.group.files[0], this.second ? this.group.files[this.second] : null];
-    find("facts-head").replaceChildren(
-      h("th", { scope: "col" }, h("span", { class: "unseen", text: "What" })),
-      h("th", { scope: "col", text: "1" }),
-      ...(second ? [h("th", { scope: "col", text: String(this.second + 1) })] : []),
-    );
-    find("facts").replaceChildren(...factRows(first, second, this.groups.common || "/"));
-    const lines = [];
-    if (this.group.asked) lines.push(["To be asked", this.group.asked]);
-    lines.push(["1", first.reason || "the best copy"]);
-    if (second) {
-      lines.push([String(this.second + 1), verdictText(this.group, second)]);
-      if (second.reason && second.reason !== first.reason) lines.push(["", second.reason]);
-      if (second.lacks?.length) lines.push(["", `The one that stays would lack: ${second.lacks.join(", ")}.`]);
-      if (second.held_back) lines.push(["", `A plan holds it back: ${second.held_back}.`]);
-      if (second.undecided) lines.push(["", `It may be held back: ${second.undecided}.`]);
-      if (second.returned) lines.push(["", "This content was removed before, and has come back."]);
-    }
-    find("why").replaceChildren(...lines.map(([head, text]) => h("p", {}, head && h("span", { class: "badge", text: head }), h("span", { text }))));
-  }
-
-  drawModes() {
-    for (const element of document.querySelectorAll(".modes button")) {
-      element.setAttribute("aria-pressed", String(element.dataset.mode === this.stage.mode));
-    }
-    const { zoom } = this.stage.view;
-    find("zoom").querySelector(".label").textContent = zoom > 1 ? `${zoom.toFixed(1)} ×` : "Fit";
-    find("zoom").setAttribute("aria-pressed", String(zoom > 1));
-    for (const side of ["a", "b"]) {
-      find(`caption-${side}`).classList.toggle("behind", this.stage.mode === "blink" && find("stage").dataset.front !== side);
-    }
-  }
-
   say(text, isError = false) {
     const toast = find("toast");
     toast.textContent = text;
@@ -507,7 +378,7 @@ export class Page {
     for (const element of document.querySelectorAll(".modes button")) {
       element.addEventListener("click", () => (element.dataset.mode === "blink" ? this.blink() : this.setMode(element.dataset.mode)));
     }
-    document.addEventListener("keydown", (event) => this.pressed(event));
+    listenToKeys(this);
     // After a click the keys belong to the group again, and not to the button.
     document.addEventListener("click", (event) => {
       if (event.detail > 0 && event.target.closest("main button, header.top button") && !document.querySelector("dialog[open]") && !document.activeElement.matches("input, select")) find("group").focus({ preventScroll: true });
@@ -529,95 +400,17 @@ export class Page {
   setMode(mode) {
     find("stage-note").textContent = "";
     this.stage.setMode(mode);
-    this.drawModes();
+    drawModes(this);
   }
 
   blink() {
     find("stage-note").textContent = "";
     this.stage.blink();
-    this.drawModes();
+    drawModes(this);
   }
-
-
-  pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-    const isTyping = event.target.matches("input:not([type=range]), select, textarea");
-    if (event.key === "Escape") {
-      if (isTyping) this.leaveField(event.target);
-      else if (this.stage.view.zoom > 1) this.stage.toggleZoom();
-      else if (this.stage.mode !== "side") this.setMode("side");
-      else document.body.classList.remove("in-group");
-      return;
-    }
-    if (isTyping || !this.group) return;
-    if (["Enter", " "].includes(event.key) && event.target.matches("button, a")) return; // reached by Tab: it is meant itself
-    if (SLIDER_KEYS.has(event.key) && event.target.matches("input[type=range]")) return; // likewise
-    const [across, down] = (event.target.closest("#kinds") && PARTS[event.key]) || [0, 0];
-    if (across || down) {
-      event.preventDefault();
-      this.setNextKind(across + down);
-      return;
-    }
-    const act = this.actOf(event);
-    if (!act) return;
-    event.preventDefault();
-    act();
-  }
-
-  leaveField(field) {
-    if (field.id === "search" && field.value) {
-      field.value = "";
-      this.filter.text = "";
-      this.refresh();
-    }
-    find("group").focus({ preventScroll: true });
-  }
-
-  actOf(event) {
-    const part = event.shiftKey && PARTS[event.key];
-    if (part) return () => this.stage.moveBy(...part);
-    if (/^[1-9]$/.test(event.key)) return () => this.keepThis(Number(event.key) - 1);
-    const keys = {
-      Enter: () => this.accept(),
-      0: () => this.keepAll(),
-      " ": () => this.blink(),
-      Backspace: () => this.takeBack(),
-      ArrowDown: () => this.walk(1),
-      ArrowUp: () => this.walk(-1),
-      PageDown: () => this.walk(10),
-      PageUp: () => this.walk(-10),
-      Home: () => this.walk(-Infinity),
-      End: () => this.walk(Infinity),
-      ArrowRight: () => this.chooseBy(1),
-      ArrowLeft: () => this.chooseBy(-1),
-      "+": () => this.stage.zoomBy(1),
-      "-": () => this.stage.zoomBy(-1),
-      ",": () => this.stage.stepFrame(-1),
-      ".": () => this.stage.stepFrame(1),
-      "/": () => find("search").focus(),
-      "?": () => find("open-help").click(),
-      j: () => this.walk(1),
-      k: () => this.walk(-1),
-      z: () => this.stage.toggleZoom(),
-      c: () => this.setMode("side"),
-      s: () => this.setMode("split"),
-      d: () => this.setMode(this.stage.mode === "difference" ? "side" : "difference"),
-      x: () => this.takeOut(),
-      f: () => find("open-filters").click(),
-      r: () => this.source.canAct && find("open-rules").click(),
-      p: () => find("open-plan").click(),
-    };
-    return keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  }
-
 }
 
 // The file that is shown beside the kept one at first: one that makes the group what it is.
 function secondOf(group) {
   return Math.max(group.files.findIndex((file) => file.verdict === group.kind), group.files.length > 1 ? 1 : 0);
-}
-
-function isVisible(element, area) {
-  const [inner, outer] = [element.getBoundingClientRect(), area.getBoundingClientRect()];
-  return inner.left >= outer.left && inner.right <= outer.right;
 }

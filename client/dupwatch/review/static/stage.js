@@ -10,7 +10,6 @@ const ZOOM_MAX = 32;
 const ZOOM_STEP = 1.25;
 const FULL_FROM = 1.6; // times the fitted size from which the file itself is wanted
 const GAIN_MAX = 24; // of a difference: beyond it the noise of any JPEG looks like one
-export const MODES = ["side", "blink", "split", "difference"];
 
 export class Stage {
   // `source` tells the addresses of pictures; `noted(text)` gets what a person should know of the picture; `zoomed()` is

@@ -63,10 +63,6 @@ export function shortFolder(path, common, room = 30) {
   return `…/${shown}`;
 }
 
-export function dayText(seconds) {
-  return DAY.format(seconds * 1000);
-}
-
 export function momentText(seconds) {
   return `${DAY.format(seconds * 1000)}, ${TIME.format(seconds * 1000)}`;
 }

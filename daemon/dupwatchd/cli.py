@@ -3,14 +3,13 @@
 Worker processes import this module too: everything heavy is imported where it is used.
 """
 
-import dataclasses
 import gc
 import json
 import os
 import shlex
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import click
 
@@ -29,17 +28,13 @@ from dupwatch.output import (
     write_pairs,
 )
 from dupwatchd import __version__
+from dupwatchd.cluster_commands import cluster_group
 from dupwatchd.errors import DupwatchError, UsageError
-
-if TYPE_CHECKING:
-    from dupwatchd.backup import BackedUp, Contents
-    from dupwatchd.restore import Restored
-    from dupwatchd.settings import Loaded, Settings
+from dupwatchd.flags import config_flag, given, json_flag, loaded_settings
+from dupwatchd.index_commands import INDEX_COMMANDS
 
 _FOLDER = click.Path(path_type=bytes, readable=False)  # `scan` itself says what it cannot list, and does the rest
 _PLAN_FILE = click.Path(path_type=bytes, readable=False)
-_CONFIG = click.option("--config", metavar="FILE", help="The settings file.")
-
 
 CLIENT_COMMANDS = (  # of dupwatch, for those who mix both up
     "apply", "clusters", "completion", "events", "failed", "find", "ignore", "ignored", "pause", "plan", "purge",
@@ -73,7 +68,7 @@ def cli() -> None:
 
 @cli.command(name="scan", cls=CommandWithFilters)
 @click.argument("folders", nargs=-1, type=_FOLDER, metavar="DIR...")
-@_CONFIG
+@config_flag
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
 @question_flags
 @also_flag
@@ -174,7 +169,7 @@ def scan_command(
         "index": {"workers": workers},
         "compare": {"measure": measure, "threshold": threshold, "mirrored": mirrored or None},
     }
-    chosen = _loaded(_given(flags), config).settings
+    chosen = loaded_settings(given(flags), config).settings
     is_planned = plan is not None
     asked = scan.Asked(
         frozenset(map(Verdict, also)),
@@ -214,175 +209,8 @@ def _check_goes_with_a_list(folders: tuple[bytes, ...], filters: dict[str, Any],
         raise click.UsageError("--within-folder means the folders that are named; with --files-from: =each")
 
 
-@cli.command(name="check")
-@_CONFIG
-@click.option("--state", metavar="DIR", help="The state directory [default: your own, else the service's].")
-@click.option("--repair", is_flag=True, help="Mend what can be mended, from the photos if need be.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def check_command(config: str | None, state: str | None, repair: bool, as_json: bool) -> None:
-    """Verify the index: the database in itself, the thumbnails, and that both agree.
-
-    Exit status 0: all is sound, or was mended. 1: something is wrong. Photos are only ever read, and a database
-    beyond help is set aside, not deleted. Run by root, it acts with the rights of the owner of the index.
-
-    \b
-    Examples:
-      dupwatchd check
-      dupwatchd check --repair
-      dupwatchd check --state /var/lib/dupwatch
-    """
-    from dupwatch.progress import progress
-    from dupwatch.terminal import counted, printable
-    from dupwatchd import check
-
-    chosen = _index_meant(config, state)
-    with progress(sys.stderr) as bars:
-        findings = check.check(chosen, repair=repair, progress=bars)
-    if as_json:
-        click.echo(json.dumps({"state": chosen.state, **dataclasses.asdict(findings)}))
-    else:
-        for line in findings.faults:
-            click.echo(f"wrong: {line}")
-        for line in findings.mended:
-            click.echo(f"mended: {line}")
-        if findings.faults and not repair:
-            click.echo("run `dupwatchd check --repair` to mend it")
-        for line in findings.left:
-            click.echo(f"still wrong: {line}")
-        if not findings.faults:
-            counts = f"{counted(findings.pictures, 'picture')}, {counted(findings.matches, 'match', 'matches')}"
-            click.echo(f"all is sound in {printable(chosen.state)}: {counts}")
-    sys.exit(1 if findings.left or (findings.faults and not findings.mended) else 0)
-
-
-@cli.command(name="forget")
-@click.argument("folder", type=_FOLDER, metavar="DIR")
-@_CONFIG
-@click.option("--state", metavar="DIR", help="The state directory [default: your own, else the service's].")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def forget_command(folder: bytes, config: str | None, state: str | None, as_json: bool) -> None:
-    """Drop DIR and all below it from the index, such as a folder that is no longer one of the roots.
-
-    Photos are neither read nor touched, and need not be there. Roots of the settings that lie below DIR stay. The
-    service must be stopped meanwhile. Run by root, it acts with the rights of the owner of the index.
-
-    \b
-    Examples:
-      dupwatchd forget /mnt/old-phone
-      systemctl stop dupwatchd && dupwatchd forget /srv/old; systemctl start dupwatchd
-    """
-    from dupwatch.terminal import counted, printable
-    from dupwatchd import forget
-
-    done = forget.forget(_index_meant(config, state), folder)
-    if as_json:
-        values = dataclasses.asdict(done)
-        paths = {"folder": os.fsdecode(done.folder), "kept_roots": [os.fsdecode(root) for root in done.kept_roots]}
-        in_root = None if done.in_root is None else os.fsdecode(done.in_root)
-        click.echo(json.dumps({**values, **paths, "in_root": in_root}))
-    else:
-        places = f"{counted(done.files, 'file')} in {counted(done.folders, 'folder')}"
-        counts = f"{places}, {counted(done.pictures, 'picture')}"
-        click.echo(f"forgotten in {printable(done.state)}: {printable(os.fsdecode(done.folder))}, {counts}")
-    for root in done.kept_roots:
-        remark(f"{os.fsdecode(root)} stays: it is one of the roots in the settings")
-    if done.in_root is not None:
-        remark(
-            f"it lies in {os.fsdecode(done.in_root)}, one of the roots in the settings: the service will read it again"
-        )
-
-
-@cli.command(name="backup")
-@click.argument("file", type=click.Path(readable=False), metavar="FILE")
-@_CONFIG
-@click.option("--state", metavar="DIR", help="The state directory [default: your own, else the service's].")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def backup_command(file: str, config: str | None, state: str | None, as_json: bool) -> None:
-    """Copy the index into FILE, with all that was said of pictures, while the service may go on.
-
-    Photos are not in it, nor what `dupwatch apply` has moved. An older backup of that name is replaced once the new one
-    is complete; any other file stays. Exit status 1: some thumbnails in the index are damaged, and not in the copy.
-
-    \b
-    Examples:
-      dupwatchd backup /mnt/backup/dupwatch.zip
-      dupwatchd backup --state /var/lib/dupwatch "dupwatch-$(date +%F).zip"
-    """
-    from dupwatch.progress import progress
-    from dupwatch.terminal import counted, human_bytes, printable
-    from dupwatchd import backup
-
-    chosen = _index_meant(config, state)
-    with progress(sys.stderr) as bars:
-        done = backup.backup(chosen, file, bars)
-    if as_json:
-        click.echo(json.dumps(_flat(done)))
-    else:
-        click.echo(f"saved in {printable(done.file)}, {human_bytes(done.bytes)}: {_contents(done.holds)}")
-    if done.changed:
-        remark(f"{counted(done.changed, 'picture')} changed meanwhile: not in it, read again after a restore")
-    if done.damaged:
-        remark(
-            f"{done.damaged:,} thumbnails or proofs in {done.state} are damaged and not in it: "
-            "run `dupwatchd check --repair` and then the backup again"
-        )
-    sys.exit(1 if done.damaged else 0)
-
-
-@cli.command(name="restore")
-@click.argument("file", type=click.Path(readable=False), metavar="FILE")
-@_CONFIG
-@click.option("--state", metavar="DIR", help="The state directory [default: your own, else the service's].")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def restore_command(file: str, config: str | None, state: str | None, as_json: bool) -> None:
-    """Put the index of a backup in place: what is known of pictures, and what was said of them.
-
-    All of FILE is verified before anything is changed. An index that is there is moved aside, not deleted. The service
-    must be stopped meanwhile. What has changed since the backup is read by the next scan. Run by root, it acts with the
-    rights of the owner of the state directory; if there is none yet, of the owner of the folder that it is made in.
-
-    \b
-    Examples:
-      dupwatchd restore /mnt/backup/dupwatch.zip
-      systemctl stop dupwatchd && dupwatchd restore --state /var/lib/dupwatch a.zip; systemctl start dupwatchd
-    """
-    from dupwatch.progress import progress
-    from dupwatch.terminal import printable
-    from dupwatchd import restore
-
-    chosen = _index_to_restore(config, state)
-    with progress(sys.stderr) as bars:
-        done = restore.restore(chosen, file, bars)
-    if as_json:
-        click.echo(json.dumps(_flat(done)))
-    else:
-        click.echo(f"restored in {printable(done.state)}, as of {printable(done.made_at)}: {_contents(done.holds)}")
-    if done.replaced is not None:
-        remark(f"what was there is now in {done.replaced}; delete it once you are content")
-    if done.is_roots:
-        remark(
-            f"{done.state} was made, and belongs to root like the folder it lies in: a service of another user can use "
-            f"it after `chown -R USER: {shlex.quote(done.state)}` (systemd does that itself for its StateDirectory=)"
-        )
-
-
-def _flat(done: "BackedUp | Restored") -> dict[str, Any]:
-    document = dataclasses.asdict(done)
-    return {**document.pop("holds"), **document}
-
-
-def _contents(holds: "Contents") -> str:
-    from dupwatch.terminal import counted
-
-    said = holds.ignored_pairs + holds.decisions + holds.removed_contents
-    return (
-        f"{counted(holds.files, 'file')}, {counted(holds.pictures, 'picture')}, "
-        f"{counted(said, 'thing')} said of pictures"
-    )
-
-
 @cli.command(name="run")
-@_CONFIG
+@config_flag
 @click.option("--root", "roots", multiple=True, metavar="DIR", help="A folder to watch with all below it; repeatable.")
 @click.option("--state", metavar="DIR", help="Where the index is kept [default: ~/.local/state/dupwatch].")
 @click.option("--as-indexed", is_flag=True, help="Watch the folders that the index was last made of, and no others.")
@@ -421,22 +249,22 @@ def run_command(
     if as_indexed and roots:
         raise click.UsageError("choose one: --root or --as-indexed")
 
-    flags = _given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
+    flags = given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
     if private:  # whatever the file says, which is that of a service for others
         flags |= {"socket_group": None, "serve": {"curve_keys": None}}
-    loaded = _loaded(flags, config, service=True)
+    loaded = loaded_settings(flags, config, service=True)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     with run_log.logging_of_run(level) as show_status:
         service.run(loaded, flags, show_status, as_indexed=as_indexed)
 
 
 @cli.command(name="config")
-@_CONFIG
+@config_flag
 @click.option("--root", "roots", multiple=True, metavar="DIR", help="As for `dupwatchd run`; repeatable.")
 @click.option("--state", metavar="DIR", help="Likewise.")
 @click.option("--endpoint", metavar="EP", help="Likewise.")
 @click.option("--example", is_flag=True, help="Print a settings file that explains every setting, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_flag
 def config_command(
     config: str | None, roots: tuple[str, ...], state: str | None, endpoint: str | None, example: bool, as_json: bool
 ) -> None:
@@ -457,146 +285,12 @@ def config_command(
     if example:
         click.echo(printing.example(), nl=False)
         return
-    flags = _given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
-    loaded = _loaded(flags, config, service=True)
+    flags = given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
+    loaded = loaded_settings(flags, config, service=True)
     click.echo(json.dumps(printing.as_document(loaded)) if as_json else printing.in_force(loaded), nl=as_json)
     installed = sources.installed_files()
     for other in installed[1:] if loaded.file in installed[:1] else []:
         remark(f"the system's service has its settings in {other}: name that file with --config to see them")
-
-
-@cli.group(name="cluster")
-def cluster_group() -> None:
-    """Read photos on many machines: run their programs, or see how they are.
-
-    The service, or a scan, reads on the machines if cluster.scheduler is set and much is pending; docs/cluster.md has
-    the set-up. Whoever is let into the cluster can run programs on its machines. It needs the extra: pip install
-    'dupwatch[cluster]'.
-
-    \b
-    Examples:
-      dupwatchd cluster scheduler         on one machine
-      dupwatchd cluster worker            on each that is to read
-      dupwatchd cluster check             which take part, and why not?
-    """
-
-
-_ADDRESS = click.option(
-    "--address", metavar="ADDR", help="Where the scheduler listens: tls://host:port [default: cluster.scheduler]."
-)
-
-
-@cluster_group.command(name="scheduler")
-@_CONFIG
-@_ADDRESS
-def cluster_scheduler_command(config: str | None, address: str | None) -> None:
-    """Run the scheduler, which hands batches of files to the workers, until told to stop.
-
-    There is one for all machines. It reads no photo and keeps nothing. If it ends, the workers end, too, and are
-    started again by their units.
-
-    \b
-    Examples:
-      dupwatchd cluster scheduler
-      dupwatchd cluster scheduler --address tls://0.0.0.0:8786   on all its addresses
-      dupwatchd cluster scheduler --address tcp://127.0.0.1:8786  to try it on one machine
-    """
-    from dupwatchd.cluster import programs
-
-    programs.run_scheduler(_loaded(_given({"cluster": {"scheduler": address}}), config, service=True).settings)
-
-
-@cluster_group.command(name="worker")
-@_CONFIG
-@_ADDRESS
-@click.option("--name", metavar="NAME", help="What the machine is called [default: its host name].")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Where it listens [default: any].")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Files decoded at once [default: processors].")
-def cluster_worker_command(
-    config: str | None, address: str | None, name: str | None, port: int, workers: int | None
-) -> None:
-    """Run a worker, which reads photos on this machine for the service on another, until told to stop.
-
-    It must have the same versions as the service, and see the same photos, read-only at best; cluster.paths says under
-    which other names. The limits of the service hold here, too. It ends when the scheduler does.
-
-    \b
-    Examples:
-      dupwatchd cluster worker
-      dupwatchd cluster worker --address tls://nas.lan:8786 --port 8790
-      dupwatchd cluster worker --workers 4 --name desk
-    """
-    from dupwatchd.assembly import processors
-    from dupwatchd.cluster import programs
-
-    chosen = _loaded(_given({"cluster": {"scheduler": address}}), config, service=True).settings
-    programs.run_worker(chosen, name, port, workers or chosen.index.workers or processors(), remark)
-
-
-@cluster_group.command(name="check")
-@_CONFIG
-@_ADDRESS
-@click.option("--root", "roots", multiple=True, metavar="DIR", help="Do the machines see the photos in it? Repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def cluster_check_command(config: str | None, address: str | None, roots: tuple[str, ...], as_json: bool) -> None:
-    """Ask every machine what it is like: its versions and decoders, whether it sees the photos, its clock, TLS.
-
-    Exit status 0: there are machines, and all of them take part. 1: one does not, or none is there.
-
-    \b
-    Examples:
-      dupwatchd cluster check
-      dupwatchd cluster check --root /srv/photos
-      dupwatchd cluster check --json
-    """
-    from dupwatch.terminal import printable
-    from dupwatchd.cluster import check
-    from dupwatchd.scan import resolve_roots
-
-    named = [os.fsdecode(root) for root in resolve_roots([os.fsencode(root) for root in roots])]
-    flags = {"cluster": {"scheduler": address}, "roots": named or None}
-    report = check.check(_loaded(_given(flags), config, service=True).settings)
-    if as_json:
-        click.echo(json.dumps(report))
-    else:
-        for line in check.lines(report):
-            click.echo(printable(line))
-    sys.exit(0 if report["workers"] and all(one["takes_part"] for one in report["workers"]) else 1)
-
-
-def _index_meant(config: str | None, state: str | None) -> "Settings":
-    """The settings of the index that `check` or `forget` is to look at; says on stderr if it is not the user's own."""
-    from dupwatchd.state import index_meant
-
-    return index_meant(_loaded(_given({"state": state}), config), remark)
-
-
-def _index_to_restore(config: str | None, state: str | None) -> "Settings":
-    """The settings of the index that `restore` is to put in place, which need not be there yet.
-
-    Raises UsageError if none is there and it could as well be the service's that is meant.
-    """
-    from dupwatchd.settings.sources import installed_files
-    from dupwatchd.state import has_index, index_meant
-
-    loaded = _loaded(_given({"state": state}), config)
-    chosen = index_meant(loaded, remark)
-    if loaded.origins["state"] == "default" and not has_index(chosen.state) and installed_files():
-        raise UsageError("your own index or that of the service? Name its directory with --state")
-    return chosen
-
-
-def _loaded(flags: dict[str, Any], config: str | None, *, service: bool = False) -> "Loaded":
-    """The settings, with those of these flags; ``service``: as the service would find them.
-
-    The start is over with this, and rubbish is collected again, see `main`. Raises UsageError.
-    """
-    from dupwatchd import settings
-    from dupwatchd.settings import sources
-
-    loaded = settings.load_with_origins(flags, sources.find_file(config, service=service))
-    gc.enable()
-    return loaded
 
 
 def _written_plan(page: dict[str, Any], file: bytes) -> str:
@@ -652,19 +346,14 @@ def _summary(document: dict[str, Any], *, proposes: bool) -> str:
     )
 
 
-cli.add_command(completion_command(cli, "dupwatchd"))
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    """Without the flags that were not given, so that environment and defaults hold for them."""
-    given = {name: _given(value) if isinstance(value, dict) else value for name, value in flags.items()}
-    return {name: value for name, value in given.items() if value is not None and value != {}}
+for command in (*INDEX_COMMANDS, cluster_group, completion_command(cli, "dupwatchd")):
+    cli.add_command(command)
 
 
 def main() -> NoReturn:
     """Run the command; every error we know ends as one line on stderr and its exit status."""
     # Imports and the models of the settings make many objects that all stay; to look through them for rubbish again and
-    # again is wasted, and start-up is most of a scan that finds nothing new. `_loaded` switches it on again.
+    # again is wasted, and start-up is most of a scan that finds nothing new. `loaded_settings` switches it on again.
     gc.disable()
     # The workers have the processors; a second thread of the matrix library would only spin against them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

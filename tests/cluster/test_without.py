@@ -16,7 +16,7 @@ WITHOUT_DASK = "import sys; sys.modules['distributed'] = sys.modules['dask'] = N
 LOADED = """
 import atexit, sys
 atexit.register(lambda: print([name for name in sys.modules
-    if name.partition('.')[0] in ('dask', 'distributed', 'tornado') or name.startswith('dupwatchd.cluster')]))
+    if name.partition('.')[0] in ('dask', 'distributed', 'tornado') or f'{name}.'.startswith('dupwatchd.cluster.')]))
 from dupwatchd.cli import main
 main()
 """

@@ -39,10 +39,12 @@ def all_clusters(client: "Client", question: dict[str, Any], limit: int | None, 
             is_all = offset + len(listed) >= page["total_clusters"] or not page["clusters"]
             if is_all or (limit is not None and len(listed) >= limit):
                 head: dict[str, Any] = {name: page[name] for name in _HEAD if name in page}
-                knows_all = len(listed) == page["total_clusters"] and not _leaves_out(question)
+                if client.shares_paths:
+                    knows_all = len(listed) == page["total_clusters"] and not _leaves_out(question)
+                    mark_clusters(listed, page["ask_when"], knows_all=knows_all)
                 total = {
                     "total_clusters": page["total_clusters"],
-                    "reclaimable_at_most": _marked(client, listed, page["ask_when"], knows_all=knows_all),
+                    "reclaimable_at_most": is_at_most(client, listed),
                     "clusters": listed,
                 }
                 return {**head, **completeness([page]), **total}
@@ -54,11 +56,10 @@ def _leaves_out(question: Mapping[str, Any]) -> bool:
     return any(value is not None and name not in _LEAVES_NOTHING_OUT for name, value in question.items())
 
 
-def _marked(client: "Client", clusters: list[dict[str, Any]], ask_when: Sequence[str], *, knows_all: bool) -> bool:
-    """Mark what a plan would hold back; return whether it may hold back more."""
-    if client.shares_paths:
-        return mark_clusters(clusters, ask_when, knows_all=knows_all)
-    return any(file["may_go"] for cluster in clusters for file in cluster["files"])
+def is_at_most(client: "Client", clusters: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a plan may hold back more of these clusters, which `all_clusters` has given, than is marked."""
+    open_if = "undecided" if client.shares_paths else "may_go"  # on another machine nothing was looked for
+    return any(file[open_if] for cluster in clusters for file in cluster["files"])
 
 
 def all_pairs(

@@ -110,7 +110,7 @@ def _file(client: "Client", path: bytes, question: Mapping[str, Any]) -> _Shown:
 
 def _group(client: "Client", group_id: str, question: dict[str, Any]) -> _Shown:
     """Raises WrongUsageError if there is no such group, or several begin like that."""
-    from dupwatch.pages import all_clusters
+    from dupwatch.pages import all_clusters, is_at_most
     from dupwatch.render import write_table
 
     document = all_clusters(client, question, None, 0)
@@ -120,7 +120,8 @@ def _group(client: "Client", group_id: str, question: dict[str, Any]) -> _Shown:
         raise WrongUsageError(f"there is no file and no group {group_id}; `dupwatch clusters` lists the groups")
     if len(found) > 1:
         raise WrongUsageError(f"{len(found)} groups begin with {group_id}; give more of the id")
-    document |= {"clusters": found, "total_clusters": 1, "also": {}}
+    at_most = is_at_most(client, found)  # of this one, whatever may be of the others
+    document |= {"clusters": found, "total_clusters": 1, "also": {}, "reclaimable_at_most": at_most}
     return _Shown(document, found[0]["files"], lambda: write_table(document, sys.stdout))
 
 

@@ -262,6 +262,21 @@ def test_a_program_gets_json(service: Service, photos: Path) -> None:
     assert [one["id"] for one in document["clusters"]] == [asked]
 
 
+def test_what_only_a_plan_can_tell_of_one_group_is_not_said_of_another(service: Service, photos: Path) -> None:
+    beside = [photos / "large.xmp", photos / "small.xmp"]
+    try:
+        for number, sidecar in enumerate(beside):
+            sidecar.write_text(str(number))
+        at_most = {
+            name: json.loads(show(service, "--json", group_id(service, name)).stdout)["reclaimable_at_most"]
+            for name in ("large.jpg", "other.png")
+        }
+    finally:
+        for sidecar in beside:
+            sidecar.unlink(missing_ok=True)
+    assert at_most == {"large.jpg": True, "other.png": False}
+
+
 def test_what_cannot_be_shown_says_why(service: Service, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_bytes(b"some text")
     done = show(service, tmp_path / "text.jpg")

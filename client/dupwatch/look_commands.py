@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dupwatch.output import remark
+from dupwatch.terminal import counted
 
 if TYPE_CHECKING:
     from dupwatch.client import Client
@@ -101,4 +102,4 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
             count = write_report(client, path, Previews(cache_folder(os.environ)), advance)
         if as_json:
             click.echo(json_line({"path": os.fsencode(path), "groups": count}))
-        remark(f"{count:,} groups are in {path}")
+        remark(f"{counted(count, 'group is', 'groups are')} in {path}")

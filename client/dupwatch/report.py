@@ -47,11 +47,11 @@ def write_report(client: Client, path: str, previews: Previews, advance: Callabl
         check_replaceable(path, _TITLE.encode())
     except OSError as error:
         raise ClientError(f"cannot write {path}: {error.strerror}") from None
+    status = client.request("status")  # first: without a service, this says so with its own exit status
     library = Library(1)
     library.read(client)
     if library.error is not None:
         raise ClientError(library.error)
-    status = client.request("status")
     try:
         descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".dupwatch-")
         try:

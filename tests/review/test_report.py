@@ -54,6 +54,15 @@ def test_a_report_that_cannot_be_written_is_told_in_one_line(shared: Service, ow
     assert done.stderr == "dupwatch: cannot write /nowhere/copies.html: No such file or directory\n"
 
 
+def test_without_a_service_the_exit_status_of_a_report_says_so(tmp_path: Path, own_folders: None) -> None:
+    done = subprocess.run(
+        [*DUPWATCH, "report", "--html", tmp_path / "copies.html", "--endpoint", f"ipc://{tmp_path}/none.sock"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.startswith("dupwatch: no service: ")) == (3, True)
+    assert not (tmp_path / "copies.html").exists()
+
+
 def test_a_report_replaces_nothing_but_a_report(shared: Service, tmp_path: Path, own_folders: None) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"a photo")

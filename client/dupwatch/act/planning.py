@@ -124,7 +124,11 @@ class _Planning:
         held_by = file["held_by"]
         if held_by not in stays:
             return f"the file that would stay for it: {changed.get(held_by, 'none was named')}"
-        if os.path.samestat(os.lstat(file["path"]), os.lstat(held_by)):
+        try:
+            status = os.lstat(file["path"])
+        except OSError as error:  # it was there a moment ago
+            return f"it is not there: {error.strerror}"
+        if (status.st_dev, status.st_ino) == (stays[held_by].device, stays[held_by].inode):
             return "it is another name of the file that would stay for it"
         return self._movable.why_not(file["path"], self._root_of(file["path"]))
 

@@ -56,6 +56,10 @@ _NOBODYS_WORDS = re.compile(
     r"|rendered|resi[sz]ed|saved|written)(?: (?:with|by|using) .{0,100}?"
     r"(?:\bv(?:ersion|er\.|\.)? ?\d|[®™]|\((?:r|tm)\)|(?:\d+\.){3}\d|\b(?:codec|encoder|jpeg library)\b)"
     r"| (?:with|using|at|on) \S{0,60}\.(?:com|net|org|io|exe)\b).*"
+    # Or that something was done, and only an identifier behind it.
+    r"|(?:changed|compressed|converted|copied|created|edited|exported|imported|modified|optimi[sz]ed|processed|resi[sz]ed"
+    r"|rotated|saved|tagged|touched|updated)(?:[ :#]{1,2}"
+    r"(?:(?=[a-f]{0,64}\d)[\da-f]{6,64}|(?=[a-z_-]{0,64}\d)(?=\d{0,64}[a-z])[\w-]{2,64})){1,3}"
     r"|[fr]?hdr(?:pl)?|cof|dav|qrf|rpt|ptr|mon|vid|fill|burst|bfbe|tbt|_?cuva|frem|sdr(?:_hdrb)?|frontb\w{0,4}"
     r"|(?:oz)?(?:edf|mde|nor)(?:_soft|w[bo])?|(?:ptf?|r|f)?bt\w{0,5}"  # the ways in which a phone takes pictures
     r"|oplus_\d+|filter: ?\d+;.*|\{.*\"sensor_type\".*|\{\"shape\":.*|imagej=.*",

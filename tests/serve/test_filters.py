@@ -135,6 +135,18 @@ def test_what_lies_between_two_others_is_the_centre_of_a_star(
     assert [len(cluster["files"]) for cluster in found] == sizes
 
 
+def test_a_sidecar_makes_a_file_the_centre_of_a_star_as_it_makes_it_the_one_to_keep(tmp_path: Path) -> None:
+    contents = [replace(content, width=400) for content in CHAIN.contents]
+    files = [replace(file, sidecar=n == 1) for n, file in enumerate(CHAIN.files[:3])]  # only it is near both others
+    made = replace(CHAIN, files=files, contents=contents)
+    question = Question("structure", 0.02, mirrored=False, filters=Filters(linkage=Linkage.STAR))
+    with closing(written(made, tmp_path)) as database:
+        total, found = Library.load(database).page(database, question, made.live_checks(), None)
+    assert found == plain.clusters(made, question)
+    assert [[file["path"] for file in cluster["files"]] for cluster in found] == [[b"/p/b", b"/p/a", b"/p/c"]]
+    assert total == 1
+
+
 @pytest.mark.parametrize(("linkage", "left_out"), [(Linkage.TRANSITIVE, 0), (Linkage.STAR, 2), (Linkage.COMPLETE, 2)])
 def test_pairs_that_nobody_has_looked_at_are_told_although_they_are_not_stored(
     linkage: Linkage, left_out: int, tmp_path: Path

@@ -33,14 +33,24 @@ def linked_parts(
     if linkage is Linkage.TRANSITIVE or len(files) < 2:
         return [files]
     links = links_of(candidate, files, question, live_checks)
-    groups = _stars(candidate, files, question, links) if linkage is Linkage.STAR else _complete(files, links)
+    if linkage is Linkage.COMPLETE:
+        groups = _complete(files, links)
+    else:
+        groups = _stars(_kept_order(candidate, files, question, live_checks), links)
     return [[files[place] for place in group] for group in groups if len(group) > 1]
 
 
-def _stars(candidate: ClusterCandidate, files: Sequence[Copy], question: Question, links: Links) -> list[list[int]]:
+def _kept_order(
+    candidate: ClusterCandidate, files: Sequence[Copy], question: Question, live_checks: LiveChecks
+) -> list[int]:
+    """The places of the files in the order in which they would be kept if none stayed in any case."""
     looks = Looks(candidate.looks, mirrored=question.mirrored, ignored=question.ignored, joining=question.verdicts)
     place_of = {copy.path: place for place, copy in enumerate(files)}
-    order = [place_of[one.copy.path] for one in KeepOrder(files, looks.nearer(files), question.policy.rules).kept]
+    order = KeepOrder(files, looks.nearer(files), question.policy.rules, has_sidecar=live_checks.has_sidecar)
+    return [place_of[one.copy.path] for one in order.kept]
+
+
+def _stars(order: Sequence[int], links: Links) -> list[list[int]]:
     home = {place: n for n, node in enumerate(links.nodes) for place in node.places}
     beside: defaultdict[int, set[int]] = defaultdict(set)
     for i, j in links.distance:

@@ -13,8 +13,10 @@ import sys
 import tempfile
 
 import hypothesis
+import hypothesis.internal.conjecture.providers as hypothesis_providers
 import numpy as np
 import pytest
+from hypothesis.internal.constants_ast import Constants
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -38,6 +40,9 @@ sys.dont_write_bytecode = False
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("same")
+# Nor does it depend on what else one process has tested: Hypothesis also draws numbers that stand in modules of the
+# project, those that are imported by then. It has no setting for this.
+hypothesis_providers._get_local_constants = Constants
 
 # A shell makes what it starts in the background ignore SIGINT, and that is inherited by the programs under test, which
 # are to be interrupted with it.

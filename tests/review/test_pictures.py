@@ -1,16 +1,20 @@
 """Previews are made once, kept for their user alone, and never more than the folder may hold."""
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from blake3 import blake3
+from PIL import Image
 
 from dupwatch.client import Client
 from dupwatch.review.library import HeldFile
 from dupwatch.review.pictures import NoPictureError, Previews, full_picture
 from tests.conftest import encoded, photo_like
+from tests.index.files import dng
 from tests.system.service import Service
 
 
@@ -118,6 +122,18 @@ def test_a_file_that_is_no_picture_says_so(client: Client, tmp_path: Path) -> No
     with pytest.raises(NoPictureError):
         Previews(str(tmp_path / "cache")).picture(client, [held(tmp_path / "a.jpg")], 160, None)
     assert cached(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("has_preview", [True, False])
+def test_a_raw_photo_is_shown_upright(client: Client, tmp_path: Path, has_preview: bool) -> None:
+    preview = encoded(photo_like(4, 320, 240)) if has_preview else b""
+    (tmp_path / "a.dng").write_bytes(dng(preview, (320, 240) if has_preview else (0, 0), (400, 300), 6))
+    file = held(tmp_path / "a.dng")
+    assert full_picture([file]) is None
+    made = Previews(str(tmp_path / "cache")).picture(client, [file], 160, None)
+    with Image.open(io.BytesIO(made.data)) as shown:
+        assert shown.size == (120, 160)
+        assert np.asarray(shown.convert("L")).std() > 10
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF"])

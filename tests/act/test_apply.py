@@ -15,6 +15,7 @@ from dupwatch.act.apply import Action, Summary, apply_plan
 from dupwatch.act.errors import ActError, PlanError
 from dupwatch.act.journal import Journal
 from dupwatch.act.plan_file import Plan
+from dupwatch.act.purge import entries, purge
 from dupwatch.act.runs import known_runs
 from dupwatch.act.undo import runs_to_undo, undo
 from dupwatch.act_output import undone_lines
@@ -98,6 +99,37 @@ def test_what_was_deleted_is_told_to_be_gone_for_good(root: Path) -> None:
     assert undone.skipped == [(goes, "it was deleted for good")]
     with pytest.raises(ActError):
         runs_to_undo()
+
+
+@pytest.mark.parametrize("action", ["delete", "hardlink", "purge"])
+def test_what_stays_is_on_the_disk_before_the_other_is_removed(
+    root: Path, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut, that is: a copy made a moment ago may be in memory only."""
+    (goes, stays), *_ = copies(root, 1)
+    plan, gone = plan_for(root, [(goes, stays)]), os.lstat(goes).st_ino
+    if action == "purge":
+        apply_plan(plan, Action())
+    done: list[tuple[str, int]] = []
+    fsync, unlink = os.fsync, os.unlink
+
+    def noting_fsync(descriptor: int) -> None:
+        done.append(("synced", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def noting_unlink(path: bytes, *, dir_fd: int | None = None) -> None:
+        done.append(("removed", os.lstat(path).st_ino if dir_fd is None else os.stat(path, dir_fd=dir_fd).st_ino))
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(os, "unlink", noting_unlink)
+    if action == "purge":
+        assert purge(list(entries(known_runs()))).is_complete
+    else:
+        assert apply_plan(plan, Action(action)).is_complete
+    before = done[: done.index(("removed", gone))]
+    kept = {os.lstat(stays).st_ino, os.lstat(os.path.dirname(stays)).st_ino}
+    assert kept <= {number for what, number in before if what == "synced"}
 
 
 @pytest.mark.parametrize("action", ["quarantine", "move", "delete", "hardlink"])

@@ -5,6 +5,7 @@ SkipError that says why not. `KeptFiles` remembers files that stay, so that each
 after each use it is told by its stamp that nothing has happened to it since.
 """
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -121,6 +122,19 @@ def why_not_there(path: bytes, root: bytes, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{name} is gone"
     return f"cannot open {name}: {error.strerror}"
+
+
+def put_on_disk(file: OpenFile) -> None:
+    """Write a file that stays to the disk, with its name, before the other one is removed for good; raises OSError.
+
+    What was copied a moment ago may be in memory only, and a power cut would take it after the other is gone.
+    """
+    for descriptor in (file.descriptor, file.place.folder):
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # of a file system that is never written to
+                raise
 
 
 class KeptFiles:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from dupwatch.act.content import KeptFiles, opened, unchanged
+from dupwatch.act.content import KeptFiles, opened, put_on_disk, unchanged
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.journal import Journal
 from dupwatch.act.quarantine import Quarantines, tidy_all
@@ -124,6 +124,7 @@ def _check_kept(step: Step, kept_files: KeptFiles, held: os.stat_result) -> None
             size_bytes = os.fstat(descriptor).st_size
         with kept_files.unchanged(step.kept, root, size_bytes, step.kept_digest) as kept:
             is_same = os.path.samestat(kept.status, held)
+            put_on_disk(kept)
     except SkipError as error:
         raise SkipError(f"it may be the last copy: {error}") from None
     if is_same:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, NoReturn
 
-from dupwatch.act.content import KeptLost, OpenFile, digest_of, is_listed, look_again, stamp_of
+from dupwatch.act.content import KeptLost, OpenFile, digest_of, is_listed, look_again, put_on_disk, stamp_of
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.folders import Place, make_below, open_below, open_folder, parts_below, status_at
 from dupwatch.act.journal import Journal
@@ -158,6 +158,8 @@ class Steps:
         self._journal.note(going.step, "done", quarantine)
 
     def _delete(self, going: Going, quarantine: Quarantine, place: Place) -> None:
+        assert going.holder is not None
+        put_on_disk(going.holder.file)
         self._take(going, quarantine, place)
         os.unlink(place.name, dir_fd=place.folder)
         self._journal.note(going.step, "deleted", quarantine)
@@ -211,6 +213,7 @@ class Steps:
             raise SkipError(f"{printable(going.path)} is not equal byte by byte to {printable(going.holder.path)}")
         try:
             if self._action == "hardlink":
+                put_on_disk(kept)
                 os.link(
                     kept.place.name, place.name, src_dir_fd=kept.place.folder, dst_dir_fd=place.folder,
                     follow_symlinks=False,

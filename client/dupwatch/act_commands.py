@@ -268,6 +268,7 @@ def _add_undo(group: click.Group, connection_flags: Flags, make_client: MakeClie
         if sum((plan is not None, last, every)) != 1:
             raise click.UsageError("name a PLAN, or --last, or --all")
         runs = runs_to_undo(None if plan is None else read_plan(plan), every)
+        _remark_unread_journals()
         files = files_to_put_back(runs)
         click.echo(f"{counted(files, 'file')} of {counted(len(runs), 'apply', 'applies')} to be put back", err=True)
         if files:
@@ -302,6 +303,7 @@ def _add_quarantine(group: click.Group, connection_flags: Flags) -> None:
         from dupwatch.terminal import page_on
 
         found = list(entries(known_runs()))
+        _remark_unread_journals()
         if as_json:
             _write_json(entries_document(found))
         else:
@@ -336,6 +338,7 @@ def _add_purge(group: click.Group, connection_flags: Flags) -> None:
         from dupwatch.terminal import page_on
 
         least = _age_seconds(older_than)
+        _remark_unread_journals()
         found = [entry for entry in entries(known_runs()) if entry.run.age_seconds >= least]
         size = sum(entry.size_bytes for entry in found)
         click.echo(f"{counted(len(found), 'file')}, {human_bytes(size)}, to be deleted for good", err=True)
@@ -346,6 +349,14 @@ def _add_purge(group: click.Group, connection_flags: Flags) -> None:
         forget_closed(least)
         _show(purged_document(purged), as_json, lambda: purged_lines(purged, page_on(sys.stdout)))
         sys.exit(CTRL_C_STATUS if purged.is_stopped else 0 if purged.is_complete else 1)
+
+
+def _remark_unread_journals() -> None:
+    """Say which journals are not taken into account: what they name is not seen, and may be all there is."""
+    from dupwatch.act.runs import unread_journals
+
+    for why in unread_journals():
+        remark(f"{why}; what it names is left out")
 
 
 def quarantine_size() -> dict[str, int]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -578,3 +579,20 @@ def test_an_undo_never_removes_a_file_that_the_folder_moved_to_now_leads_to(root
     before = seen(root)
     undo(runs_to_undo())
     assert seen(root) == before
+
+
+def test_the_last_apply_is_the_last_whatever_the_clock_says(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several within a second, and one after the clock was put back."""
+    pairs, now = copies(root, 7), time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    for number, pair in enumerate(pairs):
+        now -= 3600 * (number == 6)
+        assert apply_plan(plan_for(root, [pair]), Action()).is_complete
+    for goes, _ in reversed(pairs):
+        assert undo(runs_to_undo()).done == [goes]
+
+
+def test_a_journal_named_after_no_moment_is_none(root: Path, state: Path) -> None:
+    assert apply_plan(plan_for(root, copies(root, 1)), Action()).is_complete
+    (state / "dupwatch/journal/2026-99-99T99-99-99Z-00000000.jsonl").write_text("{}\n")
+    undo_all()

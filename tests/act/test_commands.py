@@ -288,3 +288,20 @@ def test_what_no_service_was_told_is_told_by_the_next_command(state: Path, tmp_p
     assert told
     assert heard == [("removed", [b"a" * 32]), ("restored", [b"b" * 32]), ("removed", [b"c" * 32])]
     assert not note.exists()
+
+
+@pytest.mark.parametrize("what", ["a folder in its place", "a version to come"])
+def test_a_journal_that_is_not_read_is_told(plan: str, state: Path, what: str) -> None:
+    run("apply", plan, "--yes")
+    (journal,) = (state / "dupwatch/journal").iterdir()
+    if what == "a version to come":
+        journal.write_text(journal.read_text().replace('"dupwatch_journal": 1', '"dupwatch_journal": 2'))
+        why = f"the journal {journal} is of another version of dupwatch"
+    else:
+        journal.rename(state / "elsewhere")
+        journal.mkdir()
+        why = f"the journal {journal} cannot be read: Is a directory"
+    assert why in run("undo", "--last", "--yes", status=1)
+    for command in (["quarantine", "list"], ["purge", "--older-than", "0", "--yes"]):
+        done = subprocess.run([*COMMAND, *command], capture_output=True, text=True, check=False)
+        assert f"{why}; what it names is left out" in done.stderr

@@ -8,7 +8,6 @@ once and synced with what follows. Killed at any moment, steps may have happened
 import errno
 import fcntl
 import os
-import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Any, Self
 
 from dupwatch.act.errors import ActError, HaltError
 from dupwatch.act.quarantine import JOURNAL, Quarantine
-from dupwatch.act.runs import Boot, Run, Step, head_record, journal_path, known_runs, run_records, step_record
+from dupwatch.act.runs import Boot, Run, Step, head_record, journal_path, known_runs, new_name, run_records, step_record
 from dupwatch.act.state_folder import journal_folder
 from dupwatch.json_text import json_line
 from dupwatch.terminal import printable
@@ -36,7 +35,11 @@ class Journal:
     def begun(cls, action: str, plan: str) -> Self:
         """Begin the journal of a new run; raises ActError."""
         lock = _locked()
-        name = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
+        try:
+            name = new_name()
+        except ActError:
+            os.close(lock)
+            raise
         try:
             journal = cls(Run(name, action, plan, time.time(), Boot.now()), lock)
             _write([journal._state_file], [head_record(journal.run)], sync=True)

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ JOURNAL_VERSION = 1
 
 _SUFFIX = b".jsonl"
 
-_RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{8}", re.ASCII)  # as `Journal.begun` makes it
+_RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{8}", re.ASCII)  # as `new_name` makes it
 
 # What a step may have come to. After the last four there is nothing to put back.
 STATES = ("begun", "done", "deleted", "purging", "skipped", "undone", "purged", "lost")
@@ -120,17 +121,44 @@ def known_runs(plan: str | None = None) -> list[Run]:
     ``plan``: its digest; then no more than the first line is read of other journals. Raises ActError if they cannot be
     read.
     """
+    paths = _journal_paths()
+    if plan is not None:
+        paths = [path for path in paths if _plan_of(path) in (plan, None)]
+    found = [run for path in paths if (run := read_run(path, name=_name_of(path))) is not None]
+    return found if plan is None else [run for run in found if run.plan == plan]
+
+
+def unread_journals() -> list[str]:
+    """Return for each of this user's journals that `known_runs` leaves out what is wrong with it; raises ActError."""
+    found = []
+    for path in _journal_paths():
+        try:
+            with open(path, "rb") as stream:
+                head = next(_records([stream.readline()]), {})
+        except OSError as error:
+            found.append(f"the journal {printable(path)} cannot be read: {error.strerror}")
+        else:
+            if head.get("dupwatch_journal", JOURNAL_VERSION) != JOURNAL_VERSION:
+                found.append(f"the journal {printable(path)} is of another version of dupwatch")
+    return found
+
+
+def new_name() -> str:
+    """Return a name for a run that comes after those of all others, also if the clock was put back; raises ActError."""
+    last = max((_began(_name_of(path)) or 0 for path in _journal_paths()), default=0)
+    began = time.gmtime(max(int(time.time()), last + 1))
+    return time.strftime("%Y-%m-%dT%H-%M-%SZ", began) + "-" + secrets.token_hex(4)
+
+
+def _journal_paths() -> list[bytes]:
+    """Return the paths of this user's journals, the oldest first; raises ActError if they cannot be listed."""
     try:
         names = sorted(os.listdir(journal_folder()))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise ActError(f"cannot read the journals in {printable(journal_folder())}: {error.strerror}") from None
-    paths = [os.path.join(journal_folder(), name) for name in names if name.endswith(_SUFFIX)]
-    if plan is not None:
-        paths = [path for path in paths if _plan_of(path) in (plan, None)]
-    found = [run for path in paths if (run := read_run(path, name=_name_of(path))) is not None]
-    return found if plan is None else [run for run in found if run.plan == plan]
+    return [os.path.join(journal_folder(), name) for name in names if name.endswith(_SUFFIX)]
 
 
 def _plan_of(path: bytes) -> str | None:
@@ -162,9 +190,18 @@ def read_run(path: bytes, folder: int | None = None, name: str = "") -> Run | No
 
 def _nameless(name: str) -> Run | None:
     """Return a run of which only the name is known, and with it when it began."""
+    began = _began(name)
+    return None if began is None else Run(name, "", "", float(began))
+
+
+def _began(name: str) -> int | None:
+    """Return when a run of this name began, in seconds since 1970; None if no run is called so."""
     if not _RUN_ID.fullmatch(name):
         return None
-    return Run(name, "", "", float(calendar.timegm(time.strptime(name[:20], "%Y-%m-%dT%H-%M-%SZ"))))
+    try:
+        return calendar.timegm(time.strptime(name[:20], "%Y-%m-%dT%H-%M-%SZ"))
+    except ValueError:
+        return None
 
 
 def _parsed_run(lines: Iterable[bytes], nameless: Run | None) -> Run | None:

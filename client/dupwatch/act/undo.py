@@ -19,7 +19,7 @@ from dupwatch.act.journal import Journal
 from dupwatch.act.moving import put, remove_copy, remove_empty_folders
 from dupwatch.act.plan_file import Plan, plan_digest
 from dupwatch.act.quarantine import Quarantines, tidy_all
-from dupwatch.act.runs import Run, Step, known_runs
+from dupwatch.act.runs import Run, Step, known_runs, unread_journals
 from dupwatch.act.trash import find_in_trash, restore_from_trash, trashed_file_is
 from dupwatch.act.undo_links import part_again
 from dupwatch.act.undo_places import (
@@ -57,9 +57,10 @@ def runs_to_undo(plan: Plan | None = None, every: bool = False) -> list[Run]:
     Only those with something to put back count; raises ActError if there is none.
     """
     runs = {run.id: run for run in known_runs()}
-    refusals: list[str] = []
+    refusals = unread_journals()
     if plan is not None:
-        in_quarantines, refusals = runs_found(plan)  # the caller's state directory may be lost
+        in_quarantines, not_believed = runs_found(plan)  # the caller's state directory may be lost
+        refusals += not_believed
         for run in in_quarantines:
             _complete(runs.setdefault(run.id, run), run)
         digest = plan_digest(plan)

@@ -9,6 +9,7 @@ import re
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -297,15 +298,18 @@ def _add_quarantine(group: click.Group, connection_flags: Flags) -> None:
           dupwatch quarantine list
           dupwatch quarantine list --json | jq .bytes
         """
-        from dupwatch.act.purge import entries
+        from dupwatch.act.purge import entries, out_of_reach
         from dupwatch.act.runs import known_runs
         from dupwatch.act_output import entries_document, entry_lines
         from dupwatch.terminal import page_on
 
-        found = list(entries(known_runs()))
+        runs = known_runs()
+        found, hidden = list(entries(runs)), list(out_of_reach(runs))
         _remark_unread_journals()
+        for why, count in Counter(why for _, why in hidden).items():
+            remark(f"{counted(count, 'more file')} in quarantine cannot be seen: {why}")
         if as_json:
-            _write_json(entries_document(found))
+            _write_json(entries_document(found, hidden))
         else:
             paged(lambda stream: _write_lines(entry_lines(found, page_on(stream)), stream))
 

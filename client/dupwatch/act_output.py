@@ -12,7 +12,7 @@ from dupwatch.act.apply import Action, Summary
 from dupwatch.act.plan_file import GoingFile, Plan
 from dupwatch.act.planning import held_for_sidecar
 from dupwatch.act.purge import Entry, Purged
-from dupwatch.act.runs import Run
+from dupwatch.act.runs import Run, Step
 from dupwatch.act.undo import Undone
 from dupwatch.terminal import Page, counted, human_bytes, printable
 
@@ -180,8 +180,8 @@ def purged_document(purged: Purged) -> dict[str, Any]:
     }
 
 
-def entries_document(found: Sequence[Entry]) -> dict[str, Any]:
-    """Return what lies in quarantine as values for JSON."""
+def entries_document(found: Sequence[Entry], hidden: Sequence[tuple[Step, str]]) -> dict[str, Any]:
+    """Return what lies in quarantine, and what of it cannot be seen, as values for JSON."""
     return {
         "bytes": sum(entry.size_bytes for entry in found),
         "files": [
@@ -195,6 +195,7 @@ def entries_document(found: Sequence[Entry]) -> dict[str, Any]:
             }
             for entry in found
         ],
+        "out_of_reach": [{"path": step.path, "held": step.held, "because": why} for step, why in hidden],
     }
 
 

@@ -216,6 +216,21 @@ def test_nothing_is_put_back_to_where_a_disk_was(tmp_path: Path, mounts: Mounts,
     assert not seen(to)
 
 
+def test_what_lies_in_quarantine_on_a_disk_that_is_away_is_told(tmp_path: Path, mounts: Mounts) -> None:
+    root, image = tmp_path / "root", mounts.image("ext4")
+    mounts.mount(root, "-o", "loop", image)
+    apply_plan(plan_for(root, copies(root)), Action())
+    mounts.detach(root)
+    why = f"its disk is offline: nothing is mounted at {root}"
+    listed = subprocess.run(
+        [sys.executable, "-m", "dupwatch", "quarantine", "list"], capture_output=True, text=True, check=True
+    )
+    assert f"3 more files in quarantine cannot be seen: {why}" in listed.stderr
+    assert [one for _, one in undo(runs_to_undo()).skipped] == [why] * 3
+    mounts.mount(root, "-o", "loop", image)
+    undo_all()
+
+
 @pytest.mark.parametrize("way", ["bind", "link"])
 def test_a_folder_to_move_to_that_is_in_a_root_by_another_path(tmp_path: Path, mounts: Mounts, way: str) -> None:
     root = tmp_path / "root"

@@ -14,6 +14,7 @@ from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.journal import Journal
 from dupwatch.act.quarantine import Quarantines, tidy_all
 from dupwatch.act.runs import Run, Step
+from dupwatch.act.undo_places import why_out_of_reach
 from dupwatch.progress import Bars
 from dupwatch.terminal import printable
 
@@ -58,6 +59,15 @@ def entries(runs: Sequence[Run]) -> Iterator[Entry]:
                     yield Entry(run, step, os.fstat(descriptor).st_size)
             except SkipError:
                 continue
+
+
+def out_of_reach(runs: Sequence[Run]) -> Iterator[tuple[Step, str]]:
+    """Yield what was moved into quarantine and cannot be seen now, for its disk is away; with the reason."""
+    for run in runs:
+        for step in run.open_steps:
+            was_moved = step.action == "quarantine" and run.states[step.number] == "done"
+            if was_moved and not os.path.lexists(step.held) and (why := why_out_of_reach(step)) is not None:
+                yield step, why
 
 
 def size_in_quarantine(runs: Sequence[Run]) -> tuple[int, int]:
@@ -117,7 +127,10 @@ def _purge_entry(
 def _check_kept(step: Step, kept_files: KeptFiles, held: os.stat_result) -> None:
     """Raise SkipError unless the file that stayed is there, unchanged, and another file."""
     if step.kept is None or step.kept_digest is None:
-        raise SkipError("no file that stays holds it: it is a sidecar without equal")
+        raise SkipError(
+            "it is a sidecar, and no file that stays is equal to it byte by byte: "
+            "delete it there yourself if you need it no more"
+        )
     root = os.path.dirname(step.kept)
     try:
         with opened(step.kept, root) as (_, descriptor):

@@ -29,6 +29,7 @@ from dupwatch.act.undo_places import (
     original_place,
     place_at,
     traits_of_step,
+    why_out_of_reach,
 )
 from dupwatch.progress import Bars
 from dupwatch.terminal import printable
@@ -202,7 +203,8 @@ def _put_back(step: Step, run: Run, journal: Journal, quarantines: Quarantines, 
         return False  # it never went, or is back already
     if step.action == "delete" or run.states[step.number] == "purging":  # the last note was cut off
         raise SkipError("it was deleted for good")
-    raise SkipError(f"it is neither there nor in {printable(step.to or step.held)}")
+    neither = f"it is neither there nor in {printable(step.to or step.held)}"
+    raise SkipError(why_out_of_reach(step) or neither)
 
 
 def _put_back_noting(moved: Place, step: Step, run: Run, journal: Journal) -> None:

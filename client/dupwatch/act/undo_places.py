@@ -62,10 +62,32 @@ def original_place(step: Step) -> Iterator[Place]:
         os.close(folder)
 
 
+def why_out_of_reach(step: Step) -> str | None:
+    """Return why nothing can be seen of a file, here or in quarantine: its root or its disk is away; None: neither."""
+    try:
+        os.close(open_folder(step.root))
+    except OSError:
+        return f"its root {printable(step.root)} is offline"
+    if not step.mounted_at:  # nobody could tell
+        return None
+    try:
+        folder = open_folder(step.mounted_at)
+    except OSError:
+        return _no_disk(step)
+    try:
+        return None if mounted_at(folder) == step.mounted_at else _no_disk(step)
+    finally:
+        os.close(folder)
+
+
+def _no_disk(step: Step) -> str:
+    return f"its disk is offline: nothing is mounted at {printable(step.mounted_at)}"
+
+
 def _check_disk(folder: int, step: Step) -> None:
     """Raise SkipError if an open folder is one in which the disk of a file was mounted, and no longer is."""
     if mounted_at(folder) != step.mounted_at and not os.listdir(folder):
-        raise SkipError(f"its disk is offline: nothing is mounted at {printable(step.mounted_at)}")
+        raise SkipError(_no_disk(step))
 
 
 def _made_like_parent(step: Step, parts: list[bytes]) -> int:

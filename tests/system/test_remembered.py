@@ -153,6 +153,12 @@ def test_no_file_goes_because_of_one_that_it_is_no_duplicate_of(service: Service
     row = rows(service)["b.jpg"]
     assert (row["verdict"], row["confirmed"], row["keep"], row["may_go"]) == (None, None, False, False)
     assert rows(service)["c.jpg"]["may_go"]
+    said = "said to be no duplicate (`dupwatch ignored` lists and revokes)"
+    told = service.ask("explain", path=bytes(root / "b.jpg"))["steps"]
+    assert f"to {root}/a.jpg, which stays, it is {said}" in told
+    ignore(service, root / "x.jpg", root / "y.jpg")
+    told = service.ask("explain", path=bytes(root / "y.jpg"))["steps"]
+    assert told == [f"{root}/y.jpg stays: no copy of it is there, but for what was {said}"]
     planned = {file["path"]: file for group in service.ask("plan")["groups"] for file in group["files"]}
     assert planned[bytes(root / "c.jpg")]["held_by"] == bytes(root / "a.jpg")
     assert (planned[bytes(root / "b.jpg")]["goes"], planned[bytes(root / "b.jpg")]["verdict"]) == (False, None)

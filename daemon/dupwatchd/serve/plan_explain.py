@@ -22,6 +22,8 @@ _PINNED = {
     Pin.FAMILY: "another file of the same shot stays, and both go together or not at all",
 }
 
+_IGNORED = "said to be no duplicate (`dupwatch ignored` lists and revokes)"
+
 _IS = {
     SameFile.LINK: "is a hard link of",
     SameFile.ALIAS: "is another path to",
@@ -37,10 +39,14 @@ class Explained(TypedDict):
     held_by: bytes | None  # the file that stays and holds all that this one shows
 
 
-def explained(group: Group | None, path: bytes, policy: Policy) -> Explained:
-    """What decides about the file ``path``, which is in the group; None: it has no copies."""
+def explained(group: Group | None, path: bytes, policy: Policy, *, is_ignored: bool = False) -> Explained:
+    """What decides about the file ``path``, which is in the group; None: it has no copies.
+
+    ``is_ignored``: whether somebody said of its content that it is no duplicate of another one.
+    """
     if group is None:
-        return {"steps": [f"{os.fsdecode(path)} stays: no copy of it is there"], "goes": False, "held_by": None}
+        but = f", but for what was {_IGNORED}" if is_ignored else ""
+        return {"steps": [f"{os.fsdecode(path)} stays: no copy of it is there{but}"], "goes": False, "held_by": None}
     place = next(place for place, copy in enumerate(group.copies) if copy.path == path)
     files, first = f"the group {group.id} of {len(group.copies)} files", os.fsdecode(group.copies[0].path)
     steps = [
@@ -86,7 +92,9 @@ def _held(group: Group, place: int, policy: Policy) -> Iterator[str]:
             may_hold = place and verdict not in (None, Verdict.IDENTICAL)
             why_not = objection(copy, holder, policy, paired=group.paired[place]) if may_hold else None
             but = "" if why_not is None else f", but {why_not}"
-            yield f"to {os.fsdecode(holder.path)}, which stays, it is {_in_words(verdict, confirmed)}{but}"
+            is_ignored = group.looks.is_ignored(holder, copy)
+            told = _IGNORED if is_ignored else _in_words(verdict, confirmed)
+            yield f"to {os.fsdecode(holder.path)}, which stays, it is {told}{but}"
 
 
 def _in_words(verdict: Verdict | None, confirmed: bool | None) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast
 
 from dupwatch import wire
-from dupwatchd.db import answers, files, parts
+from dupwatchd.db import answers, files, parts, remembered
 from dupwatchd.db.connection import Database
 from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
@@ -271,9 +271,11 @@ class Questions:
         with self._readers.snapshot() as reader:
             if not answers.pictures_of_files(reader, [path]):
                 raise RequestError("unknown_file", f"{os.fsdecode(path)} is not known, or shows no picture")
+            digests = {file.digest for file in remembered.contents_at(reader, [path])}
         with self._libraries.moment() as moment:
             group = moment.library.group_of(moment.reader, question, self._live_checks(), path)
-        return explained(group, path, question.policy)
+        is_ignored = not digests.isdisjoint(question.ignored.contents)
+        return explained(group, path, question.policy, is_ignored=is_ignored)
 
     def _answered(
         self, question: Question, page: Callable[[Moment], Answer], is_there: Callable[[Answer], bool]

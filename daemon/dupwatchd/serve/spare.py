@@ -88,7 +88,7 @@ class Looks:
         """What one file is to another one."""
         if one.content_digest == other.content_digest:
             return Told(Verdict.IDENTICAL, confirmed=True)
-        if self._ignored.count and self._ignored.holds(one.content_digest, other.content_digest):
+        if self.is_ignored(one, other):
             return Told(None, None)
         if one.picture_id == other.picture_id and one.picture_id in self._without_proof:
             return Told(None, None)
@@ -101,6 +101,10 @@ class Looks:
         if look.confirmed and not self._of_several.isdisjoint((one.picture_id, other.picture_id)):
             return Told(look.verdict, None)
         return Told(look.verdict, look.confirmed)
+
+    def is_ignored(self, one: Copy, other: Copy) -> bool:
+        """Whether somebody said that two files are no duplicates of each other."""
+        return bool(self._ignored.count) and self._ignored.holds(one.content_digest, other.content_digest)
 
     def _told_of_contents(self, one: Copy, other: Copy) -> Told:
         """What one file is to another one that shows the same picture with other bytes."""

@@ -219,8 +219,10 @@ def clusters(
             inside = b"" if folder is None else folder.rstrip(b"/") + b"/"
             failures = all_failures(client)["failed"]
             document["failed"] = [one for one in failures if one["path"].startswith(inside)]
-        advice = _advice(client, document)
+        advice, left = _advice(client, document), _close_looks_left(client, document)
     write_copies(document, form, spare)
+    if left is not None:
+        remark(left)
     remark_if_incomplete(document, advice)
 
 
@@ -485,6 +487,19 @@ def _advice(client: "Client", document: Mapping[str, Any]) -> str:
     state = status.get("state")
     is_at_work = state not in ("paused", "failing") and (state != "idle" or status.get("pending"))
     return WAIT_ADVICE if is_at_work else STATUS_ADVICE
+
+
+def _close_looks_left(client: "Client", document: Mapping[str, Any]) -> str | None:
+    """Return in words how many pairs are still to be looked at closely, if that may change what is shown."""
+    files = (file for cluster in document["clusters"] for file in cluster["files"])
+    if all(file.get("verdict") != "same" or file.get("confirmed") is not None for file in files):
+        return None
+    from dupwatch.show import close_looks_left
+
+    try:
+        return close_looks_left(client.request("status"))
+    except ClientError:
+        return None  # what has been answered is shown all the same
 
 
 def _check_are_watched(client: "Client", question: Mapping[str, Any], found: int) -> None:

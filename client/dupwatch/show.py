@@ -30,6 +30,8 @@ def status_lines(status: Result, page: Page) -> Iterator[str]:
     progress = status.get("progress")
     if isinstance(progress, Mapping):
         yield from page.join(progress_parts(progress, page))
+    left = close_looks_left(status)
+    yield from [] if left is None else page.join(left.split(), indent=_HANGING, between=" ")
     for root in status.get("roots", ()):
         state = page.name(str(root["state"]))
         room = (page.width or 0) - 11
@@ -44,6 +46,15 @@ def status_lines(status: Result, page: Page) -> Iterator[str]:
         yield f"  {counted(held['files'], 'file')} in quarantine, {size}: `dupwatch quarantine list`"
     for problem in status.get("problems", ()):
         yield page.paint(f"! {page.name(problem)}", "trouble")
+
+
+def close_looks_left(status: Result) -> str | None:
+    """Return in words how many pairs are still to be looked at closely; None if there are none."""
+    pairs = status.get("to_confirm")
+    if not isinstance(pairs, int) or pairs < 1:
+        return None
+    which = "1 pair that seems" if pairs == 1 else f"{pairs:,} pairs that seem"
+    return f"{which} the same still to be looked at closely: until then their files stay"
 
 
 def _cluster_lines(cluster: Result, page: Page) -> Iterator[str]:

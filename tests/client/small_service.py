@@ -59,6 +59,7 @@ class SmallService:
         self.completeness: dict[str, Any] = {}  # what answers say of themselves
         self.state = "idle"
         self.pending = 2
+        self.to_confirm = 0
         self.error: RequestError | None = None
         self.revision = 1
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -95,7 +96,7 @@ class SmallService:
     def do_status(self, _: dict[str, Any]) -> dict[str, Any]:
         return {
             "state": self.state, "files": 6, "failed": len(self.failures), "pending": self.pending, "pictures": 5,
-            "matches": 4,
+            "matches": 4, "to_confirm": self.to_confirm,
             "roots": [{"path": b"/srv/photos", "state": "online"}, {"path": b"/srv/caf\xe9", "state": "offline"}],
             "progress": {
                 "stage": "indexing", "done": 250, "total": 1000, "unit": "files", "rate": 12.5, "seconds_left": 60.0

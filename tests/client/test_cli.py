@@ -357,6 +357,18 @@ def test_to_wait_is_only_advised_while_that_helps(dupwatch: Dupwatch, service: S
     assert b"`dupwatch wait` returns when the rest is read" in dupwatch("clusters").stderr
 
 
+def test_close_looks_that_are_left_are_told_where_they_matter(dupwatch: Dupwatch, service: SmallService) -> None:
+    """As after an undo: the service is idle, and fewer files are spare than there will be."""
+    line = "1,200 pairs that seem the same still to be looked at closely: until then their files stay"
+    service.to_confirm = 1200
+    assert line in dupwatch("status").stdout.decode().splitlines()
+    assert dupwatch("clusters").stderr == b""
+    service.clusters[1]["files"][1] |= {"confirmed": None, "may_go": False}
+    assert dupwatch("clusters").stderr.decode() == f"dupwatch: {line}\n"
+    service.to_confirm = 0
+    assert dupwatch("clusters").stderr == b""
+
+
 def test_a_file_in_place_of_a_folder_is_wrong_usage(dupwatch: Dupwatch, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(KNOWN)
     for command in (["clusters", "--under"], ["rescan"]):

@@ -204,6 +204,8 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
         from dupwatch.progress import progress
         from dupwatch.terminal import page_on
 
+        if to == b"":  # of a variable that was not set; else it would be the working directory
+            raise WrongUsageError("--to names no folder: the name is empty")
         read = read_plan(plan)
         chosen = Action(action, None if to is None else os.path.realpath(to))
         check_action(read, chosen)

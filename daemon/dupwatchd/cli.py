@@ -249,7 +249,9 @@ def run_command(
     if as_indexed and roots:
         raise click.UsageError("choose one: --root or --as-indexed")
 
-    flags = given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
+    flags = given(
+        {"roots": [root and os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint}
+    )
     if private:  # whatever the file says, which is that of a service for others
         flags |= {"socket_group": None, "serve": {"curve_keys": None}}
     loaded = loaded_settings(flags, config, service=True)
@@ -285,7 +287,9 @@ def config_command(
     if example:
         click.echo(printing.example(), nl=False)
         return
-    flags = given({"roots": [os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint})
+    flags = given(
+        {"roots": [root and os.path.abspath(root) for root in roots] or None, "state": state, "endpoint": endpoint}
+    )
     loaded = loaded_settings(flags, config, service=True)
     click.echo(json.dumps(printing.as_document(loaded)) if as_json else printing.in_force(loaded), nl=as_json)
     installed = sources.installed_files()

@@ -36,8 +36,11 @@ class Forgotten:
 def forget(settings: Settings, folder: bytes) -> Forgotten:
     """Drop a folder and all below it from the index, but for roots of the settings that lie below it.
 
-    Raises UsageError if there is no index, or nothing of the folder is in it; StateError if another process holds it.
+    Raises UsageError if there is no index, nothing of the folder is in it, or none is named; StateError if another
+    process holds it.
     """
+    if not folder:  # else it would be the working directory
+        raise UsageError("no folder is named: the name is empty")
     require_index(settings.state)
     act_as_owner(settings.state)
     roots = [os.path.realpath(os.fsencode(root)) for root in settings.roots]

@@ -171,6 +171,7 @@ def test_purge_asks_and_leaves_what_is_young(root: Path, plan: str) -> None:
 def test_wrong_usage_is_told_in_one_line(root: Path, plan: str, tmp_path: Path) -> None:
     for arguments in (
         ["apply", plan, "--action", "move", "--yes"],
+        ["apply", plan, "--action", "move", "--to", "", "--yes"],
         ["apply", plan, "--to", str(tmp_path), "--yes"],
         ["apply", plan, "--action", "move", "--to", str(root), "--yes"],
         ["apply", str(tmp_path / "missing"), "--yes"],

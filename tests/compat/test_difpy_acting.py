@@ -163,6 +163,8 @@ def test_a_destination_among_what_is_searched_is_refused(tmp_path: Path) -> None
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ValueError, match=r"^move_to: "):
         found(photos).move_to(str(tmp_path / "file"))
+    with pytest.raises(ValueError, match=r"^move_to: no folder is named"):
+        found(photos).move_to("")
     assert sorted(path.name for path in photos.iterdir()) == ["a.png", "b.png"]
 
 

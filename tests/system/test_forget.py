@@ -90,6 +90,14 @@ def test_a_folder_inside_a_root_will_be_read_again_and_that_is_said(photos: Path
     assert b"the service will read it again" in done.stderr
 
 
+def test_an_empty_name_is_not_the_working_directory(photos: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    done = run("forget", "", state=state)
+    assert (done.returncode, done.stderr) == (2, b"dupwatchd: no folder is named: the name is empty\n")
+    assert run("config", "--root", "", state=state).returncode == 2
+    assert forget(photos, state)["files"] == 8
+
+
 def test_a_folder_that_is_not_known_is_told_from_those_that_are(photos: Path, state: Path, tmp_path: Path) -> None:
     done = run("forget", tmp_path / "typo", state=state)
     assert (done.returncode, done.stdout) == (2, b"")

@@ -242,6 +242,8 @@ def move_action(destination: object, roots: Sequence[bytes]) -> Action:
     """Return the action that moves files below these roots to a folder, which is made if need be; raises ValueError."""
     if not isinstance(destination, str):
         raise ValueError(f"move_to: must be a text, not {destination!r}")  # noqa: TRY004 - one kind of error for all
+    if not destination:  # else it would be the working directory
+        raise ValueError("move_to: no folder is named: the name is empty")
     to = os.fsencode(os.path.realpath(destination))
     is_new = not os.path.lexists(to)
     try:

@@ -38,6 +38,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for place in ("albums", "backup"):
         Image.fromarray(photo_like(4, 480, 360)).save(folder / place / "rated.jpg", quality=95)
         (folder / place / "rated.xmp").write_text(f"rated in {place}")
+        Image.fromarray(photo_like(5, 480, 360)).save(
+            folder / place / "mind.jpg", quality=95 if place == "albums" else 70
+        )
     return folder
 
 
@@ -83,7 +86,7 @@ def test_what_goes_by_two_decisions_goes_once(ask: Ask, photos: Path, tmp_path: 
         {"key": row["key"], "stays": paths(row)[:1], "goes": paths(row)[1:], "out": []}  # albums come first
         for row in rows
     ]
-    ask("decide", {"decisions": decisions})
+    assert ask("decide", {"decisions": decisions}) == {"not_told": None}  # though they name a file twice
     told = ask("plan", {})
     assert told["files"] == 2
     plan = tmp_path / "copies.plan"
@@ -122,3 +125,32 @@ def test_a_photo_of_which_a_plan_decides_for_its_sidecar_is_held_back(ask: Ask, 
 def test_a_folder_that_no_rule_can_name_is_told(ask: Ask, photos: Path) -> None:
     told = ask("rules", {"kinds": ["identical"], "folder": f"{photos}/caf\udce9"})
     assert "not UTF-8" in told["error"]
+
+
+def test_a_mind_that_is_changed_is_changed_for_the_service_as_well(ask: Ask, running: Service, photos: Path) -> None:
+    """On one page or another: no copies after all, then copies, then taken back step by step."""
+    pair = [f"{photos}/{place}/mind.jpg" for place in ("albums", "backup")]
+    [row] = [row for row in ask("groups")["rows"] if paths(row) == pair]
+
+    def decide(stays: list[str], goes: list[str], out: list[str]) -> None:
+        assert ask("decide", {"decisions": [{"key": row["key"], "stays": stays, "goes": goes, "out": out}]}) == {
+            "not_told": None
+        }
+
+    def remembered() -> tuple[int, list[str | None]]:
+        groups = running.ask("clusters")["clusters"]
+        choices = {os.fsdecode(file["path"]): file["choice"] for group in groups for file in group["files"]}
+        return running.ask("ignored")["total"], [choices.get(path) for path in pair]
+
+    decide(pair, [], pair)
+    assert remembered() == (1, [None, None])
+    decide(pair[:1], pair[1:], [])
+    assert remembered() == (0, ["keep", "go"])
+    decide(pair[1:], pair[:1], [])
+    assert remembered() == (0, ["go", "keep"])
+    ask("take-back", {})
+    assert remembered() == (0, ["keep", "go"])
+    ask("take-back", {})
+    assert remembered()[0] == 1
+    ask("take-back", {})
+    assert remembered() == (0, [None, None])

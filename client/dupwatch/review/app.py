@@ -22,7 +22,7 @@ from dupwatch.client import Client
 from dupwatch.errors import ClientError
 from dupwatch.review.acting import Acting
 from dupwatch.review.asking import Asking
-from dupwatch.review.decisions import Decision, Decisions, WrongDecisionError, tell_back
+from dupwatch.review.decisions import Decision, Decisions, WrongDecisionError, tell, tell_back
 from dupwatch.review.library import Group, HeldFile, Library, text_of
 from dupwatch.review.news import Listening, News
 from dupwatch.review.pictures import SIZES_PX, NoPictureError, Picture, Previews, full_picture
@@ -316,6 +316,9 @@ def _taken_back(review: Review, client: Client) -> list[str]:
     taken = review.decisions.take_back(is_open)
     try:
         tell_back(client, [one for one in taken if is_open(one)])
+        decided = review.decisions.decided()
+        earlier = (decided[one.key] for one in taken if one.key in decided)
+        tell(client, [one for one in earlier if is_open(one)])  # which are in force again
     except ClientError:
         pass  # the service keeps a choice that nobody holds against it: the journal is what counts here
     if any(one.out for one in taken):

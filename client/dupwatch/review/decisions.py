@@ -115,13 +115,20 @@ class Decisions:
     def tell(self, client: Client) -> None:
         """Tell the service what it was not told yet; raises ClientError, and tells the rest the next time."""
         with self._lock:
-            untold = [(step, self._steps[step]) for step in sorted(self._untold)]
-        for step, decisions in untold:
+            untold = [(step, self._steps[step], self._replaced_by(step)) for step in sorted(self._untold)]
+        for step, decisions, replaced in untold:
+            _are_copies(client, replaced)
             tell(client, decisions)
             with self._lock:
                 if step in self._untold:
                     self._write({"told": step})
                     self._untold.discard(step)
+
+    def _replaced_by(self, step: int) -> list[Decision]:
+        """Return what was in force for the groups of a step before it."""
+        keys = {one.key for one in self._steps[step]}
+        made = (one for number in sorted(self._steps) if number < step for one in self._steps[number])
+        return list({one.key: one for one in made if one.key in keys}.values())
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with open(self._path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
@@ -155,13 +162,11 @@ class Decisions:
 
 def tell(client: Client, decisions: Sequence[Decision]) -> None:
     """Tell the service which contents stay and go, and which are no copies of each other; raises ClientError."""
-    keep, go = [], []
-    for one in decisions:
-        kept = set(one.stays.values())
-        keep += list(one.stays)
-        go += [path for path, digest in one.goes.items() if digest not in kept]
-    _decide(client, "keep", keep)
-    _decide(client, "go", go)
+    # Groups share files: what stays by one decision stays, and each is told once.
+    kept = {digest for one in decisions for digest in one.stays.values()}
+    _decide(client, "keep", list({path: None for one in decisions for path in one.stays}))
+    go = {path: None for one in decisions for path, digest in one.goes.items() if digest not in kept}
+    _decide(client, "go", list(go))
     for one in decisions:
         for paths in _no_copies(one):
             _ask(client, "ignore", paths)
@@ -169,7 +174,12 @@ def tell(client: Client, decisions: Sequence[Decision]) -> None:
 
 def tell_back(client: Client, decisions: Sequence[Decision]) -> None:
     """Tell the service that decisions were taken back; raises ClientError."""
-    _decide(client, "forget", [path for one in decisions for path in (*one.stays, *one.goes)])
+    _decide(client, "forget", list({path: None for one in decisions for path in (*one.stays, *one.goes)}))
+    _are_copies(client, decisions)
+
+
+def _are_copies(client: Client, decisions: Sequence[Decision]) -> None:
+    """Tell the service that what decisions have called no copies may be copies again; raises ClientError."""
     for one in decisions:
         for paths in _no_copies(one):
             _ask(client, "unignore", paths)

@@ -311,7 +311,13 @@ def test_command_line_as_a_program(tmp_path: Path) -> None:
     assert (run.returncode, run.stdout) == (0, f"{tmp_path}/out.db\n")
     assert len(list(SQLiteDB(str(tmp_path / "out.db")).get_duplicate_pairs(200))) == 1
     assert sorted(os.listdir(a)) == ["one.png", "two.png"]  # nothing is left behind
+    for name, data in (("cut off", b'{"part_a": ["'), ("list", b"[]"), ("other", b'{"a": 1}')):
+        (tmp_path / name).write_bytes(data)
     for words, said in (
+        (["-R", tmp_path / "cut off"], "cut off holds no settings of a job"),
+        (["-R", tmp_path / "list"], "list holds no settings of a job"),
+        (["-R", tmp_path / "other"], "other holds no settings of a job: part_a: Field required"),
+        (["-R", tmp_path / "a" / "one.png"], "one.png holds no settings of a job"),
         (["-a", a, "-m"], "needs --hash"),
         (["-a", tmp_path / "none"], "no such directory"),
         (["-a", a, "-S", "9"], "shift_amount"),

@@ -37,6 +37,7 @@ from dupwatchd.compat.fastdiff_config import (
     Progress,
     SecondLoopConfig,
     SecondLoopRuntimeConfig,
+    saved_config,
 )
 from dupwatchd.compat.fastdiff_db import SQLiteDB, is_fastdiff_db
 from dupwatchd.compat.fastdiff_files import check_directories, listed, real_paths, walk
@@ -132,8 +133,7 @@ class FastDifPy:
             there = os.path.join(folder, self.default_config_file)
             saved = there if os.path.exists(there) and not purge else None
         if saved is not None:
-            with open(saved, encoding="utf-8") as stream:
-                read = Config.model_validate_json(stream.read())
+            read = saved_config(saved)
             read.config_path = saved
             return read, False
         if not part_a:

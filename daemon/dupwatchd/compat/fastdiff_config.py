@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from dupwatchd.compat.difpy_files import EXTENSIONS
 
@@ -156,3 +156,14 @@ class Config(_Model):
 
 def _as_list(part: list[str] | str) -> list[str]:
     return [part] if isinstance(part, str) else part
+
+
+def saved_config(path: str) -> Config:
+    """Read the settings of an earlier job; raises OSError, and ValueError if the file holds none."""
+    with open(path, "rb") as stream:
+        try:
+            return Config.model_validate_json(stream.read())
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = ": ".join([".".join(map(str, first["loc"])), first["msg"]]).removeprefix(": ")
+            raise ValueError(f"{path} holds no settings of a job: {what}") from None

@@ -38,6 +38,7 @@ class Named(Enum):
 
     BY_NAME = "a.jpg.xmp"
     BY_STEM = "a.xmp"  # then it belongs to every picture of that stem
+    IS_STEM = "a"  # of a picture `a.mp.jpg` it is `a.mp`
 
 
 class _Form(NamedTuple):
@@ -60,6 +61,7 @@ _FORMS = (
     _Form(b".mp3", Kind.MEMO, (Named.BY_STEM,)),
     _Form(b".mov", Kind.MOVIE, (Named.BY_STEM,), _WITH_MOVIE),
     _Form(b".mp4", Kind.MOVIE, (Named.BY_STEM,), _WITH_MOVIE),  # exports to other systems make it of .mov
+    _Form(b".mp", Kind.MOVIE, (Named.IS_STEM,), _WITH_MOVIE),  # of a Pixel, as Google Takeout names it
 )
 _BY_SUFFIX = {form.suffix: form for form in _FORMS}
 
@@ -193,20 +195,19 @@ def _keys(lower: bytes) -> Iterator[_Key]:
     suffix = _suffix(lower)
     form = _BY_SUFFIX.get(suffix)
     if form is not None:
-        whole = lower[: -len(suffix)]
-        for how in form.named:
-            yield (how, suffix), whole if how is Named.BY_NAME else _stem(lower)
+        of = {Named.BY_NAME: lower[: -len(suffix)], Named.BY_STEM: _stem(lower), Named.IS_STEM: lower}
+        yield from (((how, suffix), of[how]) for how in form.named)
     elif suffix == _TAKEOUT:
         yield from _takeout_keys(lower)
 
 
 def _picture_keys(lower: bytes, *, of_any_suffix: bool = False) -> Iterator[_Key]:
     """Yield the keys of all that may belong to a picture; or to one of its stem, ``of_any_suffix``."""
-    suffix, stem = _suffix(lower), _stem(lower)
+    suffix = _suffix(lower)
+    of = {Named.BY_NAME: lower, Named.BY_STEM: _stem(lower), Named.IS_STEM: lower[: -len(suffix) or None]}
     for form in _FORMS:
         if of_any_suffix or not form.pictures or suffix in form.pictures:
-            for how in form.named:
-                yield (how, form.suffix), lower if how is Named.BY_NAME else stem
+            yield from (((how, form.suffix), of[how]) for how in form.named)
     for name, number in _takeout_names(lower):
         yield _TAKEOUT, name + number
         yield (_TAKEOUT, number), _cut(name + _TAKEOUT_WORDS)

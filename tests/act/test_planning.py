@@ -75,6 +75,9 @@ def why_held(plan: Plan) -> str:
         ("a.jpg", "a.wav", Kind.MEMO),
         ("a.png", "a.MP3", Kind.MEMO),
         ("a.jpg", "a.jpg.wav", None),
+        ("PXL_1.MP.jpg", "PXL_1.MP", Kind.MOVIE),
+        ("PXL_1.jpg", "PXL_1.MP", None),
+        ("PXL_1.MP.png", "PXL_1.MP", None),
         ("a.jpg", "a.cop", None),
         ("a.jpg", "a.json", None),
         ("a.jpg", "a.jpg.json", Kind.SIDECAR),
@@ -126,7 +129,8 @@ def test_names_that_are_cut_alike_share_what_is_told_of_them() -> None:
     assert names.sharing(one, told) == [other]
 
 
-PARTS = (b"a", b"A.CR2", b"(1)", b" (1)", b"-edited", b".raw-01.cover", b".supplemental-metadata", b".sup", b".xmp",
+PARTS = (b"a", b".mp", b"A.CR2", b"(1)",
+         b" (1)", b"-edited", b".raw-01.cover", b".supplemental-metadata", b".sup", b".xmp",
          b".json", b".jpg", b"ae" * 12, b"\xff", "ä".encode(), "\N{GRINNING FACE}".encode())  # fmt: skip
 names_of_parts = st.builds(
     lambda parts, end: b"".join(parts) + end,

@@ -71,6 +71,12 @@ def test_the_last_copy_is_not_purged(root: Path, change: str) -> None:
     assert held.exists()
 
 
+def test_a_folder_that_has_become_empty_is_no_disk_that_is_away(root: Path) -> None:
+    for kept in root.glob("best/*"):
+        kept.unlink()
+    assert f"it may be the last copy: {root}/best/1.jpg is gone" in dict(purge_all().skipped).values()
+
+
 def test_what_was_put_back_is_not_purged(root: Path) -> None:
     assert size_in_quarantine(known_runs()) == (4, 11)
     undo(runs_to_undo())

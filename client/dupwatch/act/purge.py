@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from dupwatch.act.content import KeptFiles, opened, put_on_disk, unchanged
 from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.journal import Journal
+from dupwatch.act.plan_file import is_below
 from dupwatch.act.quarantine import Quarantines, tidy_all
 from dupwatch.act.runs import Run, Step
 from dupwatch.act.undo_places import why_out_of_reach
@@ -131,7 +132,7 @@ def _check_kept(step: Step, kept_files: KeptFiles, held: os.stat_result) -> None
             "it is a sidecar, and no file that stays is equal to it byte by byte: "
             "delete it there yourself if you need it no more"
         )
-    root = os.path.dirname(step.kept)
+    root = step.root if is_below(step.kept, step.root) else b"/"  # of another root nothing is noted
     try:
         with opened(step.kept, root) as (_, descriptor):
             size_bytes = os.fstat(descriptor).st_size

@@ -226,7 +226,9 @@ class Service:
             self._is_up_to_date = True
             counts = self._updater.counts
             unreadable = f", {counts['failed']:,} of them not readable" if counts.get("failed") else ""
-            _log.info("up to date: %s%s", counted(counts.get("files", 0), "photo"), unreadable)
+            away = sum(root["state"] == "offline" for root in self._answering.status()["roots"])
+            offline = f"; {counted(away, 'folder')} offline" if away else ""
+            _log.info("up to date: %s%s%s", counted(counts.get("files", 0), "photo"), unreadable, offline)
 
     def _status_line(self) -> str:
         counts = self._updater.counts

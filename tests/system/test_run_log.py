@@ -63,6 +63,7 @@ def test_a_root_that_is_not_there_is_told_in_one_line(photos: Path, tmp_path: Pa
         until(lambda: "up to date" in service.lines())
     about = [line for line in service.lines().splitlines() if "missing" in line and "watching" not in line]
     assert about == [f"dupwatchd: {tmp_path}/missing: offline: there is no such folder"]
+    assert "up to date: 4 photos, 1 of them not readable; 1 folder offline\n" in service.lines()
 
 
 def test_progress_and_log_lines_share_a_terminal(tmp_path: Path) -> None:

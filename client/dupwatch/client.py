@@ -258,6 +258,9 @@ class _Line:
             if now - since > HELD_SECONDS:
                 self.was_held = True
                 return  # ZeroMQ comes again by itself
+            reason = why_unreachable(self._endpoint)
+            if reason is not None:  # it was just ended
+                raise _unreachable(self._endpoint, reason)
             raise NoServiceError(
                 f"the service at {self._endpoint} ends every connection at once: it has more clients than it can take, "
                 "or demands keys; end some of the clients, or try again later"

@@ -4,8 +4,10 @@ import contextlib
 import io
 import shutil
 import signal
+import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dupwatch import cli, wire
+from dupwatch.client import Client
+from dupwatch.errors import NoServiceError
 from dupwatchd.serve.request_queue import Handler, OpenRequest
 from dupwatchd.serve.server import Server
 from tests.client.small_service import make_clusters
@@ -145,3 +149,21 @@ def test_a_sound_answer_with_something_else_in_one_place_does_no_harm(
     sound = SOUND.get(arguments[0], {**SOUND["clusters"], **SOUND["status"]})
     result = damaged(sound, data)
     check(arguments, hostile, result if isinstance(result, dict) else {"clusters": result})
+
+
+def test_a_service_that_is_killed_during_the_handshake_is_told_to_be_gone() -> None:
+    """Not to have too many clients, as one that lives and ends connections."""
+    with tempfile.TemporaryDirectory(prefix="dw") as folder, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{folder}/s")
+        listening.listen()
+
+        def die() -> None:
+            connection, _ = listening.accept()
+            listening.close()
+            connection.close()
+
+        dying = threading.Thread(target=die)
+        dying.start()
+        with Client(f"ipc://{folder}/s") as client, pytest.raises(NoServiceError, match="no service listens at"):
+            client.request("status")
+        dying.join()

@@ -1,4 +1,5 @@
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,3 +110,15 @@ def test_a_failed_migration_leaves_the_old_version(state: Path, monkeypatch: pyt
     database = open_database(str(state))
     assert database.rows("SELECT name FROM sqlite_master WHERE name = 'half'") == []
     database.close()
+
+
+@pytest.mark.parametrize("room", ["4k", "24k", "96k"])
+def test_a_full_disk_is_not_told_to_be_broken(tmp_path: Path, room: str) -> None:
+    """Whatever fails first there: the file itself, or what SQLite keeps beside it."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", tmp_path], check=False).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        with pytest.raises(StateError, match="no space left"):
+            open_database(str(tmp_path))
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)

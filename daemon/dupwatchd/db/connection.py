@@ -127,6 +127,9 @@ class Database:
         """The error to raise for what cannot be true of a sound database."""
         return DamagedStateError(f"{self.path} is damaged ({what}); {self._cure}")
 
+    def _full(self) -> StateError:
+        return StateError(f"no space left for {self.path}: what was committed is safe; make room and run again")
+
     @contextmanager
     def _noted(self) -> Iterator[None]:
         try:
@@ -142,9 +145,7 @@ class Database:
         except (apsw.CorruptError, apsw.NotADBError) as error:
             raise self.damaged(str(error)) from error
         except apsw.FullError as error:
-            raise StateError(
-                f"no space left for {self.path}: what was committed is safe; make room and run again"
-            ) from error
+            raise self._full() from error
         except apsw.InterruptError as error:
             raise Interrupted("interrupted") from error
         except (apsw.BusyError, apsw.ProtocolError) as error:  # the latter: of its log, even to read it
@@ -158,6 +159,8 @@ class Database:
                 raise  # our own mistake
             raise self.damaged(str(error)) from error
         except apsw.IOError as error:
+            if _is_full(self.path):  # what lies beside the database, such as its index in memory, fails otherwise
+                raise self._full() from error
             raise StateError(f"cannot read or write {self.path}: {error}; check the disk and run again") from error
 
 
@@ -281,6 +284,15 @@ def _first_page_restored(path: str) -> bool:
     return False
 
 
+def _is_full(path: str) -> bool:
+    """Whether the disk of a file has no room for one page more."""
+    try:
+        disk = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return disk.f_blocks > 0 and disk.f_bavail * disk.f_frsize < _SHARED_PAGE_BYTES
+
+
 def _identity(path: str) -> tuple[int, int] | None:
     try:
         status = os.stat(path)
@@ -313,5 +325,7 @@ def _set_up(database: Database) -> None:
     database.rows("PRAGMA synchronous = FULL")  # a committed row survives a power cut
     database.rows(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
 
+
+_SHARED_PAGE_BYTES = 1 << 15  # by which SQLite's index of its log grows
 
 _CURE = "run `dupwatchd check --repair` to set it aside and start anew from the photos"

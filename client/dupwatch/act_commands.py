@@ -118,14 +118,14 @@ def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClie
 def _made_plan(make_client: MakeClient, policy: dict[str, Any], under: bytes | None, *, now: bool) -> "Plan":
     from dupwatch.act.asking import plan_pages, wait_for_close_looks
     from dupwatch.act.planning import make_plan
-    from dupwatch.progress import progress
+    from dupwatch.progress import Bars, progress
 
     with make_client() as client:
         if not client.shares_paths:
             raise WrongUsageError("the service is on another machine: make the plan there, where the files are")
         if not now:
             with progress(sys.stderr) as bars:
-                wait_for_close_looks(client, bars)
+                wait_for_close_looks(client, bars, remark if type(bars) is Bars else lambda _: None)
         pages = plan_pages(client, {"policy": policy, "under": under})
     for what in ("protected", "reference"):
         for folder in pages[0].get(what, ()):

@@ -25,7 +25,10 @@ import pytest
 from rich.cells import cell_len
 
 from dupwatch.__main__ import main
+from dupwatch.act.asking import wait_for_close_looks
 from dupwatch.cli import cli
+from dupwatch.client import Client
+from dupwatch.progress import Bars
 from dupwatch.show import found_lines, human_seconds
 from dupwatch.terminal import page_on
 from dupwatchd.serve.request_queue import RequestError
@@ -367,6 +370,18 @@ def test_close_looks_that_are_left_are_told_where_they_matter(dupwatch: Dupwatch
     assert dupwatch("clusters").stderr.decode() == f"dupwatch: {line}\n"
     service.to_confirm = 0
     assert dupwatch("clusters").stderr == b""
+
+
+def test_what_a_plan_waits_for_is_told_once(service: SmallService, server: Server) -> None:
+    class Looks(Bars):
+        def advance(self, count: int = 1) -> None:
+            service.to_confirm -= 1
+
+    said: list[str] = []
+    service.to_confirm = 2
+    with Client(server.endpoint) as client:
+        wait_for_close_looks(client, Looks(), said.append)
+    assert said == ["waiting for 2 close looks at pairs that seem the same; --now does not wait"]
 
 
 def test_a_file_in_place_of_a_folder_is_wrong_usage(dupwatch: Dupwatch, tmp_path: Path) -> None:

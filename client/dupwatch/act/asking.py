@@ -4,7 +4,10 @@ In: a client and the question. Out: pages for `planning.make_plan`. Errors of th
 """
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from dupwatch.terminal import counted
 
 if TYPE_CHECKING:
     from dupwatch.client import Client
@@ -17,11 +20,11 @@ _TIMEOUT_SECONDS = 120.0  # the first page decides on every group
 _ATTEMPTS = 5  # at groups that change while they are read, page by page
 
 
-def wait_for_close_looks(client: "Client", bars: "Bars") -> None:
+def wait_for_close_looks(client: "Client", bars: "Bars", tell: Callable[[str], None] = lambda _: None) -> None:
     """Wait until the service has looked closely at all pairs that seem the same; until then their files stay.
 
     It does so when it has nothing else to do. While it is paused, or if it does not get on, nobody waits: the plan
-    says what it lacks.
+    says what it lacks. ``tell`` is called once with what is waited for, if anything is.
     """
     most, done, left, got_on_at = 0, 0, -1, time.monotonic()
     while True:
@@ -29,6 +32,8 @@ def wait_for_close_looks(client: "Client", bars: "Bars") -> None:
         now_left = status.get("to_confirm", 0)
         if now_left == 0 or status.get("state") in ("paused", "failing"):
             return
+        if most == 0 and now_left is not None:
+            tell(f"waiting for {counted(now_left, 'close look')} at pairs that seem the same; --now does not wait")
         if now_left != left:
             left, got_on_at = now_left, time.monotonic()
         if time.monotonic() - got_on_at > _PATIENCE_SECONDS and status.get("state") == "idle":

@@ -200,7 +200,7 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
         from dupwatch.act.plan_file import plan_document
         from dupwatch.act.plan_reading import check_links, read_plan
         from dupwatch.act.telling import tell
-        from dupwatch.act_output import action_line, folder_lines, summary_document, summary_lines
+        from dupwatch.act_output import action_lines, folder_lines, summary_document, summary_lines
         from dupwatch.progress import progress
         from dupwatch.terminal import page_on
 
@@ -219,7 +219,7 @@ def _add_apply(group: click.Group, connection_flags: Flags, make_client: MakeCli
             )
             remark(f"{before.in_words(read)}{undo}")
         if left.groups or before.run is None:
-            page.write([*folder_lines(left, page), page.paint(action_line(left, chosen, page), "head")])
+            page.write([*folder_lines(left, page), *action_lines(left, chosen, page)])
         changing = len(with_other_rights(left)) if action == "hardlink" else 0
         if changing:
             remark(f"{changing:,} of them get the owner and the permissions of the file that stays: links share them")

@@ -24,6 +24,7 @@ _WHAT_HAPPENS = {
     "reflink": "made to share blocks with what stays",
     "delete": "deleted for good",
 }
+_NAME_CELLS = 12  # at least, of a folder
 _ROWS = 20  # of skipped files and folders; --json has them all
 
 
@@ -49,7 +50,7 @@ def plan_lines(plan: Plan, page: Page) -> Iterator[str]:
         yield from _in_words(f"{what}: if --ask-when is said without `lacks metadata`, it goes along", 2, page)
         yield ""
     yield from folder_lines(plan, page)
-    yield page.paint(plan_summary(plan), "head")
+    yield from (page.paint(line, "head") for line in _in_words(plan_summary(plan), 0, page))
 
 
 def folder_lines(plan: Plan, page: Page) -> Iterator[str]:
@@ -64,7 +65,8 @@ def folder_lines(plan: Plan, page: Page) -> Iterator[str]:
     yield page.paint("By folder", "head")
     ordered = sorted(folders.items(), key=lambda item: (-item[1][1], item[0]))
     for folder, (files, size) in ordered[:_ROWS]:
-        yield f"  {human_bytes(size):>8}  {counted(files, 'file'):>10}  {page.name(folder)}"
+        head = f"  {human_bytes(size):>8}  {counted(files, 'file'):>10}  "
+        yield head + page.shorten(page.name(folder), max((page.width or 0) - len(head), _NAME_CELLS))
     if len(ordered) > _ROWS:
         yield page.own(f"  … and {len(ordered) - _ROWS:,} more folders")
     yield ""
@@ -91,15 +93,16 @@ def plan_and_next_command(plan: Plan, file: bytes) -> str:
     return f"{plan_summary(plan)}; `dupwatch apply {shlex.quote(printable(file))}` carries it out"
 
 
-def action_line(plan: Plan, action: Action, page: Page) -> str:
-    """Return in one line what an apply does."""
+def action_lines(plan: Plan, action: Action, page: Page) -> list[str]:
+    """Return in words what an apply does."""
     to = "" if action.to is None else f" to {page.name(action.to)}"
     files = plan.going if action.kind not in ("hardlink", "reflink") else _pictures(plan)
     size = sum(going.file.size_bytes for going in files)
     many = f"{counted(len(files), 'file')} of {counted(len(plan.groups), 'group')}, {human_bytes(size)},"
     chosen = sum(going.verdict == "chosen" for going in files)
     unproven = f"; {chosen:,} of them by a person's choice, without proof that they are copies" if chosen else ""
-    return f"{many} {'is' if len(files) == 1 else 'are'} {_WHAT_HAPPENS[action.kind]}{to}{unproven}"
+    what = f"{many} {'is' if len(files) == 1 else 'are'} {_WHAT_HAPPENS[action.kind]}{to}{unproven}"
+    return [page.paint(line, "head") for line in _in_words(what, 0, page)]
 
 
 def summary_lines(summary: Summary, page: Page) -> Iterator[str]:

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dupwatch.act.apply import Action
 from dupwatch.act.plan_file import CHOSEN, Plan
 from dupwatch.act.plan_reading import parsed_plan
 from dupwatch.act.planning import make_plan
-from dupwatch.act_output import plan_lines
+from dupwatch.act_output import action_lines, folder_lines, plan_lines
 from dupwatch.families import FolderNames, Kind, companion_kind, likely_companions
 from dupwatch.terminal import page_on
 from tests.act.trees import file_of_group, group_of, page_of, plan_for, write
@@ -187,6 +188,13 @@ def test_a_file_whose_sidecar_would_be_lacking_is_held_back_if_that_is_asked_abo
     assert max(map(len, reason)) <= 40
     write(root / "best" / name, b"rating 5")
     assert going(plan_for(root, [(goes, stays)], ask_when=["lacks metadata"])) == {"IMG.jpg", name}
+
+
+def test_a_plan_fits_a_narrow_terminal(root: Path) -> None:
+    plan, page = plan_for(root, [copies(root)]), page_on(io.StringIO(), 40)
+    lines = [*plan_lines(plan, page), *folder_lines(plan, page), *action_lines(plan, Action(), page)]
+    assert max(map(len, lines)) <= 40
+    assert "1 file of 1 group would go, 7 B" in lines
 
 
 def test_what_a_person_has_chosen_goes_with_its_own_sidecar(root: Path) -> None:

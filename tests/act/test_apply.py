@@ -268,6 +268,24 @@ def test_a_place_that_is_taken_keeps_its_file_and_the_other_stays_in_quarantine(
     assert seen(root) == before
 
 
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_a_folder_that_is_none_any_more_is_told_with_where_its_file_is(root: Path, tmp_path: Path, what: str) -> None:
+    [(goes, stays)] = copies(root, 1)
+    apply_plan(plan_for(root, [(goes, stays)]), Action())
+    folder = Path(os.fsdecode(os.path.dirname(goes)))
+    folder.rmdir()
+    if what == "file":
+        folder.write_bytes(b"mine")
+    else:
+        folder.symlink_to(tmp_path)
+    (held,) = root.glob(".dupwatch-quarantine/*/files/spare/0/IMG_0.jpg")
+    assert undo(runs_to_undo()).skipped == [
+        (goes, f"a file or a link is in the way to its folder {folder}; it stays in {held}")
+    ]
+    folder.unlink()
+    undo_all()
+
+
 def test_what_was_changed_in_quarantine_is_put_back_and_told(root: Path) -> None:
     pairs = copies(root)
     apply_plan(plan_for(root, pairs), Action())

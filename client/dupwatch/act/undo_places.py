@@ -3,6 +3,7 @@
 In: a step. Out: places in open folders, closed at the end; folders that are gone are made again.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,7 +55,14 @@ def place_at(path: bytes) -> Iterator[Place]:
 def original_place(step: Step) -> Iterator[Place]:
     """Open the folder from which a file came, and make again what is missing of it below its root."""
     *parts, name = parts_below(step.path, step.root)
-    folder = _made_like_parent(step, parts)
+    try:
+        folder = _made_like_parent(step, parts)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        where = printable(os.path.dirname(step.path))
+        held = printable(step.to or step.held)
+        raise SkipError(f"a file or a link is in the way to its folder {where}; it stays in {held}") from None
     try:
         _check_disk(folder, step)
         yield Place(folder, name, step.path)

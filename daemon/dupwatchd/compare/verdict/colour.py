@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatchd.compare.verdict.order import at_place
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Floats, Levels
 
@@ -38,14 +39,16 @@ def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Le
     """Compares (2, h, w) chroma of two pictures on one grid; luma is (h, w)."""
     chroma = [_smooth(plane) for plane in (source, target)]  # (2, h, w)
     light = [(plane.astype(np.float32) - 128) * np.float32(1 / 128) for plane in (source_luma, target_luma)]
-    strength = [float(np.hypot(*one).mean()) for one in chroma]
+    sizes = [np.hypot(*one) for one in chroma]
+    strongest = np.maximum(*sizes)
+    strength = [float(size.mean()) for size in sizes]
     own = [_own(one, its) for one, its in zip(chroma, light, strict=True)]
     angle, likeness = _turned(*(one[0] + 1j * one[1] for one in chroma))
     _, centred = _turned(*(one[0] - one[0].mean() + 1j * (one[1] - one[1].mean()) for one in chroma))
     if own[0] > own[1]:  # the more colourful one tells the colours of the other, not the reverse
-        turned, worst, out = _fitted(chroma[0], chroma[1], light[0])
+        turned, worst, out = _fitted(chroma[0], chroma[1], light[0], strongest)
     else:
-        turned, worst, out = _fitted(chroma[1], chroma[0], light[1])
+        turned, worst, out = _fitted(chroma[1], chroma[0], light[1], strongest)
     return Colours(
         (round(10 * strength[0]), round(10 * strength[1])),
         (round(10 * own[0]), round(10 * own[1])),
@@ -56,7 +59,7 @@ def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Le
         round(10 * worst),
         round(100 * out),
         round(10 * _worst_as_they_are(chroma[0], chroma[1])),
-        round(1000 * float((np.maximum(*(np.hypot(*one) for one in chroma)) < _NEUTRAL).mean())),
+        round(1000 * float((strongest < _NEUTRAL).mean())),
     )
 
 
@@ -85,7 +88,7 @@ def _turned(a: NDArray[np.complex64], b: NDArray[np.complex64]) -> tuple[float, 
     return float(np.degrees(np.angle(product))), product.real / size
 
 
-def _fitted(known: Floats, wanted: Floats, light: Floats) -> tuple[float, float, float]:
+def _fitted(known: Floats, wanted: Floats, light: Floats, strongest: Floats) -> tuple[float, float, float]:
     """Degrees that the best linear map turns colours, and the worst place after it: levels, and against the rest."""
     terms = np.stack([known[0].ravel(), known[1].ravel(), np.ones(light.size, np.float32), light.ravel()])  # (4, N)
     flat = wanted.reshape(2, -1)
@@ -95,13 +98,13 @@ def _fitted(known: Floats, wanted: Floats, light: Floats) -> tuple[float, float,
     for _ in range(_ROUNDS - 1):
         off = its - found @ some
         error = np.hypot(off[0], off[1])
-        scale = 2 * max(_OWN_NOISE, float(np.partition(error, len(error) // 2)[len(error) // 2]))
+        scale = 2 * max(_OWN_NOISE, at_place(error, len(error) // 2))
         found = _solved(some, its, 1 / (1 + np.square(error * np.float32(1 / scale))))
     turned = float(np.degrees(np.arctan2(found[1, 0] - found[0, 1], found[0, 0] + found[1, 1])))
     off = flat - found @ terms
     around = levels.root(levels.box_mean(np.square(off).sum(axis=0).reshape(light.shape), 3))
-    noise = max(_OWN_NOISE, float(np.partition(around.ravel(), around.size // 2)[around.size // 2]))
-    strong = levels.box_mean(np.maximum(np.hypot(*known), np.hypot(*wanted)), 3)
+    noise = max(_OWN_NOISE, at_place(around.ravel(), around.size // 2))
+    strong = levels.box_mean(strongest, 3)
     against = around / np.sqrt(noise * noise + np.square(0.25 * strong))
     return turned, float(around.max()), float(against.max())
 

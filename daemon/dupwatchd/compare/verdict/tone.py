@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatchd.compare.verdict.order import at_places
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Floats, Levels
 
@@ -76,7 +77,12 @@ class LumaTone:
     red: float  # grey levels a level of Cr
     misfit: float
     rise: float
-    bend: float
+    tones: Levels | None  # of the samples, (N,); None where no tone is changed
+
+    @property
+    def bend(self) -> float:
+        """See `Tone`."""
+        return 0.0 if self.tones is None else _bend(self.curve, self.tones)
 
     def of(self, luma: Levels, chroma: Levels) -> Floats:
         """See `Tone`."""
@@ -97,7 +103,12 @@ class ChannelTone:
     curves: tuple[Floats, Floats, Floats]  # (256,) each
     misfit: float
     rise: float
-    bend: float
+    tones: Levels  # of the samples, (3, N)
+
+    @property
+    def bend(self) -> float:
+        """See `Tone`."""
+        return max(map(_bend, self.curves, self.tones))
 
     def of(self, luma: Levels, chroma: Levels) -> Floats:
         """See `Tone`."""
@@ -136,8 +147,8 @@ def _fit_luma(source: Samples, target: Samples) -> LumaTone:
     unchanged = np.abs(y - source.luma)
     between = (np.minimum(source.luma, target.luma) > _BLACK) & (np.maximum(source.luma, target.luma) < _WHITE)
     if between.any() and _parts(unchanged[between], 0.5)[0] < _CLEARLY * _parts(error[between], 0.5)[0]:
-        return LumaTone(_TONES.astype(np.float32), 0.0, 0.0, _misfit(unchanged, y), 0.0, 0.0)
-    return LumaTone(curve, by_blue, by_red, _misfit(error, y), _rise(curve, source.luma), _bend(curve, source.luma))
+        return LumaTone(_TONES.astype(np.float32), 0.0, 0.0, _misfit(unchanged, y), 0.0, None)
+    return LumaTone(curve, by_blue, by_red, _misfit(error, y), _rise(curve, source.luma), source.luma)
 
 
 def _fit_channels(source: Samples, target: Samples) -> ChannelTone | None:
@@ -156,8 +167,7 @@ def _fit_channels(source: Samples, target: Samples) -> ChannelTone | None:
         if max(np.abs(curve - other)[low : high + 1].max() for other in curves) > _MOST_APART:
             return None
     rise = max(_rise(curve, one) for curve, one in zip(curves, given, strict=True))
-    bend = max(_bend(curve, one) for one, curve in zip(given, curves, strict=True))
-    return ChannelTone((curves[0], curves[1], curves[2]), _misfit(error, y), rise, bend)
+    return ChannelTone((curves[0], curves[1], curves[2]), _misfit(error, y), rise, given)
 
 
 def _rgb(luma: Levels | Floats, blue: Floats, red: Floats) -> Levels:
@@ -203,21 +213,24 @@ def _rise(curve: Floats, levels: Levels) -> float:
 
 def _bend(curve: Floats, levels: Levels) -> float:
     low, high = map(int, _parts(levels, 0.02, 0.98))
+    if high - low < _FEWEST_TONES:
+        return 1.0
     counts = np.bincount(levels, minlength=256)[low : high + 1]
-    parts = np.array_split(counts, _STRETCHES) if high - low >= _FEWEST_TONES else [np.zeros(1, np.intp)]
-    if min(part.sum() for part in parts) < _LEAST_SHARE * counts.sum():
+    length, longer = divmod(len(counts), _STRETCHES)  # so many of the stretches are longer by one
+    begins = [length * stretch + min(stretch, longer) for stretch in range(_STRETCHES)]
+    if np.add.reduceat(counts, begins).min() < _LEAST_SHARE * counts.sum():
         return 1.0
     tones, to = _TONES[low : high + 1], curve[low : high + 1].astype(np.float64)
     slope, begin = np.polyfit(tones, to, 1, w=np.sqrt(counts))
     return float(np.abs(to - slope * tones - begin).max() / max(1.0, float(np.ptp(to))))
 
 
-def _parts(values: NDArray[np.float32] | Levels, *shares: float) -> list[float]:
-    """The values that these shares of all are below."""
+def _parts(values: NDArray[Any], *shares: float) -> list[float]:
+    """The values, float32 or uint8, that these shares of all are below."""
     places = [int(share * len(values)) for share in shares]
-    ordered = values.copy()
-    ordered.partition(places)
-    return [float(ordered[place]) for place in places]
+    if values.dtype == np.uint8:
+        return [float(one) for one in np.bincount(values).cumsum().searchsorted(places, side="right")]
+    return at_places(values, *places)
 
 
 class _Binned:

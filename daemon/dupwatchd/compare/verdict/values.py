@@ -12,6 +12,7 @@ import numpy as np
 
 from dupwatchd.compare.verdict import tone
 from dupwatchd.compare.verdict.laid import Planes
+from dupwatchd.compare.verdict.order import at_place, at_places
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Floats, Levels
 
@@ -168,16 +169,14 @@ def _misfit(texture: Floats, other: Floats) -> float:
     """What most places are off by, whatever the contrast, as a share of the texture."""
     gain = float(texture @ other) / max(1.0, float(other @ other))
     off = np.abs(texture - np.float32(gain) * other)
-    place = int(0.9 * len(off))
-    most = np.partition(off, place)[place]
+    most = np.float32(at_place(off, int(0.9 * len(off))))
     return float(np.minimum(off, most).mean() / (np.abs(texture).mean() + _LEAST_DETAIL))
 
 
 def _ratio(detail: Floats, other: Floats) -> float:
     """How much more of it one has than the other, where both have some; what only one shows has no say."""
     least = np.minimum(detail, other)
-    place = int(_PLAIN * least.size)
-    both = least >= np.partition(least, place)[place]
+    both = least >= at_place(least, int(_PLAIN * least.size))
     return _median((detail[both] + _LEAST_DETAIL) / (other[both] + _LEAST_DETAIL))
 
 
@@ -229,10 +228,9 @@ def _left_over(seen: Floats, wanted: Floats, halving: int) -> tuple[Floats, _Det
 def _unlike(error: Floats, structure: Floats, halving: int, gain: float) -> Floats:
     """How far each place counts as another, 1 being just so."""
     some, its = _some(error), _some(structure)
-    calm, restless = int(0.4 * len(its)), int(0.6 * len(its))
-    ordered = np.partition(its, (calm, restless))
-    flat = some[its <= max(3.0, ordered[calm])]
-    busy = its >= max(6.0, ordered[restless])
+    calm, restless = at_places(its, int(0.4 * len(its)), int(0.6 * len(its)))
+    flat = some[its <= max(3.0, calm)]
+    busy = its >= max(6.0, restless)
     noise = np.float32(min(5.0, max(0.3, _median(flat))))
     share = _median(some[busy] / its[busy]) if np.count_nonzero(busy) > _FEWEST else 0.02
     own = np.float32(min(_BUSY_NOISE[halving], max(0.01, share)))
@@ -267,6 +265,4 @@ def _some(plane: levels.Plane, count: int = _ESTIMATES) -> levels.Plane:
 
 
 def _median(values: Floats) -> float:
-    """Overwrites the values."""
-    values.partition(len(values) // 2)
-    return float(values[len(values) // 2])
+    return float(at_place(values, len(values) // 2))

@@ -132,38 +132,57 @@ def compare(source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: b
     """
     outlines = whole_onto_whole(source.luma, target.luma)
     found = register(source.luma, target.luma, lens.sides_px)
-    seen = compare_at(found, source, target, lens, turned=turned, fine=fine)
+    one = _Laid.by(found, source, target, lens, turned=turned, fine=fine)
+    seen = one.seen
     differs = seen.luma is None or seen.luma.score > DIFFERENT_TEXT
     part = min(seen.shared) < WHOLE
     if np.array_equal(found, outlines) or not (differs or part):
-        return seen
-    other = compare_at(outlines, source, target, lens, turned=turned, fine=fine)
-    if seen.luma is None or other.luma is None:
-        return seen if other.luma is None else other
+        return one.in_full(lens)
+    other = _Laid.by(outlines, source, target, lens, turned=turned, fine=fine)
+    if seen.luma is None or other.seen.luma is None:
+        return (one if other.seen.luma is None else other).in_full(lens)
     as_well = _AS_WELL_TINY if seen.area_px < _TINY_AREA_PX else _AS_WELL
-    worse_by = other.luma.score - seen.luma.score
-    return other if worse_by < 0 or (part and worse_by <= as_well) else seen
+    worse_by = other.seen.luma.score - seen.luma.score
+    return (other if worse_by < 0 or (part and worse_by <= as_well) else one).in_full(lens)
 
 
 def compare_at(map_: Map, source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: bool) -> Seen:
     """Lays the source onto the target by a map that is known, and gathers what differs where both show something."""
-    unseen = not_compared_at(map_, source, target, turned=turned, fine=fine)
-    if turned:
-        smaller = min(source.luma, target.luma, key=np.size)
-        unseen = replace(unseen, drawn=shares_of_few_levels(smaller))
-    both = laid_onto(source, target, map_)
-    if both is None:
-        return unseen
-    seen, wanted = both
-    luma = differences(seen, wanted, lens)
-    size = seen.chroma.shape[:0:-1]
-    light = [levels.resized(planes.luma, size) for planes in both]
-    its_colours = colours(seen.chroma, wanted.chroma, light[0], light[1])
-    in_one_light = None
-    if min(unseen.shared) >= WHOLE and luma.score > DIFFERENT_TEXT and luma.shapes >= _LIT_SHAPES and at_odds(luma):
-        lit = lit_alike(seen, wanted)
-        in_one_light = differences(*lit, lens) if lit is not None else None
-    return replace(unseen, luma=luma, chroma=its_colours, in_one_light=in_one_light)
+    return _Laid.by(map_, source, target, lens, turned=turned, fine=fine).in_full(lens)
+
+
+class _Laid(NamedTuple):
+    """Two pictures that lie on each other, of which luma was compared; of two ways only one is seen in full."""
+
+    seen: Seen
+    both: tuple[Planes, Planes] | None  # what they share; None: too little
+    smaller: Levels
+
+    @classmethod
+    def by(cls, map_: Map, source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: bool) -> "_Laid":
+        """Laid onto each other by a map."""
+        unseen = not_compared_at(map_, source, target, turned=turned, fine=fine)
+        both = laid_onto(source, target, map_)
+        luma = differences(*both, lens) if both is not None else None
+        return cls(replace(unseen, luma=luma), both, min(source.luma, target.luma, key=np.size))
+
+    def in_full(self, lens: Lens) -> Seen:
+        """What else is told of them."""
+        seen = self.seen
+        if seen.turned:
+            seen = replace(seen, drawn=shares_of_few_levels(self.smaller))
+        if self.both is None or seen.luma is None:
+            return seen
+        size = self.both[0].chroma.shape[:0:-1]
+        its_colours = colours(
+            *(planes.chroma for planes in self.both), *(levels.resized(planes.luma, size) for planes in self.both)
+        )
+        in_one_light = None
+        alike = min(seen.shared) >= WHOLE and seen.luma.shapes >= _LIT_SHAPES
+        if alike and seen.luma.score > DIFFERENT_TEXT and at_odds(seen.luma):
+            lit = lit_alike(*self.both)
+            in_one_light = differences(*lit, lens) if lit is not None else None
+        return replace(seen, chroma=its_colours, in_one_light=in_one_light)
 
 
 def not_compared_at(map_: Map, source: Planes, target: Planes, *, turned: bool, fine: bool) -> Seen:

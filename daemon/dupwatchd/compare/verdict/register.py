@@ -107,6 +107,7 @@ class _Pair(NamedTuple):
     target: Floats
     inner: tuple[slice, slice]  # of the target: what is looked at
     wanted: Floats  # the target there: (N,)
+    slopes: Floats  # likewise, see `_slopes`: (6, N)
     to_source: Map  # from halves of its sides
     from_target: Map  # to halves of its sides
 
@@ -117,7 +118,8 @@ class _Pair(NamedTuple):
         height, width = small.shape
         top, left = max(1, int(_RIM * height)), max(1, int(_RIM * width))
         inner = slice(top, height - top), slice(left, width - left)
-        return cls(large, small, inner, small[inner].ravel(), _halves(large), inverse(_halves(small)))
+        slopes = _slopes(small, inner)
+        return cls(large, small, inner, small[inner].ravel(), slopes, _halves(large), inverse(_halves(small)))
 
     def fit(self, map_: Map) -> _Fit | None:
         """The source as the target sees it, against the target, where it is looked at; None: too little is seen."""
@@ -130,7 +132,7 @@ class _Pair(NamedTuple):
 
         ``fit`` is that of the start. None if they lead astray: to what is stretched otherwise than the first map.
         """
-        slopes = _slopes(self.target, self.inner)
+        slopes = self.slopes
         map_ = start
         for left in reversed(range(_ITERATIONS)):
             if fit is None:
@@ -163,9 +165,11 @@ def _misfit(fit: _Fit | None) -> float:
     """Grey levels that the two differ by on average, and more where they share less."""
     if fit is None:
         return float("inf")
-    known = fit.known > 0
-    error = float(np.minimum(np.abs(fit.residual), _MOST_ERROR)[known].mean())
-    return error * (2 - np.count_nonzero(known) / known.size)
+    error = np.minimum(np.abs(fit.residual), _MOST_ERROR)
+    known = np.count_nonzero(fit.known)
+    if known < error.size:
+        error = error[fit.known > 0]
+    return float(error.mean()) * (2 - known / fit.known.size)
 
 
 def _shrunk(plane: Levels, side_px: int) -> Floats:

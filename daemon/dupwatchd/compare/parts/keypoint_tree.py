@@ -17,7 +17,6 @@ from dupwatchd.compare.compiled import compiled
 
 _NUMBERS = 16
 _WIDTH = 16  # points in a leaf, boxes in a node
-_LEVELS = 4  # 2**4 = _WIDTH: halvings from a node to its boxes
 _LOW, _HIGH = np.int8(127), np.int8(-128)  # of an unused box: no point is nearer to it than 127 in each number
 _MOST_APART = 45  # in one number, as far as that counts: 16 squares of it fit into 16 bits
 FARTHEST = _MOST_APART**2 - 1  # squared distance that can be asked for
@@ -40,7 +39,7 @@ class KeypointTree:
         self._rows = np.full((1 << halvings, _WIDTH), -1, np.int32)
         boxes = np.empty((2, 1 << halvings, _NUMBERS), np.int8)
         _fill_leaves(sorted_points, order, starts, self._leaves, self._rows, boxes)
-        self._nodes, self._first_child = _nodes(boxes[0], boxes[1])
+        self._nodes, self._levels = _nodes(boxes[0], boxes[1])
 
     @property
     def order(self) -> Rows:
@@ -62,7 +61,7 @@ class KeypointTree:
                 start,
                 reach,
                 self._nodes,
-                self._first_child,
+                self._levels,
                 self._leaves,
                 self._rows,
                 of_query,
@@ -75,12 +74,12 @@ class KeypointTree:
 
 
 def _nodes(low: Points, high: Points) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """From the boxes of the leaves: nodes (K, 2, 16 numbers, 16 boxes) from the root down, and the first child of each.
+    """From the boxes of the leaves: nodes (K, 2, 16 numbers, 16 boxes) from the root down, and where each level begins.
 
-    A child numbered K + i is leaf i; nodes of one level lie side by side, and so do their children.
+    Nodes of one level lie side by side, and so do their boxes at the next one, or leaves: box k of its node i is of
+    number 16 i + k there.
     """
     levels: list[NDArray[np.int8]] = []
-    widths: list[int] = []
     while len(low) > 1:
         width = min(_WIDTH, len(low))
         node = np.empty((len(low) // width, 2, _NUMBERS, _WIDTH), np.int8)
@@ -88,15 +87,9 @@ def _nodes(low: Points, high: Points) -> tuple[NDArray[np.int8], NDArray[np.int6
         node[:, 0, :, :width] = low.reshape(-1, width, _NUMBERS).swapaxes(1, 2)
         node[:, 1, :, :width] = high.reshape(-1, width, _NUMBERS).swapaxes(1, 2)
         levels.insert(0, node)
-        widths.insert(0, width)
         low, high = low.reshape(-1, width, _NUMBERS).min(axis=1), high.reshape(-1, width, _NUMBERS).max(axis=1)
-    first_child: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    next_level = 0
-    for node, width in zip(levels, widths, strict=True):
-        next_level += len(node)
-        first_child.append(next_level + width * np.arange(len(node)))
     none = np.empty((0, 2, _NUMBERS, _WIDTH), np.int8)
-    return np.concatenate([*levels, none]), np.concatenate(first_child)
+    return np.concatenate([*levels, none]), np.cumsum([0, *map(len, levels)])[:-1]
 
 
 @compiled("int64(int8[:, ::1], int64, int64)")
@@ -189,62 +182,69 @@ def _fill_leaves(points, order, starts, leaves, rows, boxes):  # type: ignore[no
     "int32[:, ::1], int32[::1], int32[::1])"
 )
 def _search(  # type: ignore[no-untyped-def]
-    queries, start, reach, nodes, first_child, leaves, rows, of_query, found
+    queries, start, reach, nodes, levels, leaves, rows, of_query, found
 ):
     """Writes pairs until those of a query do not fit; returns up to which query it came, and how many pairs."""
     # Numbers of 16 bits: twice as many as of 32 are compared at once. What lies farther off in one number than can be
     # asked for lies beyond it anyway, so that the squares of all 16 stay small enough.
-    int16 = np.int16  # without saying so at each step, whole numbers have 64 bits
+    int16, unsigned = np.int16, np.uint64  # without saying so at each step, whole numbers have 64 bits and a sign
     zero, most_apart = int16(0), int16(_MOST_APART)
-    apart = np.empty(16, np.int16)
-    stack = np.empty(256, np.int64)
+    wide = np.empty((16, 16), np.int16)  # each number of a query as often as there are boxes to compare it with
+    bits = np.empty(16, np.int16)
+    for k in range(16):
+        bits[k] = int16(1 << k)
+    # What is near the query at one level, and at the next. One level after the other, so that it is known beforehand
+    # what is compared next: the processor works at several at a time, where it would wait for each in turn.
+    near = np.empty((2, len(leaves) + 16), np.int32)
     count = 0
     for i in range(start, len(queries)):
         count_before = count
-        query, most = queries[i], int16(reach[i])
-        stack[0] = 0
-        top = 1
-        while top:
-            top -= 1
-            here = stack[top]
-            apart[:] = zero
-            if here < len(nodes):
-                node = nodes[here]
-                # two numbers at a time, so that the sums are loaded and stored half as often
-                for n in range(0, 16, 2):
-                    a, b = int16(query[n]), int16(query[n + 1])
-                    for k in range(16):
-                        e = max(max(int16(int16(node[0, n, k]) - a), int16(a - int16(node[1, n, k]))), zero)
-                        f = max(max(int16(int16(node[0, n + 1, k]) - b), int16(b - int16(node[1, n + 1, k]))), zero)
-                        e, f = int16(min(e, most_apart)), int16(min(f, most_apart))
-                        apart[k] = int16(apart[k] + int16(int16(e * e) + int16(f * f)))
-                child = first_child[here]
-                for k in range(16):
-                    if apart[k] <= most:
-                        stack[top] = child + k
-                        top += 1
-                continue
-            here -= len(nodes)
-            leaf = leaves[here]
-            for half in range(2):  # in the first eight numbers nearly all points of a leaf are too far off already
-                for n in range(8 * half, 8 * half + 8, 2):
-                    a, b = int16(query[n]), int16(query[n + 1])
-                    for k in range(16):
-                        e = int16(min(abs(int16(int16(leaf[n, k]) - a)), most_apart))
-                        f = int16(min(abs(int16(int16(leaf[n + 1, k]) - b)), most_apart))
-                        apart[k] = int16(apart[k] + int16(int16(e * e) + int16(f * f)))
-                nearest = apart[0]
-                for k in range(1, 16):
-                    nearest = min(nearest, apart[k])
-                if nearest > most:
-                    break
+        most = int16(reach[i])
+        for n in range(16):
+            for k in range(16):
+                wide[n, k] = queries[i, n]
+        here, size = 0, np.int64(1)
+        near[here, 0] = 0
+        for first in levels:
+            there, top = 1 - here, unsigned(0)
+            for place in range(size):
+                node = unsigned(first + near[here, place])
+                within = zero  # as bits
+                for k in range(16):  # all sixteen boxes are compared at once, as nothing is written down meanwhile
+                    apart = zero
+                    for n in range(16):
+                        below = int16(int16(nodes[node, 0, n, k]) - wide[n, k])
+                        above = int16(wide[n, k] - int16(nodes[node, 1, n, k]))
+                        e = int16(min(max(max(below, above), zero), most_apart))
+                        apart = int16(apart + int16(e * e))
+                    within |= bits[k] if apart <= most else zero
+                for k in range(16):  # to write down what does not count takes less time than to guess whether it does
+                    near[there, top] = 16 * near[here, place] + k
+                    top += unsigned((within >> k) & 1)
+            here, size = there, np.int64(top)
+        for place in range(size):
+            leaf = unsigned(near[here, place])
+            nearest = int16(32767)
+            for k in range(16):  # in the first eight numbers nearly all points of a leaf are too far off already
+                apart = zero
+                for n in range(8):
+                    e = int16(min(abs(int16(int16(leaves[leaf, n, k]) - wide[n, k])), most_apart))
+                    apart = int16(apart + int16(e * e))
+                nearest = min(nearest, apart)
             if nearest > most:
                 continue
+            within = zero
             for k in range(16):
-                if apart[k] <= most and rows[here, k] >= 0:
+                apart = zero
+                for n in range(16):
+                    e = int16(min(abs(int16(int16(leaves[leaf, n, k]) - wide[n, k])), most_apart))
+                    apart = int16(apart + int16(e * e))
+                within |= bits[k] if apart <= most else zero
+            for k in range(16 if within else 0):
+                if (within >> k) & 1 and rows[leaf, k] >= 0:
                     if count == len(found):
                         return i, count_before
                     of_query[count] = i
-                    found[count] = rows[here, k]
+                    found[count] = rows[leaf, k]
                     count += 1
     return len(queries), count

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.compare.compiled import compiled
+from dupwatchd.compare.compiled import compiled, fetch
 
 _NUMBERS = 16
 _WIDTH = 16  # points in a leaf, boxes in a node
@@ -21,6 +21,8 @@ _LOW, _HIGH = np.int8(127), np.int8(-128)  # of an unused box: no point is neare
 _MOST_APART = 45  # in one number, as far as that counts: 16 squares of it fit into 16 bits
 FARTHEST = _MOST_APART**2 - 1  # squared distance that can be asked for
 _FIRST_ROOM, _MOST_ROOM = 1 << 10, 1 << 20  # pairs found in one go
+
+_AHEAD = 4  # nodes that are fetched from memory before they are compared
 
 Points = NDArray[np.int8]  # (N, 16), -127 … 127
 Rows = NDArray[np.int32]
@@ -208,6 +210,9 @@ def _search(  # type: ignore[no-untyped-def]
         for first in levels:
             there, top = 1 - here, unsigned(0)
             for place in range(size):
+                if place + _AHEAD < size:
+                    for byte in range(0, 512, 64):
+                        fetch(nodes, first + near[here, place + _AHEAD], byte)
                 node = unsigned(first + near[here, place])
                 within = zero  # as bits
                 for k in range(16):  # all sixteen boxes are compared at once, as nothing is written down meanwhile
@@ -223,6 +228,9 @@ def _search(  # type: ignore[no-untyped-def]
                     top += unsigned((within >> k) & 1)
             here, size = there, np.int64(top)
         for place in range(size):
+            if place + 2 * _AHEAD < size:
+                for byte in range(0, 128, 64):
+                    fetch(leaves, np.int64(near[here, place + 2 * _AHEAD]), byte)
             leaf = unsigned(near[here, place])
             nearest = int16(32767)
             for k in range(16):  # in the first eight numbers nearly all points of a leaf are too far off already

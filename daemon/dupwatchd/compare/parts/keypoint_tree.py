@@ -222,7 +222,7 @@ def _search(  # type: ignore[no-untyped-def]
                         above = int16(wide[n, k] - int16(nodes[node, 1, n, k]))
                         e = int16(min(max(max(below, above), zero), most_apart))
                         apart = int16(apart + int16(e * e))
-                    within |= bits[k] if apart <= most else zero
+                    within = int16(within | int16(bits[k] if apart <= most else zero))
                 for k in range(16):  # to write down what does not count takes less time than to guess whether it does
                     near[there, top] = 16 * near[here, place] + k
                     top += unsigned((within >> k) & 1)
@@ -247,7 +247,7 @@ def _search(  # type: ignore[no-untyped-def]
                 for n in range(16):
                     e = int16(min(abs(int16(int16(leaves[leaf, n, k]) - wide[n, k])), most_apart))
                     apart = int16(apart + int16(e * e))
-                within |= bits[k] if apart <= most else zero
+                within = int16(within | int16(bits[k] if apart <= most else zero))
             for k in range(16 if within else 0):
                 if (within >> k) & 1 and rows[leaf, k] >= 0:
                     if count == len(found):

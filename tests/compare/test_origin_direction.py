@@ -167,6 +167,26 @@ def test_a_thumbnail_enlarged_beyond_the_original_comes_after_it() -> None:
     assert nearer(candidate(blown_up), candidate(saved(picture, quality=93))) is Direction.SECOND
 
 
+SHARPENED: dict[str, Callable[[Picture], Picture]] = {
+    "at its size": lambda p: p.filter(ImageFilter.UnsharpMask(1.5, 80, 0)),
+    "enlarged": lambda p: p.resize((p.width * 2, p.height * 2), LANCZOS).filter(ImageFilter.UnsharpMask(1.5, 80, 0)),
+    "enlarged twice": lambda p: (
+        p.resize((p.width * 3 // 2, p.height * 3 // 2), BICUBIC)
+        .resize((p.width * 2, p.height * 2), LANCZOS)
+        .filter(ImageFilter.UnsharpMask(1, 30, 0))
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SHARPENED)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_jpeg_is_nearer_than_what_was_sharpened(how: str, kind: str) -> None:
+    original = saved(scene(11), quality=85)
+    copy = saved(SHARPENED[how](opened(original)), kind, **({"quality": 95} if kind == "JPEG" else {}))
+    assert nearer(candidate(original), candidate(copy)) is Direction.FIRST
+    assert nearer(candidate(copy), candidate(original)) is Direction.SECOND
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_what_may_be_enlarged_and_sharpened_is_told(kind: str) -> None:
     original = saved(scene(8))

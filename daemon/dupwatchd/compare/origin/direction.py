@@ -122,6 +122,8 @@ def _lacks_the_cameras_data(a: Candidate, b: Candidate) -> bool:
 
 
 def _jpeg_before_jpeg(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:
+    if to_b.unfiltered and to_a.unfiltered:  # as well the one as the other
+        return False
     if to_b.carried and to_a.carried:  # as good as equal: the finer steps hold nothing more
         return a.coarseness > COARSER * b.coarseness
     first = to_b.rounded or to_a.carried

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +99,28 @@ def lipstick(shade: tuple[int, int, int]) -> Rgb:
     draw.rectangle((250, 300, 350, 540), fill=(25, 25, 28))
     draw.rectangle((262, 240, 338, 300), fill=(205, 180, 110))
     draw.polygon([(268, 240), (268, 140), (330, 100), (332, 240)], fill=shade)
+    return np.asarray(image)
+
+
+def watch(dial: tuple[int, int, int]) -> Rgb:
+    """Another product on white, with more around what has its colour."""
+    image = Image.new("RGB", (600, 600), "white")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((253, 0, 347, 600), fill=(90, 60, 40))
+    draw.ellipse((147, 147, 453, 453), fill=(180, 180, 185))
+    draw.ellipse((167, 167, 433, 433), fill=dial)
+    draw.line((300, 300, 230, 240), fill="white", width=8)
+    return np.asarray(image)
+
+
+def states(colours: Sequence[tuple[int, int, int]]) -> Rgb:
+    """A screen with a lamp in front of each line."""
+    image = Image.new("RGB", (1600, 900), (245, 245, 245))
+    draw = ImageDraw.Draw(image)
+    for line, colour in enumerate(colours):
+        top = 50 + 42 * line
+        draw.text((66, top), f"host-{line:02d}.example  {(line * 37) % 89}  {(line * 53) % 97}", (40, 40, 40), font(18))
+        draw.ellipse((33, top + 2, 48, top + 17), fill=colour)
     return np.asarray(image)
 
 

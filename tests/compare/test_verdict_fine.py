@@ -119,6 +119,38 @@ def test_near_shades_of_a_thing_on_white_may_be_others_and_are_not_confirmed() -
     assert look_closely(red, altered.jpeg(altered.resized(red, 0.7), 60), 0, mirrored=False).confirmed is True
 
 
+def test_a_near_shade_of_a_part_of_goods_on_white_is_not_confirmed() -> None:
+    navy, darker = (altered.jpeg(altered.watch(dial), 90) for dial in ((40, 60, 110), (30, 45, 90)))
+    assert look_closely(navy, darker, 0, mirrored=False).confirmed is not True
+    assert look_closely(navy, altered.jpeg(altered.resized(navy, 0.7), 60), 0, mirrored=False).confirmed is True
+
+
+def test_flags_of_near_colours_are_not_confirmed() -> None:
+    romania, chad = (
+        altered.stripes(300, colours)
+        for colours in (("#002b7f", "#fcd116", "#ce1126"), ("#002664", "#fecb00", "#c60c30"))
+    )
+    assert look_closely(romania, chad, 0, mirrored=False).confirmed is not True
+    assert look_closely(romania, altered.jpeg(romania, 60), 0, mirrored=False).confirmed is True
+
+
+def test_one_lamp_of_another_colour_is_seen() -> None:
+    """All others are green: a fit of colours may turn that of the one as it likes."""
+    green, red = (40, 170, 70), (220, 40, 40)
+    good, bad = (altered.states([*[green] * 11, one, *[green] * 7]) for one in (green, red))
+    assert look_closely(good, bad, 0, mirrored=False).verdict is Verdict.RECOLOURED
+    assert look_closely(good, altered.jpeg(good, 60), 0, mirrored=False).confirmed is True
+
+
+def test_what_is_equal_but_for_a_faint_place_is_not_confirmed() -> None:
+    """A thing hardly darker than what is around it, in a picture that is else the same to the pixel."""
+    picture = altered.photo(11, 800, 600) // 2
+    changed = picture.copy()
+    changed[300:312, 400:408] += 4
+    closer = look_closely(picture, changed, 0, mirrored=False)
+    assert (closer.confirmed, closer.verdict) == (None, Verdict.SAME)
+
+
 @pytest.mark.parametrize("suspect", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_another_sky_is_not_confirmed(seed: int, suspect: bool) -> None:

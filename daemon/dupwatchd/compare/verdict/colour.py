@@ -32,6 +32,7 @@ class Colours:
     worst: int  # tenths of a level that the worst place is off by after that fit
     stands_out: int  # hundredths, the worst place against the pair's own noise and colours
     unfitted: int  # tenths of a level that the worst place is off by as it is, without any fit
+    odd: int  # hundredths, the worst place as it is against the pair's own noise and colours
     neutral: int  # per mille of all places that are without colour in both
 
 
@@ -59,6 +60,7 @@ def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Le
         round(10 * worst),
         round(100 * out),
         round(10 * _worst_as_they_are(chroma[0], chroma[1])),
+        round(100 * _stands_out(chroma[0] - chroma[1], strongest)[1]),
         round(1000 * float((strongest < _NEUTRAL).mean())),
     )
 
@@ -101,12 +103,16 @@ def _fitted(known: Floats, wanted: Floats, light: Floats, strongest: Floats) -> 
         scale = 2 * max(_OWN_NOISE, at_place(error, len(error) // 2))
         found = _solved(some, its, 1 / (1 + np.square(error * np.float32(1 / scale))))
     turned = float(np.degrees(np.arctan2(found[1, 0] - found[0, 1], found[0, 0] + found[1, 1])))
-    off = flat - found @ terms
-    around = levels.root(levels.box_mean(np.square(off).sum(axis=0).reshape(light.shape), 3))
+    return turned, *_stands_out((flat - found @ terms).reshape(wanted.shape), strongest)
+
+
+def _stands_out(off: Floats, strongest: Floats) -> tuple[float, float]:
+    """The worst place of what (2, h, w) colours are off by: levels, and against the rest."""
+    around = levels.root(levels.box_mean(np.square(off).sum(axis=0), 3))
     noise = max(_OWN_NOISE, at_place(around.ravel(), around.size // 2))
     strong = levels.box_mean(strongest, 3)
     against = around / np.sqrt(noise * noise + np.square(0.25 * strong))
-    return turned, float(around.max()), float(against.max())
+    return float(around.max()), float(against.max())
 
 
 def _solved(terms: Floats, wanted: Floats, weights: Floats) -> Floats:

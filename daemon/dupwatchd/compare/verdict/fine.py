@@ -7,9 +7,23 @@ of a page is seen down to about 6 px of the smaller of the two. What is too smal
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+
+from dupwatchd.compare.verdict.colour import Colours
 from dupwatchd.compare.verdict.laid import Planes
-from dupwatchd.compare.verdict.values import Lens
-from dupwatchd.compare.verdict.verdict import MOSTLY_NEUTRAL, Bounds, Seen, at_odds, blank, compare, verdict_of
+from dupwatchd.compare.verdict.values import Differences, Lens
+from dupwatchd.compare.verdict.verdict import (
+    FEW_TONES,
+    MOSTLY_NEUTRAL,
+    SHADE_GROUND,
+    Bounds,
+    Seen,
+    at_odds,
+    blank,
+    compare,
+    has_odd_place,
+    verdict_of,
+)
 from dupwatchd.model import Verdict
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Levels, Size
@@ -39,6 +53,14 @@ UNCERTAIN_STRENGTH, UNCERTAIN_LIKENESS = 50, 850
 # differ. Of 500 copies, down to quality 25 and a quarter of the size, none is off by more than 52 tenths of a level in
 # any place; of 450 that were brightened, warmed or made more colourful 19 are by 90, if so much is without colour.
 UNCERTAIN_SHADE = 90
+# Of a drawing, or goods of few tones, so much of another shade is seen as well without white around it; and with white
+# around it, half of that, if its tones lie that many levels apart and the ground stays: a navy and a darker navy dial.
+UNCERTAIN_DRAWN_SHADE, _DRAWN_RISE = 40, 8
+# A place that stands out in colour less than a recoloured one.
+UNCERTAIN_ODD = 300
+# Two files that are equal in all but so few pixels per mille came from one, and what is left differs because somebody
+# changed it: of 775 copies of photos and drawings one of such a kind has a score of more than that.
+_ALL_BUT_EQUAL, _EQUAL_SCORE = 20, 30
 _WORTH_HALVING = 8  # shrunk so much, a picture is halved first: 10 instead of 27 ms for 12 megapixels
 _LEAST_SIDE_PX = 100  # of what is compared: less shows faces and numbers too small to tell
 # Text of a page shrunk to a quarter is lost by 0.3 to 0.9 of its strokes, and of 80 photos one in twenty exceeds 0.25.
@@ -80,7 +102,7 @@ def look_closely(
     if not differs and _too_little(seen, lumas[finer], lumas[coarser], size):
         return Closer(None, None, seen)
     verdict = verdict_of(seen, BOUNDS_IF_SUSPECT if suspect and not _only_in_other_tones(seen) else BOUNDS)
-    if verdict is Verdict.SAME and _uncertain(seen, suspect=suspect):
+    if verdict is Verdict.SAME and (_uncertain(seen, suspect=suspect) or _is_changed_in_a_place(seen, source, target)):
         return Closer(None, verdict, seen)
     return Closer(verdict is Verdict.SAME, verdict, seen)
 
@@ -101,8 +123,25 @@ def _uncertain(seen: Seen, *, suspect: bool) -> bool:
         luma.score > (_LESS_CERTAIN_SCORE if suspect or toned_page else UNCERTAIN_SCORE)
         or luma.rise > UNCERTAIN_RISE
         or (max(chroma.strength) >= UNCERTAIN_STRENGTH and other_colours)
-        or (chroma.unfitted > UNCERTAIN_SHADE and chroma.neutral > MOSTLY_NEUTRAL)
+        or (chroma.unfitted > UNCERTAIN_SHADE and (chroma.neutral > MOSTLY_NEUTRAL or luma.bend >= FEW_TONES))
+        or _may_be_another_shade(luma, chroma)
+        or has_odd_place(chroma, UNCERTAIN_ODD)
     )
+
+
+def _may_be_another_shade(luma: Differences, chroma: Colours) -> bool:
+    """Whether it may be goods, or a drawing, in a near shade of its colour; the ground around it is as it was."""
+    if luma.bend < FEW_TONES or chroma.neutral <= MOSTLY_NEUTRAL or luma.moved[1] < SHADE_GROUND:
+        return False
+    return luma.rise >= _DRAWN_RISE and chroma.unfitted > UNCERTAIN_DRAWN_SHADE
+
+
+def _is_changed_in_a_place(seen: Seen, source: Planes, target: Planes) -> bool:
+    """Whether all but a few pixels are equal, and those are not just a little off."""
+    if seen.luma is None or seen.luma.score <= _EQUAL_SCORE or source.luma.shape != target.luma.shape:
+        return False
+    unequal = int(np.count_nonzero(source.luma != target.luma))
+    return 1000 * unequal <= _ALL_BUT_EQUAL * target.luma.size
 
 
 def _too_little(seen: Seen, finer: Levels, coarser: Levels, size: Size) -> bool:

@@ -206,6 +206,15 @@ def test_16_bits_are_scaled_not_clipped(kind: str, mode: str) -> None:
     assert mse(decoded(saved(image, kind)).thumbnail, expected(shown)) < 1
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("brightest", [1023, 4095])
+def test_10_or_12_bits_in_16_are_no_dark_picture(kind: str, brightest: int) -> None:
+    grey = luma(PHOTO)
+    image = Image.fromarray((grey * brightest / 255).astype("<u2"))
+    shown = np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
+    assert mse(decoded(saved(image, kind)).thumbnail, expected(shown)) < 1
+
+
 @pytest.mark.parametrize(
     ("factor", "offset"), [(1 / 255, 0.0), (1.0, 0.0), (1000.0, -90_000.0)], ids=["0..1", "0..255", "anything"]
 )

@@ -68,6 +68,7 @@ _FORMATS: tuple[str, ...] = (
 
 _ROWS_AT_ONCE = 256  # that are copied to be digested
 _ORIENTATION = 0x0112  # EXIF's number of it
+_SENSORS = (1023, 4095)  # largest values of 10 and of 12 bits; no photo of 16 is all so dark
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
 _OPAQUE = 255
 _NEARLY_WHITE = 250  # grey level; where everything is lighter, nothing can be seen
@@ -262,7 +263,13 @@ def _sixteen_bits(image: Image.Image) -> DeepGrey:
         return DeepGrey(samples, 255 / 65535, 0.0, samples != key)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         return DeepGrey(samples, -255 / 65535, 255.0)  # Pillow inverts such pictures of 8 bits only
-    return DeepGrey(samples, 255 / 65535, 0.0)
+    return DeepGrey(samples, 255 / _full_scale(samples), 0.0)
+
+
+def _full_scale(samples: Samples) -> int:
+    """What white is in 16 bits: of microscopes and X-rays, which fill the lower 10 or 12 of them, less than 65535."""
+    brightest = int(samples.max())
+    return next((full for full in _SENSORS if brightest <= full), 65535)
 
 
 def _scaled(samples: Samples) -> tuple[Samples, float, float]:

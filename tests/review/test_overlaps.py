@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from PIL import Image
 
 from tests.conftest import photo_like
@@ -41,6 +43,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(photo_like(5, 480, 360)).save(
             folder / place / "mind.jpg", quality=95 if place == "albums" else 70
         )
+    for quality in (95, 80, 65, 50):
+        Image.fromarray(photo_like(6, 480, 360)).save(folder / f"prints/rest {quality}.jpg", quality=quality)
     return folder
 
 
@@ -53,8 +57,14 @@ def running(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def ask(running: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    with asking(running, tmp_path_factory.mktemp("home")) as asked:
+        yield asked
+
+
+@contextmanager
+def asking(running: Service, home: Path) -> Iterator[Ask]:
     """Asks the page's server as its page does."""
-    with Reviewing(running.endpoint, tmp_path_factory.mktemp("home")) as review:
+    with Reviewing(running.endpoint, home) as review:
         headers = {"Cookie": review.enter(), "Sec_Fetch_Site": "same-origin"}
 
         def asked(path: str, body: Any = None) -> Any:
@@ -154,3 +164,25 @@ def test_a_mind_that_is_changed_is_changed_for_the_service_as_well(ask: Ask, run
     assert remembered()[0] == 1
     ask("take-back", {})
     assert remembered() == (0, [None, None])
+
+
+def test_who_decides_on_the_rest_of_a_group_still_says_that_one_is_no_copy(
+    running: Service, photos: Path, tmp_path: Path
+) -> None:
+    every = sorted(f"{photos}/prints/rest {quality}.jpg" for quality in (95, 80, 65, 50))
+    # the group is named after the smallest digest of its contents: so is what is left of it
+    first, out, *others = sorted(every, key=lambda path: blake3(Path(path).read_bytes()).digest())
+    rest = sorted([first, *others])
+    keys = []
+    for members, decision in (
+        (every, {"stays": every, "goes": [], "out": [out]}),
+        (rest, {"stays": rest[:1], "goes": rest[1:], "out": []}),
+    ):
+        with asking(running, tmp_path) as ask:
+            [key] = [row["key"] for row in ask("groups")["rows"] if paths(row) == members]
+            assert ask("decide", {"decisions": [{"key": key, **decision}]}) == {"not_told": None}
+        keys.append(key)
+        assert running.ask("ignored")["total"] == 3
+    assert keys[0] == keys[1]
+    groups = [[os.fsdecode(file["path"]) for file in group["files"]] for group in running.ask("clusters")["clusters"]]
+    assert not any(out in group for group in groups)

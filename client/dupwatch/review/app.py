@@ -316,9 +316,8 @@ def _taken_back(review: Review, client: Client) -> list[str]:
     taken = review.decisions.take_back(is_open)
     try:
         tell_back(client, [one for one in taken if is_open(one)])
-        decided = review.decisions.decided()
-        earlier = (decided[one.key] for one in taken if one.key in decided)
-        tell(client, [one for one in earlier if is_open(one)])  # which are in force again
+        # What the service has forgotten with them is in force all the same: an earlier word, or that of another group.
+        tell(client, [one for one in review.decisions.sharing(taken) if is_open(one)])
     except ClientError:
         pass  # the service keeps a choice that nobody holds against it: the journal is what counts here
     if any(one.out for one in taken):

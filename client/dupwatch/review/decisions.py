@@ -52,9 +52,14 @@ class Decision(NamedTuple):
             frozenset(out),
         )
 
+    @property
+    def files(self) -> dict[bytes, bytes]:
+        """Return the paths of the group, with their digests."""
+        return {**self.stays, **self.goes}
+
     def is_about(self, group: Group) -> bool:
         """Return whether it was made for exactly these files."""
-        return {**self.stays, **self.goes} == {file.path: file.digest for file in group.files}
+        return self.files == {file.path: file.digest for file in group.files}
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it stands in the journal."""
@@ -91,6 +96,11 @@ class Decisions:
         with self._lock:
             return {one.key: one for step in self._steps.values() for one in step}
 
+    def sharing(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Return the decisions in force about groups that share a file with these."""
+        paths = {path for one in decisions for path in one.files}
+        return [one for one in self.decided().values() if not paths.isdisjoint(one.files)]
+
     def add(self, decisions: Sequence[Decision]) -> None:
         """Take decisions as one step; on return it is on disk."""
         with self._lock:
@@ -118,6 +128,7 @@ class Decisions:
             untold = [(step, self._steps[step], self._replaced_by(step)) for step in sorted(self._untold)]
         for step, decisions, replaced in untold:
             _are_copies(client, replaced)
+            _are_no_copies(client, self.sharing(replaced))
             tell(client, decisions)
             with self._lock:
                 if step in self._untold:
@@ -125,10 +136,13 @@ class Decisions:
                     self._untold.discard(step)
 
     def _replaced_by(self, step: int) -> list[Decision]:
-        """Return what was in force for the groups of a step before it."""
-        keys = {one.key for one in self._steps[step]}
+        """Return what was in force before a step for groups of the same files: somebody has changed his mind.
+
+        A group that has lost a file may keep its key. Who took that file out, and then decides on the others, has not.
+        """
+        files = {one.key: one.files for one in self._steps[step]}
         made = (one for number in sorted(self._steps) if number < step for one in self._steps[number])
-        return list({one.key: one for one in made if one.key in keys}.values())
+        return list({one.key: one for one in made if one.files == files.get(one.key)}.values())
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with open(self._path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
@@ -167,15 +181,20 @@ def tell(client: Client, decisions: Sequence[Decision]) -> None:
     _decide(client, "keep", list({path: None for one in decisions for path in one.stays}))
     go = {path: None for one in decisions for path, digest in one.goes.items() if digest not in kept}
     _decide(client, "go", list(go))
-    for one in decisions:
-        for paths in _no_copies(one):
-            _ask(client, "ignore", paths)
+    _are_no_copies(client, decisions)
 
 
 def tell_back(client: Client, decisions: Sequence[Decision]) -> None:
     """Tell the service that decisions were taken back; raises ClientError."""
-    _decide(client, "forget", list({path: None for one in decisions for path in (*one.stays, *one.goes)}))
+    _decide(client, "forget", list({path: None for one in decisions for path in one.files}))
     _are_copies(client, decisions)
+
+
+def _are_no_copies(client: Client, decisions: Sequence[Decision]) -> None:
+    """Tell the service what decisions call no copies; raises ClientError."""
+    for one in decisions:
+        for paths in _no_copies(one):
+            _ask(client, "ignore", paths)
 
 
 def _are_copies(client: Client, decisions: Sequence[Decision]) -> None:
@@ -187,7 +206,7 @@ def _are_copies(client: Client, decisions: Sequence[Decision]) -> None:
 
 def _no_copies(decision: Decision) -> Iterator[list[bytes]]:
     """Yield paths of which each two are no copies of each other, one path for a content."""
-    contents = {digest: path for path, digest in {**decision.stays, **decision.goes}.items()}
+    contents = {digest: path for path, digest in decision.files.items()}
     if len(decision.out) == len(decision.stays) and not decision.goes:
         yield list(contents.values())[:REQUEST_PATHS]
         return

@@ -42,6 +42,7 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("same")
 # Nor does it depend on what else one process has tested: Hypothesis also draws numbers that stand in modules of the
 # project, those that are imported by then. It has no setting for this.
+assert hasattr(hypothesis_providers, "_get_local_constants")
 hypothesis_providers._get_local_constants = Constants
 
 # A shell makes what it starts in the background ignore SIGINT, and that is inherited by the programs under test, which

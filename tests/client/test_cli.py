@@ -25,6 +25,7 @@ import pytest
 from rich.cells import cell_len
 
 from dupwatch.__main__ import main
+from dupwatch.act import asking
 from dupwatch.act.asking import wait_for_close_looks
 from dupwatch.cli import cli
 from dupwatch.client import Client
@@ -372,13 +373,16 @@ def test_close_looks_that_are_left_are_told_where_they_matter(dupwatch: Dupwatch
     assert dupwatch("clusters").stderr == b""
 
 
-def test_what_a_plan_waits_for_is_told_once(service: SmallService, server: Server) -> None:
+def test_what_a_plan_waits_for_is_told_once(
+    service: SmallService, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Looks(Bars):
         def advance(self, count: int = 1) -> None:
             service.to_confirm -= 1
 
     said: list[str] = []
     service.to_confirm = 2
+    monkeypatch.setattr(asking, "_ASK_AGAIN_SECONDS", 0)
     with Client(server.endpoint) as client:
         wait_for_close_looks(client, Looks(), said.append)
     assert said == ["waiting for 2 close looks at pairs that seem the same; --now does not wait"]

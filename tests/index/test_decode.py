@@ -215,6 +215,13 @@ def test_10_or_12_bits_in_16_are_no_dark_picture(kind: str, brightest: int) -> N
     assert mse(decoded(saved(image, kind)).thumbnail, expected(shown)) < 1
 
 
+def test_12_bits_of_16_where_zero_is_white_are_inverted() -> None:
+    grey = luma(PHOTO)
+    image = Image.fromarray((4095 - grey * 4095 / 255).astype("<u2"))
+    shown = np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
+    assert mse(decoded(saved(image, "TIFF", tiffinfo={262: 0})).thumbnail, expected(shown)) < 1
+
+
 @pytest.mark.parametrize(
     ("factor", "offset"), [(1 / 255, 0.0), (1.0, 0.0), (1000.0, -90_000.0)], ids=["0..1", "0..255", "anything"]
 )

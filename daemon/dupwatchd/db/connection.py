@@ -290,7 +290,8 @@ def _is_full(path: str) -> bool:
         disk = os.statvfs(os.path.dirname(path))
     except OSError:
         return False
-    return disk.f_blocks > 0 and disk.f_bavail * disk.f_frsize < _SHARED_PAGE_BYTES
+    free_blocks = disk.f_bavail if os.geteuid() else disk.f_bfree  # root may fill what is kept back from others
+    return disk.f_blocks > 0 and free_blocks * disk.f_frsize < _SHARED_PAGE_BYTES
 
 
 def _identity(path: str) -> tuple[int, int] | None:

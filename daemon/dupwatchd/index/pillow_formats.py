@@ -262,7 +262,7 @@ def _sixteen_bits(image: Image.Image) -> DeepGrey:
     if isinstance(key, int):
         return DeepGrey(samples, 255 / 65535, 0.0, samples != key)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        return DeepGrey(samples, -255 / 65535, 255.0)  # Pillow inverts such pictures of 8 bits only
+        return DeepGrey(samples, -255 / _full_scale(samples), 255.0)  # Pillow inverts such pictures of 8 bits only
     return DeepGrey(samples, 255 / _full_scale(samples), 0.0)
 
 

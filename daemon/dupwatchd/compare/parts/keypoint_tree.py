@@ -21,7 +21,6 @@ _LOW, _HIGH = np.int8(127), np.int8(-128)  # of an unused box: no point is neare
 _MOST_APART = 45  # in one number, as far as that counts: 16 squares of it fit into 16 bits
 FARTHEST = _MOST_APART**2 - 1  # squared distance that can be asked for
 _FIRST_ROOM, _MOST_ROOM = 1 << 10, 1 << 20  # pairs found in one go
-
 _AHEAD = 4  # nodes that are fetched from memory before they are compared
 
 Points = NDArray[np.int8]  # (N, 16), -127 … 127
@@ -29,7 +28,7 @@ Rows = NDArray[np.int32]
 
 
 class KeypointTree:
-    """A tree over points (N, 16), N > 0; it takes about 25 bytes a point."""
+    """A tree over points (N, 16), N > 0; it takes about 25 bytes a point, and a search up to half a byte more."""
 
     def __init__(self, points: Points) -> None:
         halvings = max(0, int(np.ceil(np.log2(len(points) / _WIDTH))))

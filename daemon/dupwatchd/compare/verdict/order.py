@@ -13,6 +13,7 @@ _UNSIGNED = np.uint32(0x7FFFFFFF)
 
 def at_places(values: Floats, *places: int) -> list[float]:
     """What stands at these places of the values (N,) once they are sorted; none of them is below 0."""
+    assert values.dtype == np.float32
     bits = values.view(np.uint32) & _UNSIGNED  # floats of one sign are in the order of their bits
     upper = (bits >> np.uint32(16)).astype(np.uint16)
     in_order = np.sort(upper, kind="stable")

@@ -1,5 +1,6 @@
 """What lies in quarantine is listed, and deleted only while the file that stayed for it is there."""
 
+import errno
 import os
 import re
 import subprocess
@@ -75,6 +76,28 @@ def test_a_folder_that_has_become_empty_is_no_disk_that_is_away(root: Path) -> N
     for kept in root.glob("best/*"):
         kept.unlink()
     assert f"it may be the last copy: {root}/best/1.jpg is gone" in dict(purge_all().skipped).values()
+
+
+def test_a_purge_ends_where_what_stays_cannot_be_put_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system tells it once: of the next file that goes for the same one, it would say that all is well."""
+    kept = write(tmp_path / "root/best.jpg", b"1")
+    pairs = [(write(tmp_path / f"root/spare {number}.jpg", b"1"), kept) for number in range(2)]
+    assert apply_plan(plan_for(tmp_path / "root", pairs), Action()).is_complete
+    fsync, refused, number = os.fsync, [errno.EIO], os.lstat(kept).st_ino
+
+    def refusing_once(descriptor: int) -> None:
+        if refused and os.fstat(descriptor).st_ino == number:
+            why = refused.pop()
+            raise OSError(why, os.strerror(why))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refusing_once)
+    purged = purge_all()
+    assert purged.halted == f"{tmp_path}/root/best.jpg, which stays, cannot be put on the disk: Input/output error"
+    assert not refused
+    assert len(list(entries(known_runs()))) == 2
 
 
 def test_what_was_put_back_is_not_purged(root: Path) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from dupwatch.act.errors import SkipError
+from dupwatch.act.errors import HaltError, SkipError
 from dupwatch.act.folders import Place, may_answer_from_memory, open_file, place_of
 from dupwatch.act.kernel import asked_ctime_ns
 from dupwatch.act.traits import Traits, traits_of
@@ -125,16 +125,18 @@ def why_not_there(path: bytes, root: bytes, error: OSError) -> str:
 
 
 def put_on_disk(file: OpenFile) -> None:
-    """Write a file that stays to the disk, with its name, before the other one is removed for good; raises OSError.
+    """Write a file that stays to the disk, with its name, before the other one is removed for good; raises HaltError.
 
-    What was copied a moment ago may be in memory only, and a power cut would take it after the other is gone.
+    What was copied a moment ago may be in memory only, and a power cut would take it after the other is gone. Linux
+    tells only once that it could not be written: whatever else goes for this file would be told that all is well.
     """
     for descriptor in (file.descriptor, file.place.folder):
         try:
             os.fsync(descriptor)
         except OSError as error:
             if error.errno != errno.EINVAL:  # of a file system that is never written to
-                raise
+                name = printable(file.place.path)
+                raise HaltError(f"{name}, which stays, cannot be put on the disk: {error.strerror}") from None
 
 
 class KeptFiles:

@@ -1,5 +1,6 @@
 """Applies on real files: what they move, what they leave, and that undo brings all of it back."""
 
+import errno
 import io
 import os
 import shutil
@@ -131,6 +132,29 @@ def test_what_stays_is_on_the_disk_before_the_other_is_removed(
     before = done[: done.index(("removed", gone))]
     kept = {os.lstat(stays).st_ino, os.lstat(os.path.dirname(stays)).st_ino}
     assert kept <= {number for what, number in before if what == "synced"}
+
+
+@pytest.mark.parametrize("action", ["delete", "hardlink"])
+@pytest.mark.parametrize("refused", ["EIO", "EACCES", "EINVAL", "ENOSYS", "EOPNOTSUPP"])
+def test_an_apply_ends_where_what_stays_cannot_be_put_on_the_disk(
+    root: Path, action: str, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not on a file system that has nothing to put there, or knows no such call."""
+    (goes, stays), *_ = copies(root, 1)
+    plan, fsync, kept, number = plan_for(root, [(goes, stays)]), os.fsync, os.lstat(stays), getattr(errno, refused)
+
+    def refusing(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), kept):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    summary = apply_plan(plan, Action(action))
+    if refused in ("EIO", "EACCES"):
+        why = f"{os.fsdecode(stays)}, which stays, cannot be put on the disk: {os.strerror(number)}"
+        assert (summary.halted, summary.done, os.lstat(goes).st_nlink) == (why, [], 1)
+    else:
+        assert summary.is_complete
 
 
 @pytest.mark.parametrize("action", ["quarantine", "move", "delete", "hardlink"])

@@ -24,6 +24,8 @@ _READ_BYTES = 1 << 20
 # A file changed within one tick of the clock before it was read may change again without another time: file systems
 # keep times in steps of up to two seconds.
 _SETTLED_SECONDS = 3.0
+# What a file system says that is never written to, or that knows no such call.
+_NOTHING_TO_SYNC = frozenset([errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
 
 
 class Stamp(NamedTuple):
@@ -134,7 +136,7 @@ def put_on_disk(file: OpenFile) -> None:
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # of a file system that is never written to
+            if error.errno not in _NOTHING_TO_SYNC:
                 name = printable(file.place.path)
                 raise HaltError(f"{name}, which stays, cannot be put on the disk: {error.strerror}") from None
 

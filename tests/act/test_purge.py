@@ -13,10 +13,11 @@ import pytest
 from dupwatch.act.apply import Action, apply_plan
 from dupwatch.act.errors import ActError
 from dupwatch.act.journal import forget_closed
+from dupwatch.act.planning import make_plan
 from dupwatch.act.purge import Purged, entries, out_of_reach, purge, size_in_quarantine
 from dupwatch.act.runs import Boot, journal_path, known_runs
 from dupwatch.act.undo import runs_to_undo, undo
-from tests.act.trees import plan_for, seen, write
+from tests.act.trees import file_of_group, group_of, page_of, plan_for, seen, write
 from tests.jumping_clock import JumpingClock
 
 
@@ -76,6 +77,19 @@ def test_a_folder_that_has_become_empty_is_no_disk_that_is_away(root: Path) -> N
     for kept in root.glob("best/*"):
         kept.unlink()
     assert f"it may be the last copy: {root}/best/1.jpg is gone" in dict(purge_all().skipped).values()
+
+
+def test_what_stays_in_another_root_is_found_by_way_of_links_and_missed_if_its_disk_is_away(tmp_path: Path) -> None:
+    roots = [os.fsencode(tmp_path / "old"), os.fsencode(tmp_path / "new/photos")]
+    stays = write(roots[1] + b"/best/1.jpg", b"1")
+    group = group_of(file_of_group(stays), file_of_group(write(roots[0] + b"/1.jpg", b"1"), stays))
+    assert apply_plan(make_plan([page_of(roots[0], group, roots=roots)]), Action()).is_complete
+    (tmp_path / "new").rename(tmp_path / "moved")
+    ((_, why),) = purge_all().skipped
+    folder = tmp_path / "new/photos/best"
+    assert why == f"it may be the last copy: {folder}/1.jpg is out of reach: its root {folder} is offline"
+    (tmp_path / "new").symlink_to(tmp_path / "moved")
+    assert purge_all().is_complete
 
 
 def test_a_purge_ends_where_what_stays_cannot_be_put_on_the_disk(

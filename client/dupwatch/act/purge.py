@@ -132,7 +132,8 @@ def _check_kept(step: Step, kept_files: KeptFiles, held: os.stat_result) -> None
             "it is a sidecar, and no file that stays is equal to it byte by byte: "
             "delete it there yourself if you need it no more"
         )
-    root = step.root if is_below(step.kept, step.root) else b"/"  # of another root nothing is noted
+    # Which other root it lies in is not noted, and above that one folders may be links, or closed to the caller.
+    root = step.root if is_below(step.kept, step.root) else os.path.dirname(step.kept)
     try:
         with opened(step.kept, root) as (_, descriptor):
             size_bytes = os.fstat(descriptor).st_size

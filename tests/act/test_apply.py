@@ -293,20 +293,27 @@ def test_a_place_that_is_taken_keeps_its_file_and_the_other_stays_in_quarantine(
 
 
 @pytest.mark.parametrize("what", ["file", "link"])
-def test_a_folder_that_is_none_any_more_is_told_with_where_its_file_is(root: Path, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("action", ["quarantine", "move", "trash", "hardlink"])
+def test_a_folder_that_is_none_any_more_is_told_with_where_its_file_is(
+    root: Path, tmp_path: Path, action: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("send2trash.plat_other.HOMETRASH_B", os.fsencode(tmp_path / "Trash"))
     [(goes, stays)] = copies(root, 1)
-    apply_plan(plan_for(root, [(goes, stays)]), Action())
+    to = tmp_path / "to"
+    to.mkdir()
+    apply_plan(plan_for(root, [(goes, stays)]), Action(action, os.fsencode(to) if action == "move" else None))
     folder = Path(os.fsdecode(os.path.dirname(goes)))
-    folder.rmdir()
+    folder.rename(tmp_path / "folder")
     if what == "file":
         folder.write_bytes(b"mine")
     else:
         folder.symlink_to(tmp_path)
-    (held,) = root.glob(".dupwatch-quarantine/*/files/spare/0/IMG_0.jpg")
-    assert undo(runs_to_undo()).skipped == [
-        (goes, f"a file or a link is in the way to its folder {folder}; it stays in {held}")
-    ]
+    held = next(iter([*root.glob(".dupwatch-quarantine/*/files/spare/0/IMG_0.jpg"), *to.rglob("IMG_0.jpg")]), None)
+    assert (held is not None) == (action in ("quarantine", "move"))
+    where = f"; it stays in {held}" if held is not None else ""
+    assert undo(runs_to_undo()).skipped == [(goes, f"a file or a link is in the way to its folder {folder}{where}")]
     folder.unlink()
+    (tmp_path / "folder").rename(folder)
     undo_all()
 
 

@@ -60,9 +60,10 @@ def original_place(step: Step) -> Iterator[Place]:
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        where = printable(os.path.dirname(step.path))
-        held = printable(step.to or step.held)
-        raise SkipError(f"a file or a link is in the way to its folder {where}; it stays in {held}") from None
+        why = f"a file or a link is in the way to its folder {printable(os.path.dirname(step.path))}"
+        # Nothing is in either place of a link, a clone and what is in the trash.
+        found = [path for path in (step.held, step.to) if path is not None and os.path.lexists(path)]
+        raise SkipError(f"{why}; it stays in {printable(found[0])}" if found else why) from None
     try:
         _check_disk(folder, step)
         yield Place(folder, name, step.path)

@@ -645,3 +645,16 @@ def test_a_journal_named_after_no_moment_is_none(root: Path, state: Path) -> Non
     assert apply_plan(plan_for(root, copies(root, 1)), Action()).is_complete
     (state / "dupwatch/journal/2026-99-99T99-99-99Z-00000000.jsonl").write_text("{}\n")
     undo_all()
+
+
+def test_a_journal_of_the_last_moment_that_a_name_can_tell_is_to_be_moved_away(root: Path, state: Path) -> None:
+    plan = plan_for(root, copies(root, 1))
+    journal = state / "dupwatch/journal/9999-12-31T23-59-59Z-00000000.jsonl"
+    write(journal, b"{}\n")
+    before = seen(root)
+    with pytest.raises(ActError, match=f"the journal {journal} is of a wrong date, .*: move it away"):
+        apply_plan(plan, Action())
+    assert seen(root) == before
+    journal.unlink()
+    assert apply_plan(plan, Action()).is_complete
+    undo_all()

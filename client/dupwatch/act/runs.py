@@ -27,6 +27,8 @@ _SUFFIX = b".jsonl"
 
 _RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{8}", re.ASCII)  # as `new_name` makes it
 
+_LAST_SECOND = calendar.timegm((9999, 12, 31, 23, 59, 59))  # that such a name can tell
+
 # What a step may have come to. After the last four there is nothing to put back.
 STATES = ("begun", "done", "deleted", "purging", "skipped", "undone", "purged", "lost")
 
@@ -145,7 +147,9 @@ def unread_journals() -> list[str]:
 
 def new_name() -> str:
     """Return a name for a run that comes after those of all others, also if the clock was put back; raises ActError."""
-    last = max((_began(_name_of(path)) or 0 for path in _journal_paths()), default=0)
+    last, path = max(((_began(_name_of(path)) or 0, path) for path in _journal_paths()), default=(0, b""))
+    if last >= _LAST_SECOND:
+        raise ActError(f"the journal {printable(path)} is of a wrong date, and no run can come after it: move it away")
     began = time.gmtime(max(int(time.time()), last + 1))
     return time.strftime("%Y-%m-%dT%H-%M-%SZ", began) + "-" + secrets.token_hex(4)
 

@@ -291,18 +291,35 @@ def test_what_no_service_was_told_is_told_by_the_next_command(state: Path, tmp_p
     assert not note.exists()
 
 
-@pytest.mark.parametrize("what", ["a folder in its place", "a version to come"])
+@pytest.mark.parametrize("what", ["a folder in its place", "a link in its place", "a version to come", "another name"])
 def test_a_journal_that_is_not_read_is_told(plan: str, state: Path, what: str) -> None:
     run("apply", plan, "--yes")
     (journal,) = (state / "dupwatch/journal").iterdir()
     if what == "a version to come":
         journal.write_text(journal.read_text().replace('"dupwatch_journal": 1', '"dupwatch_journal": 2'))
         why = f"the journal {journal} is of another version of dupwatch"
+    elif what == "another name":
+        journal.write_text(journal.read_text().replace(journal.stem, "1"))
+        journal = journal.rename(journal.with_name("1.jsonl"))
+        why = f"the journal {journal} is damaged: it names no run"
     else:
         journal.rename(state / "elsewhere")
-        journal.mkdir()
-        why = f"the journal {journal} cannot be read: Is a directory"
+        if what == "a link in its place":
+            journal.symlink_to(state / "elsewhere")
+            why = f"the journal {journal} is a symbolic link"
+        else:
+            journal.mkdir()
+            why = f"the journal {journal} cannot be read: Is a directory"
     assert why in run("undo", "--last", "--yes", status=1)
     for command in (["quarantine", "list"], ["purge", "--older-than", "0", "--yes"]):
         done = subprocess.run([*COMMAND, *command], capture_output=True, text=True, check=False)
         assert f"{why}; what it names is left out" in done.stderr
+
+
+def test_a_journal_of_which_nothing_is_written_is_not_told(plan: str, state: Path) -> None:
+    run("apply", plan, "--yes")
+    (state / "dupwatch/journal/2026-01-01T00-00-00Z-00000000.jsonl").touch()
+    os.mkfifo(state / "dupwatch/journal/2026-01-01T00-00-00Z-00000001.jsonl")
+    done = subprocess.run([*COMMAND, "quarantine", "list"], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    run("undo", "--last", "--yes")

@@ -6,6 +6,7 @@ A line that was cut off is passed over: it is one that nobody relied on, for a s
 """
 
 import calendar
+import errno
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from dupwatch.act.errors import ActError
 from dupwatch.act.plan_file import is_below
@@ -132,17 +133,25 @@ def known_runs(plan: str | None = None) -> list[Run]:
 
 def unread_journals() -> list[str]:
     """Return for each of this user's journals that `known_runs` leaves out what is wrong with it; raises ActError."""
-    found = []
-    for path in _journal_paths():
-        try:
-            with open(path, "rb") as stream:
-                head = next(_records([stream.readline()]), {})
-        except OSError as error:
-            found.append(f"the journal {printable(path)} cannot be read: {error.strerror}")
-        else:
-            if head.get("dupwatch_journal", JOURNAL_VERSION) != JOURNAL_VERSION:
-                found.append(f"the journal {printable(path)} is of another version of dupwatch")
-    return found
+    return [
+        f"the journal {printable(path)} {why}" for path in _journal_paths() if (why := _why_unread(path)) is not None
+    ]
+
+
+def _why_unread(path: bytes) -> str | None:
+    """Return why `read_run` finds no run in a journal; None if it does, or if nothing was written yet."""
+    try:
+        with _opened(path) as stream:
+            lines = stream.readlines()  # all of them: what cannot be read may come late
+    except OSError as error:
+        return "is a symbolic link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
+    nameless = _nameless(_name_of(path))
+    if not lines or (_parsed_run(lines[:1], nameless) or _parsed_run(lines, nameless)) is not None:
+        return None
+    head = next(_records(lines), {})
+    if head.get("dupwatch_journal", JOURNAL_VERSION) != JOURNAL_VERSION:
+        return "is of another version of dupwatch"
+    return "is damaged: it names no run"
 
 
 def new_name() -> str:
@@ -168,7 +177,7 @@ def _journal_paths() -> list[bytes]:
 def _plan_of(path: bytes) -> str | None:
     """Return the digest of the plan that a journal is of, by its first line; None if that does not tell."""
     try:
-        with open(path, "rb") as stream:
+        with _opened(path) as stream:
             head = next(_records([stream.readline()]), {})
     except OSError:
         return None
@@ -185,11 +194,16 @@ def read_run(path: bytes, folder: int | None = None, name: str = "") -> Run | No
     ``name``: that of the run, if it is known; then the first line of the journal may be damaged.
     """
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with open(os.open(path, flags, dir_fd=folder), "rb") as stream:
+        with _opened(path, folder) as stream:
             return _parsed_run(stream, _nameless(name))
     except OSError:
         return None
+
+
+def _opened(path: bytes, folder: int | None = None) -> BinaryIO:
+    """Open a journal for reading; raises OSError, also if it is a link. A pipe has nothing in it."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return open(path, "rb", opener=lambda name, _: os.open(name, flags, dir_fd=folder))
 
 
 def _nameless(name: str) -> Run | None:

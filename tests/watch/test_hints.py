@@ -47,6 +47,28 @@ def test_a_file_is_due_once_when_it_has_been_quiet() -> None:
     assert not rig.after(100)
 
 
+def test_both_halves_of_a_move_are_due_together() -> None:
+    rig = Rig()
+    rig.hints.touched(b"/r/a.jpg", closed=True)
+    rig.clock.now += 0.04
+    rig.hints.touched(b"/r/b.jpg", closed=True)
+    rig.clock.now += 0.04
+    rig.hints.touched(b"/r/later.jpg", closed=True)
+    assert not rig.after(SETTLE - 0.09)
+    assert rig.after(0.02).files == [b"/r/a.jpg", b"/r/b.jpg"]
+    assert rig.after(0.08).files == [b"/r/later.jpg"]
+
+
+def test_nothing_is_due_before_half_of_a_short_settling_time() -> None:
+    clock = Clock()
+    hints = Hints(0.02, LONGEST, MOST, clock)
+    for seconds, path in ((0.008, b"/r/a.jpg"), (0.010, b"/r/b.jpg"), (0.006, b"/r/c.jpg")):
+        hints.touched(path, closed=True)
+        clock.now += seconds
+    assert hints.due().files == [b"/r/a.jpg", b"/r/b.jpg"]
+    assert not hints.due()
+
+
 def test_a_file_being_written_is_not_due_before_it_rests() -> None:
     rig = Rig()
     assert rig.write_for(30, b"/r/a.jpg") == []

@@ -33,7 +33,6 @@ from dupwatchd.watch.walk import WalkRules
 _log = logging.getLogger("dupwatchd")
 _STATES = {"idle": "idle", "starting": "starting", "looking for photos": "scanning", "looking at changes": "scanning"}
 _LONG_SECONDS = 2.0  # work that takes longer is for many photos, not for the one that somebody has just saved
-_TOGETHER_SECONDS = 0.05  # later than due: so both halves of a move are looked at together, and told as a move
 _IMPROVE_SECONDS = 0.5  # at a time, when there is nothing else to do: a new photo waits no longer
 _ASKED_MAX = 256  # folders to be looked through; beyond that their whole roots are, which takes less memory
 _FIRST_RETRY_SECONDS = 5.0  # until what failed is tried again; each time twice as long
@@ -369,7 +368,7 @@ class Updater:
             return
         wait = self._hints.seconds_until_due() if self._may_go_on() else None  # in a pause what is due stays so
         limit = 1.0 if self._unfinished or not self._may_go_on() else 5.0
-        self._hints.wait(limit if wait is None else min(wait + _TOGETHER_SECONDS, limit))
+        self._hints.wait(limit if wait is None else min(wait, limit))
 
     def _improve(self) -> bool:
         """Do a little of what nobody waits for; returns whether there is more of it.

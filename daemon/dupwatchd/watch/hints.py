@@ -19,6 +19,9 @@ from math import inf
 
 # A file that is still open for writing waits so many times longer, as the upload may only have stalled.
 _PATIENCE_WHILE_OPEN = 5
+# What is due so soon after something else is handed out with it, so that both halves of a move are looked at together,
+# and told as a move; but no sooner than after half of the settling time.
+_TOGETHER_SECONDS = 0.05
 # About 350 bytes each. Beyond that number, a survey of the root costs less than looking at the paths one by one.
 _MOST_HINTS = 50_000
 
@@ -117,10 +120,15 @@ class Hints:
             self._absorb_all_below(self._roots[root])
 
     def due(self) -> Due:
-        """Take out what has been quiet for the settling time, or has waited for the longest time."""
+        """Take out what has been quiet for the settling time, or has waited for the longest time.
+
+        With it comes what would be due a moment later.
+        """
         with self._changed:
             now = self._clock()
             due = Due()
+            if (first := self._peek()) is not None and first.wake_at <= now:
+                now += min(_TOGETHER_SECONDS, self._settle_seconds / 2)
             lists = {id(self._folders): due.folders, id(self._trees): due.trees, id(self._roots): due.roots}
             while (hint := self._next(now)) is not None:
                 self._drop(hint)

@@ -224,4 +224,5 @@ def test_twenty_thousand_files_at_once_are_all_found(tmp_path: Path) -> None:
             assert index.hints.pending() <= 50_000 or index.look()
         index.catch_up(20)
         assert len(index.known) == 20_000
-        assert index.said == []
+        # On a busy machine the kernel's queue may overflow before it is read.
+        assert set(index.said) <= {f"{tmp_path}: more happened than could be kept; the root is looked through"}

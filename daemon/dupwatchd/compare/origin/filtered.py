@@ -26,8 +26,7 @@ def filtered(source: Floats, target: Floats) -> Floats:
     inner = slice(_MARGIN_PX, -_MARGIN_PX)
     wanted, seen = target[inner, inner].ravel(), source[inner, inner].ravel()
     inside = (wanted > 3) & (wanted < 252) & (seen > 3) & (seen < 252)  # what is clipped was filtered otherwise
-    some = rings[:, inner, inner].reshape(len(rings), -1)
-    some *= inside
+    some = rings[:, inner, inner].reshape(len(rings), -1) * inside
     normal = (some @ some.T).astype(np.float64)
     normal.reshape(-1)[:: len(normal) + 1] += _STIFFNESS * max(1, int(np.count_nonzero(inside)))
     weights = np.linalg.solve(normal, (some @ (wanted - 128)).astype(np.float64)).astype(np.float32)

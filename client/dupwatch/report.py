@@ -13,16 +13,15 @@ import hashlib
 import html
 import json
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from importlib import resources
 from typing import Any, TextIO
 
 from dupwatch.client import Client
 from dupwatch.errors import ClientError, WrongUsageError
 from dupwatch.replacing import check_replaceable
+from dupwatch.review.bundle import bundle, static_text
 from dupwatch.review.library import Group, HeldFile, Library
 from dupwatch.review.pictures import NoPictureError, Previews
 
@@ -31,7 +30,6 @@ _TITLE = "<title>Copies · dupwatch</title>"
 ROWS_IN_PART = 1_000
 PREVIEWS_IN_PART = 500  # what the browser reads at once when a group of it comes into sight
 _ALIKE = frozenset({"identical", "same"})
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z]+\.js)";\n', re.MULTILINE)
 
 
 def write_report(client: Client, path: str, previews: Previews, advance: Callable[[int, int], None]) -> int:
@@ -88,7 +86,7 @@ def _made(
 
 
 def _write(file: TextIO, library: Library, roots: Sequence[bytes], previews: Iterator[tuple[str, str]]) -> None:
-    style, program = _static("page.css"), bundle("report.js")
+    style, program = static_text("page.css"), bundle("report.js")
     policy = (
         f"default-src 'none'; script-src '{_hashed(program)}'; style-src '{_hashed(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -145,25 +143,6 @@ def _row(group: Group) -> dict[str, Any]:
             continue  # it went just now; a plan that names it is refused for this file
         told["device"], told["inode"] = str(found.st_dev), str(found.st_ino)
     return row
-
-
-def bundle(entry: str) -> str:
-    """Return a module and all that it imports as one program: modules say where they import from in one form only."""
-    order: list[str] = []
-
-    def visit(name: str) -> None:
-        if name not in order:
-            for needed in _IMPORT.findall(_static(name)):
-                visit(needed)
-            order.append(name)
-
-    visit(entry)
-    texts = (_IMPORT.sub("", _static(name)) for name in order)
-    return "\n".join(re.sub(r"^export ", "", text, flags=re.MULTILINE) for text in texts)
-
-
-def _static(name: str) -> str:
-    return resources.files("dupwatch.review").joinpath("static", name).read_text(encoding="utf-8")
 
 
 def _hashed(text: str) -> str:

@@ -64,7 +64,7 @@ def test_the_cookie_is_for_this_server_alone(shared: Service, tmp_path: Path) ->
         assert not any(flag.startswith("domain") for flag in flags)
 
 
-@pytest.mark.parametrize("path", ["/", "/api/start", "/api/groups", "/static/page.js", "/api/events"])
+@pytest.mark.parametrize("path", ["/", "/api/start", "/api/groups", "/static/review.js", "/api/events"])
 @pytest.mark.parametrize("given", ["", "dupwatch-review=x", "dupwatch-review-{port}=guessed"])
 def test_without_the_cookie_nothing_is_told(review: Reviewing, path: str, given: str) -> None:
     status, _, text = review.ask(path, Cookie=given.format(port=review.port))
@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_is_told(review: Reviewing, cookie: str, token: 
 
 
 def test_nothing_may_be_loaded_from_elsewhere_or_guessed_to_be_a_program(review: Reviewing, cookie: str) -> None:
-    for path in ("/", "/static/page.js", "/api/start", "/nowhere", f"/?token={'x' * 32}"):
+    for path in ("/", "/static/review.js", "/api/start", "/nowhere", f"/?token={'x' * 32}"):
         _, headers, _ = review.ask(path, Cookie=cookie)
         policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
         assert policy["default-src"] == "'none'"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
+from dupwatch.review.bundle import bundle
 from tests.review.conftest import NEEDS_BROWSER, Reviewing, names, opened, shown_name, wait_for
 from tests.review.test_touch import middle_of
 from tests.system.service import Service
@@ -218,8 +219,8 @@ def test_a_name_is_found_however_its_letters_are_written(page: Page) -> None:
     page.set_viewport_size({"width": 1440, "height": 900})
     page.locator("#row-0").click()
     found = page.evaluate(
-        """async ([path, text]) => {
-        const { Groups, NO_FILTER } = await import('/static/groups.js');
+        f"([path, text]) => {{ {bundle('groups.js')}"
+        """
         const groups = new Groups();
         groups.add([{ key: 'one', kind: 'same', files: [{ path, bytes: 1, modified: 0 }] }], {});
         return groups.shown({ ...NO_FILTER, text }, 'kind').length; }""",

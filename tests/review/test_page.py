@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -576,22 +575,14 @@ def test_a_page_on_another_port_can_do_nothing(
     assert answers == ["refused", "refused", "refused", "refused", "refused", "refused"]
 
 
-def test_every_module_of_the_page_is_fetched_at_once(shared: Service, start_review: Start) -> None:
-    """A module that only an import names is asked for when the one that imports it has come."""
-    review = start_review(shared)
-    cookie = review.enter()
-    page = review.ask("/", Cookie=cookie)[2]
-    named, seen = set(re.findall(r'"/static/([a-z]+\.js)"', page)), {"review.js"}
-    while (
-        new := {
-            name
-            for module in seen
-            for name in re.findall(r'from "\./([a-z]+\.js)"', review.ask(f"/static/{module}", Cookie=cookie)[2])
-        }
-        - seen
-    ):
-        seen |= new
-    assert named == seen
+def test_the_page_is_one_program_and_one_style(shared: Service, start_review: Start, context: BrowserContext) -> None:
+    """Each file more is another answer to wait for before anything is on the screen."""
+    page = context.new_page()
+    asked: set[str] = set()
+    page.on("request", lambda request: asked.add(request.url.rpartition("/")[2]) if "/static/" in request.url else None)
+    page.goto(start_review(shared).address)
+    page.locator(".pane img").first.wait_for()
+    assert asked == {"review.js", "page.css", "mark.svg"}
 
 
 def test_a_plan_waits_for_the_last_decision_and_taking_back_takes_that_one(

@@ -9,7 +9,6 @@ import json
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from importlib import resources
 from typing import Any
 
 from starlette.applications import Starlette
@@ -22,6 +21,7 @@ from dupwatch.client import Client
 from dupwatch.errors import ClientError
 from dupwatch.review.acting import Acting
 from dupwatch.review.asking import Asking
+from dupwatch.review.bundle import bundle, static_text
 from dupwatch.review.decisions import Decision, Decisions, WrongDecisionError, tell, tell_back
 from dupwatch.review.library import Group, HeldFile, Library, text_of
 from dupwatch.review.news import Listening, News
@@ -33,6 +33,7 @@ ROWS_AT_ONCE = 1_000
 BODY_BYTES_MAX = 32 << 20  # decisions about 10,000 groups
 NOT_UNDERSTOOD = "This is not what the page sends."
 PICTURE_THREADS = 4
+PROGRAM = "review.js"  # with all that it imports
 STATIC_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -247,12 +248,11 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
 
 
 def _static_files() -> dict[str, Response]:
-    found = {}
-    for file in resources.files("dupwatch.review").joinpath("static").iterdir():
-        kind = STATIC_TYPES.get(os.path.splitext(file.name)[1])
-        if kind is not None:
-            found[file.name] = Response(file.read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
-    return found
+    texts = {name: static_text(name) for name in ("index.html", "page.css", "mark.svg")} | {PROGRAM: bundle(PROGRAM)}
+    return {
+        name: Response(text, media_type=STATIC_TYPES[os.path.splitext(name)[1]], headers={"cache-control": "no-cache"})
+        for name, text in texts.items()
+    }
 
 
 def _rows(review: Review, revision: int, first: int) -> Response:

@@ -11,6 +11,7 @@ import click
 
 from dupwatch.output import remark
 from dupwatch.terminal import counted
+from dupwatch.without_service import client_for, endpoint_for, state_flag
 
 if TYPE_CHECKING:
     from dupwatch.client import Client
@@ -25,7 +26,7 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
     @click.option(
         "--port", type=click.IntRange(1, 65535), metavar="N", help="The port to serve at [default: a free one]."
     )
-    @click.option("--state", type=click.Path(path_type=bytes), metavar="DIR", help="Of the index that a scan has left in DIR, without a service.")  # fmt: skip  # noqa: E501
+    @state_flag
     @click.option("--no-browser", is_flag=True, help="Only print the address.")
     @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON, and open no browser.")
     @connection_flags
@@ -43,7 +44,6 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
           dupwatch review --state ~/.local/state/dupwatch    after `dupwatchd scan`, where no service runs
         """
         from dupwatch.json_text import json_line
-        from dupwatch.private_service import service_of_index
         from dupwatch.review.server import serve
 
         context = click.get_current_context()
@@ -60,20 +60,18 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
         if state is None:
             serve(client, port or 0, tell_address, opens_browser=opens_browser)
             return
-        if context.find_object(dict):
-            raise click.UsageError("--state starts a service of its own: it goes without --endpoint and --keys")
         from dupwatch.client import Client
 
-        state = os.path.realpath(state)
-        with service_of_index(state) as endpoint:
-            name = f"index {os.fsdecode(state)}"  # the endpoint is another one each time
+        with endpoint_for(state) as endpoint:
+            name = f"index {os.fsdecode(os.path.realpath(state))}"  # the endpoint is another one each time
             serve(lambda: Client(endpoint), port or 0, tell_address, opens_browser=opens_browser, name=name)
 
     @group.command()
     @click.option("--html", "path", required=True, type=click.Path(), metavar="FILE", help="The file to write.")
+    @state_flag
     @click.option("--json", "as_json", is_flag=True, help="Print how many groups are in it as JSON.")
     @connection_flags
-    def report(path: str, as_json: bool) -> None:
+    def report(path: str, state: bytes | None, as_json: bool) -> None:
         """Write all groups of copies into one page, to look at and decide without a service.
 
         The page holds small previews and needs no network. What is decided in it is saved from it as a plan, for
@@ -82,6 +80,7 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
         \b
         Examples:
           dupwatch report --html copies.html
+          dupwatch report --html copies.html --state ~/.local/state/dupwatch    after a scan, where no service runs
         """
         import sys
 
@@ -91,7 +90,7 @@ def add_look_commands(group: click.Group, connection_flags: Decorator, make_clie
         from dupwatch.review.folders import cache_folder
         from dupwatch.review.pictures import Previews
 
-        with make_client() as client, progress(sys.stderr) as bars:
+        with client_for(state, make_client) as client, progress(sys.stderr) as bars:
             bars.stage("previews")
 
             def advance(done: int, total: int) -> None:

@@ -15,6 +15,7 @@ import click
 
 from dupwatch.errors import RequestFailedError, WrongUsageError
 from dupwatch.output import SCREEN_LINES, also_flag, question_flags, remark, remark_if_incomplete
+from dupwatch.without_service import client_for, state_flag
 
 if TYPE_CHECKING:
     from dupwatch.client import Client
@@ -41,6 +42,7 @@ def show_command(
     @click.argument("target", type=click.Path(path_type=bytes, readable=False), metavar="FILE|GROUP")
     @question_flags
     @also_flag
+    @state_flag
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     def show(
         target: bytes,
@@ -48,6 +50,7 @@ def show_command(
         threshold: float | None,
         mirrored: bool,
         also: tuple[str, ...],
+        state: bytes | None,
         as_json: bool,
     ) -> None:
         """Show a picture and its copies, or a group, side by side in the terminal.
@@ -62,9 +65,10 @@ def show_command(
           dupwatch show IMG_1234.heic
           dupwatch show 3f2a
           dupwatch show --also cropped 3f2a
+          dupwatch show --state ~/.local/state/dupwatch 3f2a    after a scan, where no service runs
         """
         question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
-        with open_client() as client:
+        with client_for(state, open_client) as client:
             if b"/" in target or os.path.lexists(target) or not _GROUP_ID.fullmatch(os.fsdecode(target)):
                 shown = _file(client, target, question)
             else:

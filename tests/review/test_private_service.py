@@ -110,3 +110,25 @@ def test_what_is_no_index_is_told_in_one_line(tmp_path: Path) -> None:
             [*COMMAND, "--state", tmp_path, "--endpoint", "/tmp/x"], capture_output=True, text=True, check=False
         ).stderr
     )
+
+
+def test_a_report_and_a_group_are_shown_of_what_a_scan_has_left(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = [sys.executable, "-m", "dupwatch"]
+    page = tmp_path / "copies.html"
+    done = subprocess.run(
+        [*run, "report", "--state", state, "--html", page, "--json"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["groups"] > 8
+    assert '"incomplete_because":[]' in page.read_text()
+    one = next(tmp_path.joinpath("photos").rglob("*.jpg"))
+    done = subprocess.run([*run, "show", "--state", state, "--json", one], capture_output=True, text=True, check=True)
+    assert [copy["path"] for copy in json.loads(done.stdout)["copies"]].count(str(one)) == 1
+    for command in (["report", "--html", str(tmp_path / "other.html")], ["show", str(one)]):
+        done = subprocess.run(
+            [*run, *command, "--state", state, "--keys", tmp_path], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, "it goes without --endpoint and --keys" in done.stderr) == (2, True)
+    scan(tmp_path / "photos", state=state)  # nobody holds the lock

@@ -1,5 +1,6 @@
 """JPEGs as cameras and phones write them, and what must not be taken for one."""
 
+import base64
 import io
 import re
 import struct
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dupwatchd.index.decode import decode
+from dupwatchd.index.all_pixels import digest_of_all
+from dupwatchd.index.decode import decode, decode_detail
 from dupwatchd.index.jpeg_segments import first_end_marker, has_all_restarts, lacks_scans, read_head, read_scans
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.reasons import DecodeError
@@ -148,6 +150,12 @@ def test_with_stray_bytes_a_cut_is_refused_and_so_are_lost_parts() -> None:
     assert "JPEG" in reason_for(data[: places[3]] + data[places[4] :])
 
 
+def test_a_jpeg_without_its_restart_markers_is_refused() -> None:
+    intact = encoded(PHOTO, restart_marker_rows=1)
+    head = intact.index(b"\xff\xda") + 14
+    assert "JPEG" in reason_for(intact[:head] + re.sub(rb"\xff[\xd0-\xd7]", b"", intact[head:]))
+
+
 def test_bytes_between_segments_do_not_matter() -> None:
     intact = encoded(PHOTO)
     for stray in (b"\0\0\0\x17", b"camera 7", b"\xff\x00\x11", b"\xff\x03"):
@@ -231,6 +239,7 @@ def test_progressive_jpegs_that_lack_scans_are_damaged() -> None:
     [
         (0xC1, 12, "12-bit JPEG is not supported"),
         (0xC3, 8, "lossless JPEG is not supported"),
+        (0xC5, 8, "hierarchical JPEG is not supported"),
         (0xF7, 8, "JPEG-LS is not supported"),
     ],
 )
@@ -241,11 +250,48 @@ def test_a_kind_of_jpeg_that_nothing_reads_is_called_by_its_name(marker: int, bi
     assert reason_for(bytes(data)) == reason
 
 
-def test_a_jpeg_whose_height_stands_behind_its_data_is_refused_in_words() -> None:
-    data = bytearray(encoded(PHOTO))
+def test_the_smallest_picture_of_a_hierarchy_is_not_taken_for_the_whole() -> None:
+    data = encoded(PHOTO)
     at = data.index(b"\xff\xc0")
+    hierarchy = b"\xff\xde" + data[at + 2 : at + 19]
+    assert reason_for(data[:2] + hierarchy + data[2:]) == "hierarchical JPEG is not supported"
+
+
+def test_a_jpeg_of_two_components_is_called_so() -> None:
+    data = bytearray(encoded(PHOTO))
+    data[data.index(b"\xff\xc0") + 9] = 2
+    assert reason_for(bytes(data)) == "JPEG with 2 components is not supported"
+
+
+# 48 × 32 grey pixels that libjpeg-turbo's cjpeg has coded with -arithmetic.
+ARITHMETIC = base64.b85decode(
+    "|JeWF01!$>Nk#wx0RR9200961|JwjV01XKW3knDg3knMk4h;_zAQcl55)&sJ9v2`kDKRiEDJ?8BI!Zn>HbyrrEkIX6ModmpQ&KWMT47pHU`kO^"
+    "PyfjP3kU!p05Aao5di<p00saM5C#9*00;pA002J#{{UY1A71Gp^`Czh+e<`byPe!FtnZwlT7C8_WG=uD&PuS0k>Nz*TMfFv?BngUd{JsvF+~sY"
+    "EmCCF-1gc?&fFyVEgM0{c8c;ML1>^)?F*0p04Mqj#Hr?yQ{IYyN0|H(wBI_O1#n*|Tk1kF$uND-u45WnyOCH7(TCv$daZY_-"
+    "L=5J%isG5>R~?RfR3Gz`~0SW<Gqi;g85;nX~;EHI9e*pOL2Ir2(ECqq~h0q%GlZqz?&fFFo)*SF>$c}*#"
+)
+
+
+def test_arithmetic_coding_is_read_and_never_when_it_is_cut_short() -> None:
+    assert (decoded(ARITHMETIC).width, decoded(ARITHMETIC).damage) == (48, None)
+    start = ARITHMETIC.index(b"\xff\xda") + 10
+    for length in range(start, len(ARITHMETIC) - 2):
+        assert reason_for(ARITHMETIC[:length]) == "truncated JPEG"
+        assert "JPEG" in reason_for(ARITHMETIC[:length] + bytes(len(ARITHMETIC) - length))
+
+
+@pytest.mark.parametrize("options", KINDS, ids=KIND_IDS)
+def test_a_jpeg_whose_height_stands_behind_its_data_is_read(options: dict[str, object]) -> None:
+    intact = encoded(PHOTO, "JPEG", **options)
+    data = bytearray(intact)
+    at = min(found for marker in (b"\xff\xc0", b"\xff\xc2") if (found := data.find(marker)) >= 0)
     data[at + 5 : at + 7] = b"\0\0"
-    assert reason_for(bytes(data[:-2]) + b"\xff\xdc\x00\x04\x01\xe0" + EOI) == "damaged or unsupported JPEG"
+    told = bytes(data[:-2]) + b"\xff\xdc\x00\x04\x01\xe0" + EOI
+    assert_same_picture(told, intact)
+    assert np.array_equal(decode_detail(told, 1600, DecodeLimits(), b".jpg").rgb, simplejpeg.decode_jpeg(intact))
+    assert digest_of_all(told, DecodeLimits(), b".jpg") == digest_of_all(intact, DecodeLimits(), b".jpg")
+    assert reason_for(bytes(data)) == "damaged JPEG (it does not tell its height)"
+    assert reason_for(told[:-4] + b"\0\0" + EOI) == "damaged JPEG (it does not tell its height)"
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (16, 17), (333, 241), (640, 480)])

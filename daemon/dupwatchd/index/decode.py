@@ -19,7 +19,7 @@ from dupwatchd.arrays import Thumbnail
 from dupwatchd.index import depth, facts
 from dupwatchd.index.frames import Open, look_at_frames
 from dupwatchd.index.jpeg import JpegPixels
-from dupwatchd.index.jpeg_segments import Head, read_head
+from dupwatchd.index.jpeg_segments import Head, read_head, with_height
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.messages import MAX_LUMA_PX, Detail
 from dupwatchd.index.pillow_formats import DeepGrey, Still, exif_orientation, jpeg_orientation, load_still, open_image
@@ -163,10 +163,14 @@ def _open_preview(photo: RawPhoto, limits: DecodeLimits, choose_frame: ChooseFra
 
 def _open_jpeg(data: bytes, limits: DecodeLimits, choose_frame: ChooseFrame) -> OpenPicture:
     head = read_head(data)
+    if head is not None and head.frame.height == 0 and (told := with_height(data, head)):
+        data, head = told, read_head(told)
     if head is None:  # it ends before its first scan
         raise DecodeError("truncated JPEG")
     if head.frame.unsupported:
         raise DecodeError(f"{head.frame.unsupported} is not supported")
+    if head.frame.height == 0:
+        raise DecodeError("damaged JPEG (it does not tell its height)")
     width, height = head.frame.width, head.frame.height
     _check_pixels(width, height, limits)
     several = _views(data, head, choose_frame)

@@ -86,6 +86,8 @@ class JpegPixels:
     def _decode_checked(self, size: _Size) -> NDArray[np.uint8] | None:
         """RGB pixels, or None if they are for Pillow to decode."""
         data, head = self._data, self._head
+        if head.frame.arithmetic and not read_scans(data, head).has_end_marker:
+            raise DecodeError("truncated JPEG")
         picture = _strictly(data, head, size, "CMYK" if self._inks else "RGB")
         if head.frame.progressive and lacks_scans(head.frame, (scans := read_scans(data, head)).headers):
             if not scans.has_end_marker:
@@ -147,6 +149,8 @@ def _closed(data: bytes, head: Head, scans: Scans, size: _Size, colours: str) ->
             complaint = _EXTRANEOUS.fullmatch(str(error))
     if not scans.has_end_marker or complaint is None or complaint[2] != "d9":
         return None
+    if len(scans.headers) == 1 and not has_all_restarts(head, scans.restarts):
+        return None  # all that stands behind the first restart marker that is missing was skipped
     # This warning came at the very end, so that it hides no other one.
     damage = f"about {complaint[1]} bytes before the end of the JPEG are not part of its picture"
     closed = bare_jpeg(data, head, end) + EOI

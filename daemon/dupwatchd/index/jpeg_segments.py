@@ -12,14 +12,18 @@ import numpy as np
 SOI, EOI, SOS = b"\xff\xd8", b"\xff\xd9", 0xDA
 _SOI, _EOI = 0xD8, 0xD9
 _RESTARTS = range(0xD0, 0xD8)
-_DHT, _DAC, _DQT, _DNL, _DRI = 0xC4, 0xCC, 0xDB, 0xDC, 0xDD
+_DHT, _DAC, _DQT, _DNL, _DRI, _DHP = 0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xDE
 _JPEG_EXTENSION = 0xC8
 _FIRST_KNOWN = 0xC0  # the standard reserves the numbers below
-_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+_HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, _DHP})
+_LOSSLESS = frozenset({0xC3, 0xCB})
+_ARITHMETIC = frozenset({0xC9, 0xCA})
 _JPEG_LS = 0xF7
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, _DAC, _JPEG_EXTENSION} | {_JPEG_LS}
+# A header of a hierarchy is built like that of a frame, and stands in front of them all.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, _DAC, _JPEG_EXTENSION} | {_JPEG_LS, _DHP}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
+_COMPONENTS = frozenset({1, 3, 4})  # grey, colours, inks
 _BETWEEN_SCANS = frozenset({_DHT, _DAC, _DQT, _DNL, _DRI, SOS})
 # Frame headers, tables, and the markers of JFIF, EXIF and Adobe: these tell the orientation and the colour space.
 _NEEDED = _FRAMES | {_DHT, _DAC, _DQT, _DRI, 0xE0, 0xE1, 0xEE}
@@ -27,6 +31,7 @@ _NEEDED = _FRAMES | {_DHT, _DAC, _DQT, _DRI, 0xE0, 0xE1, 0xEE}
 _MAX_THUMBNAIL_PX = 640
 _RESOURCES = 0xED  # where Photoshop, and others since, put IPTC
 _COMMENT, _MAX_COMMENTS = 0xFE, 20
+_HEIGHT = b"\xff\xdc\0\4"  # begins the segment that tells the height where the frame header does not
 
 _MOST_NOTES_BYTES = 16 << 10
 _PIECE_BYTES = 1 << 18  # that are looked through at once
@@ -50,13 +55,22 @@ class Frame:
         return self.marker in _PROGRESSIVE
 
     @property
+    def arithmetic(self) -> bool:
+        """Whether its coefficients are coded arithmetically: decoders take what is missing for zeros, in silence."""
+        return self.marker in _ARITHMETIC
+
+    @property
     def unsupported(self) -> str | None:
         """What kind of JPEG this is, if no decoder here reads that kind."""
+        if self.marker in _HIERARCHICAL:
+            return "hierarchical JPEG"
         if self.marker in _LOSSLESS:
             return "lossless JPEG"
         if self.marker == _JPEG_LS:
             return "JPEG-LS"
-        return f"{self.bits}-bit JPEG" if self.bits != 8 else None
+        if self.bits != 8:
+            return f"{self.bits}-bit JPEG"
+        return None if len(self.sampling) in _COMPONENTS else f"JPEG with {len(self.sampling)} components"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +126,7 @@ def read_head(data: bytes) -> Head | None:
             at, frame, segments, resources, comments, interval = behind, None, [], [], [], 0
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in _FRAMES:
+        if marker in _FRAMES and (frame is None or frame.marker != _DHP):
             frame = _frame(marker, data[at + 4 : end]) or frame
         elif marker == _DRI:
             interval = int.from_bytes(data[at + 4 : at + 6], "big")
@@ -124,6 +138,20 @@ def read_head(data: bytes) -> Head | None:
             comments.append(data[at:end])
         at = end
     return found
+
+
+def with_height(data: bytes, head: Head) -> bytes | None:
+    """A file whose height stands behind its first scan, as scanners write them, with the height where it belongs.
+
+    None if it is nowhere.
+    """
+    behind = data.find(_HEIGHT, head.scan_at)  # no coded data look like this
+    height = data[behind + 4 : behind + 6]
+    headers = [segment for segment in head.segments if segment[1] == head.frame.marker and segment[5:7] == b"\0\0"]
+    if behind < 0 or len(height) < 2 or height == b"\0\0" or not headers:
+        return None
+    at = data.rindex(headers[-1], 0, head.scan_at) + 5
+    return data[:at] + height + data[at + 2 :]
 
 
 def bare_jpeg(data: bytes, head: Head, end: int | None = None) -> bytes:

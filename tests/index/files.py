@@ -103,25 +103,25 @@ _TIFF_TYPES = {1: "B", 3: "H", 4: "I"}
 Entries = dict[int, tuple[int, list[int] | bytes | list[tuple[int, int]]]]
 
 
-def tiff_directory(entries: Entries, at: int) -> bytes:
+def tiff_directory(entries: Entries, at: int, order: str = "<") -> bytes:
     """A TIFF directory that will lie at this offset, followed by what does not fit into its entries."""
-    head = struct.pack("<H", len(entries))
+    head = struct.pack(order + "H", len(entries))
     tail = b""
     tail_at = at + 2 + 12 * len(entries) + 4
     for tag, (kind, values) in sorted(entries.items()):
         if isinstance(values, bytes):
             raw = values
         elif kind in (5, 10):
-            raw = b"".join(struct.pack("<ii", *pair) for pair in values)  # type: ignore[misc] # rationals are pairs
+            raw = b"".join(struct.pack(order + "ii", *pair) for pair in values)  # type: ignore[misc] # rationals are pairs
         else:
-            raw = struct.pack(f"<{len(values)}{_TIFF_TYPES[kind]}", *values)
+            raw = struct.pack(f"{order}{len(values)}{_TIFF_TYPES[kind]}", *values)
         if len(raw) <= 4:
             field = raw.ljust(4, b"\0")
         else:
-            field = struct.pack("<I", tail_at + len(tail))
+            field = struct.pack(order + "I", tail_at + len(tail))
             tail += raw + b"\0" * (len(raw) % 2)
-        head += struct.pack("<HHI", tag, kind, len(values)) + field
-    return head + struct.pack("<I", 0) + tail
+        head += struct.pack(order + "HHI", tag, kind, len(values)) + field
+    return head + struct.pack(order + "I", 0) + tail
 
 
 def dng(preview: bytes, preview_size: tuple[int, int], size: tuple[int, int], orientation: int, seed: int = 0) -> bytes:

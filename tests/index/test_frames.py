@@ -9,8 +9,11 @@ from PIL import Image
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from dupwatchd.index import frames as frames_module
+from dupwatchd.index.all_pixels import digest_of_all
 from dupwatchd.index.decode import decode
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.messages import Preview, PreviewWish
+from dupwatchd.index.preview import make_preview
 from dupwatchd.model import Decoded
 from dupwatchd.pixels.frames import Frames, agreement
 from dupwatchd.pixels.proof import Proof
@@ -161,6 +164,35 @@ def test_thumbnails_and_masks_in_a_tiff_are_no_pages(tag: dict[int, int]) -> Non
             Image.fromarray(np.ascontiguousarray(picture)).save(writer, "TIFF", tiffinfo=tags)
             writer.newFrame()
     assert decoded(buffer.getvalue()).frames == 1
+
+
+def test_a_thumbnail_in_front_of_a_page_is_not_taken_for_it() -> None:
+    pages = shots(1, 2)
+    for count in (1, 2):
+        buffer = io.BytesIO()
+        with AppendingTiffWriter(buffer, new=True) as writer:
+            for page in pages[:count]:
+                for picture, tags in ((page[::4, ::4], {254: 1}), (page, {})):
+                    Image.fromarray(np.ascontiguousarray(picture)).save(writer, "TIFF", tiffinfo=tags)
+                    writer.newFrame()
+        data, plain = buffer.getvalue(), several(pages[:count], "TIFF")
+        found, expected = decoded(data), decoded(plain)
+        assert (found.width, found.height, found.frames) == (96, 64, count)
+        assert np.array_equal(found.thumbnail, expected.thumbnail)
+        assert found.frames_digest == expected.frames_digest
+        preview = make_preview(data, PreviewWish(500), DecodeLimits(), b".tif")
+        assert isinstance(preview, Preview)
+        assert (preview.width, preview.frame, preview.frames) == (96, 0, count)
+        again = make_preview(data, PreviewWish(500, count - 1), DecodeLimits(), b".tif")
+        assert isinstance(again, Preview)
+        assert (again.width, again.frame) == (96, count - 1)
+        assert count == 2 or digest_of_all(data, DecodeLimits(), b"") == digest_of_all(plain, DecodeLimits(), b"")
+
+
+def test_a_view_that_is_listed_but_not_there_does_not_count() -> None:
+    whole = views(shots(1, 2))
+    found = decoded(whole[: whole.index(b"\xff\xd9") + 2])
+    assert (found.frames, found.frames_digest) == (1, b"")
 
 
 def test_a_damaged_later_frame_leaves_the_first_one() -> None:

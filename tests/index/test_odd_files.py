@@ -3,9 +3,12 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from dupwatch.suffixes import IMAGE_SUFFIXES
@@ -139,6 +142,54 @@ def test_apples_own_png_is_called_so() -> None:
     )
 
 
+def png_of_rows(rows: Iterable[NDArray[np.uint8]], header: tuple[int, ...], *parts: bytes) -> bytes:
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", *header)), (b"IDAT", packed), (b"IEND", b"")
+    head, body, end = (png_chunk(kind, content) for kind, content in chunks)
+    return b"".join([b"\x89PNG\r\n\x1a\n", head, *parts, body, end])
+
+
+@pytest.mark.parametrize("rows", [89, 60, 1])
+def test_a_png_whose_data_end_early_in_good_order_is_refused(rows: int) -> None:
+    header = (120, 90, 8, 2, 0, 0, 0)
+    assert reason_for(png_of_rows(PHOTO[:rows], header)) == "damaged PNG (the last rows are missing)"
+    assert np.array_equal(decoded(png_of_rows(PHOTO, header)).thumbnail, decoded(encoded(PHOTO, "PNG")).thumbnail)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 8, 33])
+def test_a_sound_png_that_ends_in_black_is_read(side: int) -> None:
+    picture = np.zeros((side, side, 3), np.uint8)
+    picture[: side // 2] = 200
+    assert decoded(png_of_rows(picture, (side, side, 8, 2, 0, 0, 0))).damage is None
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    rows = [row for left, top, across, down in passes for row in picture[top::down, left::across] if row.size]
+    assert decoded(png_of_rows(rows, (side, side, 8, 2, 0, 0, 1))).damage is None
+    assert "PNG" in reason_for(png_of_rows(rows[:-1], (side, side, 8, 2, 0, 0, 1)))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_transparent_one_of_few_grey_levels_lies_over_white(bits: int) -> None:
+    levels = luma(PHOTO).astype(np.uint8) >> (8 - bits)
+    levels[:, 60:] = 1
+    each = levels.reshape(90, -1, 8 // bits).astype(np.uint8)
+    rows = np.bitwise_or.reduce(each << np.arange(8 - bits, -1, -bits).astype(np.uint8), axis=2).astype(np.uint8)
+    key = png_chunk(b"tRNS", struct.pack(">H", 1))
+    seen = np.where(levels == 1, 255, levels.astype(float) * (255 // (2**bits - 1)))
+    assert difference(decoded(png_of_rows(rows, (120, 90, bits, 0, 0, 0, 0), key)).thumbnail, shown(seen)) <= 2
+
+
+# ---- JPEG 2000
+
+
+def test_white_in_a_jpeg_2000_of_16_bits_is_no_black() -> None:
+    picture = PHOTO.copy()
+    picture[20:50, 30:80] = 255
+    packed, data = cv2.imencode(".jp2", picture[..., ::-1].astype(np.uint16) * 257)
+    assert packed
+    assert difference(decoded(data.tobytes()).thumbnail, decoded(encoded(picture, "PNG")).thumbnail) <= 2
+    assert "JPEG2000" in reason_for(data.tobytes()[:4000])
+
+
 # ---- 16 bits
 
 
@@ -169,9 +220,49 @@ def test_a_transparent_grey_level_of_16_bits_lies_over_white() -> None:
     assert difference(decoded(keyed).thumbnail, shown(seen)) <= 2
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_planes_of_16_bits_are_read_as_such(order: str) -> None:
+    planes = [(PHOTO[..., band].astype(order + "u2") * 257).astype(order + "u2").tobytes() for band in range(3)]
+    each = len(planes[0])
+
+    def directory(at: int) -> bytes:
+        given: Entries = {
+            256: (4, [120]), 257: (4, [90]), 258: (3, [16] * 3), 259: (3, [1]), 262: (3, [2]),
+            273: (4, [at, at + each, at + 2 * each]), 277: (3, [3]), 278: (4, [90]), 279: (4, [each] * 3),
+            284: (3, [2]),
+        }  # fmt: skip
+        return tiff_directory(given, 8, order)
+
+    start = b"II*\0\x08\0\0\0" if order == "<" else b"MM\0*\0\0\0\x08"
+    data = start + directory(8 + len(directory(0))) + b"".join(planes)
+    assert difference(decoded(data).thumbnail, decoded(encoded(PHOTO, "PNG")).thumbnail) <= 1
+
+
+def test_a_palette_of_bytes_is_not_taken_for_black() -> None:
+    image = Image.fromarray(PHOTO).quantize(256)
+    colours = np.array(image.getpalette(), np.uint8).reshape(-1, 3).T.ravel()
+    colours = np.concatenate([colours, np.zeros(768 - len(colours), np.uint8)]) if len(colours) < 768 else colours
+    entries = {258: (3, [8]), 262: (3, [3]), 320: (3, colours.tolist())}
+    data = tiff(np.asarray(image).tobytes(), entries)
+    assert difference(decoded(data).thumbnail, decoded(encoded(np.asarray(image.convert("RGB")), "PNG")).thumbnail) <= 1
+
+
+def test_32_bits_without_sign_are_no_negative_numbers() -> None:
+    samples = (luma(PHOTO).astype("<u4") * 16843009).astype("<u4").tobytes()
+    assert (
+        difference(
+            decoded(tiff(samples, {258: (3, [32])})).thumbnail,
+            decoded(tiff((luma(PHOTO) * 8000000).astype("<i4").tobytes(), {258: (3, [32]), 339: (3, [2])})).thumbnail,
+        )
+        <= 2
+    )
+
+
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
+        ({258: (3, [8]), 339: (3, [2])}, "TIFF with 1 signed sample of 8 bits is not supported"),
+        ({258: (3, [8]), 259: (3, [34661])}, "TIFF with 34661 compression is not supported"),
         ({258: (3, [64]), 339: (3, [3])}, "TIFF with 1 floating-point sample of 64 bits is not supported"),
         ({258: (3, [16] * 3), 277: (3, [3]), 339: (3, [3] * 3), 262: (3, [2])},
          "TIFF with 3 floating-point samples of 16 bits is not supported"),
@@ -184,6 +275,10 @@ def test_a_kind_of_tiff_that_nothing_reads_is_called_by_its_name(
     entries: dict[int, tuple[int, list[int]]], reason: str
 ) -> None:
     assert reason_for(tiff(b"\0" * (120 * 90 * 8), entries)) == reason
+
+
+def test_a_big_endian_bigtiff_is_called_so() -> None:
+    assert reason_for(b"MM\0+\0\x08\0\0\0\0\0\0\0\0\0\x10" + b"\0" * 99) == "big-endian BigTIFF is not supported"
 
 
 def test_a_kind_of_psd_that_nothing_reads_is_called_by_its_name() -> None:

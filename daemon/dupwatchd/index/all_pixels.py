@@ -90,9 +90,13 @@ def digest_of_all(data: bytes, limits: DecodeLimits, suffix: bytes) -> bytes:
     """
     several: list[tuple[Image, list[int]]] = []
 
-    def note(image: Image, reopen: Open, _: bytes) -> None:
-        if (counted := count_frames(image, reopen)) is not None:
-            several.append(counted)
+    def note(image: Image, reopen: Open, _: bytes) -> tuple[None, int] | None:
+        if (counted := count_frames(image, reopen)) is None:
+            return None
+        if len(counted[1]) == 1:
+            return None, counted[1][0]
+        several.append(counted)
+        return None
 
     sums = _Sums()
     with quietly():

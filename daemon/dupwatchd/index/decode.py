@@ -19,10 +19,20 @@ from dupwatchd.arrays import Thumbnail
 from dupwatchd.index import depth, facts
 from dupwatchd.index.frames import Open, look_at_frames
 from dupwatchd.index.jpeg import JpegPixels
+from dupwatchd.index.jpeg2000 import load_deep_jpeg2000
 from dupwatchd.index.jpeg_segments import Head, read_head, with_height
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.messages import MAX_LUMA_PX, Detail
-from dupwatchd.index.pillow_formats import DeepGrey, Still, exif_orientation, jpeg_orientation, load_still, open_image
+from dupwatchd.index.pillow_formats import (
+    DeepGrey,
+    Still,
+    ends_blank,
+    exif_orientation,
+    jpeg_orientation,
+    load_still,
+    open_image,
+)
+from dupwatchd.index.png_chunks import lacks_rows
 from dupwatchd.index.raw import RawPhoto, open_raw, preview_orientation
 from dupwatchd.index.reasons import DecodeError, too_many_pixels, why_not_decoded, why_not_opened
 from dupwatchd.index.thumbnail import Pixels, to_bytes, upright
@@ -220,7 +230,7 @@ def _open_by_pillow(data: bytes, suffix: bytes, limits: DecodeLimits, choose_fra
         if several and several[1] != image.tell():
             image.seek(several[1])
             _check_pixels(image.width, image.height, limits)
-        pixels = load_webp(data, image) if name == "WEBP" else load_still(image)
+        pixels = _load(data, image, name)
     # TIFF: asked after decoding, because Pillow turns it while decoding and forgets its orientation then.
     orientation = exif_orientation(image)
     says = orientation is not None
@@ -237,6 +247,17 @@ def _open_by_pillow(data: bytes, suffix: bytes, limits: DecodeLimits, choose_fra
         frames=several[0] if several else None,
         zero_filled_end=zero_filled_end(data, name),
     )
+
+
+def _load(data: bytes, image: Image, name: str) -> Pixels:
+    if name == "WEBP":
+        return load_webp(data, image)
+    if name == "JPEG2000" and (deep := load_deep_jpeg2000(data, image)):
+        return deep
+    pixels = load_still(image)
+    if name == "PNG" and image.tell() == 0 and ends_blank(image) and lacks_rows(data, image.width, image.height):
+        raise DecodeError("damaged PNG (the last rows are missing)")
+    return pixels
 
 
 def _proof(picture: OpenPicture) -> Proof:

@@ -44,7 +44,7 @@ class _Look:
 
 
 def count_frames(image: Image.Image, reopen: Open) -> tuple[Image.Image, list[int]] | None:
-    """The file opened again, and the indexes of its frames or pages; None if there is but one.
+    """The file opened again, and the indexes of its frames or pages; None if there is but one, and it is the first.
 
     Smaller versions and masks of other pictures do not count. ``image`` is not moved. Raises MemoryError only: a file
     whose first picture can be decoded counts as it is.
@@ -59,7 +59,8 @@ def count_frames(image: Image.Image, reopen: Open) -> tuple[Image.Image, list[in
         raise
     except Exception:  # noqa: BLE001 - broken files make decoders raise anything
         return None
-    return None if sequence is None or len(indexes) < 2 else (sequence, indexes)
+    # A thumbnail may stand in front of the only page.
+    return None if sequence is None or not indexes or indexes == [image.tell()] else (sequence, indexes)
 
 
 def shows_nothing(sequence: Image.Image, index: int) -> bool:
@@ -68,15 +69,18 @@ def shows_nothing(sequence: Image.Image, index: int) -> bool:
     return _look(sequence, index).flat
 
 
-def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frames, int] | None:
+def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frames | None, int] | None:
     """What is known of all pictures of a file, and the index of the one that stands for it; None: there is but one.
 
-    ``image`` is not moved. Raises MemoryError only: a file whose first picture can be decoded counts as it is.
+    Of one picture behind a thumbnail only the index is told. ``image`` is not moved. Raises MemoryError only: a file
+    whose first picture can be decoded counts as it is.
     """
     counted = count_frames(image, reopen)
     if counted is None:
         return None
     (sequence, indexes), name = counted, str(image.format)
+    if len(indexes) == 1:
+        return None, indexes[0]
     looks = _looks(sequence, _chosen(indexes, sequence, pages=name in _PAGES))
     whole = len(looks) == len(indexes)
     frames = Frames(
@@ -87,7 +91,12 @@ def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frame
         _digest(looks, len(indexes)) if whole else blake3(data).digest(length=DIGEST_BYTES),
         np.array([looks[at].grey for at in _spread(len(looks), MAX_KEPT)], np.uint8).reshape(-1, GREY_PX, GREY_PX),
     )
-    return frames, _standing_for_all(looks, image.tell())
+    return frames, _standing_for_all(looks, usual_index(image, indexes))
+
+
+def usual_index(image: Image.Image, indexes: list[int]) -> int:
+    """The frame or page at which the file was opened, unless that is the thumbnail of one."""
+    return image.tell() if image.tell() in indexes else indexes[0]
 
 
 def _indexes(sequence: Image.Image, name: str) -> list[int]:
@@ -109,7 +118,17 @@ def _indexes(sequence: Image.Image, name: str) -> list[int]:
 def _views(sequence: Image.Image) -> list[int]:
     """The views of a stereo camera, or from several places; other pictures in a JPEG are previews and maps."""
     kinds = [entry["Attribute"]["MPType"] for entry in getattr(sequence, "mpinfo", {})[_VIEWS]][:MAX_COUNT]
-    return [at for at, kind in enumerate(kinds) if kind.startswith(_VIEW) or (at == 0 and kind == _MAIN_VIEW)]
+    views = [at for at, kind in enumerate(kinds) if kind.startswith(_VIEW) or (at == 0 and kind == _MAIN_VIEW)]
+    return [at for at in views if at == 0 or _is_there(sequence, at)]
+
+
+def _is_there(sequence: Image.Image, view: int) -> bool:
+    """Does the file hold a view that its list names? Programs that write a photo anew often keep the list only."""
+    try:
+        sequence.seek(view)
+    except ValueError:
+        return False
+    return True
 
 
 def _chosen(indexes: list[int], sequence: Image.Image, *, pages: bool) -> list[int]:

@@ -20,6 +20,7 @@ from PIL import (  # noqa: F401 - the plugins register themselves; named here, s
     IcnsImagePlugin,
     IcoImagePlugin,
     Image,
+    ImagePalette,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
     PcxImagePlugin,
@@ -70,6 +71,9 @@ _ROWS_AT_ONCE = 256  # that are copied to be digested
 _ORIENTATION = 0x0112  # EXIF's number of it
 _SENSORS = (1023, 4095)  # largest values of 10 and of 12 bits; no photo of 16 is all so dark
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
+_BITS, _COLOURS, _SAMPLE_FORMAT, _SIGNED = 258, 320, 339, 2
+_GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two grey levels, by how Pillow unpacks them
+_PLANES = tuple("RGBACMYK")
 _OPAQUE = 255
 _NEARLY_WHITE = 250  # grey level; where everything is lighter, nothing can be seen
 _GROUND_PX = 32  # what lies behind transparency is decided on so small a picture, if no thumbnail was made before
@@ -127,16 +131,62 @@ def _valid_orientation(value: object) -> int | None:
 
 def load_still(image: Image.Image) -> Pixels:
     """Decodes an image; its pixels are turned upright only where Pillow does so itself. Raises what decoders raise."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _correct_tiff(image)
+    elif isinstance(image, PngImagePlugin.PngImageFile):
+        _correct_transparency(image)
     image.load()
     if image.mode.startswith("I;16"):
         return _sixteen_bits(image)
     if image.mode in ("I", "F"):
-        return DeepGrey(*_scaled(np.asarray(image)))
+        return DeepGrey(*_scaled(_unsigned(image) if _is_unsigned(image) else np.asarray(image)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
     elif image.mode not in ("RGB", "L"):
         image = image.convert("L" if image.mode == "1" else "RGB")
     return Still(image)
+
+
+def ends_blank(image: Image.Image) -> bool:
+    """Whether one of the last two rows of a decoded image is all zeros, as rows are that no data were found for."""
+    rows = np.asarray(image.crop((0, max(0, image.height - 2), image.width, image.height)))
+    return any(not row.any() for row in rows)
+
+
+def _correct_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Corrects what Pillow does not see in a TIFF that is not decoded yet; raises DecodeError if it would be wrong."""
+    bits = image.tag_v2.get(_BITS, (1,))
+    if bits[0] == 8 and _SIGNED in image.tag_v2.get(_SAMPLE_FORMAT, ()):
+        raise DecodeError(f"TIFF with {len(bits)} signed sample{'s' * (len(bits) > 1)} of 8 bits is not supported")
+    colours = image.tag_v2.get(_COLOURS, ())
+    if image.mode in ("P", "PA") and max(colours) <= 255:  # of programs that write them as bytes
+        image.palette = ImagePalette.raw("RGB;L", bytes(colours))
+    if bits[0] == 16:
+        # A plane of one colour each, which Pillow reads as if it had 8 bits.
+        order = "L" if image.tag_v2.prefix == b"II" else "B"
+        image.tile = [
+            tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
+            if isinstance(tile.args, tuple) and tile.args[0] in _PLANES
+            else tile
+            for tile in image.tile
+        ]
+
+
+def _correct_transparency(image: PngImagePlugin.PngImageFile) -> None:
+    """Brings the transparent one of 4 or 16 grey levels to 0 … 255, as Pillow does with the pixels."""
+    level, tile = image.info.get("transparency"), next(iter(image.tile), None)
+    steps = _GREY_STEPS.get(tile.args) if tile and isinstance(tile.args, str) else None
+    if steps and isinstance(level, int):
+        image.info["transparency"] = min(level, 255 // steps) * steps
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_SAMPLE_FORMAT, (1,))[0] == 1
+
+
+def _unsigned(image: Image.Image) -> Samples:
+    samples: NDArray[np.uint32] = np.asarray(image).view(np.uint32)
+    return samples
 
 
 class Still:
@@ -284,7 +334,7 @@ def _scaled(samples: Samples) -> tuple[Samples, float, float]:
         return samples.clip(0, 1), 255.0, 0.0
     if low >= 0 and high <= 255:
         return samples, 1.0, 0.0
-    if samples.dtype == np.int32 and low >= 0 and high <= 65535:
+    if samples.dtype.kind in "iu" and low >= 0 and high <= 65535:
         return samples, 255 / 65535, 0.0
     factor = 255 / (high - low) if high > low else 1.0
     return samples, factor, -low * factor

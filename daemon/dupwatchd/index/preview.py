@@ -18,7 +18,7 @@ from PIL.Image import Image
 
 from dupwatchd.index.colours import in_srgb
 from dupwatchd.index.decode import open_picture, quietly, told_as
-from dupwatchd.index.frames import Open, count_frames, look_at_frames, shows_nothing
+from dupwatchd.index.frames import Open, count_frames, look_at_frames, shows_nothing, usual_index
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.messages import NoSuchFrame, Preview, PreviewKind, PreviewWish
 from dupwatchd.index.thumbnail import Bytes, upright
@@ -86,9 +86,9 @@ class _FrameChoice:
 
     def _standing_for_all(self, image: Image, sequence: Image, indexes: list[int], reopen: Open, data: bytes) -> int:
         """What `look_at_frames` would say. That looks at 256 frames, which is needed only if the first is flat."""
-        usual = image.tell()
+        usual = usual_index(image, indexes)
         try:
-            if usual != indexes[0] or not shows_nothing(sequence, usual):
+            if usual != indexes[0] or len(indexes) == 1 or not shows_nothing(sequence, usual):
                 return usual
         except MemoryError:
             raise

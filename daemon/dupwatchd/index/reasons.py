@@ -36,6 +36,10 @@ _PICTURES: tuple[tuple[bytes, str], ...] = (
     (rb"qoif", "QOI"),
     (rb"DDS ", "DDS"),
     (rb"BPG\xfb", "BPG"),
+    (rb"II\xbc[\0\1]", "JPEG XR"),
+    (rb"v/1\x01", "OpenEXR"),
+    (rb"#\?RADIANCE|#\?RGBE", "Radiance HDR"),
+    (rb"gimp xcf ", "GIMP drawing"),
 )
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (rb"\s*(?i:<!doctype html|<html)", "HTML text"),
@@ -45,6 +49,9 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (rb"\x1a\x45\xdf\xa3", "Matroska video"),
     (rb"RIFF....AVI ", "AVI video"),
     (rb"%PDF", "PDF"),
+    (rb"%!PS", "PostScript"),
+    (rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg\b", "SVG drawing"),
+    (rb"\0\x05\x16[\0\x07]", "what macOS notes of a file"),
     (rb"PK\x03\x04", "ZIP archive"),
     (rb"\0+\Z", "nothing but zeros"),
     (rb"[\t\n\r\x20-\x7e]+\Z", "text"),

@@ -22,7 +22,7 @@ MIN_REDUCTION_REST = 5
 # pixels.
 BAND_CELLS = 4
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32] | NDArray[np.float32]
+Samples = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32] | NDArray[np.uint32] | NDArray[np.float32]
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Size = tuple[int, int]  # (columns, rows)

@@ -14,6 +14,8 @@ def unsupported_kind(data: bytes) -> str | None:
     """What to say of a file that Pillow has failed to open or to decode; None if its kind is not the reason."""
     if data[:4] in (b"II*\0", b"MM\0*"):
         return _tiff_kind(data)
+    if data[:4] == b"MM\0+":  # Pillow reads the other order of bytes
+        return "big-endian BigTIFF"
     if data[:4] == b"8BPS" and len(data) >= 26:
         bits, mode = int.from_bytes(data[22:24], "big"), int.from_bytes(data[24:26], "big")
         if bits not in (1, 8):
@@ -35,8 +37,8 @@ def _tiff_kind(data: bytes) -> str | None:
         samples = int(directory.get(_SAMPLES, 1))
     except Exception:  # noqa: BLE001 - a damaged directory makes Pillow raise anything
         return None
-    if compression in _COMPRESSIONS:
-        return f"TIFF with {_COMPRESSIONS[compression]} compression"
+    if compression in _COMPRESSIONS or compression not in TiffImagePlugin.COMPRESSION_INFO:
+        return f"TIFF with {_COMPRESSIONS.get(compression, compression)} compression"
     if form or bits[0] not in (1, 2, 4, 8, 16) or (bits[0] == 16 and samples == 2):
         return f"TIFF with {samples} {form}sample{'s' if samples > 1 else ''} of {bits[0]} bits"
     return None

@@ -96,9 +96,19 @@ def _layers(mount: Mount) -> list[bytes]:
     """The folders that a file system shows as one, the first one on top; none if it does not say."""
     if not mount.is_layered:  # of a share the source names another machine first
         return mount.source.split(b":") if mount.source.startswith(b"/") else []
+    return [unescaped(layer) for layer in _named_layers(mount) if layer.startswith(b"/")]
+
+
+def _named_layers(mount: Mount) -> list[bytes]:
+    """The folders of an overlay as whoever mounted it wrote them."""
     named = dict(option.partition(b"=")[::2] for option in mount.options)
-    lower = named.get(b"lowerdir", b"").split(b":")
-    return [unescaped(layer) for layer in (named.get(b"upperdir", b""), *lower) if layer.startswith(b"/")]
+    upper = [named[b"upperdir"]] if b"upperdir" in named else []
+    return upper + named.get(b"lowerdir", b"").split(b":")
+
+
+def _names_its_layers(mount: Mount) -> bool:
+    """Can the folders be found? Not if they are told as seen from where whoever mounted it stood."""
+    return all(layer.startswith(b"/") for layer in _named_layers(mount))
 
 
 def _earlier(
@@ -159,8 +169,10 @@ def _may_be(one: _Trace, other: _Trace) -> bool:
     if not unknown:
         return False
     mounts = [trace.mount for trace in unknown if trace.mount is not None]
-    if any(mount.is_layered for mount in mounts):
-        return (one.status.st_ino ^ other.status.st_ino) & _INODE_BITS == 0  # overlays keep the number of below
+    if layered := [mount for mount in mounts if mount.is_layered]:
+        # Overlays keep the number of below, also for a file that was changed since and now is another one on top.
+        is_one_number = (one.status.st_ino ^ other.status.st_ino) & _INODE_BITS == 0
+        return is_one_number or not all(map(_names_its_layers, layered))
     if len(unknown) == 2 or any(mount.is_fuse for mount in mounts):
         return True
     return any(_is_this_machine(mount.source) for mount in mounts)

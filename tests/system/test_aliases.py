@@ -97,6 +97,14 @@ def test_a_file_that_was_changed_above_its_layer_is_another_one(place: Path) -> 
 
 
 @needs_mounts
+def test_a_file_changed_above_layers_that_cannot_be_found_may_be_the_one_in_the_upper_folder(place: Path) -> None:
+    mounted = "mount -t overlay none -o lowerdir=photos,upperdir=upper,workdir=work seen\nprintf x >>seen/a.jpg"
+    kept, other = files_of(with_mounts(place, mounted, f"{SCAN} --json upper seen"))
+    assert (other["same_file_as"], kept["may_go"], other["may_go"]) == (kept["path"], False, False)
+    assert with_mounts(place, mounted, f"{SCAN} --print0 --spare upper seen") == b""
+
+
+@needs_mounts
 def test_a_hard_link_stays_a_hard_link_beside_other_ways_to_it(place: Path) -> None:
     (place / "photos" / "a.hard link.jpg").hardlink_to(place / "photos" / "a.jpg")
     files = files_of(with_mounts(place, MOUNTS["bind"], f"{SCAN} --json photos seen"))

@@ -9,8 +9,8 @@ Every suffix of IMAGE_SUFFIXES is read: tests/index/test_odd_files.py has a file
 
 IMAGE_SUFFIXES = frozenset(
     b".apng .avif .avifs .bmp .dds .dib .gif .heic .heics .heif .heifs .hif .icns .ico .j2c .j2k .jfi .jfif .jif .jp2"
-    b" .jpc .jpe .jpeg .jpf .jpg .jpg_large .jpm .jpx .jxl .mpo .pbm .pcx .pgm .pjp .pjpeg .png .pnm .ppm .psd .qoi"
-    b" .rgb .sgi .tga .tif .tiff .webp .xbm .xpm".split()
+    b" .jpc .jpe .jpeg .jpf .jpg .jpg-large .jpg_large .jpm .jps .jpx .jxl .mpo .pbm .pcx .pgm .pjp .pjpeg .png"
+    b" .png-large .png_large .pnm .ppm .psd .qoi .rgb .sgi .tga .tif .tiff .webp .xbm .xpm".split()
 )
 RAW_SUFFIXES = frozenset(
     b".3fr .ari .arw .bay .cap .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mdc .mef .mos .mrw .nef .nrw"

@@ -64,10 +64,10 @@ def xpm() -> bytes:
 
 
 KIND_OF_SUFFIX = {
-    "PNG": ".apng .png", "AVIF": ".avif .avifs", "BMP": ".bmp .dib", "DDS": ".dds", "GIF": ".gif",
+    "PNG": ".apng .png .png-large .png_large", "AVIF": ".avif .avifs", "BMP": ".bmp .dib", "DDS": ".dds", "GIF": ".gif",
     "HEIF": ".heic .heics .heif .heifs .hif", "ICNS": ".icns", "ICO": ".ico",
     "JPEG2000": ".j2c .j2k .jp2 .jpc .jpf .jpm .jpx",
-    "JPEG": ".jfi .jfif .jif .jpe .jpeg .jpg .jpg_large .mpo .pjp .pjpeg", "PPM": ".pbm .pgm .pnm .ppm",
+    "JPEG": ".jfi .jfif .jif .jpe .jpeg .jpg .jpg-large .jpg_large .jps .mpo .pjp .pjpeg", "PPM": ".pbm .pgm .pnm .ppm",
     "PCX": ".pcx", "QOI": ".qoi", "SGI": ".rgb .sgi", "TGA": ".tga", "TIFF": ".tif .tiff", "WEBP": ".webp",
     "XBM": ".xbm", "PSD": ".psd", "XPM": ".xpm",
 }  # fmt: skip
@@ -236,6 +236,30 @@ def test_planes_of_16_bits_are_read_as_such(order: str) -> None:
     start = b"II*\0\x08\0\0\0" if order == "<" else b"MM\0*\0\0\0\x08"
     data = start + directory(8 + len(directory(0))) + b"".join(planes)
     assert difference(decoded(data).thumbnail, decoded(encoded(PHOTO, "PNG")).thumbnail) <= 1
+
+
+def big_endian(samples: bytes, entries: dict[int, tuple[int, list[int]]]) -> bytes:
+    given = {256: (4, [120]), 257: (4, [90]), 259: (3, [1]), 273: (4, [200]), 277: (3, [1]), 279: (4, [len(samples)])}
+    return (b"MM\0*\0\0\0\x08" + tiff_directory({**given, **entries}, 8, ">")).ljust(200, b"\0") + samples
+
+
+def test_grey_of_many_bits_is_read_in_either_order_of_bytes() -> None:
+    grey = shown(luma(PHOTO))
+    inverted = big_endian((65535 - GREY16).astype(">u2").tobytes(), {258: (3, [16]), 262: (3, [0])})
+    assert difference(decoded(inverted).thumbnail, grey) <= 2
+    deep = big_endian((GREY16.astype(">u4") * 65537).astype(">u4").tobytes(), {258: (3, [32]), 262: (3, [1])})
+    assert np.corrcoef(decoded(deep).thumbnail.ravel(), grey.ravel())[0, 1] > 0.999
+    twelve = (GREY16 >> 4).astype(np.uint16).reshape(-1, 2)
+    packed = np.stack([twelve[:, 0] >> 4, (twelve[:, 0] & 15) << 4 | twelve[:, 1] >> 8, twelve[:, 1] & 255], axis=1)
+    data = big_endian(packed.astype(np.uint8).tobytes(), {258: (3, [12]), 262: (3, [1])})
+    assert difference(decoded(data).thumbnail, grey) <= 2
+
+
+def test_the_only_plane_of_16_bits_is_read_and_planes_of_inks_are_named() -> None:
+    assert difference(decoded(tiff(GREY16.tobytes(), {284: (3, [2])})).thumbnail, shown(luma(PHOTO))) <= 2
+    inks: dict[int, tuple[int, list[int]]] = {258: (3, [16] * 4), 262: (3, [5]), 277: (3, [4]), 284: (3, [2])}
+    data = tiff(GREY16.tobytes() * 4, inks)
+    assert reason_for(data) == "TIFF with planes of 16 bits, 4 of them, is not supported"
 
 
 def test_a_palette_of_bytes_is_not_taken_for_black() -> None:

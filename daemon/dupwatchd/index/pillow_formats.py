@@ -72,8 +72,8 @@ _ORIENTATION = 0x0112  # EXIF's number of it
 _SENSORS = (1023, 4095)  # largest values of 10 and of 12 bits; no photo of 16 is all so dark
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
 _BITS, _COLOURS, _SAMPLE_FORMAT, _SIGNED = 258, 320, 339, 2
+_SAMPLES, _PLANES, _EACH_APART = 277, 284, 2
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two grey levels, by how Pillow unpacks them
-_PLANES = tuple("RGBACMYK")
 _OPAQUE = 255
 _NEARLY_WHITE = 250  # grey level; where everything is lighter, nothing can be seen
 _GROUND_PX = 32  # what lies behind transparency is decided on so small a picture, if no thumbnail was made before
@@ -81,6 +81,14 @@ _ROWS_AT_ONCE = 64
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"  # how these metadata begin in a JPEG
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
+# What Pillow reads in one order of bytes, and could in the other: 16 bits of which zero is white, 12 and 32 bits.
+TiffImagePlugin.OPEN_INFO.update(
+    {
+        (b"MM", 0, (1,), 1, (16,), ()): ("I;16B", "I;16B"),
+        (b"MM", 1, (1,), 1, (12,), ()): ("I;16", "I;12"),
+        (b"MM", 1, (1,), 1, (32,), ()): ("I", "I;32B"),
+    }
+)
 pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the worker is one of many, and each thread costs address space
 # Pictures made by programs carry their whole history as text, and 1 MB of it makes Pillow refuse them.
@@ -161,12 +169,15 @@ def _correct_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
     colours = image.tag_v2.get(_COLOURS, ())
     if image.mode in ("P", "PA") and max(colours) <= 255:  # of programs that write them as bytes
         image.palette = ImagePalette.raw("RGB;L", bytes(colours))
-    if bits[0] == 16:
-        # A plane of one colour each, which Pillow reads as if it had 8 bits.
-        order = "L" if image.tag_v2.prefix == b"II" else "B"
+    if bits[0] == 16 and image.tag_v2.get(_PLANES, 1) == _EACH_APART:
+        # Pillow reads the planes as if they had 8 bits.
+        planes = image.tag_v2.get(_SAMPLES, 1)
+        if planes > 1 and image.mode not in ("RGB", "RGBA"):
+            raise DecodeError(f"TIFF with planes of 16 bits, {planes} of them, is not supported")
+        order = ";16L" if image.tag_v2.prefix == b"II" else ";16B"
         image.tile = [
-            tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-            if isinstance(tile.args, tuple) and tile.args[0] in _PLANES
+            tile._replace(args=(image.mode if planes == 1 else tile.args[0] + order, *tile.args[1:]))
+            if isinstance(tile.args, tuple) and tile.codec_name == "raw"
             else tile
             for tile in image.tile
         ]

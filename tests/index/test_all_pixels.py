@@ -15,12 +15,13 @@ from PIL import Image, ImageCms
 
 from dupwatchd.index import all_pixels, messages
 from dupwatchd.index.all_pixels import digest_of_all
+from dupwatchd.index.decode import decode
 from dupwatchd.index.messages import BadReply
 from dupwatchd.index.pool import AllPixels, DecodeLimits, NotDecoded, NotRead, WorkerPool
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.model import KIND_BYTES, PIXELS_BYTES, ReadStatus
 from tests.conftest import Rgb, encoded, photo_like
-from tests.index.files import dng
+from tests.index.files import dng, png_chunk
 from tests.index.profiles import display_p3
 
 PHOTO = photo_like(7, 161, 120)
@@ -64,6 +65,12 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 JPEG = encoded(PHOTO)
 DECODED = Image.open(io.BytesIO(JPEG)).convert("RGB")
 
+
+def with_chunk(kind: bytes, content: bytes) -> bytes:
+    data = saved(DECODED, "PNG")
+    return data[:33] + png_chunk(kind, content) + data[33:]
+
+
 EQUAL = {
     "coded otherwise": [
         JPEG,
@@ -72,6 +79,8 @@ EQUAL = {
         encoded(PHOTO, icc_profile=SRGB),
         JPEG + b"a note of a phone",
         saved(DECODED, "PNG"),
+        with_chunk(b"cICP", b"\1\x0d\0\1"),
+        with_chunk(b"gAMA", b"\0\0\xb1\x8f"),
         saved(DECODED, "TIFF", compression="tiff_lzw"),
         saved(DECODED, "BMP"),
         saved(DECODED, "WEBP", lossless=True),
@@ -95,9 +104,8 @@ OTHER = {
     "half the size": encoded(PHOTO[::2, ::2].copy(), "PNG"),
     "as many pixels": encoded(PHOTO.reshape(161, 120, 3), "PNG"),
     "other colours": saved(DECODED, "PNG", icc_profile=display_p3()),
-    "other gamma": saved(DECODED, "PNG")[:33]
-    + b"\0\0\0\4gAMA\0\1\x86\xa0\x31\xe8\x96\x5f"
-    + saved(DECODED, "PNG")[33:],
+    "other gamma": with_chunk(b"gAMA", b"\0\1\x86\xa0"),
+    "colours of a bright screen": with_chunk(b"cICP", b"\x09\x10\0\1"),
     "more opaque": saved(shaded(9), "PNG"),
     "a film behind it": JPEG + b"ftyp" * 5000,
     "a frame more": frames("GIF", count=4, loop=0),
@@ -112,6 +120,14 @@ def test_equal_pixels_have_one_digest_however_they_are_stored() -> None:
     known = [*itertools.chain(*digests.values()), *map(digest, OTHER.values())]
     assert len(set(known)) == len(EQUAL) + len(OTHER)
     assert {len(one) for one in known} == {PIXELS_BYTES}
+
+
+def test_pngs_of_other_colours_are_not_one_picture_bit_by_bit() -> None:
+    names = "other gamma", "colours of a bright screen", "other colours"
+    others = [saved(DECODED, "PNG"), *(OTHER[name] for name in names)]
+    alike = [others[0], with_chunk(b"cICP", b"\1\x0d\0\1"), with_chunk(b"gAMA", b"\0\0\xb1\x8f")]
+    assert len({decode(data, 32, DecodeLimits(), b"").facts.scan_digest for data in others}) == len(others)
+    assert len({decode(data, 32, DecodeLimits(), b"").facts.scan_digest for data in alike}) == 1
 
 
 def test_what_is_held_beside_the_colours_is_told_by_the_first_bytes() -> None:

@@ -19,7 +19,7 @@ from dupwatchd.index.facts import has_layers, stored_as
 from dupwatchd.index.frames import Open, count_frames
 from dupwatchd.index.jpeg_segments import held_behind, read_scans
 from dupwatchd.index.limits import DecodeLimits
-from dupwatchd.index.profiles import is_srgb
+from dupwatchd.index.profiles import is_srgb, other_colours
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.index.thumbnail import upright
 from dupwatchd.model import BYTE_BITS, KIND_BYTES, PIXELS_BYTES
@@ -30,8 +30,6 @@ _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})  # which Pillow b
 _DEEP_FORMATS = frozenset({"PNG", "TIFF"})
 _OTHER_COLOURS = frozenset({"CMYK", "LAB", "YCbCr"})  # which it brings to RGB with losses
 _INKS = 4  # components of a JPEG
-# As PNGs in sRGB say it.
-_GAMMA, _CHROMATICITY = 1 / 2.2, (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 
 
 class _NotAsHeldError(DecodeError):
@@ -135,10 +133,8 @@ def _add_still(sums: _Sums, picture: OpenPicture) -> None:
     if is_deep and image.mode in _OTHER_COLOURS:
         raise _NotAsHeldError
     sums.say("bytes" if is_deep and not has_layers(image) else _depth(image, picture.data), _colours(picture))
-    if image.format == "PNG" and "srgb" not in image.info and "icc_profile" not in image.info:
-        gamma, chromaticity = image.info.get("gamma", _GAMMA), image.info.get("chromaticity", _CHROMATICITY)
-        if not np.allclose([gamma, *chromaticity], [_GAMMA, *_CHROMATICITY], atol=0.001):
-            sums.say(gamma, chromaticity)
+    if other := other_colours(image, picture.data):
+        sums.say(*other)
     if is_deep:
         sums.add_file(picture.data)
     if not is_deep or image.has_transparency_data:

@@ -25,7 +25,7 @@ from dupwatchd.index.metadata_blocks import read_boxes, read_gif, read_psd
 from dupwatchd.index.pillow_formats import Still
 from dupwatchd.index.places import place, place_in_words
 from dupwatchd.index.png_metadata import read_png
-from dupwatchd.index.profiles import is_srgb
+from dupwatchd.index.profiles import is_srgb, other_colours
 from dupwatchd.index.texts import comment, decoded_utf16
 from dupwatchd.index.xmp import MAX_PACKET_BYTES, values
 
@@ -301,6 +301,8 @@ def pixel_digest(image: Image.Image, data: bytes, pixels: Still) -> bytes:
         return b""
     profile = image.info.get("icc_profile")
     digest = blake3(depth.encode() + b"\0" + (profile if isinstance(profile, bytes) else b"") + b"\0")
+    if other := other_colours(image, data):
+        digest.update(f"{other} ".encode())
     pixels.add_to(digest)
     return digest.digest(length=16)
 

@@ -1,4 +1,4 @@
-"""ICC profiles: whether one means other colours than sRGB, and pixels converted to that."""
+"""ICC profiles: whether one means other colours than sRGB, and pixels converted to that; and what else a PNG says."""
 
 import io
 from functools import cache, lru_cache
@@ -9,13 +9,31 @@ from PIL import Image, ImageCms
 from dupwatchd.index.thumbnail import Bytes
 
 GREY, RGB, INKS = "GRAY", "RGB", "CMYK"  # as profiles call the colours that they are for
+_NUMBERS = b"\0\0\0\4cICP"  # begins the chunk of a PNG that tells its colours by numbers
 _MOST_BYTES = 1 << 20  # of a profile that is looked into; those of screens have 500 bytes to 60 KB
+# As PNGs in sRGB say it: by its numbers in a standard, by gamma, and by where white and the primary colours lie.
+_SRGB_NUMBERS = b"\1\x0d\0\1"
+_GAMMA, _CHROMATICITY = 1 / 2.2, (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 _UNSEEN_LEVELS = 3  # profiles that mean sRGB differ in how they write its curve
 
 
 def is_srgb(profile: bytes) -> bool:
     """Does an ICC profile mean the colours that a picture without one is shown in? Not if it is broken, or huge."""
     return len(profile) <= _MOST_BYTES and _is_srgb(profile)
+
+
+def other_colours(image: Image.Image, data: bytes) -> tuple[object, ...]:
+    """What a PNG says of its colours without a profile; empty if they are those of sRGB, or for other formats."""
+    if image.format != "PNG":
+        return ()
+    at = data.find(_NUMBERS, 0, max(0, data.find(b"IDAT")))
+    if at >= 0:  # comes before all else
+        numbers = data[at + len(_NUMBERS) : at + len(_NUMBERS) + len(_SRGB_NUMBERS)]
+        return () if numbers == _SRGB_NUMBERS else (numbers,)
+    if "srgb" in image.info or "icc_profile" in image.info:
+        return ()
+    said = image.info.get("gamma", _GAMMA), *image.info.get("chromaticity", _CHROMATICITY)
+    return () if np.allclose(said, [_GAMMA, *_CHROMATICITY], atol=0.001) else said
 
 
 @lru_cache(maxsize=16)  # most photos of a library have the profile of one of few devices

@@ -38,7 +38,7 @@ from dupwatchd.model import (
 )
 from dupwatchd.pixels.proof import wants_a_closer_look
 from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, as_turned, found_file
-from dupwatchd.serve.keep import shows_less
+from dupwatchd.serve.keep import LOWER_QUALITY, shows_less
 from dupwatchd.serve.request_queue import OpenRequest, RequestError
 from dupwatchd.serve.results import FoundCopy
 from dupwatchd.serve.spare import Told
@@ -120,7 +120,11 @@ class Finder:
                 if told.verdict is None:
                     continue
                 values = as_turned(values, looking.part(copy).turn_degrees)
-            rows.append(_found(asked, copy, values, told, looking.part(copy)))
+            lacks = None if told.verdict is Verdict.IDENTICAL else shows_less(copy, asked)
+            # A PNG made of a JPEG's pixels has lost nothing more than that, and shows nothing more.
+            if lacks == LOWER_QUALITY and told.verdict is Verdict.SAME and looking.has_its_pixels(copy):
+                told, lacks = Told(Verdict.SAME, confirmed=True), None
+            rows.append(_found(copy, values, told, lacks, looking.part(copy)))
         wanted = [row for row in rows if row["verdict"] != Verdict.SIMILAR.value]
         return sorted(wanted, key=lambda row: (not row["as_good"], row["structure"], row["path"]))
 
@@ -232,15 +236,26 @@ class _Looking:
 
     def _holds_all(self, copy: Copy, proof: "Proof") -> bool:
         """Does a known file of the picture that was sent hold all of it? For few contents their pixels are read."""
+        mine, its = self._pixels_of_both(copy)
+        if mine and its and (mine == its or mine[:KIND_BYTES] != its[:KIND_BYTES]):
+            return mine == its  # else one has a film behind it, transparency, or other colours
+        return not wants_a_closer_look(proof)
+
+    def has_its_pixels(self, copy: Copy) -> bool:
+        """Is a known file equal to the one that was sent, in each pixel? False if too many were read to tell."""
+        asked = self._asked
+        if (asked.width, asked.height, asked.frames) != (copy.width, copy.height, copy.frames):
+            return False
+        mine, its = self._pixels_of_both(copy)
+        return mine == its != b""
+
+    def _pixels_of_both(self, copy: Copy) -> tuple[bytes, bytes]:
         for one in (self._asked, copy):
             if one.pixels:
                 self._pixels[one.content_digest] = one.pixels
             elif one.content_digest not in self._pixels and len(self._pixels) < _MOST_READ:
                 self._pixels[one.content_digest] = self._read_pixels(one)
-        mine, its = (self._pixels.get(one.content_digest, b"") for one in (self._asked, copy))
-        if mine and its and (mine == its or mine[:KIND_BYTES] != its[:KIND_BYTES]):
-            return mine == its  # else one has a film behind it, transparency, or other colours
-        return not wants_a_closer_look(proof)
+        return self._pixels.get(self._asked.content_digest, b""), self._pixels.get(copy.content_digest, b"")
 
     def told_by_part(self, copy: Copy) -> Told:
         """What a known file is to the picture that was sent if one shows a part of the other; None: it is not that."""
@@ -269,8 +284,7 @@ def _keypoints_of(decoded: Decoded) -> "Keypoints":
     return search.keypoints_of(search.read_proof(decoded.proof))
 
 
-def _found(asked: Copy, copy: Copy, measured: Measured, told: Told, part: PartTold) -> FoundCopy:
-    lacks = None if told.verdict is Verdict.IDENTICAL else shows_less(copy, asked)
+def _found(copy: Copy, measured: Measured, told: Told, lacks: str | None, part: PartTold) -> FoundCopy:
     is_same = told.verdict in (Verdict.IDENTICAL, Verdict.SAME)
     return {
         **found_file(copy, measured, told.verdict, part, shows_more=part.shows_more > 0),

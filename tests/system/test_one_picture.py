@@ -101,6 +101,13 @@ def test_what_is_equal_in_all_pixels_goes_and_comes_back(photos: Path, tmp_path:
             assert found.get(b"page.jpg", False) is is_as_good  # a page is not certain by its proof
         film = {os.path.basename(row["path"]): row["as_good"] for row in running.find(photos / "motion photo.jpg")}
         assert film == {b"motion photo.jpg": True, b"still of a motion photo.jpg": False}
+        taken = np.asarray(Image.open(photos / "taken.jpg"))
+        for pixels, is_as_good in ((taken, True), (photo_like(1, 800, 600), False)):
+            file = tmp_path / "sent.png"
+            file.write_bytes(encoded(pixels, "PNG"))
+            [best, *_] = running.find(file)
+            told = best["as_good"], best["verdict"], best["lacks"]
+            assert told == (is_as_good, "same", None if is_as_good else "lower quality")
         command = [sys.executable, "-m", "dupwatch", "--endpoint", running.endpoint]
         plan = tmp_path / "copies.plan"
         subprocess.run([*command, "plan", "--out", plan], check=True, capture_output=True)

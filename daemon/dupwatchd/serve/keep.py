@@ -386,6 +386,9 @@ class KeepOrder:
         return next(place for place in range(len(first)) if first[place] != second[place])
 
 
+LOWER_QUALITY = "lower quality"
+
+
 def shows_less(copy: Copy, other: Copy) -> str | None:
     """What a file lacks against another one that shows the same picture, as far as one can see it; None: nothing.
 
@@ -399,7 +402,7 @@ def shows_less(copy: Copy, other: Copy) -> str | None:
         ("fewer bits a colour", copy.bits < other.bits and other.format != "RAW"),
         ("without transparency", copy.transparent < other.transparent),
         ("not the RAW file", (copy.format != "RAW") > (other.format != "RAW")),
-        ("lower quality", _is_of_lower_quality(copy, other)),
+        (LOWER_QUALITY, _is_of_lower_quality(copy, other)),
     )
     return next((words for words, is_so in lacks if is_so), None)
 

@@ -127,6 +127,15 @@ def test_a_lossy_conversion_of_an_animation_agrees_as_far_as_one_can_tell() -> N
     assert agreement(gif, frames_of(several(shots(1, 2, 4), "WEBP", lossless=False))) is False
 
 
+def test_a_small_thing_in_late_frames_is_another_animation() -> None:
+    pictures = [np.roll(photo_like(1, 160, 120), 2 * frame, axis=1) for frame in range(6)]
+    before, webp = frames_of(several(pictures, "GIF")), frames_of(several(pictures, "WEBP", lossless=False))
+    for picture in pictures[4:]:
+        picture[48:56, 24:32] = np.minimum(picture[48:56, 24:32], 215) + 40
+    assert agreement(before, webp) is None
+    assert agreement(before, frames_of(several(pictures, "GIF"))) is False
+
+
 def test_pages_that_differ_in_one_small_place_do_not_agree() -> None:
     pages = [np.full((200, 150, 3), 255, np.uint8) for _ in range(3)]
     before = frames_of(several(pages, "TIFF"))

@@ -108,7 +108,7 @@ RULES = (
     Rule(ELSEWHERE, "shapes, where something differs", _luma(_shapes), verdict.SAME_SHAPES, OTHERS, RECOLOURED),
     Rule(COLOURED, "shared", _shared, verdict.WHOLE, COPIES, CUT, above=False),
     Rule(COLOURED, "rise", _RISE, verdict.RISE, COPIES, IN_GREY | RECOLOURED),
-    Rule(COLOURED, "rise at 1,600 px, certain", _RISE, fine.UNCERTAIN_RISE, COPIES, RECOLOURED, closely=True),
+    Rule(COLOURED, "rise at 1,600 px, certain", _RISE, verdict.FAR_OTHER_TONES, COPIES, RECOLOURED, closely=True),
     Rule(COLOURED, "strength of the weaker", _chroma(_weaker), verdict.GREY, COPIES, IN_GREY, above=False),
     Rule(COLOURED, "own colours", _chroma(_own_share), verdict.OWN_SHARE, COPIES, IN_GREY, above=False),
     Rule(COLOURED, "angle", _chroma(_both_turned), verdict.ANGLE, COPIES, RECOLOURED),

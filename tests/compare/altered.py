@@ -71,6 +71,23 @@ def captioned(picture: Rgb, text: str, px: int = 26) -> Rgb:
     return np.asarray(image)
 
 
+def sand(seed: int) -> Rgb:
+    """A plain of fine grain in a pale, warm colour."""
+    random = np.random.default_rng(seed)
+    light = np.repeat(random.normal(0, 3, (900, 1200, 1)), 3, axis=2) + np.linspace(-14, 14, 1200)[:, np.newaxis]
+    plain: Rgb = np.clip(light + np.array([200, 190, 150]), 0, 255).astype(np.uint8)
+    return plain
+
+
+def stamped(picture: Rgb, text: str) -> Rgb:
+    """With a date of the colour that cameras write it in, here as bright as what is around it."""
+    image = Image.fromarray(picture)
+    ImageDraw.Draw(image).text(
+        (picture.shape[1] * 3 // 4, picture.shape[0] - 60), text, fill=(255, 172, 80), font=font(44)
+    )
+    return np.asarray(image)
+
+
 def font(px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(px)
 

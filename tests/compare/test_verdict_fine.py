@@ -157,3 +157,31 @@ def test_another_sky_is_not_confirmed(seed: int, suspect: bool) -> None:
     sky, other = altered.sky(seed), altered.sky(seed + 50, 120)
     closer = look_closely(sky, other, 0, mirrored=False, suspect=suspect)
     assert (closer.confirmed, closer.verdict) == (False, Verdict.SIMILAR)
+
+
+def test_a_small_place_of_another_colour_is_seen_however_bright_it_is() -> None:
+    """A date stamp of another day, on sand as bright as the stamp."""
+    one, other = (altered.stamped(altered.sand(3), text) for text in ("'04 7 12", "'04 7 17"))
+    assert look_closely(one, altered.jpeg(one, 60), 0, mirrored=False).confirmed is True
+    for quality in (85, 60):
+        closer = look_closely(one, altered.jpeg(other, quality), 0, mirrored=False)
+        assert closer.confirmed is False
+        assert closer.verdict is not Verdict.SAME
+
+
+@pytest.mark.parametrize("share", [1, 0.6])
+def test_what_differs_at_the_edge_only_is_seen(share: float) -> None:
+    picture = altered.photo(11, 1000, 750)
+    changed = picture.copy()
+    changed[740:, 300:420] = 255 - changed[740:, 300:420]
+    copy, other = (altered.jpeg(altered.resized(one, share), 85) for one in (picture, changed))
+    assert look_closely(picture, copy, 0, mirrored=False).confirmed is True
+    assert look_closely(picture, other, 0, mirrored=False).verdict is Verdict.RETOUCHED
+
+
+def test_what_a_filter_leaves_at_the_edge_is_not_certain_and_no_other_picture() -> None:
+    picture = altered.photo(11, 1000, 750)
+    edged = picture.copy()
+    edged[:5] = np.clip(edged[:5].astype(int) + 16, 0, 255)
+    closer = look_closely(picture, edged, 0, mirrored=False)
+    assert (closer.confirmed, closer.verdict) == (None, Verdict.SAME)

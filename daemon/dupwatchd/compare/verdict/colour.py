@@ -3,6 +3,7 @@
 Chroma and luma of both on one small grid go in, values in whole steps come out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ _SAMPLES = 1_500  # places that a fit is made on
 _ROUNDS = 4  # of fitting, each trusting less what the last one left over
 _PLACE_PX = 5
 _NEUTRAL = 5.0  # levels of chroma: white, grey or black, also in a JPEG
+# What a small place of another colour has to exceed: noise, structure, and levels.
+_NOISE, _STRUCTURE, _VISIBLE, _AROUND_PX, _SHIFT_PX, _OWN_NOISE_FINE = 4.0, 0.35, 6.0, 11, 0.25, 0.5
+_OWN_SAMPLES = 8_000  # places that tell which of two has more colours of its own
 _OWN_NOISE = 2.0  # levels of chroma below which nothing is read out of a difference
 
 
@@ -65,6 +69,46 @@ def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Le
     )
 
 
+def places_of_other_colour(source: Levels, target: Levels, source_luma: Levels, target_luma: Levels) -> int:
+    """Hundredths: how far the worst small place has another colour, 100 where it is just another one.
+
+    Chroma (2, h, w) of two pictures on one grid, as fine as both have it; luma is (h, w). A place has another colour
+    only if it stands out against the noise of this very pair, against the colours around it, and to the eye.
+    """
+    chroma = [_smooth(plane) for plane in (source, target)]
+    light = [plane.astype(np.float32) for plane in (source_luma, target_luma)]
+    for plane in light:
+        plane -= np.float32(128)
+        plane *= np.float32(1 / 128)
+    step = max(1, int((light[0].size / _OWN_SAMPLES) ** 0.5))
+    own = [_own(one[:, ::step, ::step], its[::step, ::step]) for one, its in zip(chroma, light, strict=True)]
+    known, wanted, luma = (chroma[0], chroma[1], light[0]) if own[0] > own[1] else (chroma[1], chroma[0], light[1])
+    rest = _length(_fit(known, wanted, luma)[1])
+    rest -= np.float32(_SHIFT_PX) * np.maximum(*(_length(list(map(levels.range_around, one))) for one in chroma))
+    np.maximum(rest, np.float32(0), out=rest)
+    rest *= rest
+    error = levels.root(levels.box_mean(rest, _PLACE_PX))
+    structure = np.maximum(*(_structure(one) for one in chroma))
+    noise = max(_OWN_NOISE_FINE, at_place(error[::2, ::2].ravel(), error[::2, ::2].size // 2))
+    structure += np.float32(2)
+    structure *= np.float32(_STRUCTURE)
+    np.maximum(structure, np.float32(max(_NOISE * noise, _VISIBLE)), out=structure)
+    error /= structure
+    return round(100 * float(error.max()))
+
+
+def _length(planes: Sequence[Floats] | Floats) -> Floats:
+    """Of two coordinates at each place."""
+    square = planes[0] * planes[0]
+    square += planes[1] * planes[1]
+    return levels.root(square)
+
+
+def _structure(chroma: Floats) -> Floats:
+    """How far colours around each place lie apart."""
+    return _length([levels.box_mean_and_deviation(plane, _AROUND_PX)[1] for plane in chroma])
+
+
 def _smooth(chroma: Levels) -> Floats:
     return np.stack([levels.blurred(plane.astype(np.float32) - 128, 0.8) for plane in chroma])
 
@@ -92,6 +136,13 @@ def _turned(a: NDArray[np.complex64], b: NDArray[np.complex64]) -> tuple[float, 
 
 def _fitted(known: Floats, wanted: Floats, light: Floats, strongest: Floats) -> tuple[float, float, float]:
     """Degrees that the best linear map turns colours, and the worst place after it: levels, and against the rest."""
+    found, off = _fit(known, wanted, light)
+    turned = float(np.degrees(np.arctan2(found[1, 0] - found[0, 1], found[0, 0] + found[1, 1])))
+    return turned, *_stands_out(off, strongest)
+
+
+def _fit(known: Floats, wanted: Floats, light: Floats) -> tuple[Floats, Floats]:
+    """The best linear map (2, 4) of colours and luma to the wanted colours, and what it leaves over: (2, h, w)."""
     terms = np.stack([known[0].ravel(), known[1].ravel(), np.ones(light.size, np.float32), light.ravel()])  # (4, N)
     flat = wanted.reshape(2, -1)
     step = max(1, light.size // _SAMPLES)
@@ -102,8 +153,7 @@ def _fitted(known: Floats, wanted: Floats, light: Floats, strongest: Floats) -> 
         error = np.hypot(off[0], off[1])
         scale = 2 * max(_OWN_NOISE, at_place(error, len(error) // 2))
         found = _solved(some, its, 1 / (1 + np.square(error * np.float32(1 / scale))))
-    turned = float(np.degrees(np.arctan2(found[1, 0] - found[0, 1], found[0, 0] + found[1, 1])))
-    return turned, *_stands_out((flat - found @ terms).reshape(wanted.shape), strongest)
+    return found, (flat - found @ terms).reshape(wanted.shape)
 
 
 def _stands_out(off: Floats, strongest: Floats) -> tuple[float, float]:

@@ -13,8 +13,10 @@ from dupwatchd.compare.verdict.colour import Colours
 from dupwatchd.compare.verdict.laid import Planes
 from dupwatchd.compare.verdict.values import Differences, Lens
 from dupwatchd.compare.verdict.verdict import (
+    FAR_OTHER_TONES,
     FEW_TONES,
     MOSTLY_NEUTRAL,
+    OTHER_TONES,
     SHADE_GROUND,
     Bounds,
     Seen,
@@ -31,7 +33,15 @@ from dupwatchd.pixels.proof import make_proof, wants_a_closer_look
 
 LONG_SIDE_PX = 1600
 _CHROMA_SIDE_PX = 96  # as in proofs: finer, noise of chroma that was kept coarsely counts
-_LENS = Lens(sides_px=(96, 320), sizes=4, softness_px=0.0, ringing_px=5, samples=12_000)  # blocks of JPEG are 8 px
+_FINE_CHROMA_PX = 800  # most pictures hold colours at half the size of luma
+_LENS = Lens(
+    sides_px=(96, 320),
+    sizes=4,
+    softness_px=0.0,
+    ringing_px=5,  # blocks of JPEG are 8 px
+    samples=12_000,
+    edge=True,
+)
 # See `verdict.Bounds`. Of 420 pages with another digit none that is told stays below 140, but for digits of 5 px on a
 # darkened page, and of 96 copies of pages five exceed it, all at a quarter of the size. Of 3,200 copies of photos one
 # exceeds 185, and most small retouches lie above 120: between 100 and 185 a photo stays uncertain.
@@ -40,14 +50,12 @@ BOUNDS = Bounds(photo=185, text=140, small_area_px=256 * 256)
 # little 38 stay below 90, and of 1,220 with a watermark one does. The other seven are brightened: where all tones
 # differ, and nothing else does but in places, copies reach 180, and those with a watermark begin at 196.
 BOUNDS_IF_SUSPECT = BOUNDS._replace(photo=100, text=100)
-_OTHER_TONES = 12  # levels of rise
 # Less than that does not make two pictures different, but more than these not certainly the same either: another digit
 # on a date stamp had a score of 114, a black and a dark grey shirt tones apart by 40 levels, a black and a navy car
 # colours that agree by half. Who is not certain may not let a photo go.
 UNCERTAIN_SCORE = 100
 # Of a suspect pair, and of pages in other tones: a watermark had 77, and another digit of 5 px on a darkened page 100.
 _LESS_CERTAIN_SCORE = 75
-UNCERTAIN_RISE = 35
 UNCERTAIN_STRENGTH, UNCERTAIN_LIKENESS = 50, 850
 # Two lipsticks of near shades on white, or two red shirts, are like one that was toned: the colours of all that has any
 # differ. Of 500 copies, down to quality 25 and a quarter of the size, none is off by more than 52 tenths of a level in
@@ -56,12 +64,14 @@ UNCERTAIN_SHADE = 90
 # Of a drawing, or goods of few tones, so much of another shade is seen as well without white around it; and with white
 # around it, half of that, if its tones lie that many levels apart and the ground stays: a navy and a darker navy dial.
 UNCERTAIN_DRAWN_SHADE, _DRAWN_RISE = 40, 8
-# A place that stands out in colour less than a recoloured one.
-UNCERTAIN_ODD = 300
+# A place that stands out in colour less than a recoloured one; and a small one, see `PLACES`: of 240 copies that were
+# only made smaller or saved at quality 40 one exceeds that.
+UNCERTAIN_ODD, UNCERTAIN_PLACES = 300, 120
+UNCERTAIN_EDGE = 140
 # Two files that are equal in all but so few pixels per mille came from one, and what is left differs because somebody
 # changed it: of 775 copies of photos and drawings one of such a kind has a score of more than that.
 _ALL_BUT_EQUAL, _EQUAL_SCORE = 20, 30
-_WORTH_HALVING = 8  # shrunk so much, a picture is halved first: 10 instead of 27 ms for 12 megapixels
+_WORTH_HALVING = 2  # shrunk so much, a picture is halved first, which takes far less time
 _LEAST_SIDE_PX = 100  # of what is compared: less shows faces and numbers too small to tell
 # Text of a page shrunk to a quarter is lost by 0.3 to 0.9 of its strokes, and of 80 photos one in twenty exceeds 0.25.
 LOST_PER_MILLE = 400
@@ -91,8 +101,8 @@ def look_closely(
     finer, coarser = (0, 1) if order[0] <= order[1] else (1, 0)
     target_size = lumas[coarser].shape[1::-1]
     size = target_size if turn_degrees % 180 == 0 else target_size[::-1]
-    source = Planes(levels.resized(lumas[finer], size), _chroma(pictures[finer], size))
-    target = Planes(lumas[coarser], _chroma(pictures[coarser], target_size))
+    source = Planes(levels.resized(lumas[finer], size), *_chroma(pictures[finer], size))
+    target = Planes(lumas[coarser], *_chroma(pictures[coarser], target_size))
     forwards = finer == 1 or mirrored  # mirrored, a turn and its reverse are the same
     source = source.oriented(turn_degrees if forwards else -turn_degrees, mirrored=mirrored)
     turned = bool(turn_degrees % 360) or mirrored
@@ -109,7 +119,7 @@ def look_closely(
 
 def _only_in_other_tones(seen: Seen) -> bool:
     """Whether one is brighter or darker, and else they lie on each other everywhere: two plain photos do not."""
-    return seen.luma is not None and seen.luma.rise >= _OTHER_TONES and not at_odds(seen.luma)
+    return seen.luma is not None and seen.luma.rise >= OTHER_TONES and not at_odds(seen.luma)
 
 
 def _uncertain(seen: Seen, *, suspect: bool) -> bool:
@@ -117,15 +127,17 @@ def _uncertain(seen: Seen, *, suspect: bool) -> bool:
     luma, chroma = seen.luma, seen.chroma
     if luma is None or chroma is None:
         return True
-    toned_page = seen.fine and luma.rise >= _OTHER_TONES
+    toned_page = seen.fine and luma.rise >= OTHER_TONES
     other_colours = max(chroma.likeness, chroma.centred) < UNCERTAIN_LIKENESS
     return (
         luma.score > (_LESS_CERTAIN_SCORE if suspect or toned_page else UNCERTAIN_SCORE)
-        or luma.rise > UNCERTAIN_RISE
+        or luma.rise > FAR_OTHER_TONES
         or (max(chroma.strength) >= UNCERTAIN_STRENGTH and other_colours)
         or (chroma.unfitted > UNCERTAIN_SHADE and (chroma.neutral > MOSTLY_NEUTRAL or luma.bend >= FEW_TONES))
         or _may_be_another_shade(luma, chroma)
         or has_odd_place(chroma, UNCERTAIN_ODD)
+        or seen.edge > UNCERTAIN_EDGE
+        or (seen.places > UNCERTAIN_PLACES and luma.rise < OTHER_TONES)
     )
 
 
@@ -164,10 +176,13 @@ def _digest(luma: Levels) -> bytes:
     return hashlib.blake2b(luma.data, digest_size=8).digest()
 
 
-def _chroma(rgb: Levels, size: Size) -> Levels:
-    """Of a picture that is looked at in that size: (2, h, w)."""
-    scale = min(1.0, _CHROMA_SIDE_PX / max(size))
-    small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-    if min(rgb.shape[1] // small[0], rgb.shape[0] // small[1]) >= _WORTH_HALVING:
+def _chroma(rgb: Levels, size: Size) -> tuple[Levels, Levels]:
+    """Of a picture that is looked at in that size: (2, h, w), and the same with more pixels."""
+    shrunk = max(2.0, max(size) / _FINE_CHROMA_PX)
+    fine_size = max(1, int(size[0] / shrunk)), max(1, int(size[1] / shrunk))
+    if min(rgb.shape[1] // fine_size[0], rgb.shape[0] // fine_size[1]) >= _WORTH_HALVING:
         rgb = levels.halved_in_boxes(rgb)
-    return levels.blue_and_red(levels.resized(rgb, small))
+    fine = levels.blue_and_red(levels.resized(rgb, fine_size))
+    scale = min(1.0, _CHROMA_SIDE_PX / max(fine_size))
+    small = max(1, round(fine_size[0] * scale)), max(1, round(fine_size[1] * scale))
+    return np.stack([levels.resized(plane, small) for plane in fine]), fine

@@ -3,6 +3,7 @@
 Planes of both and a map between them go in, pieces that can be compared place by place come out.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,9 @@ from dupwatchd.pixels.levels import Levels, Map, Size
 
 Box = tuple[slice, slice]  # rows and columns
 
-_RIM = 0.015  # of each side of what both show is left out: edges are averaged over what lies beyond
+# Of each side of what both show that is left out, as edges are averaged over what lies beyond; and at the least.
+RIM, NARROW_RIM = 0.015, 0.002
+_STRIP, _LEAST_STRIP_PX = 0.03, 24  # of each side is an edge, looked at by itself
 _LEAST_LEAN = 0.061  # tangent of 3.5 degrees
 _LEAST_SHARED_PX = 16  # of each side; less cannot be compared
 
@@ -23,34 +26,72 @@ class Planes(NamedTuple):
 
     luma: Levels  # (H, W)
     chroma: Levels  # (2, h, w) Cb and Cr of the same area
+    fine_chroma: Levels | None = None  # the same with more pixels, if small places of another colour are looked for
 
     def oriented(self, turn_degrees: int, *, mirrored: bool) -> "Planes":
         """Mirrored, if asked, and then turned clockwise."""
-        planes = [plane[:, ::-1] if mirrored else plane for plane in (self.luma, *self.chroma)]
-        turned = [np.ascontiguousarray(np.rot90(plane, -turn_degrees // 90)) for plane in planes]
-        return Planes(turned[0], np.stack(turned[1:]))
+
+        def turned(plane: Levels) -> Levels:
+            return np.ascontiguousarray(np.rot90(plane[:, ::-1] if mirrored else plane, -turn_degrees // 90))
+
+        chroma, fine = (None if one is None else np.stack([*map(turned, one)]) for one in self[1:])
+        assert chroma is not None
+        return Planes(turned(self.luma), chroma, fine)
 
 
-def laid_onto(source: Planes, target: Planes, map_: Map) -> tuple[Planes, Planes] | None:
-    """Of both, what they share, on the target's grid; None if it is too little."""
-    box = _shared_box(map_, source.luma.shape[1::-1], target.luma.shape[1::-1])
+def laid_onto(source: Planes, target: Planes, map_: Map, rim_share: float) -> tuple[Planes, Planes] | None:
+    """Of both, what they share, on the target's grid, less that share of a rim on each side; None: it is too little."""
+    box = _shared_box(map_, source.luma.shape[1::-1], target.luma.shape[1::-1], rim_share)
     if box is None:
         return None
-    up = whole_onto_whole(source.chroma[0], source.luma)
-    down = whole_onto_whole(target.luma, target.chroma[0])
+    seen, its = _chroma_laid(source, target, map_, box, source.chroma, target.chroma)
+    fine, its_fine = None, None
+    if source.fine_chroma is not None and target.fine_chroma is not None:
+        fine, its_fine = _chroma_laid(source, target, map_, box, source.fine_chroma, target.fine_chroma)
+    luma = _seen_at(source.luma, map_, target.luma, box)
+    return Planes(luma, seen, fine), Planes(np.ascontiguousarray(target.luma[box]), its, its_fine)
+
+
+def _chroma_laid(
+    source: Planes, target: Planes, map_: Map, box: Box, chroma: Levels, its_chroma: Levels
+) -> tuple[Levels, Levels]:
+    """Chroma of what they share, of the source on the grid of the target's, and of the target."""
     is_whole = np.array_equal(map_, whole_onto_whole(source.luma, target.luma))
-    small_map = whole_onto_whole(source.chroma[0], target.chroma[0]) if is_whole else joined(up, map_, down)
-    small_box = _scaled(box, target.luma.shape, target.chroma.shape[1:])
-    seen = Planes(
-        _seen_at(source.luma, map_, target.luma, box),
-        np.stack([_seen_at(plane, small_map, target.chroma[0], small_box) for plane in source.chroma]),
-    )
-    return seen, Planes(
-        np.ascontiguousarray(target.luma[box]), np.ascontiguousarray(target.chroma[(slice(None), *small_box)])
-    )
+    up = whole_onto_whole(chroma[0], source.luma)
+    down = whole_onto_whole(target.luma, its_chroma[0])
+    small_map = whole_onto_whole(chroma[0], its_chroma[0]) if is_whole else joined(up, map_, down)
+    small_box = _scaled(box, target.luma.shape, its_chroma.shape[1:])
+    seen = np.stack([_seen_at(plane, small_map, its_chroma[0], small_box) for plane in chroma])
+    return seen, np.ascontiguousarray(its_chroma[(slice(None), *small_box)])
 
 
-def _shared_box(map_: Map, source_size: Size, target_size: Size) -> Box | None:
+def without_rim(planes: Planes, share: float) -> Planes:
+    """Less that share of each side."""
+    height, width = planes.luma.shape
+    rows, columns = math.ceil(share * height), math.ceil(share * width)
+    return _cut(planes, (slice(rows, height - rows), slice(columns, width - columns)))
+
+
+def edges(planes: Planes) -> list[Planes]:
+    """What lies at the top, the bottom, the left and the right; none of a small picture."""
+    height, width = planes.luma.shape
+    rows, columns = (max(_LEAST_STRIP_PX, round(_STRIP * side)) for side in (height, width))
+    if min(height, width) < 4 * _LEAST_STRIP_PX:
+        return []
+    across, down = slice(0, width), slice(0, height)
+    boxes = (slice(0, rows), across), (slice(height - rows, height), across)
+    return [_cut(planes, box) for box in (*boxes, (down, slice(0, columns)), (down, slice(width - columns, width)))]
+
+
+def _cut(planes: Planes, box: Box) -> Planes:
+    def cut(chroma: Levels) -> Levels:
+        return np.ascontiguousarray(chroma[(slice(None), *_scaled(box, planes.luma.shape, chroma.shape[1:]))])
+
+    fine = None if planes.fine_chroma is None else cut(planes.fine_chroma)
+    return Planes(np.ascontiguousarray(planes.luma[box]), cut(planes.chroma), fine)
+
+
+def _shared_box(map_: Map, source_size: Size, target_size: Size, rim_share: float) -> Box | None:
     """What the source shows of the target, less a rim, on the target's grid."""
     placed = corners(source_size) @ inverse(map_).T
     within = _share_within(map_, source_size, target_size) if leans(map_) else None
@@ -61,7 +102,7 @@ def _shared_box(map_: Map, source_size: Size, target_size: Size) -> Box | None:
             low, high = max(-0.5, float(ends[1])), min(length - 0.5, float(ends[2]))
         else:
             low, high = (length * (1 + sign * within) / 2 - 0.5 for sign in (-1, 1))
-        rim = max(1.0, _RIM * (high - low))
+        rim = max(1.0, rim_share * (high - low))
         start, stop = int(np.ceil(low + rim)), int(np.floor(high - rim)) + 1
         if stop - start < _LEAST_SHARED_PX:
             return None

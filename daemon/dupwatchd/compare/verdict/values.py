@@ -71,6 +71,7 @@ class Lens(NamedTuple):
     softness_px: float  # deviation that both are blurred by first
     ringing_px: int  # how far from an edge its compression still shows
     samples: int  # places that tones are fitted to
+    edge: bool = False  # whether what lies at the edges of what both show is looked at, too
 
 
 def differences(source: Planes, target: Planes, lens: Lens) -> Differences:

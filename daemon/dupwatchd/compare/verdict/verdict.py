@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dupwatchd.compare.verdict.colour import Colours, colours
-from dupwatchd.compare.verdict.laid import Planes, laid_onto
+from dupwatchd.compare.verdict.colour import Colours, colours, places_of_other_colour
+from dupwatchd.compare.verdict.laid import NARROW_RIM, RIM, Planes, edges, laid_onto, without_rim
 from dupwatchd.compare.verdict.light import lit_alike
 from dupwatchd.compare.verdict.register import overlap, register, whole_onto_whole
 from dupwatchd.compare.verdict.values import Differences, Lens, differences
@@ -69,6 +69,13 @@ WORST, STANDS_OUT = 120, 300
 # Where few things have a colour, such as lamps on a screen, a fit turns that of one of them as it likes. As they are,
 # of 775 copies of photos and drawings, down to quality 25, one has a place that stands out by 300, and none by 310.
 ODD, ODD_PLACE = 350, 40
+# At an edge filters may end otherwise than the picture did; a line of text there exceeds that.
+EDGE = 300
+# A small place of another colour, see `Seen.places`: a date stamp of another day on sand, or a car in another paint, as
+# bright as before. Of 480 copies those whose tones are as they were stay below that, but for some that were reduced to
+# 256 colours; of those in other tones, whose colours may be clipped, none exceeds the other. Tones that rise by so many
+# levels are others, and by so many no pair is certain, whatever its colours.
+PLACES, PLACES_IF_TONED, OTHER_TONES, FAR_OTHER_TONES = 200, 350, 12, 35
 WHOLE = 980  # per mille: a picture that shows less of the other is a crop, or within a frame
 # Where a part seems to be missing, the sides found may be wrong: on a page with hardly anything on it, or by a pixel of
 # a tiny picture, which is many per mille. There, its whole fits a plain copy as well as what was found (a score higher
@@ -111,6 +118,8 @@ class Seen:
     # are 0 where it is not turned.
     drawn: tuple[int, int]
     fine: bool  # one of them holds lines finer than its proof shows: text, most likely
+    places: int = 0  # hundredths, how far the worst small place has another colour; 0: not looked for
+    edge: int = 0  # hundredths, the score of what lies at the edges; 0: likewise
     in_one_light: Differences | None = None  # of luma, once slow changes of light are taken away; None: not tried
 
 
@@ -158,16 +167,19 @@ class _Laid(NamedTuple):
     """Two pictures that lie on each other, of which luma was compared; of two ways only one is seen in full."""
 
     seen: Seen
-    both: tuple[Planes, Planes] | None  # what they share; None: too little
+    both: tuple[Planes, Planes] | None  # what they share, less a rim; None: too little
+    all_of_both: tuple[Planes, Planes] | None  # with that rim, if edges are looked at
     smaller: Levels
 
     @classmethod
     def by(cls, map_: Map, source: Planes, target: Planes, lens: Lens, *, turned: bool, fine: bool) -> "_Laid":
         """Laid onto each other by a map."""
         unseen = not_compared_at(map_, source, target, turned=turned, fine=fine)
-        both = laid_onto(source, target, map_)
+        all_of_both = both = laid_onto(source, target, map_, NARROW_RIM if lens.edge else RIM)
+        if both is not None and lens.edge:
+            both = without_rim(both[0], RIM - NARROW_RIM), without_rim(both[1], RIM - NARROW_RIM)
         luma = differences(*both, lens) if both is not None else None
-        return cls(replace(unseen, luma=luma), both, min(source.luma, target.luma, key=np.size))
+        return cls(replace(unseen, luma=luma), both, all_of_both, min(source.luma, target.luma, key=np.size))
 
     def in_full(self, lens: Lens) -> Seen:
         """What else is told of them."""
@@ -176,16 +188,25 @@ class _Laid(NamedTuple):
             seen = replace(seen, drawn=shares_of_few_levels(self.smaller))
         if self.both is None or seen.luma is None:
             return seen
-        size = self.both[0].chroma.shape[:0:-1]
-        its_colours = colours(
-            *(planes.chroma for planes in self.both), *(levels.resized(planes.luma, size) for planes in self.both)
-        )
+        one, other = self.both
+        size = one.chroma.shape[:0:-1]
+        lumas = [levels.resized(planes.luma, size) for planes in self.both]
+        its_colours = colours(one.chroma, other.chroma, *lumas)
+        places = 0
+        if one.fine_chroma is not None and other.fine_chroma is not None:
+            size = one.fine_chroma.shape[:0:-1]
+            lumas = [levels.stretched(planes.luma, size) for planes in self.both]
+            places = places_of_other_colour(one.fine_chroma, other.fine_chroma, *lumas)
+        edge = 0
+        if lens.edge and self.all_of_both is not None:
+            strips = zip(*map(edges, self.all_of_both), strict=True)
+            edge = max((differences(one, other, lens).score for one, other in strips), default=0)
         in_one_light = None
         alike = min(seen.shared) >= WHOLE and seen.luma.shapes >= _LIT_SHAPES
         if alike and seen.luma.score > DIFFERENT_TEXT and at_odds(seen.luma):
             lit = lit_alike(*self.both)
             in_one_light = differences(*lit, lens) if lit is not None else None
-        return replace(seen, chroma=its_colours, in_one_light=in_one_light)
+        return replace(seen, chroma=its_colours, in_one_light=in_one_light, places=places, edge=edge)
 
 
 def not_compared_at(map_: Map, source: Planes, target: Planes, *, turned: bool, fine: bool) -> Seen:
@@ -214,7 +235,9 @@ def verdict_of(seen: Seen, bounds: Bounds = OF_PROOFS) -> Verdict:
         if other_colours and seen.luma.shapes >= SAME_SHAPES:
             return Verdict.RECOLOURED
         return Verdict.SIMILAR if at_odds(seen.in_one_light or seen.luma) else Verdict.RETOUCHED
-    if other_colours or _differs_in_colour(seen.chroma):
+    if seen.edge > EDGE:
+        return Verdict.RETOUCHED
+    if other_colours or _differs_in_colour(seen.chroma) or _has_small_place(seen.luma, seen.places):
         return Verdict.RECOLOURED
     if seen.luma.apart >= ALL_APART:
         return Verdict.SIMILAR
@@ -291,6 +314,12 @@ def _is_stretched(luma: Differences, chroma: Colours) -> bool:
 def _differs_in_colour(chroma: Colours) -> bool:
     """Whether some place has another colour."""
     return (chroma.worst > WORST and chroma.stands_out > STANDS_OUT) or has_odd_place(chroma, ODD)
+
+
+def _has_small_place(luma: Differences, places: int) -> bool:
+    """Whether some place that may be small has another colour."""
+    most = PLACES_IF_TONED if luma.rise >= OTHER_TONES else PLACES
+    return places > most and luma.rise <= FAR_OTHER_TONES
 
 
 def has_odd_place(chroma: Colours, least: int) -> bool:

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from dupwatchd.compare.origin.candidate import Candidate
-from dupwatchd.compare.origin.direction import Direction, may_be_enlarged, may_be_softened, nearer
+from dupwatchd.compare.origin.direction import (
+    Direction,
+    has_more_than_its_source,
+    may_be_enlarged,
+    may_be_softened,
+    nearer,
+)
+from dupwatchd.compare.origin.fit import Fit
+from dupwatchd.compare.origin.laying import laid_upon
 from dupwatchd.index import pillow_formats  # noqa: F401 - registers HEIF with Pillow
 from dupwatchd.index.facts import is_lossless, jpeg_steps, scan_digest, stored_luma
 from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
@@ -203,16 +211,6 @@ def test_a_copy_made_smaller_is_no_original_that_was_enlarged(amount: int) -> No
     assert not may_be_enlarged(candidate(original), candidate(saved(small)))
 
 
-def test_a_soft_jpeg_is_not_put_behind_itself_made_softer() -> None:
-    """Of so soft a photo a JPEG holds broad shapes only, and those look as if it was rounded from the softer one."""
-    grain = np.random.default_rng(1).normal(0, 2, (450, 600, 1))
-    soft = np.asarray(scene(1, 600, 450).filter(ImageFilter.GaussianBlur(2)))
-    original = saved(Image.fromarray(np.clip(soft + grain, 0, 255).astype(np.uint8)), quality=80)
-    softer = candidate(saved(opened(original).filter(ImageFilter.GaussianBlur(1)), quality=95))
-    assert nearer(candidate(original), softer) is not Direction.SECOND
-    assert may_be_softened(candidate(original), softer)
-
-
 SOFTENED: dict[str, Callable[[Picture], Picture]] = {
     "blurred": lambda p: p.filter(ImageFilter.GaussianBlur(1)),
     "small and large again": lambda p: p.resize((p.width // 2, p.height // 2), LANCZOS).resize(p.size, LANCZOS),
@@ -228,6 +226,18 @@ def test_what_may_be_softened_at_its_size_is_told(how: str) -> None:
     assert may_be_softened(candidate(soft), candidate(original))
     assert not may_be_softened(candidate(original, from_camera=True), candidate(soft))
     assert not may_be_softened(candidate(original), candidate(saved_again))
+
+
+def test_what_has_far_more_detail_was_not_rounded_from_the_other() -> None:
+    """Of a soft photo a JPEG keeps broad shapes, which look as if they were rounded from those of a softer copy."""
+    original = saved(scene(8), quality=80)
+    soft = saved(SOFTENED["blurred"](opened(original)), quality=95)
+    rounded, not_explained = Fit(off=0.25, beyond=0.03, values=2000), Fit()
+    pair, again = (laid_upon(candidate(original), candidate(other)) for other in (soft, saved(scene(8), quality=70)))
+    assert rounded.rounded
+    assert has_more_than_its_source(Direction.SECOND, pair, rounded, not_explained)
+    assert not has_more_than_its_source(Direction.FIRST, pair, not_explained, rounded)
+    assert not has_more_than_its_source(Direction.FIRST, again, not_explained, rounded)
 
 
 def test_a_small_sharpened_copy_is_not_taken_for_the_original() -> None:

@@ -18,7 +18,8 @@ EQUAL_LOSSY = 0.12  # the same of two decoders of one lossy format
 RECODINGS = frozenset({"WEBP", "AVIF"})  # cameras write JPEG and HEIF; these are made from other files, unless shown
 # Times the energy of fine detail of another one of equal size. Of 14 photos that were blurred by a pixel, or made small
 # and large again, 12 exceed that; copies of which no direction is shown, at other qualities and tones, stay below 1.7.
-SOFTER = 2.0
+# What was rounded may have more than the former, from the blocks of its coding, but not than the latter.
+SOFTER, FAR_SOFTER = 2.0, 3.0
 DITHERED = frozenset({"GIF"})  # dots that stand for shades look like fine detail
 # Median differences of textured blocks, in grey levels, within which a picture counts as explained by another:
 NO_LOSS = 0.02  # equal pixels
@@ -61,22 +62,22 @@ def nearer(first: Candidate, second: Candidate) -> Direction:
     is_first = _precedes(first, second, to_second, to_first, pair.scaled)
     is_second = _precedes(second, first, to_first, to_second, pair.scaled)
     shown = Direction(int(is_second) - int(is_first))
-    if not pair.scaled and _has_more_than_its_source(shown, pair, to_first, to_second):
+    if not pair.scaled and has_more_than_its_source(shown, pair, to_first, to_second):
         return Direction.NEITHER
     return _finer(first, second, pair) if pair.scaled and shown is Direction.NEITHER else shown
 
 
-def _has_more_than_its_source(shown: Direction, pair: Pair, to_first: Fit, to_second: Fit) -> bool:
+def has_more_than_its_source(shown: Direction, pair: Pair, to_first: Fit, to_second: Fit) -> bool:
     """Whether the one that seems to be rounded from the other shows more fine detail: then the other was made softer.
 
     Of a soft photo a JPEG keeps only what is broad, and that is about the same in both.
     """
     if shown is Direction.FIRST:
         seems_rounded = to_second.rounded and not (to_second.toned or to_first.carried)
-        return seems_rounded and detail_ratio(pair.second, pair.first) > SOFTER
+        return seems_rounded and detail_ratio(pair.second, pair.first) > FAR_SOFTER
     if shown is Direction.SECOND:
         seems_rounded = to_first.rounded and not (to_first.toned or to_second.carried)
-        return seems_rounded and detail_ratio(pair.first, pair.second) > SOFTER
+        return seems_rounded and detail_ratio(pair.first, pair.second) > FAR_SOFTER
     return False
 
 

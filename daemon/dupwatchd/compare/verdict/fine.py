@@ -67,7 +67,8 @@ UNCERTAIN_DRAWN_SHADE, _DRAWN_RISE = 40, 8
 # A place that stands out in colour less than a recoloured one; and a small one, see `PLACES`: of 240 copies that were
 # only made smaller or saved at quality 40 one exceeds that.
 UNCERTAIN_ODD, UNCERTAIN_PLACES = 300, 120
-UNCERTAIN_EDGE = 140
+# What lies at the edges, of photos and of pages: of 160 copies of photos two exceed that, of 43 of pages none.
+UNCERTAIN_EDGE, UNCERTAIN_EDGE_TEXT = 140, 240
 # Two files that are equal in all but so few pixels per mille came from one, and what is left differs because somebody
 # changed it: of 775 copies of photos and drawings one of such a kind has a score of more than that.
 _ALL_BUT_EQUAL, _EQUAL_SCORE = 20, 30
@@ -136,7 +137,7 @@ def _uncertain(seen: Seen, *, suspect: bool) -> bool:
         or (chroma.unfitted > UNCERTAIN_SHADE and (chroma.neutral > MOSTLY_NEUTRAL or luma.bend >= FEW_TONES))
         or _may_be_another_shade(luma, chroma)
         or has_odd_place(chroma, UNCERTAIN_ODD)
-        or seen.edge > UNCERTAIN_EDGE
+        or seen.edge > (UNCERTAIN_EDGE_TEXT if seen.fine else UNCERTAIN_EDGE)
         or (seen.places > UNCERTAIN_PLACES and luma.rise < OTHER_TONES)
     )
 

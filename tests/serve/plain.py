@@ -484,7 +484,9 @@ def _in_order(made: Made, part: list[File], question: Question, pinned: dict[byt
         seen = _seen(made, a, b, question)
         if seen.verdict in (Verdict.SAME, Verdict.RECOLOURED) and seen.nearer:
             nearer.append(Direction(*((a, b) if seen.nearer < 0 else (b, a))))
-        if seen.verdict is not Verdict.CROPPED or Verdict.CROPPED not in question.verdicts or not seen.part.shows_more:
+            continue
+        of_part = seen.verdict in (Verdict.CROPPED, Verdict.RECOLOURED) and seen.part.shows_more
+        if not of_part or seen.verdict not in question.verdicts:
             continue
         more, less = (a, b) if seen.part.shows_more < 0 else (b, a)
         if not seen.part.is_framed:

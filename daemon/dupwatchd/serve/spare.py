@@ -48,6 +48,7 @@ class Told(NamedTuple):
 
 
 _AS_FINE = 0.94  # of the pixels that one file has for a part of a picture: then another one shows that part as fine
+_OF_PARTS = Verdict.CROPPED, Verdict.RECOLOURED  # a part may have been recoloured as well
 _NO_THUMBNAIL = 0.4  # of those pixels: screenshots enlarge a photo as far as the screen is wide
 
 
@@ -160,7 +161,7 @@ class Looks:
         for (a, b), look in self._of_pair.items():
             if look.nearer and look.verdict in (Verdict.SAME, Verdict.RECOLOURED):
                 yield Direction(a, b) if look.nearer < 0 else Direction(b, a)
-            elif look.verdict is Verdict.CROPPED and look.part.shows_more and Verdict.CROPPED in self._joining:
+            elif look.verdict in _OF_PARTS and look.part.shows_more and look.verdict in self._joining:
                 more, less = (a, b) if look.part.shows_more < 0 else (b, a)
                 if not look.part.is_framed:
                     yield Direction(more, less, SHOWS_MORE, SHOWS_LESS)

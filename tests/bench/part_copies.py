@@ -231,6 +231,54 @@ def vignetted(picture: Picture, rng: random.Random) -> Picture:
     return Image.fromarray((np.asarray(picture) * light[..., None]).astype(np.uint8))
 
 
+def filtered(picture: Picture, rng: random.Random) -> Picture:
+    """Like a filter of an app: with more contrast, faded, in a tint, and darker towards the corners."""
+    strong = ImageEnhance.Contrast(picture).enhance(rng.uniform(1.1, 1.3))
+    strong = ImageEnhance.Color(strong).enhance(rng.uniform(0.7, 1.3))
+    faded = 20 + 0.9 * np.asarray(strong) + rng.choice(((12, 4, -10), (-8, 2, 14), (16, 0, 10)))
+    down, across = (np.linspace(-1, 1, side) ** 2 for side in picture.size[::-1])
+    light = 1 - 0.25 * (down[:, None] + across) / 2
+    return Image.fromarray(np.clip(faded * light[..., None], 0, 255).astype(np.uint8))
+
+
+def cut_round(picture: Picture, rng: random.Random) -> Picture:
+    """The middle of it, as a portrait of a user."""
+    side = min(picture.size)
+    made, mask = Image.new("RGB", (side, side), rng.choice((WHITE, BLACK))), Image.new("L", (2 * side, 2 * side))
+    ImageDraw.Draw(mask).ellipse((0, 0, 2 * side - 1, 2 * side - 1), fill=255)
+    made.paste(ImageOps.fit(picture, (side, side)), mask=mask.resize((side, side), Image.Resampling.LANCZOS))
+    return made
+
+
+def feed_screenshot(picture: Picture, rng: random.Random) -> Picture:
+    """A phone that shows a piece of the picture, with a name above, buttons and a text below."""
+    screen, draw, colour = _phone(rng)
+    shown = cut_to_shape(picture, rng, 1.0).resize((540, 540), Image.Resampling.LANCZOS)
+    top = rng.randint(180, 320)
+    screen.paste(shown, (0, top))
+    draw.ellipse((16, top - 56, 60, top - 12), fill=(120, 90, 160))
+    draw.text((72, top - 48), words(rng, 2), font=font(22), fill=colour)
+    for button in range(3):
+        left = 16 + 60 * button
+        draw.ellipse((left, top + 556, left + 34, top + 590), outline=colour, width=3)
+    for line in range(2):
+        draw.text((16, top + 610 + 34 * line), words(rng, 6), font=font(22), fill=colour)
+    return screen
+
+
+def large_letters(picture: Picture, rng: random.Random) -> Picture:
+    """At the upper and the lower edge, as wide as the picture."""
+    made = picture.copy()
+    draw = ImageDraw.Draw(made)
+    for place in (0.02, 0.84):
+        text, px = words(rng, 3).upper(), 0.12 * made.height
+        while draw.textlength(text, font=font(px)) > 0.96 * made.width and px > 9:
+            px *= 0.9
+        at = (made.width - draw.textlength(text, font=font(px))) / 2, made.height * place
+        draw.text(at, text, font=font(px), fill="white", stroke_width=max(1, round(px / 10)), stroke_fill="black")
+    return made
+
+
 def grey(picture: Picture) -> Picture:
     return picture.convert("L").convert("RGB")
 
@@ -249,6 +297,9 @@ CUT: dict[str, Maker] = {
     "cut 10 %, messenger": lambda picture, rng: jpeg(scaled(cut(picture, rng, 10), 0.8), 62),
     "cut 10 %, grey": lambda picture, rng: grey(cut(picture, rng, 10)),
     "cut 5 %, turned": lambda picture, rng: cut(picture, rng, 5).transpose(Image.Transpose.ROTATE_90),
+    "cut 10 %, filter": lambda picture, rng: filtered(cut(picture, rng, 10), rng),
+    "cut round": cut_round,
+    "piece on a phone": feed_screenshot,
     "cut 20 %, quarter size": lambda picture, rng: scaled(cut(picture, rng, 20), 0.25),
 }
 FRAMED: dict[str, Maker] = {
@@ -266,6 +317,7 @@ FRAMED: dict[str, Maker] = {
 }
 WRITTEN: dict[str, Maker] = {
     "overlay text": written_over,
+    "large letters": large_letters,
     "sticker": sticker,
     "stamp": stamped,
     "vignette": vignetted,

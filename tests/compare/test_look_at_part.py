@@ -169,6 +169,117 @@ def test_picture_in_two_different_frames_is_found_in_both() -> None:
     assert np.abs(np.subtract(box(seen.outline), (1 / 6, 5 / 6, 0, 1))).max() < 0.02
 
 
+def _shown_in_a_feed(picture: Rgb) -> Rgb:
+    """On a phone, with a bar above, a name and buttons below."""
+    height, width = picture.shape[:2]
+    screen = Image.new("RGB", (width, round(2.1 * width)), (250, 250, 250))
+    draw, top = ImageDraw.Draw(screen), round(0.3 * width)
+    draw.text((0.05 * width, 0.02 * width), "10:42", fill="black", font_size=30)
+    draw.text((0.15 * width, 0.2 * width), "willow harbour", fill="black", font_size=36)
+    screen.paste(Image.fromarray(picture), (0, top))
+    for number in range(3):
+        left = (0.05 + 0.1 * number) * width
+        draw.ellipse((left, top + height + 20, left + 40, top + height + 60), outline="black", width=5)
+    draw.text((0.05 * width, top + height + 90), "candle orchard, ribbon of gravel", fill="black", font_size=32)
+    return np.asarray(screen)
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_piece_of_a_picture_in_a_screenshot_is_cropped(seed: int) -> None:
+    whole = photo(seed, 900, 600)
+    shown = _shown_in_a_feed(cut(whole, 0, 1, 0.2, 0.8))
+    for first, second, more in ((whole, shown, -1), (shown, whole, 1)):
+        seen = looked(first, second)
+        assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, more, False)
+        assert np.abs(np.subtract(box(seen.outline), (0, 1, 0.2, 0.8))).max() < 0.03
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_screenshot_of_one_piece_is_no_copy_of_another_piece(seed: int) -> None:
+    whole = photo(seed, 1100, 600)
+    assert looked(_shown_in_a_feed(cut(whole, 0, 1, 0.1, 0.65)), cut(whole, 0, 1, 0.3, 0.95)).verdict is None
+
+
+def _beside(left: Rgb, right: Rgb) -> Rgb:
+    gap = np.full((left.shape[0], 10, 3), 255, np.uint8)
+    return np.concatenate([left, gap, right], axis=1)
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_another_photo_beside_it_is_no_frame(seed: int) -> None:
+    picture, another = photo(seed, 640, 600), photo(seed + 20, 640, 600)
+    both = _beside(picture, another)
+    seen = looked(picture, both)
+    assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, 1, False)
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_two_collages_with_one_photo_share_a_part_at_most(seed: int) -> None:
+    picture, one, other = photo(seed, 640, 600), photo(seed + 20, 640, 600), photo(seed + 40, 640, 600)
+    assert looked(_beside(one, picture), _beside(picture, other)).verdict is None
+
+
+@pytest.mark.parametrize("ground", [0, 255])
+@pytest.mark.parametrize("seed", [1, 5])
+def test_portrait_that_was_cut_round_is_cropped(seed: int, ground: int) -> None:
+    whole = photo(seed, 800, 600)
+    square = cut(whole, 0, 1, 0.1, 0.85).copy()
+    y, x = (np.mgrid[:600, :600] - 299.5) / 300
+    square[np.hypot(y, x) > 1] = ground
+    for first, second, more in ((whole, square, -1), (square, whole, 1)):
+        seen = looked(first, second)
+        assert (seen.verdict, seen.shows_more) == (Verdict.CROPPED, more)
+
+
+def leaves(seed: int) -> Rgb:
+    """Structure at all places, of several sizes."""
+    random = np.random.default_rng(seed)
+    grey = np.full((600, 800), 128, np.float32)
+    for cells in (9, 25, 60):
+        some = random.normal(size=(3 * cells // 4, cells)).astype(np.float32)
+        grey += 34 * np.asarray(Image.fromarray(some).resize((800, 600), Image.Resampling.BICUBIC))
+    colours: Rgb = np.clip(np.stack([grey, 0.9 * grey + 10, 0.6 * grey + 40], axis=2), 0, 255).astype(np.uint8)
+    return colours
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5, 11])
+def test_cut_picture_with_a_filter_and_a_vignette_is_retouched(seed: int) -> None:
+    whole = leaves(seed)
+    part = cut(whole, *PART).astype(np.float64)
+    y, x = (2 * np.mgrid[: part.shape[0], : part.shape[1]].T / part.shape[1::-1] - 1).T
+    part = (20 + 0.9 * part + (12, 4, -10)) * (1 - 0.12 * (x * x + y * y))[..., None]
+    seen = looked(whole, np.clip(part, 0, 255).astype(np.uint8))
+    assert (seen.verdict, seen.shows_more) == (Verdict.RETOUCHED, -1)
+
+
+def _with_letters(picture: Rgb) -> Rgb:
+    """Large ones with outlines, above and below."""
+    made = Image.fromarray(picture)
+    draw = ImageDraw.Draw(made)
+    for text, place in (("WHEN THE KETTLE", 0.02), ("MEETS THE WALNUT", 0.84)):
+        at = 0.04 * made.width, place * made.height
+        draw.text(at, text, fill="white", stroke_width=7, stroke_fill="black", font_size=0.13 * made.height)
+    return np.asarray(made)
+
+
+@pytest.mark.parametrize("seed", [1, 4, 7])
+def test_large_letters_above_and_below_make_it_retouched_and_half_of_another_picture_does_not(seed: int) -> None:
+    whole = leaves(seed + 20)
+    assert looked(whole, _with_letters(whole)).verdict is Verdict.RETOUCHED
+    half = whole.copy()
+    half[:, 400:] = leaves(seed)[:, 400:]
+    assert looked(whole, half).verdict is None
+
+
+@pytest.mark.parametrize("degrees", [-9, 5])
+def test_ground_around_a_picture_that_lies_aslant_is_a_frame(degrees: float) -> None:
+    whole = photo(3, 800, 600)
+    turned = Image.fromarray(whole).rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=(0, 0, 0))
+    for first, second, more in ((whole, np.asarray(turned), 1), (np.asarray(turned), whole, -1)):
+        seen = looked(first, second)
+        assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, more, True)
+
+
 def test_two_pieces_that_each_show_what_the_other_does_not_share_a_part_at_most() -> None:
     whole = photo(9, 800, 600)
     seen = looked(cut(whole, 0, 1, 0, 0.8), cut(whole, 0, 1, 0.2, 1))

@@ -33,6 +33,9 @@ _TEXTURE_SAMPLES = 8_000  # places that sharpness is told from
 _EQUALLY = 1.03  # so much more fine detail is no sharper
 _SHAPED = 4  # grey levels of deviation around a place that shows a shape
 _SHAPE_ALIKE = 0.5
+_SHAPE_PX, _SHAPE_SOFTNESS_PX = 7, 1.0  # side of what a shape is told from; finer detail has no say
+_SHAPE_THE_SAME = 0.8
+_SHAPED_SHARE = 0.1  # of all places have to show a shape, to tell of the whole
 _FEWEST = 30  # places that say something of a picture at large
 _HALF_ANOTHER = 0.6  # of the score of another place: what differs in many places differs less in each
 _A_LOT, _NEXT_TO_NOTHING = 40, 10  # grey levels that a tone is changed by
@@ -116,6 +119,27 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
         contrast=(round(10 * contrast[0]), round(10 * contrast[1])),
         blur=round(100 * blur_px),
     )
+
+
+class Shapes(NamedTuple):
+    """How alike two pictures are around the places with structure, whatever their tones, light and colours."""
+
+    typical: int  # per mille: the correlation around half of these places is at least that
+    share: int  # per mille of these places around which both show the same
+
+
+def shapes(source: Planes, target: Planes) -> Shapes:
+    """Compares luma of two pictures on one grid; (0, 0) if too few places have structure to tell of the whole."""
+    sharp = _equally_sharp(source.luma, target.luma)[:2]
+    both = [levels.blurred(luma, _SHAPE_SOFTNESS_PX).astype(np.float32) for luma in sharp]
+    (our_mean, ours), (their_mean, theirs) = (levels.box_mean_and_deviation(one, _SHAPE_PX) for one in both)
+    shaped = np.minimum(ours, theirs) > _SHAPED
+    if np.count_nonzero(shaped) < max(_FEWEST, _SHAPED_SHARE * shaped.size):
+        return Shapes(0, 0)
+    together = levels.box_mean(both[0] * both[1], _SHAPE_PX) - our_mean * their_mean
+    alike = np.maximum(together[shaped] / (ours[shaped] * theirs[shaped] + 1), np.float32(0))
+    share = np.count_nonzero(alike > _SHAPE_THE_SAME) / alike.size
+    return Shapes(int(1000 * _median(alike)), int(1000 * share))
 
 
 def _share_alike(likeness: list[Floats]) -> float:

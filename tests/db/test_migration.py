@@ -134,6 +134,24 @@ def test_what_was_found_of_a_match_while_it_was_near_is_gone(tmp_path: Path) -> 
     database.close()
 
 
+def test_pairs_that_share_a_part_are_looked_at_again_and_those_looked_at_as_matches_are_not(tmp_path: Path) -> None:
+    made_by_version(schema._STEPS.index(schema._look_at_parts_again), tmp_path)
+    connection = apsw.Connection(str(tmp_path / FILE_NAME))
+    connection.execute(
+        "INSERT INTO picture (id, digest, flat) VALUES (9, x'99', 0);"
+        "INSERT INTO part_match (a, b, votes, mse, structure, within, verdict, turn, shows_more, framed, outline) "
+        "VALUES (0, 1, 2, 1.5, 0.01, 1, 3, 90, 1, 1, '[]'), (0, 9, 2, 99.5, 0.5, 0, 3, 90, 1, 1, '[]')"
+    )
+    connection.close()
+    database = open_database(str(tmp_path))
+    looked = "verdict, turn, shows_more, framed, outline"
+    assert database.rows(f"SELECT {looked} FROM part_match ORDER BY within") == [
+        (None, 0, 0, 0, None),
+        (3, 90, 1, 1, "[]"),
+    ]
+    database.close()
+
+
 def test_an_older_database_and_a_new_one_have_the_same_tables(tmp_path: Path) -> None:
     (tmp_path / "new" / "blocks").mkdir(parents=True)
     new = open_database(str(tmp_path / "new"))

@@ -427,6 +427,13 @@ def _read_more(database: "Database") -> None:
     database.rows("UPDATE content SET pixels = NULL WHERE bits > 8")
 
 
+def _look_at_parts_again(database: "Database") -> None:
+    """More is told of what shares a part: pieces in screenshots, round ones, filters; and a collage is no frame."""
+    database.rows(
+        "UPDATE part_match SET verdict = NULL, turn = 0, shows_more = 0, framed = 0, outline = NULL WHERE within = 0"
+    )
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -441,6 +448,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _know_captions,
     _forget_looks_not_wanted,
     _read_more,
+    _look_at_parts_again,
 )
 VERSION = len(_STEPS)
 

@@ -271,7 +271,7 @@ def test_large_letters_above_and_below_make_it_retouched_and_half_of_another_pic
     assert looked(whole, half).verdict is None
 
 
-@pytest.mark.parametrize("degrees", [-9, 5])
+@pytest.mark.parametrize("degrees", [-9, -2, 1.5, 5])
 def test_ground_around_a_picture_that_lies_aslant_is_a_frame(degrees: float) -> None:
     whole = photo(3, 800, 600)
     turned = Image.fromarray(whole).rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=(0, 0, 0))

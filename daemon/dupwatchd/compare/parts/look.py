@@ -181,8 +181,7 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
     is_leaning = leans(map_)
     is_framed = shows_more != 0 and (
         is_blank_around(larger.luma, np.reshape(outline, (4, 2)) * _size(larger.luma))
-        if is_leaning
-        else is_frame(larger.luma, _box(outline, larger.luma))
+        or (not is_leaning and is_frame(larger.luma, _box(outline, larger.luma)))
     )
     verdict = _verdict(seen, (first, second))
     if verdict is None and _may_be_told_by_shapes(seen, (first, second)):

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from dupwatchd.compare.parts.agreement import Placement, placement_of
 from dupwatchd.compare.parts.look import Outline, PartSeen, look_at_part
+from dupwatchd.compare.parts.surround import Box, is_frame, is_frame_all_round
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.keypoints import keypoints_of
 from dupwatchd.pixels.proof import Proof, make_proof, wants_a_closer_look
@@ -198,6 +199,16 @@ def test_piece_of_a_picture_in_a_screenshot_is_cropped(seed: int) -> None:
 def test_screenshot_of_one_piece_is_no_copy_of_another_piece(seed: int) -> None:
     whole = photo(seed, 1100, 600)
     assert looked(_shown_in_a_feed(cut(whole, 0, 1, 0.1, 0.65)), cut(whole, 0, 1, 0.3, 0.95)).verdict is None
+
+
+def test_frame_all_round_has_opposite_sides() -> None:
+    """A blank wall beside one of two pieces of a picture is none."""
+    luma = np.full((200, 200), 250, np.uint8)
+    luma[:, 30:] = np.random.default_rng(1).integers(0, 200, (200, 170), np.uint8)
+    assert is_frame(luma, Box(0, 200, 30, 200))
+    assert not is_frame_all_round(luma, Box(0, 200, 30, 200))
+    luma[:, 170:] = 250
+    assert is_frame_all_round(luma, Box(0, 200, 30, 170))
 
 
 def _beside(left: Rgb, right: Rgb) -> Rgb:

@@ -47,7 +47,15 @@ def is_frame(luma: Levels, part: Box) -> bool:
 
 
 def is_frame_all_round(luma: Levels, part: Box) -> bool:
-    """Likewise, and at none of its sides the picture goes on."""
+    """Likewise, on two opposite sides at least, and at none of its sides the picture goes on.
+
+    Beyond one of two pieces of a picture, each of which reaches farther than the other, never both of such sides lie.
+    """
+    height, width = luma.shape
+    room = part.top, height - part.bottom, part.left, width - part.right
+    top, bottom, left, right = (at >= _LEAST_PX for at in room)
+    if not ((top and bottom) or (left and right)):
+        return False
     told = _told(luma, part)
     is_smooth = bool((told.beyond <= _SMOOTH * _ENOUGH * np.maximum(1, told.along)).all())
     return is_smooth and _is_frame(told) and not _shows_another(luma, part)

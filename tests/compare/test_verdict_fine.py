@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from dupwatchd.compare.verdict.fine import look_closely
 from dupwatchd.model import Verdict
@@ -58,6 +59,25 @@ def test_the_order_of_a_pair_does_not_matter(kind: str, turn: int, mirrored: boo
     other = np.ascontiguousarray(other[:, ::-1] if mirrored else other)
     there = look_closely(picture, other, turn, mirrored=mirrored)
     assert there == look_closely(other, picture, turn if mirrored else -turn % 360, mirrored=mirrored)
+
+
+@pytest.mark.parametrize("degrees", [-1.2, 0.4, 0.7])
+@pytest.mark.parametrize("enlarged", [1.0, 1.5])
+def test_a_copy_that_leans_lets_nothing_go(degrees: float, enlarged: float) -> None:
+    """It has lost its corners, which are black now: enlarged, it would be kept for its pixels."""
+    picture = altered.photo(15, 600, 450)
+    image = Image.fromarray(altered.resized(picture, enlarged)).rotate(degrees, Image.Resampling.BICUBIC)
+    for one, other in ((picture, np.asarray(image)), (np.asarray(image), picture)):
+        assert look_closely(one, other, 0, mirrored=False).confirmed is None
+
+
+def test_a_copy_that_lost_a_percent_at_one_side_lets_nothing_go() -> None:
+    picture = altered.photo(16, 800, 600)
+    cut = altered.jpeg(np.ascontiguousarray(picture[:, 11:]), 90)
+    closer = look_closely(picture, altered.resized(cut, 1.5), 0, mirrored=False)
+    assert (closer.verdict, closer.confirmed) == (Verdict.SAME, None)
+    trimmed = altered.jpeg(np.ascontiguousarray(picture[:, 3:]), 90)  # as programs do that turn a JPEG without loss
+    assert look_closely(picture, trimmed, 0, mirrored=False).confirmed is True
 
 
 def test_a_page_too_small_to_be_read_stays_untold() -> None:

@@ -24,7 +24,7 @@ from dupwatchd.compare.parts.surround import (
     is_round,
     within_circle,
 )
-from dupwatchd.compare.verdict.laid import Planes, laid_onto, leans
+from dupwatchd.compare.verdict.laid import RIM, Planes, laid_onto, leans
 from dupwatchd.compare.verdict.register import corners, inverse, joined, register, whole_onto_whole
 from dupwatchd.compare.verdict.values import Differences, Shapes, shapes
 from dupwatchd.compare.verdict.verdict import (
@@ -185,7 +185,7 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
     )
     verdict = _verdict(seen, (first, second))
     if verdict is None and _may_be_told_by_shapes(seen, (first, second)):
-        both = laid_onto(pair.source, pair.target, map_)
+        both = laid_onto(pair.source, pair.target, map_, RIM)
         verdict = _told_by_shapes(seen, shapes(*both)) if both is not None else None
     if verdict is Verdict.SAME and is_leaning:
         verdict = Verdict.CROPPED

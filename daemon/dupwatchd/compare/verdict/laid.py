@@ -110,10 +110,15 @@ def _shared_box(map_: Map, source_size: Size, target_size: Size, rim_share: floa
     return spans[0], spans[1]
 
 
+def lean(map_: Map) -> float:
+    """The tangent of the angle by which a map turns off a quarter turn."""
+    straight, aslant = sorted(np.abs(map_[0, :2]).tolist(), reverse=True)
+    return float(aslant / straight) if straight else 0.0
+
+
 def leans(map_: Map) -> bool:
     """Whether a map turns by more than some degrees off a quarter turn: outlines are no boxes to each other then."""
-    straight, aslant = sorted(np.abs(map_[0, :2]).tolist(), reverse=True)
-    return bool(aslant > _LEAST_LEAN * straight)
+    return lean(map_) > _LEAST_LEAN
 
 
 def _share_within(map_: Map, source_size: Size, target_size: Size) -> float:

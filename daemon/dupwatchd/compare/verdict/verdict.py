@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dupwatchd.compare.verdict.colour import Colours, colours, places_of_other_colour
-from dupwatchd.compare.verdict.laid import NARROW_RIM, RIM, Planes, edges, laid_onto, without_rim
+from dupwatchd.compare.verdict.laid import NARROW_RIM, RIM, Planes, edges, laid_onto, lean, without_rim
 from dupwatchd.compare.verdict.light import lit_alike
 from dupwatchd.compare.verdict.register import overlap, register, whole_onto_whole
 from dupwatchd.compare.verdict.values import Differences, Lens, differences
@@ -119,6 +119,7 @@ class Seen:
     # are 0 where it is not turned.
     drawn: tuple[int, int]
     fine: bool  # one of them holds lines finer than its proof shows: text, most likely
+    lean: int = 0  # ten-thousandths of a side by which the one is turned to lie on the other, beside quarter turns
     places: int = 0  # hundredths, how far the worst small place has another colour; 0: not looked for
     edge: int = 0  # hundredths, the score of what lies at the edges; 0: likewise
     in_one_light: Differences | None = None  # of luma, once slow changes of light are taken away; None: not tried
@@ -214,7 +215,8 @@ def not_compared_at(map_: Map, source: Planes, target: Planes, *, turned: bool, 
     """Lays the source onto the target likewise, and tells only how much they share."""
     parts = overlap(map_, source.luma.shape[1::-1], target.luma.shape[1::-1])
     shared = round(1000 * parts.source), round(1000 * parts.target)
-    return Seen(shared, None, None, turned, min(source.luma.size, target.luma.size), (0, 0), fine)
+    area_px, leaning = min(source.luma.size, target.luma.size), round(10_000 * lean(map_))
+    return Seen(shared, None, None, turned, area_px, (0, 0), fine, leaning)
 
 
 def shares_of_few_levels(luma: Levels) -> tuple[int, int]:

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from dupwatchd.compare import search
+from dupwatchd.update import intake, looking
 from tests.cluster.rows import rows
 from tests.conftest import encoded, photo_like
 from tests.update.test_looking import Index
@@ -73,3 +75,23 @@ def test_in_any_order_matches_get_the_same_rows(
 ) -> None:
     batches = [order[start:end] for start, end in zip([0, *ends], [*ends, len(order)], strict=True)]
     assert held_after(photos, [*batches, gone, gone] if gone else batches) == expected
+
+
+@pytest.mark.parametrize("passing_at_once", [0, 256])
+def test_pairs_that_others_may_replace_wait_until_everything_has_come_in(
+    photos: dict[str, bytes], expected: Held, monkeypatch: pytest.MonkeyPatch, passing_at_once: int
+) -> None:
+    """Then no look is in vain; but a few are not worth the wait. The end is the same."""
+    looked_at = []
+
+    def look_again(*proofs: Any, **how: Any) -> Any:
+        looked_at.append(proofs)
+        return look(*proofs, **how)
+
+    look = search.look_again
+    monkeypatch.setattr(search, "look_again", look_again)
+    monkeypatch.setattr(intake, "_BATCH_PICTURES", 4)
+    monkeypatch.setattr(looking, "_PASSING_AT_ONCE", passing_at_once)
+    assert held_after(photos, [NAMES]) == expected
+    near = sum(row[7] is not None for row in expected["matches"])
+    assert (len(looked_at) == near) == (passing_at_once == 0)

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from typing import TypeVar
 
 import numpy as np
@@ -114,7 +115,12 @@ class Comparing:
 
     def store(self, gathering: Gathering) -> None:
         """Store and remove matches, within a `transaction`."""
-        self._looking.expect([row[:3] for row in self._stored(gathering) if row[6]])
+        near = [row[:3] for row in self._stored(gathering) if row[6]]
+        ends = np.array(near, np.int64).reshape(-1, 3)[:, :2]
+        crowded = np.isfinite(np.max(self._reach[ends], axis=1))
+        # Where one of both has room for more matches, this one stays near for now.
+        passing = set(compress(near, crowded.tolist()))
+        self._looking.expect(set(near) - passing, passing)
 
     def _stored(self, gathering: Gathering) -> Sequence[StoredRow]:
         changes = gathering.changes()

@@ -138,9 +138,10 @@ def _fit_luma(source: Samples, target: Samples) -> LumaTone:
     by_blue = by_red = 0.0
     for number in range(_ROUNDS):
         rest = y - by_blue * blues - by_red * reds
-        curve = binned.rising(rest, weights)
+        total = binned.sums(weights)
+        curve = binned.rising(rest, weights, total)
         residual = y - curve.take(source.luma)
-        by_blue, by_red = _colour_slopes(binned, blues, reds, residual, weights)
+        by_blue, by_red = _colour_slopes(binned, blues, reds, residual, weights, total + 1e-6)
         error = np.abs(residual - by_blue * blues - by_red * reds)
         if number < _ROUNDS - 1:
             weights = _weights(error)
@@ -158,7 +159,7 @@ def _fit_channels(source: Samples, target: Samples) -> ChannelTone | None:
     binned = [_Binned(one) for one in given]
     weights = np.ones(len(y), np.float32)
     for number in range(_ROUNDS):
-        curves = [one.rising(its, weights) for one, its in zip(binned, wanted, strict=True)]
+        curves = [one.rising(its, weights, one.sums(weights)) for one, its in zip(binned, wanted, strict=True)]
         error = np.abs(_mixed([curve.take(one) for curve, one in zip(curves, given, strict=True)]) - y)
         if number < _ROUNDS - 1:
             weights = _weights(error)
@@ -221,8 +222,11 @@ def _bend(curve: Floats, levels: Levels) -> float:
     if np.add.reduceat(counts, begins).min() < _LEAST_SHARE * counts.sum():
         return 1.0
     tones, to = _TONES[low : high + 1], curve[low : high + 1].astype(np.float64)
-    slope, begin = np.polyfit(tones, to, 1, w=np.sqrt(counts))
-    return float(np.abs(to - slope * tones - begin).max() / max(1.0, float(np.ptp(to))))
+    # What lies beside the straight line of least squares, in which each tone counts as often as it occurs.
+    middle = float(counts @ to) / counts.sum()
+    off, along = to - middle, tones - float(counts @ tones) / counts.sum()
+    off -= float((counts * along) @ off) / float((counts * along) @ along) * along
+    return float(np.abs(off).max() / max(1.0, float(np.ptp(to))))
 
 
 def _parts(values: NDArray[Any], *shares: float) -> list[float]:
@@ -242,12 +246,14 @@ class _Binned:
         self._often = np.bincount(self.bins, minlength=_BINS) >= _FEWEST  # which bins have a say
 
     def sums(self, values: Floats) -> NDArray[np.float64]:
-        """Of the values in each bin: (_BINS,)."""
+        """Of the values, one for each of the places, in each bin: (_BINS,)."""
         return cast("NDArray[np.float64]", np.bincount(self.bins, values, _BINS))
 
-    def rising(self, y: Floats, weights: Floats) -> Floats:
-        """The curve through the weighted means of the bins that rises, continued straight beyond them: (256,)."""
-        total = self.sums(weights)
+    def rising(self, y: Floats, weights: Floats, total: NDArray[np.float64]) -> Floats:
+        """The curve through the weighted means of the bins that rises, continued straight beyond them: (256,).
+
+        ``total``: the sums of the weights.
+        """
         used = (self._often & (total > 0.1 * _FEWEST)).nonzero()[0]
         if len(used) < 2:
             change = float((weights @ (y - self.tones)) / weights.sum())
@@ -300,10 +306,9 @@ def _pooled(values: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _colour_slopes(
-    binned: _Binned, blues: Floats, reds: Floats, residual: Floats, weights: Floats
+    binned: _Binned, blues: Floats, reds: Floats, residual: Floats, weights: Floats, total: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """How far the rest depends on colour among samples of one tone."""
-    total = binned.sums(weights) + 1e-6
+    """How far the rest depends on colour among samples of one tone; ``total``: of the weights in each bin, none 0."""
     blues, reds = (
         row - (binned.sums(weights * row) / total).astype(np.float32).take(binned.bins) for row in (blues, reds)
     )

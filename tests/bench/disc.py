@@ -11,7 +11,9 @@ pairs of one group are not scored, nor are photos that were used as a background
 Joined is what has a verdict that says that one is made of the other; told is also what shares a part at most. For
 recall at precision 1 and the mean precision (micro-AP, that of DISC) pairs are ordered: those that are joined first,
 and among these and among the others by keypoints that agree; pairs that are near as a whole have the most. PDQ, if
-that interpreter has pdqhash as well, hashes the same files; there the score is the Hamming distance.
+that interpreter has pdqhash as well, hashes the same files; there the score is the Hamming distance. With
+--sscd-python, an interpreter that has immaculate[sscd], numpy and Pillow, its networks read them, too; the score is the
+cosine in thousandths, and 0.75 is what immaculate joins from on.
 
 Exit status 1: a pair is joined that is wrong.
 """
@@ -26,16 +28,17 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from tests.bench import processes, truth
 from tests.bench.arguments import add_command, add_count, make_parser
-from tests.bench.disc_job import KINDS
+from tests.bench.disc_job import KINDS, SSCD_MODELS
 from tests.bench.processes import Run
 from tests.bench.report import Report
 
@@ -47,6 +50,7 @@ CHAINS = {"chain of 2": 2, "chain of 3": 3}
 ALL = "all"
 BACKGROUNDS = 50
 PDQ_DISTANCE = 31  # that its authors recommend
+SSCD_COSINE = 750  # thousandths; from there on immaculate joins
 ONE_PICTURE = (Verdict.IDENTICAL, Verdict.SAME)
 JOINED_SCORE = 100  # of a pair that is joined, more than its votes
 MOST_SHOWN = 60  # wrong pairs
@@ -216,47 +220,87 @@ def _told(database: sqlite3.Connection, threshold: float) -> Iterator[tuple[tupl
             yield (one, other), verdict if verdict in (*ONE_PICTURE, *VERSIONS) else None, votes
 
 
-def pdq(asked: argparse.Namespace, judge: Judge, report: Report) -> Scores:
+@dataclass(frozen=True)
+class Peer:
+    """What another program says of the same pairs."""
+
+    name: str
+    scores: Scores
+    least: dict[str, int]  # scores from which on a pair is joined, with their names, the usual one first
+
+
+def pdq(asked: argparse.Namespace, judge: Judge, report: Report) -> Peer:
     """From the hashes of all pairs of a copy and a photo."""
+    hashes = _of_all("PDQ", asked.augly_python, "hash", judge, report)
+    numbers = {path: np.frombuffer(bytes.fromhex(one), np.uint64) for path, one in hashes.items()}
+
+    def alike(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.int64]:
+        return np.asarray(256 - np.bitwise_count(theirs ^ ours).sum(axis=1, dtype=np.int64))
+
+    least = {f"{distance} bits": 256 - distance for distance in (PDQ_DISTANCE, 60, 90)}
+    return Peer("PDQ", _scores_of_pairs(judge, numbers, alike, 256), least)
+
+
+def sscd(model: str, asked: argparse.Namespace, judge: Judge, report: Report) -> Peer:
+    """From the cosines of all pairs of a copy and a photo."""
+    embedded = _of_all(model, asked.sscd_python, model, judge, report)
+    numbers = {path: np.frombuffer(bytes.fromhex(one), np.float32) for path, one in embedded.items()}
+
+    def alike(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.int64]:
+        return np.asarray(np.rint(1000 * (theirs @ ours)).clip(0, 1000), np.int64)
+
+    return Peer(model, _scores_of_pairs(judge, numbers, alike, 1000), {"0.75": SSCD_COSINE, "0.6": 600, "0.5": 500})
+
+
+def _of_all(name: str, python: str, what: str, judge: Judge, report: Report) -> dict[str, str]:
+    """What a job of `disc_job` says of each file that it can read."""
     paths = [*judge.copies, *judge.groups]
     with tempfile.TemporaryDirectory() as scratch:
-        run, hashes = _run_job(asked.augly_python, "hash", paths, scratch)
-    report.say(f"PDQ: {1000 * run.cpu_s / len(paths):.2f} ms of CPU a picture, without comparing")
-    copies, photos = ([path for path in some if hashes[path]] for some in (judge.copies, judge.groups))
-    ours, theirs = (
-        np.array([list(bytes.fromhex(hashes[path])) for path in some], np.uint8).view(np.uint64)
-        for some in (copies, photos)
-    )
+        run, told = _run_job(python, what, paths, scratch)
+    report.say(f"{name}: {1000 * run.cpu_s / len(paths):.2f} ms of CPU a picture, without comparing")
+    return {path: one for path, one in told.items() if one}
+
+
+def _scores_of_pairs(
+    judge: Judge, numbers: dict[str, NDArray[Any]], alike: Callable[[NDArray[Any], NDArray[Any]], NDArray[np.int64]],
+    most: int,
+) -> Scores:  # fmt: skip
+    """Counts all pairs; ``alike`` gives the scores, 0 to ``most``, of one file and others."""
+    photos = [path for path in judge.groups if path in numbers]
+    theirs = np.stack([numbers[path] for path in photos])
     place = {path: at for at, path in enumerate(photos)}
     groups = np.unique([judge.groups[path] for path in photos], return_inverse=True)[1]
     scores = Scores(judge.counts)
-    for at, path in enumerate(copies):
-        copy = judge.copies[path]
-        alike = 256 - np.bitwise_count(theirs ^ ours[at]).sum(axis=1, dtype=np.int64)
+    for path, copy in judge.copies.items():
+        if path not in numbers:
+            continue
+        found = alike(numbers[path], theirs)
         own = place.get(copy.source)
         if own is not None:
-            judge.take(scores, path, copy.source, int(alike[own]))
-            alike = alike[groups != groups[own]]
-        counts = np.bincount(alike, minlength=257)
+            judge.take(scores, path, copy.source, int(found[own]))
+            found = found[groups != groups[own]]
+        counts = np.bincount(found, minlength=most + 1)
         scores.wrong.update({score: int(counts[score]) for score in np.flatnonzero(counts).tolist()})
     return scores
 
 
-def tell(kinds: list[str], us: Scores, peer: Scores | None, report: Report) -> None:
+def tell(kinds: list[str], us: Scores, peers: list[Peer], report: Report) -> None:
     """A row for each kind."""
     report.heading("Copies that are found, by kind")
     columns = ["kind", "copies", "joined", "told", "at precision 1"]
-    columns += [f"PDQ, {PDQ_DISTANCE}", "PDQ, at precision 1"] if peer else []
+    for peer in peers:
+        columns += [f"{peer.name}, {next(iter(peer.least))}", f"{peer.name}, at precision 1"]
     rows = []
     for kind in kinds:
         shares = [us.recall(kind, least) for least in (JOINED_SCORE, 1, us.first_wrong())]
-        shares += [peer.recall(kind, least) for least in (256 - PDQ_DISTANCE, peer.first_wrong())] if peer else []
+        for peer in peers:
+            usual = next(iter(peer.least.values()))
+            shares += [peer.scores.recall(kind, least) for least in (usual, peer.scores.first_wrong())]
         rows.append([kind, str(us.copies[kind]), *(f"{share:.3f}" for share in shares)])
     report.table(columns, rows)
     report.heading("All pairs of a copy and a photo")
     rows = [_row("joined", us, JOINED_SCORE), _row("told", us, 1)]
-    if peer:
-        rows += [_row(f"PDQ, {distance} bits", peer, 256 - distance) for distance in (PDQ_DISTANCE, 60, 90)]
+    rows += [_row(f"{peer.name}, {name}", peer.scores, least) for peer in peers for name, least in peer.least.items()]
     report.table(["", "found", "wrong pairs", "recall", "recall at precision 1", "micro-AP"], rows)
 
 
@@ -286,6 +330,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("photos", nargs="+", metavar="PHOTOS", help="folders of photos")
     parser.add_argument("--keep", required=True, metavar="DIR", help="where the changed files are made and kept")
     parser.add_argument("--augly-python", required=True, metavar="PYTHON", help="interpreter with AugLy and pdqhash")
+    parser.add_argument("--sscd-python", metavar="PYTHON", help="interpreter with immaculate[sscd], numpy and Pillow")
+    parser.add_argument("--sscd", nargs="+", choices=SSCD_MODELS, default=SSCD_MODELS, help="which of its networks")
     add_count(parser, "--limit", 2000, "photos that are changed")
     add_count(parser, "--copies", 4, "changed files of each of them")
     add_count(parser, "--seed", 1, "other photos and other changes for each")
@@ -328,8 +374,10 @@ def main() -> int:
         report.say(f"dupwatchd scan: {1000 * run.cpu_s / every:.2f} ms of CPU a picture, {every:,} pictures")
         us, wrong = ours(os.path.join(state, "state"), judge, threshold)
     has_pdq = subprocess.run([asked.augly_python, "-c", "import pdqhash"], capture_output=True, check=False)
-    peer = None if has_pdq.returncode else pdq(asked, judge, report)
-    tell([*kinds, ALL], us, peer, report)
+    peers = [] if has_pdq.returncode else [pdq(asked, judge, report)]
+    if asked.sscd_python:
+        peers += [sscd(model, asked, judge, report) for model in asked.sscd]
+    tell([*kinds, ALL], us, peers, report)
     if wrong:
         report.heading(f"Joined and wrong, {len(wrong)} pairs")
         report.lines(sorted(wrong)[:MOST_SHOWN])

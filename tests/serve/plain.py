@@ -517,6 +517,7 @@ def _copy(made: Made, file: File) -> Copy:
         facts.edited, facts.has_colour, facts.lossless, _was_jpeg(made, content), has_place=facts.has_place,
         rating=facts.rating, keywords=facts.keywords, pixels=content.pixels, place=facts.place,
         captions=facts.captions, people=facts.people, bits=facts.bits, transparent=facts.transparent,
+        quality=facts.quality,
     )  # fmt: skip
 
 
@@ -618,6 +619,8 @@ def _is_doubtful(made: Made, file: File, holder: File, question: Question) -> bo
     verdict, _ = _told(made, holder, file, question)
     found = {
         Doubt.ENLARGED: content.width * content.height > other.width * other.height,
+        Doubt.LOSS: 0 < other.facts.quality < 85 <= content.facts.quality
+        and not _is_nearer(made, holder, file, question),
         Doubt.BELOW_SAME: verdict is not Verdict.SAME,
         Doubt.LACKS: any(one and not another for one, another in zip(mine, theirs, strict=True))
         or any(_lines(one) - _lines(another) for one, another in _lists(content.facts, other.facts))
@@ -628,6 +631,15 @@ def _is_doubtful(made: Made, file: File, holder: File, question: Question) -> bo
         or not (captions <= their_captions or their_captions <= captions),
     }
     return any(found[doubt] for doubt in question.policy.ask_when)
+
+
+def _is_nearer(made: Made, one: File, other: File, question: Question) -> bool:
+    """Is a file shown to be nearer the original, or are both equal in all pixels?"""
+    mine, its = made.contents[one.content], made.contents[other.content]
+    if mine.picture == its.picture:
+        return mine.pixels == its.pixels != b""
+    a, b = sorted((mine.picture, its.picture))
+    return _seen(made, a, b, question).nearer == (-1 if mine.picture == a else 1)
 
 
 def _lines(text: str) -> set[str]:

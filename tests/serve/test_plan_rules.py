@@ -165,6 +165,18 @@ def test_captions_that_would_be_lost_or_contradict_are_asked_about(mine: str, th
     assert doubt(one, other, Verdict.SAME, frozenset({Doubt.ENLARGED})) is None
 
 
+@pytest.mark.parametrize(
+    ("mine", "theirs", "asked"),
+    [(95, 60, True), (86, 84, True), (71, 69, True), (95, 85, False), (60, 95, False), (95, 0, False), (0, 60, False)],
+)
+def test_a_jpeg_with_clearly_less_loss_does_not_go_unasked(mine: int, theirs: int, asked: bool) -> None:
+    one, other = replace(PLAIN, quality=mine), replace(PLAIN, quality=theirs)
+    words = f"b.jpg is a JPEG of quality {mine}, b.jpg, which stays, of {theirs}" if asked else None
+    assert doubt(one, other, Verdict.SAME, ASKED_BY_DEFAULT) == words
+    assert doubt(one, other, Verdict.SAME, ASKED_BY_DEFAULT, is_nearer=True) is None
+    assert doubt(one, other, Verdict.SAME, ASKED_BY_DEFAULT - {Doubt.LOSS}) is None
+
+
 HOME = "48.13715, 11.57540"
 
 

@@ -67,7 +67,7 @@ _FORMATS: tuple[str, ...] = (
     "QOI", "PCX", "XPM", "XBM",
 )  # fmt: skip
 
-_ROWS_AT_ONCE = 256  # that are copied to be digested
+_ROWS_AT_ONCE = 64  # that are digested, or scaled, so that they stay in the processor's cache
 _ORIENTATION = 0x0112  # EXIF's number of it
 _SENSORS = (1023, 4095)  # largest values of 10 and of 12 bits; no photo of 16 is all so dark
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
@@ -77,7 +77,6 @@ _GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two grey levels, by how Pillow u
 _OPAQUE = 255
 _NEARLY_WHITE = 250  # grey level; where everything is lighter, nothing can be seen
 _GROUND_PX = 32  # what lies behind transparency is decided on so small a picture, if no thumbnail was made before
-_ROWS_AT_ONCE = 64
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"  # how these metadata begin in a JPEG
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 

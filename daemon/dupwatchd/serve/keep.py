@@ -25,6 +25,9 @@ from dupwatchd.serve.plan_rules import KeepRule, time_in_words
 PIXEL_STEP = 0.03  # pictures whose numbers of pixels differ by less count as equally large
 SMALL = 0.6  # of the most pixels in the cluster: what is smaller was made smaller, whatever its metadata say
 WORSE_QUALITY = 5  # steps of 100 by which the quality of one JPEG is clearly below that of another
+# Qualities of JPEGs below which the eye loses more each time. Above the first, a photo that was saved again may have a
+# higher number than its original.
+_LEAST_LOSS = (85, 70, 50)
 
 _CAMERA_FORMATS = ("HEIF", "JPEG")  # in this order
 _LOSSLESS_FORMATS = frozenset({"PNG", "TIFF", "PPM", "PSD", "TGA", "QOI", "JPEG2000", "JXL"})  # if saved without loss
@@ -60,6 +63,7 @@ _DEFAULT: _Reasons = (
     ("most pixels", "fewer pixels"),
     ("more bits a colour", "fewer bits a colour"),
     ("transparent where the other is not", "without its transparency"),
+    ("saved with less loss", "saved with more loss"),
     ("taken earliest", "taken later"),
     ("a place, stars, keywords, a caption or people with it", "without its place, stars, keywords, caption or people"),
     ("modified earliest", "modified later"),
@@ -113,6 +117,7 @@ def _default_key(copy: Copy, most_pixels: int) -> _Key:
         -_pixel_steps(copy),
         -copy.bits,
         not copy.transparent,
+        loss_class(copy),
         (copy.captured == "", copy.captured),
         -len(_told_beside(copy)),
         copy.mtime_ns,
@@ -146,6 +151,7 @@ def _default_value(part: int, copy: Copy, *, has_sidecar: bool) -> str:
         f"{copy.width} × {copy.height}",
         f"{copy.bits} bits",
         "transparent" if copy.transparent else "opaque",
+        f"a JPEG of quality {copy.quality}" if copy.quality else "no JPEG",
         copy.captured or "no capture time",
         ", ".join(_told_beside(copy)) or "none",
         time_in_words(copy.mtime_ns),
@@ -412,6 +418,11 @@ def _is_of_lower_quality(copy: Copy, other: Copy) -> bool:
     if copy.quality and other.quality:
         return copy.quality < other.quality - WORSE_QUALITY
     return other.lossless and not other.jpeg_grid and (copy.jpeg_grid or not copy.lossless)
+
+
+def loss_class(copy: Copy) -> int:
+    """How much the eye loses in a JPEG: 0 hardly anything, as in all other formats, to 3."""
+    return sum(copy.quality < least for least in _LEAST_LOSS) if copy.quality else 0
 
 
 def _pixel_steps(copy: Copy) -> int:

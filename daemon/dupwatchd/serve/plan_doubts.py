@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import Verdict
+from dupwatchd.serve.keep import loss_class
 from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Doubt
 
@@ -120,10 +121,18 @@ def of_one_burst(one: Copy, other: Copy) -> bool:
     return abs(apart.total_seconds()) <= BURST_SECONDS
 
 
-def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collection[Doubt]) -> str | None:
-    """What a person wants to look at before a file goes and the other one stays, in words; None: nothing."""
+def doubt(
+    copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collection[Doubt], *, is_nearer: bool = False
+) -> str | None:
+    """What a person wants to look at before a file goes and the other one stays, in words; None: nothing.
+
+    ``is_nearer``: the one that stays is shown to be nearer the original.
+    """
+    if is_nearer:
+        ask_when = set(ask_when) - {Doubt.LOSS}
     is_told_alike = _told_of(copy) == _told_of(holder) and not _unread(copy)
-    if verdict is Verdict.SAME and is_told_alike and Doubt.ENLARGED not in ask_when:
+    is_as_good = loss_class(copy) >= loss_class(holder) and Doubt.ENLARGED not in ask_when
+    if verdict is Verdict.SAME and is_told_alike and is_as_good:
         return None  # most pairs, in a tenth of the time
     found = next((one for one in Doubt if one in ask_when and _HOLDS[one](copy, holder, verdict)), None)
     if found is None:
@@ -138,6 +147,8 @@ def doubt(copy: Copy, holder: Copy, verdict: Verdict | None, ask_when: Collectio
         case Doubt.ENLARGED:
             sizes = f"{copy.width} × {copy.height}, {other} {holder.width} × {holder.height}"
             return f"{name} has {sizes}: it seems to be enlarged"
+        case Doubt.LOSS:
+            return f"{name} is a JPEG of quality {copy.quality}, {other}, which stays, of {holder.quality}"
         case Doubt.CAPTURE_TIMES:
             return f"{name} was taken {copy.captured}, {other} {holder.captured}"
         case Doubt.CONFLICT:
@@ -192,6 +203,7 @@ def _differ(mine: object, theirs: object) -> bool:
 _HOLDS: dict[Doubt, Callable[[Copy, Copy, Verdict | None], bool]] = {
     Doubt.BELOW_SAME: lambda _copy, _holder, verdict: verdict not in (Verdict.IDENTICAL, Verdict.SAME),
     Doubt.ENLARGED: lambda copy, holder, _: copy.width * copy.height > holder.width * holder.height,
+    Doubt.LOSS: lambda copy, holder, _: bool(copy.quality) and loss_class(copy) < loss_class(holder),
     Doubt.CAPTURE_TIMES: lambda copy, holder, _: taken_apart(copy, holder),
     Doubt.CONFLICT: lambda copy, holder, _: bool(_conflict(copy, holder)),
     Doubt.LACKS: lambda copy, holder, _: bool(_lacking_metadata(copy, holder)) or _unread(copy, holder),

@@ -37,15 +37,17 @@ class Doubt(Enum):
     """What makes a group one to be looked at by a person; the value is the word in settings and requests."""
 
     ENLARGED = "enlarged"  # what would go has more pixels than what stays, though it is no nearer the original
+    LOSS = "saved with less loss"  # so is what would go, a JPEG, though it is no further from the original
     CAPTURE_TIMES = "capture times differ"
     CONFLICT = "metadata conflict"  # both have a camera, a rating, a place or a caption, but not the same
     LACKS = "lacks metadata"  # what would go has some that what stays has not; or more bits a colour, or transparency
     BELOW_SAME = "below same"  # what would go is cropped, retouched or recoloured
 
 
-# A look at the pictures proves that nothing visible is lost. What it cannot see are the metadata, so that is what a
-# person is asked about. An enlargement is told by the look, and lesser verdicts have to be asked for by name anyway.
-ASKED_BY_DEFAULT = frozenset({Doubt.CAPTURE_TIMES, Doubt.CONFLICT, Doubt.LACKS})
+# A look at the pictures proves that nothing visible is lost, but for what a JPEG loses everywhere. What it cannot see
+# are the metadata. So these are what a person is asked about. An enlargement is told by the look, and lesser verdicts
+# have to be asked for by name anyway.
+ASKED_BY_DEFAULT = frozenset({Doubt.LOSS, Doubt.CAPTURE_TIMES, Doubt.CONFLICT, Doubt.LACKS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,8 @@ class Policy:
 
 DEFAULT_IN_WORDS = (
     "by default: in colour; nearest to the original; the camera's data; not edited; never saved as a JPEG in between; "
-    "RAW; not made smaller; better format; most pixels; most bits a colour; transparent; taken earliest; with place, "
-    "stars, keywords, caption or people; modified earliest; most bytes; a sidecar; shortest path"
+    "RAW; not made smaller; better format; most pixels; most bits a colour; transparent; saved with less loss; taken "
+    "earliest; with place, stars, keywords, caption or people; modified earliest; most bytes; a sidecar; shortest path"
 )
 
 

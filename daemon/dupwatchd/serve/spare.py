@@ -132,6 +132,11 @@ class Looks:
             return False, NO_PART
         return (one.picture_id < other.picture_id) == (look.part.shows_more < 0), look.part
 
+    def is_nearer(self, one: Copy, other: Copy) -> bool:
+        """Is a file shown to be nearer the original than another, by a look at both?"""
+        look = self._of_pair.get(_pair(one, other))
+        return look is not None and look.nearer == (-1 if one.picture_id < other.picture_id else 1)
+
     def turn(self, one: Copy, other: Copy) -> int | None:
         """By how many degrees a file is turned clockwise to show the other, if it was found by a part of it; else None.
 
@@ -245,15 +250,17 @@ def decide(
             same = files[other.place]
             goes = other.how is SameFile.LINK and same.goes
             files.append(same._replace(pin=pin) if goes else Decision(False, pin=pin))
-    asked = _asked(ordered, files, policy)
+    asked = _asked(ordered, files, looks, policy)
     return Decided([one._replace(goes=False) for one in files] if asked else files, asked)
 
 
-def _asked(ordered: Sequence[Copy], files: Sequence[Decision], policy: Policy) -> str | None:
+def _asked(ordered: Sequence[Copy], files: Sequence[Decision], looks: Looks, policy: Policy) -> str | None:
     """Why a person has to look at a group before anything of it goes."""
     for copy, one in zip(ordered, files, strict=True):
         if one.held_by is not None and one.told.verdict is not Verdict.IDENTICAL:
-            words = doubt(copy, ordered[one.held_by], one.told.verdict, policy.ask_when)
+            holder = ordered[one.held_by]
+            is_nearer = looks.is_nearer(holder, copy) or equal_in_all_pixels(holder, copy)
+            words = doubt(copy, holder, one.told.verdict, policy.ask_when, is_nearer=is_nearer)
             if words is not None:
                 return words
     return None

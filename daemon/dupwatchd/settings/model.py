@@ -168,9 +168,19 @@ class PlanSettings(_Section):
     reference: Annotated[tuple[str, ...], Field(examples=[["/srv/archive"]]), LIVE] = ()
     """Folders that others are held against: files in them stay, and others go only for the sake of those."""
     ask_when: Annotated[
-        tuple[Literal["enlarged", "capture times differ", "metadata conflict", "lacks metadata", "below same"], ...],
+        tuple[
+            Literal[
+                "enlarged",
+                "saved with less loss",
+                "capture times differ",
+                "metadata conflict",
+                "lacks metadata",
+                "below same",
+            ],
+            ...,
+        ],
         LIVE,
-    ] = ("capture times differ", "metadata conflict", "lacks metadata")
+    ] = ("saved with less loss", "capture times differ", "metadata conflict", "lacks metadata")
     """What makes a group one that a person has to look at before anything of it goes."""
     bursts: Annotated[bool, LIVE] = False
     """Photos that one camera took seconds apart may be copies of each other."""

@@ -59,6 +59,10 @@ class Nodes:
     def start(self, workers: Sequence[str] = ("one", "two", "three")) -> Self:
         """Have a scheduler and these workers run, all of them thawed; those that run already stay."""
         if not self.runs("scheduler"):
+            for name in filter(self.runs, list(self.processes)):
+                if "Registered to" in self.log(name):  # it ends with its scheduler, but not at once
+                    self.send(name, signal.SIGCONT)
+                    self.processes[name].wait(60)
             self._run("scheduler")
             until(lambda: "Scheduler at" in self.log("scheduler"))
         for name in workers:

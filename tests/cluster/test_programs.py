@@ -223,6 +223,23 @@ def test_all_that_are_told_to_stop_at_once_do(nodes: Nodes) -> None:
     assert [nodes.processes[name].wait(30) for name in ("scheduler", "one", "two")] == [0, 0, 0]
 
 
+def test_whoever_is_told_to_stop_at_its_very_end_ends_well() -> None:
+    """Python takes away what handles signals, and then spends a while on clearing what it has imported."""
+    program = """
+import os, signal, types
+from dupwatchd.cluster import programs
+
+class Late:
+    def __del__(self, kill=os.kill, itself=os.getpid(), number=signal.SIGTERM):
+        kill(itself, number)
+
+late = Late()
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+programs._run(types.SimpleNamespace(main=lambda *_, **__: None), [], "a program")
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_without_a_scheduler_check_says_so_at_once() -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
     began = time.monotonic()

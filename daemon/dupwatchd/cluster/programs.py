@@ -41,7 +41,7 @@ def run_scheduler(settings: Settings) -> None:
     shown = f"[{host}]" if ":" in host else host
     where = f"{'tls' if cluster.has_tls else 'tcp'}://{shown}"
     options = ["--host", where, "--port", str(port), *_NO_PAGES, *_certificates(cluster)]
-    main.main(options, prog_name="dupwatchd cluster scheduler", standalone_mode=False)
+    _run(main, options, "dupwatchd cluster scheduler")
 
 
 def run_worker(settings: Settings, name: str | None, port: int, processors: int, remark: Callable[[str], None]) -> None:
@@ -65,7 +65,15 @@ def run_worker(settings: Settings, name: str | None, port: int, processors: int,
     options += ["--preload", __name__]  # for `dask_setup`
     if not cluster.has_tls:
         options += ["--host", _HERE]
-    main.main(options, prog_name="dupwatchd cluster worker", standalone_mode=False)
+    _run(main, options, "dupwatchd cluster worker")
+
+
+def _run(program: Any, options: list[str], name: str) -> None:
+    """Run a program of Dask's until it ends; whoever is told to stop from then on ends well, too."""
+    try:
+        program.main(options, prog_name=name, standalone_mode=False)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Python takes handlers away before it is done, but not this
 
 
 def dask_setup(worker: Any) -> None:

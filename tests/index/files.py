@@ -156,7 +156,7 @@ def dng(preview: bytes, preview_size: tuple[int, int], size: tuple[int, int], or
     return b"II*\0" + struct.pack("<I", 8) + main + raw + preview + samples
 
 
-def views(pictures: Sequence[Rgb], kind: int = 0x020002) -> bytes:
+def views(pictures: Sequence[Rgb], kind: int = 0x020002, first_kind: int = 0x030000) -> bytes:
     """A JPEG file with several pictures, as a stereo camera writes it; ``kind``: what it says all but the first are."""
     first, *rest = [Image.fromarray(picture) for picture in pictures]
     buffer = io.BytesIO()
@@ -169,8 +169,9 @@ def views(pictures: Sequence[Rgb], kind: int = 0x020002) -> bytes:
     ):
         if int.from_bytes(data[entry : entry + 2], "little") == 0xB002:
             listed = begins + int.from_bytes(data[entry + 8 : entry + 12], "little")
-            for number in range(1, len(pictures)):
-                data[listed + 16 * number : listed + 16 * number + 4] = kind.to_bytes(4, "little")
+            for number in range(len(pictures)):
+                said = kind if number else first_kind
+                data[listed + 16 * number : listed + 16 * number + 4] = said.to_bytes(4, "little")
     return bytes(data)
 
 

@@ -165,26 +165,29 @@ def test_an_animation_that_begins_with_a_picture_shows_that() -> None:
     assert Proof.from_bytes(found.proof) == Proof.from_bytes(still.proof)
 
 
-@pytest.mark.parametrize("tag", [{254: 1}, {255: 2}, {254: 4}])
-def test_thumbnails_and_masks_in_a_tiff_are_no_pages(tag: dict[int, int]) -> None:
+def tiff(*pages: tuple[Picture, dict[int, int]]) -> bytes:
+    """Pages, and tags of each."""
     buffer = io.BytesIO()
     with AppendingTiffWriter(buffer, new=True) as writer:
-        for picture, tags in ((shots(1)[0], {}), (shots(1)[0][::4, ::4], tag)):
+        for picture, tags in pages:
             Image.fromarray(np.ascontiguousarray(picture)).save(writer, "TIFF", tiffinfo=tags)
             writer.newFrame()
-    assert decoded(buffer.getvalue()).frames == 1
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("tag", [{254: 1}, {255: 2}, {254: 4}])
+def test_thumbnails_and_masks_in_a_tiff_are_no_pages(tag: dict[int, int]) -> None:
+    photo = shots(1)[0]
+    assert decoded(tiff((photo, {}), (photo[::4, ::4], tag))).frames == 1
+    assert decoded(tiff((photo, {}), (photo[:63:2, :94:2], tag), (photo[::4, ::4], tag))).frames == 1
+    assert decoded(tiff((photo, {}), (photo, {254: 4}))).frames == 1
 
 
 def test_a_thumbnail_in_front_of_a_page_is_not_taken_for_it() -> None:
     pages = shots(1, 2)
     for count in (1, 2):
-        buffer = io.BytesIO()
-        with AppendingTiffWriter(buffer, new=True) as writer:
-            for page in pages[:count]:
-                for picture, tags in ((page[::4, ::4], {254: 1}), (page, {})):
-                    Image.fromarray(np.ascontiguousarray(picture)).save(writer, "TIFF", tiffinfo=tags)
-                    writer.newFrame()
-        data, plain = buffer.getvalue(), several(pages[:count], "TIFF")
+        both = [one for page in pages[:count] for one in ((page[::4, ::4], {254: 1}), (page, {}))]
+        data, plain = tiff(*both), several(pages[:count], "TIFF")
         found, expected = decoded(data), decoded(plain)
         assert (found.width, found.height, found.frames) == (96, 64, count)
         assert np.array_equal(found.thumbnail, expected.thumbnail)
@@ -196,6 +199,35 @@ def test_a_thumbnail_in_front_of_a_page_is_not_taken_for_it() -> None:
         assert isinstance(again, Preview)
         assert (again.width, again.frame) == (96, count - 1)
         assert count == 2 or digest_of_all(data, DecodeLimits(), b"") == digest_of_all(plain, DecodeLimits(), b"")
+
+
+@pytest.mark.parametrize("tag", [{254: 1}, {255: 2}, {254: 4}])
+def test_a_page_that_is_no_smaller_version_counts_whatever_it_is_said_to_be(tag: dict[int, int]) -> None:
+    photo, other, page = shots(1, 2, 3)
+    for first, second in ((photo, other), (photo[::3, ::4], other[::3, ::4])):
+        # larger than the page, as large, of another shape
+        for behind in (page[::2, ::2], page):
+            one, another, alone = (tiff(*pages, (behind, {})) for pages in ([(first, tag)], [(second, tag)], []))
+            found, compared = decoded(one), decoded(another)
+            assert (found.width, found.height, found.frames) == (first.shape[1], first.shape[0], 2)
+            assert found.frames_digest != compared.frames_digest
+            assert agreement(frames_of(one), frames_of(another)) is False
+            assert not found.facts.scan_digest
+            assert len({digest_of_all(data, DecodeLimits(), b"") for data in (one, another, alone)}) == 3
+        one, another = (tiff((page, {}), (behind, tag)) for behind in (first[:, :50], second[:, :50]))
+        assert decoded(one).frames_digest != decoded(another).frames_digest
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kind", [0, 0x010001, 0x010002])
+def test_the_first_picture_of_a_jpeg_counts_whatever_it_is_said_to_be(kind: int, count: int) -> None:
+    first, second, *rest = shots(1, 2, 3, 4)
+    one, another = (views([shot, *rest[:count]], first_kind=kind) for shot in (first, second))
+    found, compared = decoded(one), decoded(another)
+    assert found.frames == compared.frames == 1 + count
+    assert np.array_equal(found.thumbnail, decoded(encoded(first, quality=90)).thumbnail)
+    assert found.frames_digest != compared.frames_digest
+    assert digest_of_all(one, DecodeLimits(), b"") != digest_of_all(another, DecodeLimits(), b"")
 
 
 def test_a_view_that_is_listed_but_not_there_does_not_count() -> None:

@@ -26,8 +26,9 @@ _PAGES = frozenset({"TIFF", "HEIF", "MPO"})
 _COUNTED_BY_READING = frozenset({"GIF", "TIFF"})  # Pillow reads through the file to count, and stands elsewhere then
 _FLAT_LEVELS = 16  # between the darkest and the brightest pixel of a frame that shows nothing
 _KIND, _OLD_KIND = 254, 255  # what a directory of a TIFF file is for
-_SMALLER_OR_MASK, _OLD_SMALLER = 0b101, 2
-_VIEWS, _VIEW, _MAIN_VIEW = 0xB002, "Multi-Frame Image", "Baseline MP Primary Image"  # of a JPEG file with several
+_SMALLER, _MASK, _OLD_SMALLER = 0b001, 0b100, 2
+_CLEARLY_SMALLER = 3 / 4  # of the width of the page itself; usual versions have half of it, or less
+_VIEWS, _VIEW = 0xB002, "Multi-Frame Image"  # of a JPEG file with several
 
 Open = Callable[[], Image.Image]
 
@@ -43,10 +44,33 @@ class _Look:
     flat: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page of a TIFF file, and what the file says it is for."""
+
+    width: int  # px
+    height: int
+    is_smaller: bool
+    is_mask: bool
+
+    def is_smaller_version_of(self, other: "_Page | None") -> bool:
+        """Whether it is said to be a smaller version or a mask, and can be one of this page."""
+        is_said = self.is_smaller or self.is_mask
+        return other is not None and is_said and self._fits(other) and self.width <= other.width * _CLEARLY_SMALLER
+
+    def is_mask_of(self, other: "_Page | None") -> bool:
+        """Whether it can be a mask of this page, all of which it may cover."""
+        return other is not None and self.is_mask and self._fits(other) and self.width <= other.width
+
+    def _fits(self, other: "_Page") -> bool:
+        """Has it the same shape, apart from a pixel that was rounded?"""
+        return abs(self.width * other.height - self.height * other.width) <= max(other.width, other.height)
+
+
 def count_frames(image: Image.Image, reopen: Open) -> tuple[Image.Image, list[int]] | None:
     """The file opened again, and the indexes of its frames or pages; None if there is but one, and it is the first.
 
-    Smaller versions and masks of other pictures do not count. ``image`` is not moved. Raises MemoryError only: a file
+    Smaller versions and masks of other pages do not count. ``image`` is not moved. Raises MemoryError only: a file
     whose first picture can be decoded counts as it is.
     """
     name = str(image.format)
@@ -106,20 +130,42 @@ def _indexes(sequence: Image.Image, name: str) -> list[int]:
         return _views(sequence)
     if name != "TIFF" or count == 1:
         return list(range(count))
-    indexes = []
+    pages = []
     for index in range(count):
         sequence.seek(index)
         tags = getattr(sequence, "tag_v2", {})
-        if not tags.get(_KIND, 0) & _SMALLER_OR_MASK and tags.get(_OLD_KIND) != _OLD_SMALLER:
-            indexes.append(index)
-    return indexes
+        kind = tags.get(_KIND, 0)
+        is_smaller = bool(kind & _SMALLER) or tags.get(_OLD_KIND) == _OLD_SMALLER
+        pages.append(_Page(*sequence.size, is_smaller, bool(kind & _MASK)))
+    return _not_versions(pages)
+
+
+def _not_versions(pages: list[_Page]) -> list[int]:
+    """The indexes of pages that are no versions of the page in front of them, or behind them.
+
+    What a file says of them is not enough: whoever opens it is shown the first page, whatever that is said to be.
+    """
+    before: list[_Page | None] = []  # by page, the last one in front of it that is not said to be a version
+    behind: list[_Page | None] = []  # likewise, from the last page on
+    for order, nearest in ((pages, before), (pages[::-1], behind)):
+        found = None
+        for page in order:
+            nearest.append(found)
+            found = found if page.is_smaller or page.is_mask else page
+    return [
+        at
+        for at, (page, first, then) in enumerate(zip(pages, before, behind[::-1], strict=True))
+        if not (page.is_smaller_version_of(then) or page.is_smaller_version_of(first) or page.is_mask_of(first))
+    ]
 
 
 def _views(sequence: Image.Image) -> list[int]:
-    """The views of a stereo camera, or from several places; other pictures in a JPEG are previews and maps."""
+    """The first picture, and the views of a stereo camera, or from several places.
+
+    Other pictures in a JPEG are previews and maps. The first is what every program shows, whatever it is said to be.
+    """
     kinds = [entry["Attribute"]["MPType"] for entry in getattr(sequence, "mpinfo", {})[_VIEWS]][:MAX_COUNT]
-    views = [at for at, kind in enumerate(kinds) if kind.startswith(_VIEW) or (at == 0 and kind == _MAIN_VIEW)]
-    return [at for at in views if at == 0 or _is_there(sequence, at)]
+    return [0, *(at for at, kind in enumerate(kinds) if at > 0 and kind.startswith(_VIEW) and _is_there(sequence, at))]
 
 
 def _is_there(sequence: Image.Image, view: int) -> bool:

@@ -4,6 +4,7 @@ import io
 import itertools
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from dupwatchd.index.pool import AllPixels, DecodeLimits, NotDecoded, NotRead, W
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.model import KIND_BYTES, PIXELS_BYTES, ReadStatus
 from tests.conftest import Rgb, encoded, photo_like
-from tests.index.files import dng, png_chunk
+from tests.index.files import PNG_SIGNATURE, dng, png_chunk
 from tests.index.profiles import display_p3
 
 PHOTO = photo_like(7, 161, 120)
@@ -128,6 +129,54 @@ def test_pngs_of_other_colours_are_not_one_picture_bit_by_bit() -> None:
     alike = [others[0], with_chunk(b"cICP", b"\1\x0d\0\1"), with_chunk(b"gAMA", b"\0\0\xb1\x8f")]
     assert len({decode(data, 32, DecodeLimits(), b"").facts.scan_digest for data in others}) == len(others)
     assert len({decode(data, 32, DecodeLimits(), b"").facts.scan_digest for data in alike}) == 1
+
+
+def test_animations_of_other_colours_are_not_one_bit_by_bit() -> None:
+    plain = frames("PNG")
+    gamma, usual = (
+        plain[:33] + png_chunk(b"gAMA", value.to_bytes(4, "big")) + plain[33:] for value in (100_000, 45_455)
+    )
+    assert digest(plain) == digest(usual) != digest(gamma)
+    assert digest(gamma)[:KIND_BYTES] != digest(plain)[:KIND_BYTES]
+
+
+def grey_animation(transparent: int, bits: int) -> bytes:
+    """An APNG whose three frames have four grey levels, one of which is transparent."""
+    side, step = 16, 1 if bits == 2 else 85
+    header = struct.pack(">IIBBBBB", side, side, bits, 0, 0, 0, 0)
+    key = struct.pack(">H", transparent * step)
+    chunks = [(b"IHDR", header), (b"acTL", struct.pack(">II", 3, 0)), (b"tRNS", key)]
+    for number in range(3):
+        levels = np.roll(np.arange(side) % 4, number)
+        row = levels.reshape(-1, 4) @ [64, 16, 4, 1] if bits == 2 else levels * step
+        packed = zlib.compress(bytes([0, *row]) * side)
+        content = (b"fdAT", struct.pack(">I", 2 * number) + packed) if number else (b"IDAT", packed)
+        control = struct.pack(">IIIIIHHBB", max(0, 2 * number - 1), side, side, 0, 0, 1, 10, 0, 0)
+        chunks += [(b"fcTL", control), content]
+    return PNG_SIGNATURE + b"".join(png_chunk(*chunk) for chunk in [*chunks, (b"IEND", b"")])
+
+
+@pytest.mark.parametrize("transparent", range(4))
+def test_the_transparent_level_is_the_same_in_each_frame(transparent: int) -> None:
+    few, many = (grey_animation(transparent, bits) for bits in (2, 8))
+    assert digest(few) == digest(many)
+    few_levels, many_levels = (decode(data, 32, DecodeLimits(), b"") for data in (few, many))
+    assert few_levels.frames == 3
+    assert few_levels.frames_digest == many_levels.frames_digest
+
+
+def test_pages_with_a_palette_of_bytes_are_equal_to_those_with_one_of_words() -> None:
+    first, second = (Image.fromarray(one).quantize(256) for one in (PHOTO, GREY))
+    words = saved(first, "TIFF", save_all=True, append_images=[second])
+    as_bytes = bytearray(words)
+    with Image.open(io.BytesIO(words)) as opened:
+        for number in range(2):
+            opened.seek(number)
+            colours = np.array(opened.tag_v2[320], "<u2")  # type: ignore[attr-defined]
+            at = words.index(colours.tobytes())
+            as_bytes[at : at + colours.nbytes] = (colours // 256).tobytes()
+    assert as_bytes != words
+    assert digest(bytes(as_bytes)) == digest(words)
 
 
 def test_what_is_held_beside_the_colours_is_told_by_the_first_bytes() -> None:

@@ -19,6 +19,7 @@ from dupwatchd.index.facts import has_layers, stored_as
 from dupwatchd.index.frames import Open, count_frames
 from dupwatchd.index.jpeg_segments import held_behind, read_scans
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.pillow_formats import load
 from dupwatchd.index.profiles import is_srgb, other_colours
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.index.thumbnail import upright
@@ -149,12 +150,13 @@ def _add_frames(sums: _Sums, picture: OpenPicture, sequence: Image, indexes: lis
         pixels += sequence.width * sequence.height
         if pixels > MAX_PIXELS:
             raise _NotAsHeldError
-        sequence.load()
+        load(sequence)
         profile = sequence.info.get("icc_profile")
         sums.say(
             _depth(sequence, picture.data),
             float(sequence.info.get("duration", 0)),  # ms
             profile if isinstance(profile, bytes) and not is_srgb(profile) else b"",
+            *other_colours(sequence, picture.data),
         )
         sums.add(sequence, picture.orientation)
 

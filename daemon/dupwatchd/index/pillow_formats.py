@@ -74,6 +74,7 @@ _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
 _BITS, _COLOURS, _SAMPLE_FORMAT, _SIGNED = 258, 320, 339, 2
 _SAMPLES, _PLANES, _EACH_APART = 277, 284, 2
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two grey levels, by how Pillow unpacks them
+_LEVEL_IN_FILE = "dupwatch: transparency as the file says it"
 _OPAQUE = 255
 _NEARLY_WHITE = 250  # grey level; where everything is lighter, nothing can be seen
 _GROUND_PX = 32  # what lies behind transparency is decided on so small a picture, if no thumbnail was made before
@@ -136,13 +137,18 @@ def _valid_orientation(value: object) -> int | None:
     return value if isinstance(value, int) and 1 <= value <= 8 else None
 
 
-def load_still(image: Image.Image) -> Pixels:
-    """Decodes an image; its pixels are turned upright only where Pillow does so itself. Raises what decoders raise."""
+def load(image: Image.Image) -> None:
+    """Decodes an image, or a frame or page of one, without Pillow's mistakes; raises what decoders raise."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _correct_tiff(image)
     elif isinstance(image, PngImagePlugin.PngImageFile):
         _correct_transparency(image)
     image.load()
+
+
+def load_still(image: Image.Image) -> Pixels:
+    """Decodes an image; its pixels are turned upright only where Pillow does so itself. Raises what decoders raise."""
+    load(image)
     if image.mode.startswith("I;16"):
         return _sixteen_bits(image)
     if image.mode in ("I", "F"):
@@ -184,8 +190,10 @@ def _correct_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
 
 def _correct_transparency(image: PngImagePlugin.PngImageFile) -> None:
     """Brings the transparent one of 4 or 16 grey levels to 0 … 255, as Pillow does with the pixels."""
-    level, tile = image.info.get("transparency"), next(iter(image.tile), None)
+    tile = next(iter(image.tile), None)
     steps = _GREY_STEPS.get(tile.args) if tile and isinstance(tile.args, str) else None
+    # All frames of an animation share what is known of the file.
+    level = image.info.setdefault(_LEVEL_IN_FILE, image.info.get("transparency"))
     if steps and isinstance(level, int):
         image.info["transparency"] = min(level, 255 // steps) * steps
 

@@ -49,7 +49,9 @@ if TYPE_CHECKING:
     from dupwatchd.pixels.keypoints import Keypoints
     from dupwatchd.pixels.proof import Proof
 
-_MOST_READ = 4  # contents whose pixels are read for one question, with those of the picture that was sent
+# Contents whose pixels are read for one question, with those of the picture that was sent, for each of two reasons: to
+# tell whether a file of its picture holds all of it, and whether one that lost more has its pixels all the same.
+_MOST_READ = 4
 _ASKED = -1  # stands for the picture that was sent, among the ids of those that are known
 
 
@@ -210,6 +212,8 @@ class _Looking:
         self._asked, self._proofs = asked, proofs
         self._read_pixels = read_pixels
         self._pixels: dict[bytes, bytes] = {}  # by content, of those that were read
+        self._read_for_all: set[bytes] = set()  # contents, see `_MOST_READ`
+        self._read_for_loss: set[bytes] = set()
         self._proof = search.read_proof(decoded.proof) if decoded.proof else None
         self._parts: dict[int, tuple[Verdict | None, PartTold] | None] = {}  # by picture, of those that were looked at
 
@@ -235,8 +239,11 @@ class _Looking:
         return Told(verdict, None if is_closer_look_wanted else True)
 
     def _holds_all(self, copy: Copy, proof: "Proof") -> bool:
-        """Does a known file of the picture that was sent hold all of it? For few contents their pixels are read."""
-        mine, its = self._pixels_of_both(copy)
+        """Does a known file of the picture that was sent hold all of it? False if too many were read to tell."""
+        both = self._pixels_of_both(copy, self._read_for_all)
+        if both is None:
+            return False
+        mine, its = both
         if mine and its and (mine == its or mine[:KIND_BYTES] != its[:KIND_BYTES]):
             return mine == its  # else one has a film behind it, transparency, or other colours
         return not wants_a_closer_look(proof)
@@ -246,16 +253,21 @@ class _Looking:
         asked = self._asked
         if (asked.width, asked.height, asked.frames) != (copy.width, copy.height, copy.frames):
             return False
-        mine, its = self._pixels_of_both(copy)
-        return mine == its != b""
+        both = self._pixels_of_both(copy, self._read_for_loss)
+        return both is not None and both[0] == both[1] != b""
 
-    def _pixels_of_both(self, copy: Copy) -> tuple[bytes, bytes]:
+    def _pixels_of_both(self, copy: Copy, read: set[bytes]) -> tuple[bytes, bytes] | None:
+        """What tells the picture that was sent and a known file from others; None if too many were read already."""
         for one in (self._asked, copy):
+            content = one.content_digest
             if one.pixels:
-                self._pixels[one.content_digest] = one.pixels
-            elif one.content_digest not in self._pixels and len(self._pixels) < _MOST_READ:
-                self._pixels[one.content_digest] = self._read_pixels(one)
-        return self._pixels.get(self._asked.content_digest, b""), self._pixels.get(copy.content_digest, b"")
+                self._pixels[content] = one.pixels
+            elif content not in self._pixels:
+                if len(read) == _MOST_READ:
+                    return None
+                read.add(content)
+                self._pixels[content] = self._read_pixels(one)
+        return self._pixels[self._asked.content_digest], self._pixels[copy.content_digest]
 
     def told_by_part(self, copy: Copy) -> Told:
         """What a known file is to the picture that was sent if one shows a part of the other; None: it is not that."""

@@ -1,5 +1,6 @@
 """Looking up a picture in a real index, with a real decode process."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,11 @@ from dupwatchd.serve.clusters import LiveChecks, Question
 from dupwatchd.serve.request_queue import OpenRequest, Peer, RequestError
 from dupwatchd.settings import Settings
 from tests.conftest import encoded, photo_like
+from tests.index.files import png_chunk
+from tests.system.in_process import scan
 
 QUESTION = Question("structure", 0.02, mirrored=False)
+LIVE_CHECKS = LiveChecks(lambda *_: [], lambda _copy: True, lambda copies: [None] * len(copies), lambda _: False)
 
 
 @pytest.fixture
@@ -28,9 +32,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def finder(tmp_path: Path) -> Iterator[Finder]:
-    live_checks = LiveChecks(lambda *_: [], lambda _copy: True, lambda copies: [None] * len(copies), lambda _: False)
     made = Finder(
-        Settings(), str(tmp_path), 32, lambda _thumbnail: Matches.none(), lambda _keypoints: [], lambda: live_checks
+        Settings(), str(tmp_path), 32, lambda _thumbnail: Matches.none(), lambda _keypoints: [], lambda: LIVE_CHECKS
     )
     yield made
     made.close()
@@ -59,3 +62,57 @@ def test_what_nobody_waits_for_any_more_is_not_decoded_to_its_end(
         assert given_up.value.code == "busy"
         assert time.monotonic() - began < whole_seconds
     assert finder.find(database, bytes(small), QUESTION, wanted) == []
+
+
+@pytest.mark.parametrize("worse_ones", [3, 5])
+def test_what_is_read_for_files_of_lower_quality_is_not_missing_for_others(tmp_path: Path, worse_ones: int) -> None:
+    photos, state, photo = tmp_path / "photos", tmp_path / "state", photo_like(5, 640, 480)
+    photos.mkdir()
+    still = encoded(photo)
+    files = {f"{number} worse.jpg": encoded(photo, quality=70 + number) for number in range(worse_ones)}
+    for name, data in files.items():
+        (photos / name).write_bytes(data)
+    scan(photos, state=state)
+    (photos / "still of a motion photo.jpg").write_bytes(still)
+    scan(photos, state=state)
+    sent = tmp_path / "motion photo.jpg"
+    sent.write_bytes(still + b"film" * 9999)
+    assert as_good(state, sent) == {os.fsencode(name): False for name in ("still of a motion photo.jpg", *files)}
+
+
+def test_of_more_files_of_a_picture_than_are_read_nobody_says_that_they_are_as_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dupwatchd.scan._CONFIRMED_AT_ONCE", -1)  # or all of them would have been read before
+    photos, state = tmp_path / "photos", tmp_path / "state"
+    photos.mkdir()
+    plain = encoded(photo_like(5, 640, 480), "PNG")
+    for number in range(6):
+        (photos / f"{number}.png").write_bytes(plain[:33] + png_chunk(b"tEXt", b"Comment\0%d" % number) + plain[33:])
+        (photos / f"other {number}.png").write_bytes(plain[:33] + gamma(40_000 + 1000 * number) + plain[33:])
+    scan(photos, state=state)
+    sent = tmp_path / "sent.png"
+    sent.write_bytes(plain)
+    found = as_good(state, sent)
+    assert len(found) == 12
+    assert all(found[b"%d.png" % number] for number in range(6))  # those of equal pixels need not be read
+    assert not any(found[b"other %d.png" % number] for number in range(6))
+
+
+def gamma(value: int) -> bytes:
+    return png_chunk(b"gAMA", value.to_bytes(4, "big"))
+
+
+def as_good(state: Path, sent: Path) -> dict[bytes, bool]:
+    """By name, of all that an index holds."""
+    reader = open_database(str(state))
+    try:
+        near = Matches.from_rows([(-1, picture, False, 0.0, 0.0, None) for picture in range(20)])
+        made = Finder(Settings(), str(state), 32, lambda _: near, lambda _: [], lambda: LIVE_CHECKS)
+        try:
+            rows = made.find(reader, bytes(sent), QUESTION, OpenRequest([], 1, "find", {}, Peer(b"")))
+        finally:
+            made.close()
+    finally:
+        reader.close()
+    return {os.path.basename(row["path"]): row["as_good"] for row in rows}

@@ -10,32 +10,61 @@ from dupwatchd.index.reasons import DecodeError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB\x60\x82"
-_DEPTH_AT, _KIND_AT, _INTERLACED_AT = 24, 25, 28  # in its header, which comes first
+_DEPTH_AT, _KIND_AT, _INTERLACED_AT = 8, 9, 12  # in its header
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by kind of colours
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-_PIECE_BYTES = 1 << 18
+_PIECE_BYTES, _PACKED_PIECE_BYTES = 1 << 18, 1 << 16  # that are unpacked at once
 # Ancillary chunks that change what one sees: transparency, and the frames of an animation.
 _SEEN = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT"})
 
 
 def lacks_rows(data: bytes, width: int, height: int) -> bool:
-    """Whether the data of a PNG, whose header says so many pixels, hold fewer; False if they cannot be unpacked."""
-    bits = data[_DEPTH_AT] * _SAMPLES[data[_KIND_AT]]
-    passes = _PASSES if data[_INTERLACED_AT] else ((0, 0, 1, 1),)
-    sizes = [(-(-(width - left) // across), -(-(height - top) // down)) for left, top, across, down in passes]
-    missing = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
-    unpacker, at = zlib.decompressobj(), len(SIGNATURE)
-    while missing > 0 and at + 8 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        packed = data[at + 8 : end - 4] if data[at + 4 : at + 8] == b"IDAT" else b""
-        try:
-            while packed and missing > 0:
-                missing -= len(unpacker.decompress(packed, _PIECE_BYTES))
-                packed = unpacker.unconsumed_tail
-        except zlib.error:
-            return False
+    """Whether the data of a PNG, whose header says so many pixels, hold fewer; False if they cannot be unpacked.
+
+    Of any bytes this can be asked. As many are unpacked as the pixels take, whatever the data would become.
+    """
+    missing, unpacker = 0, zlib.decompressobj()
+    at, view = len(SIGNATURE), memoryview(data)
+    is_begun = False
+    while at + 8 <= len(data) and not unpacker.eof and not (is_begun and missing <= 0):
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind == b"IEND":
+            break
+        if kind == b"IHDR" and not is_begun:
+            missing = _packed_bytes(data[at + 8 : end - 4], width, height)
+        elif kind == b"IDAT":
+            is_begun = True
+            try:
+                missing -= _unpacked_bytes(unpacker, view[at + 8 : end - 4], missing)
+            except zlib.error:
+                return False
         at = end
     return missing > 0
+
+
+def _packed_bytes(header: bytes, width: int, height: int) -> int:
+    """How many bytes the rows of so many pixels take before they are compressed; 0 if the header does not tell."""
+    samples = _SAMPLES.get(header[_KIND_AT], 0) if len(header) > _INTERLACED_AT else 0
+    if not samples:
+        return 0
+    bits = header[_DEPTH_AT] * samples
+    passes = _PASSES if header[_INTERLACED_AT] else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - left) // across), -(-(height - top) // down)) for left, top, across, down in passes]
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
+
+
+def _unpacked_bytes(unpacker: "zlib._Decompress", packed: memoryview, most: int) -> int:
+    """How many bytes come of one chunk, about ``most`` at most. Raises zlib.error.
+
+    What it does not take at once is copied each time, so that it gets little.
+    """
+    count = 0
+    for begin in range(0, len(packed), _PACKED_PIECE_BYTES):
+        rest: bytes | memoryview = packed[begin : begin + _PACKED_PIECE_BYTES]
+        while len(rest) > 0 and count < most and not unpacker.eof:
+            count += len(unpacker.decompress(rest, _PIECE_BYTES))
+            rest = unpacker.unconsumed_tail
+    return count
 
 
 def whole_png(data: bytes) -> bytes:

@@ -263,6 +263,20 @@ def test_a_jpeg_of_two_components_is_called_so() -> None:
     assert reason_for(bytes(data)) == "JPEG with 2 components is not supported"
 
 
+@pytest.mark.parametrize("ids", [(1, 2, 2), (7, 7, 7)])
+def test_a_jpeg_whose_components_share_an_id_is_read(ids: tuple[int, ...]) -> None:
+    intact = encoded(PHOTO, restart_marker_rows=2)
+    data, frame, scan = bytearray(intact), intact.index(b"\xff\xc0"), intact.index(b"\xff\xda")
+    for number, one in enumerate(ids):
+        data[frame + 10 + 3 * number] = data[scan + 5 + 2 * number] = one
+    assert_same_picture(bytes(data), intact)
+    told = bytes(data)
+    head = read_head(told)
+    assert head is not None
+    assert has_all_restarts(head, read_scans(told, head).restarts)
+    assert digest_of_all(told, DecodeLimits(), b".jpg") == digest_of_all(intact, DecodeLimits(), b".jpg")
+
+
 # 48 × 32 grey pixels that libjpeg-turbo's cjpeg has coded with -arithmetic.
 ARITHMETIC = base64.b85decode(
     "|JeWF01!$>Nk#wx0RR9200961|JwjV01XKW3knDg3knMk4h;_zAQcl55)&sJ9v2`kDKRiEDJ?8BI!Zn>HbyrrEkIX6ModmpQ&KWMT47pHU`kO^"
@@ -272,7 +286,7 @@ ARITHMETIC = base64.b85decode(
 )
 
 
-def test_arithmetic_coding_is_read_and_never_when_it_is_cut_short() -> None:
+def test_arithmetic_coding_is_read_and_never_without_its_end() -> None:
     assert (decoded(ARITHMETIC).width, decoded(ARITHMETIC).damage) == (48, None)
     start = ARITHMETIC.index(b"\xff\xda") + 10
     for length in range(start, len(ARITHMETIC) - 2):

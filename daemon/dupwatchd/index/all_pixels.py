@@ -114,7 +114,7 @@ def digest_of_all(data: bytes, limits: DecodeLimits, suffix: bytes) -> bytes:
 
 
 def _add_jpeg(sums: _Sums, picture: OpenPicture) -> None:
-    if picture.head is None or picture.format == "RAW" or len(picture.head.frame.sampling) == _INKS:
+    if picture.head is None or picture.format == "RAW" or len(picture.head.frame.components) == _INKS:
         raise _NotAsHeldError
     rgb = picture.pixels.reduced((picture.width, picture.height)).rgb
     if picture.damage is not None or rgb.shape[:2] != (picture.height, picture.width):

@@ -75,7 +75,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _colours(picture: OpenPicture) -> str | None:
     """What the pixels of a picture are stored as, in the words of profiles; None for Lab and the like."""
     if picture.head is not None:
-        return _COLOURS_OF_CHANNELS.get(len(picture.head.frame.sampling))
+        return _COLOURS_OF_CHANNELS.get(len(picture.head.frame.components))
     return _COLOURS_OF_MODE.get(picture.image.mode) if picture.image else None
 
 

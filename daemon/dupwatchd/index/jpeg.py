@@ -55,7 +55,7 @@ class JpegPixels:
         self._head = head
         self._width, self._height = head.frame.width, head.frame.height
         # Only Pillow knows that Adobe inverts inks, but it does not notice damage: both have to decode such a picture.
-        self._inks = len(head.frame.sampling) == 4
+        self._inks = len(head.frame.components) == 4
         self._checked = False
         self._for_pillow = False
         self._decoded: Reduced | None = None

@@ -47,7 +47,7 @@ class Frame:
     bits: int  # per sample
     width: int  # px
     height: int
-    sampling: dict[int, tuple[int, int]]  # component id → samples in a unit: (horizontal, vertical)
+    components: list[tuple[int, int, int]]  # id, and samples in a unit: (horizontal, vertical); ids may be doubled
 
     @property
     def progressive(self) -> bool:
@@ -70,7 +70,7 @@ class Frame:
             return "JPEG-LS"
         if self.bits != 8:
             return f"{self.bits}-bit JPEG"
-        return None if len(self.sampling) in _COMPONENTS else f"JPEG with {len(self.sampling)} components"
+        return None if len(self.components) in _COMPONENTS else f"JPEG with {len(self.components)} components"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def read_scans(data: bytes, head: Head) -> Scans:
 
 def lacks_scans(frame: Frame, scans: list[_Scan]) -> bool:
     """Whether some bits of some coefficients of a progressive JPEG are in none of its scans."""
-    missing = {(component, number) for component in frame.sampling for number in range(64)}
+    missing = {(component, number) for component, _, _ in frame.components for number in range(64)}
     for *components, first, last, bits in scans:
         if bits & 0x0F == 0:  # nothing is left for later scans
             missing.difference_update((one, number) for one in components for number in range(first, last + 1))
@@ -218,9 +218,9 @@ def lacks_scans(frame: Frame, scans: list[_Scan]) -> bool:
 def has_all_restarts(head: Head, restarts: list[int]) -> bool:
     """Whether the restart markers of a JPEG with a single scan are those it should have."""
     frame = head.frame
-    wide = 8 * max(horizontal for horizontal, _ in frame.sampling.values())
-    high = 8 * max(vertical for _, vertical in frame.sampling.values())
-    if len(frame.sampling) == 1:  # sampling factors mean nothing then
+    wide = 8 * max(horizontal for _, horizontal, _ in frame.components)
+    high = 8 * max(vertical for _, _, vertical in frame.components)
+    if len(frame.components) == 1:  # sampling factors mean nothing then
         wide = high = 8
     units = -(-frame.width // wide) * -(-frame.height // high)
     count = -(-units // head.restart_interval) - 1 if head.restart_interval else 0
@@ -230,9 +230,11 @@ def has_all_restarts(head: Head, restarts: list[int]) -> bool:
 def _frame(marker: int, body: bytes) -> Frame | None:
     if len(body) < 6 or len(body) < 6 + 3 * body[5] or not body[5]:
         return None
-    sampling = {body[at]: (max(1, body[at + 1] >> 4), max(1, body[at + 1] & 15)) for at in range(6, 6 + 3 * body[5], 3)}
+    components = [
+        (body[at], max(1, body[at + 1] >> 4), max(1, body[at + 1] & 15)) for at in range(6, 6 + 3 * body[5], 3)
+    ]
     width, height = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
-    return Frame(marker, body[0], width, height, sampling)
+    return Frame(marker, body[0], width, height, components)
 
 
 def _scan(body: bytes) -> _Scan:

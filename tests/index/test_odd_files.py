@@ -3,6 +3,7 @@
 import io
 import struct
 import time
+import tracemalloc
 import zlib
 from collections.abc import Iterable
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from dupwatch.suffixes import IMAGE_SUFFIXES
 from dupwatchd.index.decode import decode
+from dupwatchd.index.jpeg2000 import load_deep_jpeg2000
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.png_chunks import lacks_rows
 from dupwatchd.index.reasons import DecodeError
@@ -227,6 +229,40 @@ def test_white_in_a_jpeg_2000_of_16_bits_is_no_black() -> None:
     assert packed
     assert difference(decoded(data.tobytes()).thumbnail, decoded(encoded(picture, "PNG")).thumbnail) <= 2
     assert "JPEG2000" in reason_for(data.tobytes()[:4000])
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        ((11, 15, 15), "JPEG 2000 of 12 and 16 bits"),
+        ((7, 15, 15), "JPEG 2000 of 8 and 16 bits"),
+        ((19, 19, 19), "JPEG 2000 of 20 bits"),
+        ((0x8F, 0x8F, 0x8F), "JPEG 2000 of signed samples of 16 bits"),
+    ],
+)
+def test_a_jpeg_2000_whose_levels_nobody_can_tell_is_called_so(samples: tuple[int, ...], told: str) -> None:
+    packed, encoded_picture = cv2.imencode(".jp2", PHOTO.astype(np.uint16) * 257)
+    assert packed
+    data = bytearray(encoded_picture.tobytes())
+    first = data.index(b"\xff\x51") + 40
+    for number, kind in enumerate(samples):
+        data[first + 3 * number] = kind
+    assert reason_for(bytes(data)) == f"{told} is not supported"
+
+
+def test_levels_of_a_jpeg_2000_are_brought_to_8_bits_some_rows_at_a_time() -> None:
+    picture = photo_like(3, 700, 500).astype(np.uint16) * 257
+    packed, data = cv2.imencode(".jp2", picture[..., ::-1], [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
+    assert packed
+    encoded_picture = data.tobytes()
+    image = Image.open(io.BytesIO(encoded_picture))
+    tracemalloc.start()
+    still = load_deep_jpeg2000(encoded_picture, image)
+    peak_bytes = tracemalloc.get_traced_memory()[1] - len(encoded_picture)
+    tracemalloc.stop()
+    assert still is not None
+    assert np.array_equal(still.reduced((700, 500)).rgb, picture // 257)
+    assert peak_bytes < 13 * 700 * 500  # with all rows at once it was 31
 
 
 # ---- 16 bits

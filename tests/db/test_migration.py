@@ -5,7 +5,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from dupwatchd.db import contents, facts, files, pictures, renewing, roots, schema, upkeep
+from dupwatchd.db import contents, facts, files, pictures, renewing, roots, schema, upkeep, verdicts
 from dupwatchd.db.connection import FILE_NAME, Database, open_database
 from dupwatchd.db.roots import FileCounts
 from dupwatchd.model import FileId
@@ -103,7 +103,7 @@ def test_what_was_read_before_comments_were_is_read_again_and_many_bits_are_told
     connection = apsw.Connection(str(tmp_path / FILE_NAME))
     connection.execute(
         "INSERT INTO content (digest, way, picture_id, width, height, format, foreign_kind) "
-        "VALUES (x'09', 0, 1, 4, 3, 'TIFF', 0); UPDATE content SET captions = '', pixels = x'';"
+        "VALUES (x'09', 0, 1, 4, 3, 'TIFF', 0); UPDATE content SET captions = '', pixels = x'', format = 'JPEG';"
         "UPDATE content SET bits = 16 WHERE id IN (2, 6); UPDATE picture SET proof_digest = digest;"
         "DELETE FROM picture_to_tell"
     )
@@ -116,39 +116,46 @@ def test_what_was_read_before_comments_were_is_read_again_and_many_bits_are_told
     database.close()
 
 
-def test_what_was_found_of_a_match_while_it_was_near_is_gone(tmp_path: Path) -> None:
-    made_by_version(schema._STEPS.index(schema._forget_looks_not_wanted), tmp_path)
+def test_what_looks_have_told_is_told_anew_and_what_was_decoded_is_read_again(tmp_path: Path) -> None:
+    made_by_version(schema._STEPS.index(schema._tell_all_anew), tmp_path)
     connection = apsw.Connection(str(tmp_path / FILE_NAME))
     connection.execute(
-        "INSERT INTO match (a, b, mirrored, mse, structure) VALUES (0, 1, 1, 1.5, 0.01);"
-        "UPDATE match SET near = mirrored, verdict = 3, confirmed = 0, closely = 2, nearer = 1, shows_more = 1, "
-        "framed = 1, outline = '[]'"
-    )
-    connection.close()
-    database = open_database(str(tmp_path))
-    looked = "verdict, confirmed, closely, nearer, shows_more, framed, outline"
-    assert database.rows(f"SELECT {looked} FROM match ORDER BY near") == [
-        (None, None, 0, None, 0, 0, None),
-        (3, 0, 2, 1, 1, 1, "[]"),
-    ]
-    database.close()
-
-
-def test_pairs_that_share_a_part_are_looked_at_again_and_those_looked_at_as_matches_are_not(tmp_path: Path) -> None:
-    made_by_version(schema._STEPS.index(schema._look_at_parts_again), tmp_path)
-    connection = apsw.Connection(str(tmp_path / FILE_NAME))
-    connection.execute(
-        "INSERT INTO picture (id, digest, flat) VALUES (9, x'99', 0);"
+        "INSERT INTO picture (id, digest, flat, parted) VALUES (9, x'99', 0, 1);"
+        "UPDATE picture SET proof_digest = x'01';"
+        "UPDATE match SET near = 1, verdict = 2, confirmed = 1, closely = 2, nearer = -1, shows_more = 1, framed = 1, "
+        "outline = '[]';"
         "INSERT INTO part_match (a, b, votes, mse, structure, within, verdict, turn, shows_more, framed, outline) "
-        "VALUES (0, 1, 2, 1.5, 0.01, 1, 3, 90, 1, 1, '[]'), (0, 9, 2, 99.5, 0.5, 0, 3, 90, 1, 1, '[]')"
+        "VALUES (0, 1, 2, 1.5, 0.01, 1, NULL, 0, 0, 0, NULL), (0, 9, 2, 99.5, 0.5, 0, 3, 90, 1, 1, '[]');"
+        "INSERT INTO content (id, digest, way, picture_id, width, height, format, foreign_kind, frames) VALUES "
+        "(6, x'06', 0, 2, 4, 3, 'PNG', 0, 1), (7, x'07', 0, 0, 4, 3, 'JPEG', 0, 1), "
+        "(8, x'08', 0, 9, 4, 3, 'JPEG', 0, 2);"
+        "UPDATE content SET captions = '', pixels = digest, scan_digest = digest;"
+        "INSERT INTO content_look VALUES (0, x'01', x'07', 2, 1); DELETE FROM picture_to_tell;"
+        "INSERT INTO fact VALUES ('decoders', 'as of then')"
     )
     connection.close()
     database = open_database(str(tmp_path))
     looked = "verdict, turn, shows_more, framed, outline"
-    assert database.rows(f"SELECT {looked} FROM part_match ORDER BY within") == [
-        (None, 0, 0, 0, None),
-        (3, 90, 1, 1, "[]"),
+    assert database.rows(f"SELECT within, {looked} FROM part_match") == [
+        (1, None, 0, 0, 0, None),
+        (0, None, 0, 0, 0, None),
     ]
+    looked = "verdict, confirmed, closely, nearer, shows_more, framed, outline"
+    assert database.rows(f"SELECT near, {looked} FROM match") == [(1, None, None, 0, None, 0, 0, None)]
+    assert verdicts.any_to_look_at(database)
+    # What one JPEG codes tells it from others as before; of a PNG or of several pictures in a file it may be wrong.
+    assert database.rows("SELECT id, pixels, scan_digest, captions FROM content WHERE picture_id >= 0 ORDER BY id") == [
+        (1, b"\1", b"\1", None),
+        (2, b"\2", b"\2", None),
+        (3, None, b"", None),
+        (6, None, b"", None),
+        (7, b"\7", b"\7", None),
+        (8, None, b"", None),
+    ]
+    assert renewing.count_to_read_again(database) == 6
+    assert database.rows("SELECT * FROM content_look") == []
+    assert database.rows("SELECT picture_id FROM picture_to_tell ORDER BY 1") == [(0,), (2,)]
+    assert "decoders" not in facts.read(database)  # so that what was refused is tried again
     database.close()
 
 

@@ -70,7 +70,9 @@ class Index:
 
 def names_of(database: Database) -> dict[int, str]:
     """The first file of each picture."""
-    rows = database.rows("SELECT picture_id, CAST(name AS TEXT) FROM content JOIN file ON content_id = content.id")
+    rows = database.rows(
+        "SELECT picture_id, CAST(name AS TEXT) FROM content JOIN file ON content_id = content.id WHERE picture_id >= 0"
+    )
     return dict(sorted(rows, reverse=True))
 
 

@@ -4,6 +4,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dupwatchd.db import renewing, upkeep
+from dupwatchd.db import files, renewing, schema, upkeep
 from dupwatchd.db.proofs import proof_digest
 from dupwatchd.errors import Interrupted
+from dupwatchd.model import Job, Outcome, ReadStatus
 from tests.conftest import encoded, photo_like
 from tests.update.small_index import PhotoPool, write
 from tests.update.test_looking import BreakingOff, Index
@@ -51,7 +54,7 @@ def shown(index: Index) -> set[frozenset[str]]:
     """Which files show one picture."""
     together: dict[int, set[str]] = {}
     for picture_id, name in index.database.rows(
-        "SELECT picture_id, CAST(name AS TEXT) FROM content JOIN file ON content_id = content.id"
+        "SELECT picture_id, CAST(name AS TEXT) FROM content JOIN file ON content_id = content.id WHERE picture_id >= 0"
     ):
         together.setdefault(picture_id, set()).add(name)
     return {frozenset(names) for names in together.values()}
@@ -228,6 +231,66 @@ def test_metadata_are_read_again_for_an_index_made_before_them(folder: Path, tmp
     assert index.database.rows(told) == read
     assert [path.rpartition(b"/")[2] for path in index.pool.read] == [b"tagged.jpg"]
     assert index.told() == before
+    index.pool.read.clear()
+    index.update()
+    assert index.pool.read == []
+
+
+class PoolOfToday(PhotoPool):
+    """Decodes as `PhotoPool`; before ``today`` it took one file for another picture, and damaged ones for whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.today = True
+
+    def index(self, jobs: Iterable[Job], known: Callable[[Job, bytes], bool]) -> Generator[Outcome, None, None]:
+        for outcome in super().index(jobs, known):
+            name, decoded = outcome.job.path.rpartition(b"/")[2], outcome.decoded
+            if decoded is None:
+                yield outcome
+            elif self.today and name in (b"1 again.jpg", b"3 q80.jpg"):
+                yield replace(outcome, status=ReadStatus.FAILED, decoded=None, error="cut")
+            elif self.today and name == b"3 again.jpg":
+                yield replace(outcome, decoded=replace(decoded, damage="lacks rows"))
+            elif not self.today and name == b"2.jpg":
+                yield replace(outcome, decoded=self.decoded(encoded(photo_like(7, 320, 240), "PNG")))
+            else:
+                yield outcome
+
+
+def told_today(index: Index) -> tuple[object, ...]:
+    known = index.database.rows("SELECT digest, picture_id IS NULL, error, damage, captions FROM content ORDER BY 1")
+    failed = {(failure.path, failure.error) for failure in files.failures(index.database, index.root)}
+    return state_of(index), known, failed
+
+
+def test_what_is_decoded_otherwise_today_becomes_what_a_new_index_would_tell(folder: Path, tmp_path: Path) -> None:
+    new = Index(folder, tmp_path / "new", PoolOfToday())
+    new.update()
+    expected = told_today(new)
+    assert {frozenset(["2.jpg", "2 again.jpg"]), frozenset(["1.jpg"])} < shown(new)
+    pool = PoolOfToday()
+    pool.today = False
+    old = Index(folder, tmp_path / "old", pool)
+    old.update()
+    assert {frozenset(["2.jpg"]), frozenset(["1.jpg", "1 again.jpg"])} < shown(old)
+    with old.database.transaction():
+        schema._tell_all_anew(old.database)
+    assert {verdict for verdict, _ in old.told().values()} == {None}
+    old.database.close()
+    for step in count(1):
+        shutil.copytree(tmp_path / "old", tmp_path / str(step))
+        index = Index(folder, tmp_path / str(step), PoolOfToday())
+        try:
+            index.update(BreakingOff(step))
+        except Interrupted:
+            index.update()
+        else:
+            break
+        assert told_today(index) == expected
+        index.database.close()
+    assert step > 5
+    assert told_today(index) == expected
     index.pool.read.clear()
     index.update()
     assert index.pool.read == []

@@ -1,20 +1,20 @@
-"""Pictures that were indexed before proofs were kept, or have lost theirs: which they are, and how they are renewed."""
+"""Pictures without a proof, and contents that are to be read again: which they are, and how they are renewed.
+
+Pictures have none if they were indexed before proofs were kept, have lost theirs, or are to be decoded anew.
+"""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import FACTS_IN_ORDER, NewContent
-from dupwatchd.model import Facts, FileId, Job, PictureId, Stamp
+from dupwatchd.model import FileId, Job, PictureId, Stamp
+from dupwatchd.suffixes import claims_to_be_a_picture
 
 _MATCHED = "(EXISTS (SELECT 1 FROM match WHERE a = picture.id) OR EXISTS (SELECT 1 FROM match WHERE b = picture.id))"
 
 _TO_READ_AGAIN = "content.captions IS NULL"  # what was read before lacks them as well
-
-
-_METADATA = attrgetter("has_place", "keywords", "place", "captions", "people", "bits", "transparent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class ToRead:
     content_id: int
     content_digest: bytes
     picture_id: PictureId
+    picture_digest: bytes
     job: Job
 
 
@@ -68,8 +69,9 @@ def details(database: Database, picture_ids: Iterable[PictureId]) -> list[OldPic
 def to_read(database: Database, picture_ids: Iterable[PictureId], roots: Sequence[bytes]) -> list[ToRead]:
     """One file of each content of these pictures, as far as there is one under these roots, which are in force."""
     rows = database.rows(
-        "SELECT content.id, content.digest, content.picture_id, min(file.id), folder.path, name, size_bytes, mtime_ns, "
-        "file.device, inode FROM json_each(?) JOIN content ON content.picture_id = value "
+        "SELECT content.id, content.digest, picture.id, picture.digest, min(file.id), folder.path, name, size_bytes, "
+        "mtime_ns, file.device, inode FROM json_each(?) JOIN picture ON picture.id = value "
+        "JOIN content ON content.picture_id = picture.id "
         "JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id "
         "JOIN root ON root.id = folder.root_id "
         f"WHERE file.pending = 0 AND root.path IN ({','.join('?' * len(roots))}) GROUP BY content.id",
@@ -80,14 +82,27 @@ def to_read(database: Database, picture_ids: Iterable[PictureId], roots: Sequenc
             content_id,
             digest,
             PictureId(picture_id),
+            picture_digest,
             Job(FileId(file_id), folder.rstrip(b"/") + b"/" + name, Stamp(size_bytes, mtime_ns, device, inode)),
         )
-        for content_id, digest, picture_id, file_id, folder, name, size_bytes, mtime_ns, device, inode in rows
+        for (
+            content_id,
+            digest,
+            picture_id,
+            picture_digest,
+            file_id,
+            folder,
+            name,
+            size_bytes,
+            mtime_ns,
+            device,
+            inode,
+        ) in rows
     ]
 
 
 def contents_to_read_again(database: Database, after: int, limit: int, *, matched: bool) -> list[tuple[int, PictureId]]:
-    """Contents decoded before all metadata were read, with their pictures, in order, the first behind ``after``.
+    """Contents to be read again, with their pictures, in order, the first behind ``after``.
 
     Those of pictures that match others or that another content shows, too, or the rest.
     """
@@ -101,17 +116,23 @@ def contents_to_read_again(database: Database, after: int, limit: int, *, matche
 
 
 def count_to_read_again(database: Database) -> int:
-    """How many contents were decoded before all metadata were read."""
+    """How many contents are to be read again."""
     return int(database.value(f"SELECT count(*) FROM content WHERE {_TO_READ_AGAIN}"))
 
 
-def give_metadata(database: Database, read: Mapping[int, Facts]) -> None:
-    """Store what contents that were read again tell beside what they show. Within the caller's transaction."""
-    database.many(
-        "UPDATE content SET (has_place, keywords, place, captions, people, bits, transparent) = (?, ?, ?, ?, ?, ?, ?) "
-        "WHERE id = ?",
-        [(*_METADATA(facts), one) for one, facts in read.items()],
-    )
+def decode_anew(database: Database, picture_ids: Iterable[PictureId]) -> None:
+    """These pictures are not what their proofs show: they have none until they are renewed, and no looks.
+
+    Within the caller's transaction.
+    """
+    doubtful = [(one,) for one in picture_ids]
+    database.many("UPDATE picture SET proof_digest = NULL WHERE id = ?", doubtful)
+    for end in ("a", "b"):
+        database.many(
+            "UPDATE match SET verdict = NULL, confirmed = NULL, closely = 0, nearer = NULL, shows_more = 0, "
+            f"framed = 0, outline = NULL WHERE {end} = ?",
+            doubtful,
+        )
 
 
 def renew_picture(database: Database, picture_id: PictureId, digest: bytes, proof_digest: bytes) -> None:
@@ -122,23 +143,43 @@ def renew_picture(database: Database, picture_id: PictureId, digest: bytes, proo
 
 
 def renew_content(database: Database, content_id: int, content: NewContent) -> None:
-    """Store what was found when a content was decoded again. Within the caller's transaction."""
+    """Store what was found when a content was decoded again. Within the caller's transaction.
+
+    What tells it from other contents of its picture stays only if it is coded as it was.
+    """
+    told_by = content.picture_id, content.damage, content.frames, content.facts.scan_digest
     database.rows(
-        "UPDATE content SET (picture_id, width, height, format, damage, frames, camera, captured, has_place, rating, "
-        "edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords, place, captions, people, bits, "
-        "transparent, pixels) = "
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) WHERE id = ?",
+        "UPDATE content SET pixels = CASE WHEN (picture_id, damage, frames, scan_digest) IS (?, ?, ?, ?) THEN pixels "
+        "END, (picture_id, width, height, format, error, foreign_kind, damage, frames, camera, captured, has_place, "
+        "rating, edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords, place, captions, people, "
+        "bits, transparent) = "
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
         (
+            *told_by,
             content.picture_id,
             content.width,
             content.height,
             content.format,
+            content.error,
+            int(not content.is_image),
             content.damage,
             content.frames,
             *FACTS_IN_ORDER(content.facts),
             content_id,
         ),
     )
+    database.rows(
+        "INSERT OR IGNORE INTO picture_to_tell SELECT picture_id FROM content WHERE id = ? AND pixels IS NULL "
+        "AND (SELECT count(*) FROM content AS other WHERE other.picture_id = content.picture_id) > 1",
+        (content_id,),
+    )
+    if content.error is not None:
+        failed = [
+            (file_id,)
+            for file_id, name in database.rows("SELECT id, name FROM file WHERE content_id = ?", (content_id,))
+            if content.is_image or claims_to_be_a_picture(name)
+        ]
+        database.many("UPDATE file SET failed = 1 WHERE id = ?", failed)
 
 
 def unused(database: Database, picture_ids: Iterable[PictureId]) -> list[PictureId]:

@@ -427,11 +427,28 @@ def _read_more(database: "Database") -> None:
     database.rows("UPDATE content SET pixels = NULL WHERE bits > 8")
 
 
-def _look_at_parts_again(database: "Database") -> None:
-    """More is told of what shares a part: pieces in screenshots, round ones, filters; and a collage is no frame."""
-    database.rows(
-        "UPDATE part_match SET verdict = NULL, turn = 0, shows_more = 0, framed = 0, outline = NULL WHERE within = 0"
-    )
+_ANEW = f"""
+UPDATE match SET verdict = NULL, confirmed = NULL, closely = 0, nearer = NULL, shows_more = 0, framed = 0,
+    outline = NULL WHERE verdict IS NOT NULL;
+UPDATE part_match SET verdict = NULL, turn = 0, shows_more = 0, framed = 0, outline = NULL WHERE verdict IS NOT NULL;
+DELETE FROM content_look;
+UPDATE content SET pixels = NULL, scan_digest = x'' WHERE format IN ('PNG', 'TIFF', 'JPEG2000') OR frames > 1;
+INSERT OR IGNORE INTO picture_to_tell {OF_SEVERAL_CONTENTS};
+UPDATE content SET captions = NULL WHERE picture_id IS NOT NULL;
+DELETE FROM fact WHERE name = 'decoders';
+"""
+
+
+def _tell_all_anew(database: "Database") -> None:
+    """Looks have become stricter and tell more, and some formats are decoded otherwise; what was told is not kept.
+
+    Pairs are looked at again by their proofs, and those that are the same also closely, before anything of them may go.
+    Of formats whose colours or pages were taken for others, nothing stands for equal pixels until they were read again.
+    So are all contents, since a file that lacks data may have passed for a whole one; and what was refused is tried.
+    """
+    for statement in _ANEW.split(";\n"):
+        if statement.strip():
+            database.rows(statement)
 
 
 _STEPS: tuple[Callable[["Database"], None], ...] = (
@@ -448,7 +465,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _know_captions,
     _forget_looks_not_wanted,
     _read_more,
-    _look_at_parts_again,
+    _tell_all_anew,
 )
 VERSION = len(_STEPS)
 

@@ -7,7 +7,8 @@
     looking  matches that have no verdict are looked at again
     parting  pictures that share a part are found: new ones at once, those of an older index when there is time
     mend     if thumbnails turn out to be lost, all are checked, and their photos are read again
-    renew    pictures without a proof are decoded again; the service does that when there is nothing else to do
+    renew    pictures without a proof, and contents that were decoded by an older program, are decoded again; the
+             service does that when there is nothing else to do
 
 If the program is killed at any point, the next run finds the files of unfinished batches pending and ends in
 the same state as a run that was not disturbed. All this runs in one thread; worker processes are hidden behind the

@@ -3,8 +3,9 @@
 An index made before there were proofs is opened as it is, and brought up to date here, some pictures at a time, each
 part in a transaction of its own. A picture keeps its place and its matches if all contents that show it turn out to be
 one picture still; else they get new pictures, and the old one goes when no content shows it. A file that is away is
-left for another time. After them come the contents that were decoded before all metadata were read: decoded again, they
-get these and nothing else.
+left for another time, and one that cannot be decoded any more is told as damaged. After them come the contents that
+are to be read again, for metadata that were not read before, or since they may be decoded otherwise today: of most only
+what is known beside the picture becomes another, and a picture that they do not show any more is renewed in whole.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from dupwatchd.blocks.store import Stores, picture_digest, thumbnail_digest
 from dupwatchd.db import parts, pictures, renewing
 from dupwatchd.db.connection import Database
-from dupwatchd.db.pictures import NewContent
+from dupwatchd.db.pictures import ContentKey, NewContent
 from dupwatchd.db.proofs import proof_digest
 from dupwatchd.db.renewing import OldPicture, ToRead
 from dupwatchd.model import Decoded, PictureId, Progress, ReadStatus
@@ -46,6 +47,21 @@ class _Read:
     def digest(self) -> bytes:
         return picture_digest(self.decoded)
 
+    def content(self, picture_id: PictureId) -> NewContent:
+        return NewContent.of(_key(self.source), picture_id, self.decoded)
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A content that was decoded once, and cannot be any more."""
+
+    source: ToRead
+    error: str
+    is_image: bool
+
+    def content(self) -> NewContent:
+        return NewContent(_key(self.source), None, None, None, None, self.error, self.is_image)
+
 
 class Renewal:
     """Renews the pictures of one state directory; used by the thread that writes to the database."""
@@ -73,21 +89,21 @@ class Renewal:
         for ids in self._in_parts(_PICTURES_AT_ONCE):
             self._renew(ids, roots)
             self._progress.advance(len(ids))
-        self._progress.stage("reading metadata", renewing.count_to_read_again(self._database), "pictures")
+        self._progress.stage("reading contents again", renewing.count_to_read_again(self._database), "pictures")
         for contents in self._contents_in_parts(_PICTURES_AT_ONCE):
-            self._read_metadata(contents, roots)
+            self._read_again(contents, roots)
             self._progress.advance(len(contents))
 
     def begin_round(self) -> None:
-        """Let `renew_some` try all pictures without a proof, and all contents that lack metadata, once."""
+        """Let `renew_some` try all pictures without a proof, and all contents to be read again, once."""
         self._round = self._in_parts(_PICTURES_AT_A_TIME)
-        self._metadata_round = self._contents_in_parts(_PICTURES_AT_A_TIME)
+        self._contents_round = self._contents_in_parts(_PICTURES_AT_A_TIME)
 
     def renew_some(self, roots: Sequence[bytes]) -> bool:
         """Renew some pictures; returns whether this round has any left."""
         ids = next(self._round, None)
         if ids is None:
-            return self._read_some_metadata(roots)
+            return self._read_some_again(roots)
         try:
             self._renew(ids, roots)
         except BaseException:
@@ -102,14 +118,14 @@ class Renewal:
                 yield ids
                 last = ids[-1]
 
-    def _read_some_metadata(self, roots: Sequence[bytes]) -> bool:
-        contents = next(self._metadata_round, None)
+    def _read_some_again(self, roots: Sequence[bytes]) -> bool:
+        contents = next(self._contents_round, None)
         if contents is None:
             return False
         try:
-            self._read_metadata(contents, roots)
+            self._read_again(contents, roots)
         except BaseException:
-            self._metadata_round = chain([contents], self._metadata_round)
+            self._contents_round = chain([contents], self._contents_round)
             raise
         return True
 
@@ -120,19 +136,28 @@ class Renewal:
                 yield dict(contents)
                 last = contents[-1][0]
 
-    def _read_metadata(self, contents: _Contents, roots: Sequence[bytes]) -> None:
-        """Decode contents again for their metadata alone, from files under these roots."""
+    def _read_again(self, contents: _Contents, roots: Sequence[bytes]) -> None:
+        """Decode contents again, from files under these roots."""
         sources = renewing.to_read(self._database, sorted(set(contents.values())), roots)
-        read = self._decoded([source for source in sources if source.content_id in contents])
+        read, refused = self._decoded([source for source in sources if source.content_id in contents])
+        others = {content.source.picture_id for content in read if content.digest != content.source.picture_digest}
+        others |= {content.source.picture_id for content in refused}
         with self._database.transaction():
-            renewing.give_metadata(self._database, {one.source.content_id: one.decoded.facts for one in read})
+            for content in read:
+                if content.source.picture_id not in others:
+                    picture_id = content.source.picture_id
+                    renewing.renew_content(self._database, content.source.content_id, content.content(picture_id))
+            renewing.decode_anew(self._database, others)
+        self._looking.expect_contents()
+        if others:
+            self._renew(sorted(others), roots)
 
     def _renew(self, ids: list[PictureId], roots: Sequence[bytes]) -> None:
-        read = self._decoded(renewing.to_read(self._database, ids, roots))
-        if not read:
+        read, refused = self._decoded(renewing.to_read(self._database, ids, roots))
+        if not (read or refused):
             return
         known = pictures.picture_ids(self._database, {content.digest for content in read})
-        kept = _that_stay(renewing.details(self._database, ids), read, known)
+        kept = _that_stay(renewing.details(self._database, ids), read, refused, known)
         self._stores.proofs.write({one: content.decoded.proof for one, content in kept.items()})
         moved = [content for content in read if content.source.picture_id not in kept]
         placed = place(self._database, self._stores, [content.decoded for content in moved])
@@ -144,9 +169,13 @@ class Renewal:
                 renewing.renew_picture(self._database, picture_id, content.digest, proof)
             homes = dict(zip((content.source.content_id for content in moved), placed.ids, strict=True))
             for content in read:
-                self._store(content, homes.get(content.source.content_id, content.source.picture_id))
+                home = homes.get(content.source.content_id, content.source.picture_id)
+                renewing.renew_content(self._database, content.source.content_id, content.content(home))
+            for failed in refused:
+                renewing.renew_content(self._database, failed.source.content_id, failed.content())
             self._comparing.store(gathering)
-            gone = renewing.unused(self._database, {content.source.picture_id for content in moved})
+            left = {content.source.picture_id for content in moved} | {one.source.picture_id for one in refused}
+            gone = renewing.unused(self._database, left)
             remove_pictures(self._database, gone, self._comparing.limits)
             # Which of equally near pictures is among the nearest depends on their digests, and those have changed.
             looks = self._comparing.limits.looks_per_picture
@@ -157,24 +186,22 @@ class Renewal:
         self._comparing.forget(gone)
         self._look_at([*kept, *placed.proved])
 
-    def _decoded(self, sources: list[ToRead]) -> list[_Read]:
-        """What of these contents could be decoded, and is still what the index knows."""
+    def _decoded(self, sources: list[ToRead]) -> tuple[list[_Read], list[_Refused]]:
+        """What of these contents, as far as they are still what the index knows, could be decoded, and what not."""
         by_file = {source.job.file_id: source for source in sources}
-        read = []
+        read, refused = [], []
         with closing(self._pool.index([source.job for source in sources], lambda *_: False)) as outcomes:
             for outcome in outcomes:
                 source = by_file[outcome.job.file_id]
                 decoded = outcome.decoded
-                is_that = outcome.status is ReadStatus.DECODED and outcome.digest == source.content_digest
-                if decoded is not None and decoded.proof and is_that:
+                if outcome.digest != source.content_digest:
+                    continue
+                if decoded is not None and decoded.proof:
                     read.append(_Read(source, decoded))
-        return sorted(read, key=lambda one: one.source.content_id)
-
-    def _store(self, content: _Read, picture_id: PictureId) -> None:
-        decoded, source = content.decoded, content.source
-        key = (source.content_digest, way_of_reading(source.job.path))
-        renewed = NewContent.of(key, picture_id, decoded)
-        renewing.renew_content(self._database, source.content_id, renewed)
+                elif outcome.status in (ReadStatus.FAILED, ReadStatus.NOT_A_PICTURE):
+                    is_image = outcome.status is not ReadStatus.NOT_A_PICTURE
+                    refused.append(_Refused(source, outcome.error or "", is_image))
+        return sorted(read, key=lambda one: one.source.content_id), refused
 
     def _look_at(self, picture_ids: list[PictureId]) -> None:
         if pictures.to_rejoin(self._database):
@@ -184,18 +211,21 @@ class Renewal:
         self._looking.look_at_all()
 
 
-def _that_stay(old: list[OldPicture], read: list[_Read], known: dict[bytes, PictureId]) -> dict[PictureId, _Read]:
+def _that_stay(
+    old: list[OldPicture], read: list[_Read], refused: list[_Refused], known: dict[bytes, PictureId]
+) -> dict[PictureId, _Read]:
     """The pictures that stay what they are but for their proof, each with a content that shows it."""
     shown_by: dict[bytes, set[PictureId]] = {}
     for content in read:
         shown_by.setdefault(content.digest, set()).add(content.source.picture_id)
     details = {picture.picture_id: picture for picture in old}
+    cannot_be_read = {content.source.content_id for content in refused}
     stay = {}
     for picture_id, group in groupby(sorted(read, key=_picture), _picture):
         contents = list(group)
         first, before = contents[0], details[picture_id]
         if (
-            before.content_ids == {content.source.content_id for content in contents}
+            before.content_ids - cannot_be_read == {content.source.content_id for content in contents}
             and {content.digest for content in contents} == {first.digest}
             and shown_by[first.digest] == {picture_id}
             and known.get(first.digest, picture_id) == picture_id
@@ -204,6 +234,10 @@ def _that_stay(old: list[OldPicture], read: list[_Read], known: dict[bytes, Pict
         ):
             stay[picture_id] = first
     return stay
+
+
+def _key(source: ToRead) -> ContentKey:
+    return source.content_digest, way_of_reading(source.job.path)
 
 
 def _picture(content: _Read) -> PictureId:

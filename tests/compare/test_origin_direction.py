@@ -225,6 +225,10 @@ def test_what_may_be_softened_at_its_size_is_told(how: str) -> None:
     assert may_be_softened(candidate(original), candidate(soft))
     assert may_be_softened(candidate(soft), candidate(original))
     assert not may_be_softened(candidate(original, from_camera=True), candidate(soft))
+    assert not may_be_softened(candidate(soft), candidate(original, from_camera=True))
+    # Programs that make a photo softer may keep the camera's data, and others strip them from the sharp one.
+    assert may_be_softened(candidate(original), candidate(soft, from_camera=True))
+    assert may_be_softened(candidate(soft, from_camera=True), candidate(original))
     assert not may_be_softened(candidate(original), candidate(saved_again))
 
 

@@ -324,8 +324,9 @@ class Looking:
         if verdict is None or (suspect and verdict is not Verdict.SAME):
             verdict, confirmed = by_proofs, None
         is_same = verdict is Verdict.SAME
-        nearer = search.nearer_the_original(first.candidate(), second.candidate()) if is_same else None
-        if confirmed and _may_be_worse(first.candidate(), second.candidate(), nearer):
+        candidates = first.candidate(), second.candidate()
+        nearer = search.nearer_the_original(*candidates) if is_same else None
+        if confirmed and _may_be_worse(*candidates, nearer):
             confirmed = None
         verdicts.give_closer(self._database, key, verdict, confirmed, nearer)
 

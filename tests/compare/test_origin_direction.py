@@ -202,6 +202,7 @@ def test_what_may_be_enlarged_and_sharpened_is_told(kind: str) -> None:
     assert may_be_enlarged(candidate(original), candidate(large))
     assert may_be_enlarged(candidate(large), candidate(original))
     assert not may_be_enlarged(candidate(original), candidate(large, from_camera=True))
+    assert may_be_enlarged(candidate(original, from_camera=True), candidate(large, from_camera=True))
 
 
 @pytest.mark.parametrize("amount", [0, 100])

@@ -85,12 +85,14 @@ def may_be_enlarged(first: Candidate, second: Candidate) -> bool:
     """Whether the larger of two pictures may be the smaller one, enlarged and sharpened: then neither is a spare.
 
     A soft photo that was sharpened at its own size looks like that as well beside a small copy of it, so that no
-    direction follows. A camera's photo was not enlarged. About 15 ms if one is much larger, else nothing.
+    direction follows. A camera's photo was not enlarged, unless both have the data of one: programs keep them. About
+    15 ms if one is much larger, else nothing.
     """
     smaller, larger = (first, second) if first.luma.size < second.luma.size else (second, first)
     if not smaller.luma.size or larger.luma.size < LEAST_GROWTH * smaller.luma.size:
         return False
-    if larger.from_camera or not _alike_in_shape(smaller, larger) or not has_detail(smaller.luma):
+    is_cameras = larger.from_camera and not smaller.from_camera
+    if is_cameras or not _alike_in_shape(smaller, larger) or not has_detail(smaller.luma):
         return False
     pair = laid_upon(smaller, larger)
     return pair.scaled and enlarged_and_sharpened(pair.first, pair.second)

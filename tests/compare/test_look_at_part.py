@@ -230,16 +230,39 @@ def test_two_collages_with_one_photo_share_a_part_at_most(seed: int) -> None:
     assert looked(_beside(one, picture), _beside(picture, other)).verdict is None
 
 
+def _cut_round(square: Rgb, ground: int) -> Rgb:
+    half = len(square) / 2
+    y, x = (np.mgrid[: len(square), : len(square)] + 0.5 - half) / half
+    return np.where(np.hypot(y, x)[..., None] > 1, np.uint8(ground), square)
+
+
 @pytest.mark.parametrize("ground", [0, 255])
-@pytest.mark.parametrize("seed", [1, 5])
-def test_portrait_that_was_cut_round_is_cropped(seed: int, ground: int) -> None:
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_portrait_that_was_cut_round_is_cropped_and_lies_where_all_of_it_was(seed: int, ground: int) -> None:
     whole = photo(seed, 800, 600)
-    square = cut(whole, 0, 1, 0.1, 0.85).copy()
-    y, x = (np.mgrid[:600, :600] - 299.5) / 300
-    square[np.hypot(y, x) > 1] = ground
-    for first, second, more in ((whole, square, -1), (square, whole, 1)):
+    portrait = _cut_round(cut(whole, 0, 1, 0.1, 0.85), ground)
+    for first, second, more in ((whole, portrait, -1), (portrait, whole, 1)):
         seen = looked(first, second)
         assert (seen.verdict, seen.shows_more) == (Verdict.CROPPED, more)
+        assert np.abs(np.subtract(box(seen.outline), (0, 1, 0.1, 0.85))).max() < 0.02
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_piece_that_does_not_reach_as_far_as_the_circle_of_a_portrait_shows_no_more(seed: int) -> None:
+    """It reaches beyond the box in the circle, and lacks what the circle shows above, below and beside."""
+    square = photo(seed, 600, 600)
+    piece = Image.fromarray(square[70:530, 70:530])
+    ImageDraw.Draw(piece).rectangle((0, 0, 460, 16), fill="white")
+    ImageDraw.Draw(piece).text((20, 1), "SUMMER 2019 BY THE LAKE", fill="black", font_size=13)
+    ImageDraw.Draw(piece).rectangle((0, 444, 460, 460), fill="red")
+    larger, portrait = np.asarray(piece.resize((1380, 1380), Image.Resampling.BICUBIC)), _cut_round(square, 255)
+    for first, second, wanted in (
+        (larger, portrait, (-70 / 460, 530 / 460, -70 / 460, 530 / 460)),
+        (portrait, larger, (70 / 600, 530 / 600, 70 / 600, 530 / 600)),
+    ):
+        seen = looked(first, second)
+        assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, 0, False)
+        assert np.abs(np.subtract(box(seen.outline), wanted)).max() < 0.02
 
 
 def leaves(seed: int) -> Rgb:

@@ -66,6 +66,8 @@ MOST_SPREAD_OF_WHOLE, WRITTEN_OVER = 350, Shapes(950, 620)
 CONTAINED = 930  # per mille of one of them that the other shows: of two pieces of one picture, each has its own
 LEAST_SHARED = 100  # per mille of the one that shows more
 _EQUALLY_MUCH, _EQUALLY_MUCH_WITHIN = 10, 60  # per mille; what lies within margins is told to some pixels only
+_PLACES_OF_CIRCLE, _CAP = 64, 0.02  # where it is looked at; of a side, that a picture may lack of it
+_UNIT = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
 _NOTHING_DIFFERS = Verdict.SAME, Verdict.CROPPED
 
 
@@ -134,22 +136,53 @@ def _look_within_frame(first: Proof, second: Proof, seen: PartSeen) -> PartSeen 
 
 
 def _look_within_circle(first: Proof, second: Proof, placement: Placement) -> PartSeen | None:
-    """Of a picture that was cut to a circle, a box in it is looked at; None: it is none, or both are."""
+    """Of a picture that was cut to a circle, a box in it is looked at; None: it is none, or both are.
+
+    The other shows more only if it reaches as far as the circle does, not the box alone. If the circle shows more, the
+    other lies in the box.
+    """
+    is_cut = is_round(first.luma), is_round(second.luma)
+    if is_cut[0] == is_cut[1]:
+        return None
     inner = [
-        _Inner.cut(proof, within_circle(proof.luma)) if is_round(proof.luma) else _Inner.all_of(proof)
-        for proof in (first, second)
+        _Inner.cut(proof, within_circle(proof.luma)) if cut else _Inner.all_of(proof)
+        for proof, cut in zip((first, second), is_cut, strict=True)
     ]
-    return _look_within(inner[0], inner[1], placement) if inner[0].is_whole != inner[1].is_whole else None
+    within = _look_within(inner[0], inner[1], placement)
+    if within is None or within.outline is None or within.shows_more == 0:
+        return within
+    more = int(within.shows_more > 0)
+    if is_cut[more]:
+        return within
+    outline = inner[1 - more].of_whole(within.outline)
+    if _reaches_round(outline):
+        return replace(within, outline=outline)
+    return replace(within, shows_more=0, is_framed=False, outline=_other_way(outline) if more else outline)
+
+
+def _reaches_round(outline: Outline) -> bool:
+    """Whether the largest ellipse in an outline lies in the picture that the outline lies in, less hardly anything."""
+    angles = np.linspace(0, 2 * np.pi, _PLACES_OF_CIRCLE, endpoint=False)
+    places = np.column_stack([np.cos(angles), np.sin(angles)]) / 2 + 0.5
+    x, y = (np.column_stack([places, np.ones(len(places))]) @ _from_fractions(outline).T).T
+    return bool(min(x.min(), y.min()) >= -_CAP and max(x.max(), y.max()) <= 1 + _CAP)
 
 
 def _shared_parts(outline: Outline) -> tuple[Outline, Outline]:
     """What both show, in the picture that an outline lies in and in the other, whose outline it is."""
-    corners_of_all = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
-    theirs = np.reshape(outline, (4, 2))
-    to_larger = np.column_stack([theirs[1] - theirs[0], theirs[3] - theirs[0], theirs[0]])
-    to_smaller = inverse(to_larger)
-    ours = np.column_stack([corners_of_all, np.ones(4)]) @ to_smaller.T
-    return _outline(np.clip(theirs, 0, 1)), _outline(np.clip(ours, 0, 1))
+    theirs, ours = (np.clip(np.reshape(one, (4, 2)), 0, 1) for one in (outline, _other_way(outline)))
+    return _outline(theirs), _outline(ours)
+
+
+def _from_fractions(outline: Outline) -> Map:
+    """From fractions of the picture that an outline is of to those of the picture that it lies in."""
+    upper_left, upper_right, _, lower_left = np.reshape(outline, (4, 2))
+    return np.column_stack([upper_right - upper_left, lower_left - upper_left, upper_left])
+
+
+def _other_way(outline: Outline) -> Outline:
+    """The outline of the picture that an outline lies in, within the other."""
+    return _outline(np.column_stack([_UNIT, np.ones(4)]) @ inverse(_from_fractions(outline)).T)
 
 
 def _outline(places: Places) -> Outline:
@@ -295,6 +328,12 @@ class _Inner(NamedTuple):
         """An outline within what lies within, in the whole."""
         places = np.reshape(outline, (4, 2)) * _size(self.proof.luma) + (self.sides.left, self.sides.top)
         return _outline(places / self.whole)
+
+    def of_whole(self, outline: Outline) -> Outline:
+        """The outline of the whole, by that of what lies within, in another picture."""
+        top, bottom, left, right = self.sides
+        places = (_UNIT * self.whole - (left, top)) / (right - left, bottom - top)
+        return _outline(np.column_stack([places, np.ones(4)]) @ _from_fractions(outline).T)
 
 
 def _moved(placement: Placement, first: _Inner, second: _Inner) -> Placement:

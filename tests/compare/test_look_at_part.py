@@ -265,6 +265,16 @@ def test_piece_that_does_not_reach_as_far_as_the_circle_of_a_portrait_shows_no_m
         assert np.abs(np.subtract(box(seen.outline), wanted)).max() < 0.02
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_picture_that_is_written_on_where_a_portrait_is_not_shows_no_more(seed: int) -> None:
+    whole = photo(seed, 800, 600)
+    written = Image.fromarray(whole)
+    ImageDraw.Draw(written).rectangle((0, 0, 800, 70), fill="white")
+    ImageDraw.Draw(written).text((100, 5), "SUMMER 2019 BY THE LAKE", fill="black", font_size=48)
+    seen = looked(_cut_round(cut(whole, 0, 1, 0.1, 0.85), 255), np.asarray(written))
+    assert (seen.verdict, seen.shows_more) == (Verdict.CROPPED, 0)
+
+
 def leaves(seed: int) -> Rgb:
     """Structure at all places, of several sizes."""
     random = np.random.default_rng(seed)

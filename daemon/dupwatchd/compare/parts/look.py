@@ -67,6 +67,7 @@ CONTAINED = 930  # per mille of one of them that the other shows: of two pieces 
 LEAST_SHARED = 100  # per mille of the one that shows more
 _EQUALLY_MUCH, _EQUALLY_MUCH_WITHIN = 10, 60  # per mille; what lies within margins is told to some pixels only
 _PLACES_OF_CIRCLE, _CAP = 64, 0.02  # where it is looked at; of a side, that a picture may lack of it
+_OF_BOX, _OF_WIDE_AND_TALL = 45, (20, 70)  # degrees, see `within_circle`
 _UNIT = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
 _NOTHING_DIFFERS = Verdict.SAME, Verdict.CROPPED
 
@@ -138,24 +139,28 @@ def _look_within_frame(first: Proof, second: Proof, seen: PartSeen) -> PartSeen 
 def _look_within_circle(first: Proof, second: Proof, placement: Placement) -> PartSeen | None:
     """Of a picture that was cut to a circle, a box in it is looked at; None: it is none, or both are.
 
-    The other shows more only if it reaches as far as the circle does, not the box alone. If the circle shows more, the
-    other lies in the box.
+    The other shows more only if it reaches as far as the circle does, and if nothing differs in a wide and a tall box
+    either. If the circle shows more, the other lies in the box.
     """
-    is_cut = is_round(first.luma), is_round(second.luma)
-    if is_cut[0] == is_cut[1]:
+    rounds = is_round(first.luma), is_round(second.luma)
+    if rounds[0] == rounds[1]:
         return None
-    inner = [
-        _Inner.cut(proof, within_circle(proof.luma)) if cut else _Inner.all_of(proof)
-        for proof, cut in zip((first, second), is_cut, strict=True)
-    ]
-    within = _look_within(inner[0], inner[1], placement)
+
+    def inner_at(degrees: float) -> list[_Inner]:
+        return [
+            _Inner.cut(proof, within_circle(proof.luma, degrees)) if cut else _Inner.all_of(proof)
+            for proof, cut in zip((first, second), rounds, strict=True)
+        ]
+
+    inner = inner_at(_OF_BOX)
+    within = _look_within(*inner, placement)
     if within is None or within.outline is None or within.shows_more == 0:
         return within
     more = int(within.shows_more > 0)
-    if is_cut[more]:
+    if rounds[more]:
         return within
     outline = inner[1 - more].of_whole(within.outline)
-    if _reaches_round(outline):
+    if _reaches_round(outline) and all(_look_within(*inner_at(at), placement) for at in _OF_WIDE_AND_TALL):
         return replace(within, outline=outline)
     return replace(within, shows_more=0, is_framed=False, outline=_other_way(outline) if more else outline)
 

@@ -5,6 +5,7 @@ nothing changes: it has one tone there, or that of a blurred copy. A picture tha
 as much structure on one side of the cut as on the other.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -101,11 +102,11 @@ def is_round(luma: Levels) -> bool:
     return _is_blank_beyond(luma, (1 - np.hypot(rows, columns)) * float(half.min()))
 
 
-def within_circle(luma: Levels) -> Box:
-    """The largest box that lies within that ellipse, and has its shape."""
+def within_circle(luma: Levels, degrees: float) -> Box:
+    """A box that lies within that ellipse: at 45 degrees of its shape, wider at less, taller at more."""
     height, width = luma.shape
-    off = (1 - 0.5**0.5) / 2
-    return Box(off * height, (1 - off) * height, off * width, (1 - off) * width)
+    across, down = (1 - math.cos(math.radians(degrees))) / 2, (1 - math.sin(math.radians(degrees))) / 2
+    return Box(down * height, (1 - down) * height, across * width, (1 - across) * width)
 
 
 def _is_blank_beyond(luma: Levels, within: Floats) -> bool:

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from dupwatchd.compare.parts.agreement import Placement, placement_of
+from dupwatchd.compare.parts.beyond import Extent
 from dupwatchd.compare.parts.look import Outline, PartSeen, look_at_part
-from dupwatchd.compare.parts.surround import Box, is_frame, is_frame_all_round
+from dupwatchd.compare.parts.surround import is_frame, is_frame_all_round
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.keypoints import keypoints_of
 from dupwatchd.pixels.proof import Proof, make_proof, wants_a_closer_look
@@ -205,10 +206,10 @@ def test_frame_all_round_has_opposite_sides() -> None:
     """A blank wall beside one of two pieces of a picture is none."""
     luma = np.full((200, 200), 250, np.uint8)
     luma[:, 30:] = np.random.default_rng(1).integers(0, 200, (200, 170), np.uint8)
-    assert is_frame(luma, Box(0, 200, 30, 200))
-    assert not is_frame_all_round(luma, Box(0, 200, 30, 200))
+    assert is_frame(luma, Extent(0, 200, 30, 200))
+    assert not is_frame_all_round(luma, Extent(0, 200, 30, 200))
     luma[:, 170:] = 250
-    assert is_frame_all_round(luma, Box(0, 200, 30, 170))
+    assert is_frame_all_round(luma, Extent(0, 200, 30, 170))
 
 
 def _beside(left: Rgb, right: Rgb) -> Rgb:
@@ -222,6 +223,55 @@ def test_another_photo_beside_it_is_no_frame(seed: int) -> None:
     both = _beside(picture, another)
     seen = looked(picture, both)
     assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, 1, False)
+
+
+def _with_a_plane(height: int, width: int) -> Rgb:
+    y, _ = np.mgrid[:height, :width]
+    sky = np.stack([90 + 0.15 * y, 130 + 0.15 * y, 190 + 0.08 * y], axis=2)
+    sky[280:300, width // 3 : width // 2], sky[240:340, 2 * width // 5 : 2 * width // 5 + 20] = 60, 70
+    return sky.astype(np.uint8)
+
+
+def _lights_at_night(height: int, width: int) -> Rgb:
+    y, x = np.mgrid[:height, :width]
+    night, generator = np.full((height, width, 3), 12, np.uint8), np.random.default_rng(width)
+    for _ in range(width // 16):
+        down, across = generator.integers(20, height - 20), generator.integers(20, width - 20)
+        night[np.hypot(y - down, x - across) < 7] = generator.integers(150, 255, 3)
+    return night
+
+
+def _face_in_fog(height: int, width: int) -> Rgb:
+    y, x = np.mgrid[:height, :width]
+    middle = width // 2
+    fog = 200 - 75 * np.exp(-(((y - 300) / 180) ** 2) - ((x - middle) / 140) ** 2)
+    for across in (middle - 50, middle + 50):
+        fog[np.hypot(y - 260, x - across) < 14] = 40
+    fog[400:412, middle - 50 : middle + 50] = 90
+    return np.repeat(fog.astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("made_quiet", [_with_a_plane, _lights_at_night, _face_in_fog])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_quiet_photo_beside_it_may_be_no_frame_so_that_neither_goes(
+    made_quiet: Callable[[int, int], Rgb], seed: int
+) -> None:
+    picture = photo(seed, 640, 600)
+    large, small = (made_quiet(600, width) for width in (640, 400))
+    collages = [_beside(picture, large), _beside(small, picture), _beside(_beside(small, picture), small)]
+    collages.append(np.pad(_beside(picture, large), ((12, 12), (12, 12), (0, 0)), constant_values=255))
+    for first, second in [(picture, one) for one in collages] + [(one, picture) for one in collages]:
+        seen = looked(first, second)
+        assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, 0, False)
+    assert np.abs(np.subtract(box(looked(collages[0], picture).outline), (0, 1, 0, 640 / 1290))).max() < 0.01
+
+
+@pytest.mark.parametrize("made_quiet", [_with_a_plane, _lights_at_night, _face_in_fog])
+def test_quiet_photos_around_a_piece_of_a_picture_are_no_margins(made_quiet: Callable[[int, int], Rgb]) -> None:
+    whole, quiet = photo(2, 1100, 600), made_quiet(600, 400)
+    piece = cut(whole, 0, 1, 0.2, 0.8)
+    for collage in (_beside(piece, quiet), _beside(_beside(quiet, piece), quiet)):
+        assert looked(whole, collage).verdict is None
 
 
 @pytest.mark.parametrize("seed", [1, 4])

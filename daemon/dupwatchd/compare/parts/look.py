@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dupwatchd.compare.parts.agreement import Placement
+from dupwatchd.compare.parts.beyond import Extent, shows_no_other
 from dupwatchd.compare.parts.surround import (
-    Box,
+    extent_of,
     goes_on,
-    is_blank_around,
-    is_frame,
     is_frame_all_round,
+    is_framed,
     is_round,
     within_circle,
 )
@@ -126,7 +126,10 @@ def _look_within_frame(first: Proof, second: Proof, seen: PartSeen) -> PartSeen 
     larger = 1 if seen.shows_more > 0 else 0
     parts = _shared_parts(seen.outline)
     proofs = (first, second)
-    boxes = [_box(part, proof.luma) for part, proof in zip(parts if larger == 0 else parts[::-1], proofs, strict=True)]
+    boxes = [
+        extent_of(_in_pixels(part, proof.luma))
+        for part, proof in zip(parts if larger == 0 else parts[::-1], proofs, strict=True)
+    ]
     for framed in (0, 1):
         other = 1 - framed
         if is_frame_all_round(proofs[framed].luma, boxes[framed]) and goes_on(proofs[other].luma, boxes[other]):
@@ -146,11 +149,10 @@ def _look_within_circle(first: Proof, second: Proof, placement: Placement) -> Pa
     if rounds[0] == rounds[1]:
         return None
 
-    def inner_at(degrees: float) -> list[_Inner]:
-        return [
-            _Inner.cut(proof, within_circle(proof.luma, degrees)) if cut else _Inner.all_of(proof)
-            for proof, cut in zip((first, second), rounds, strict=True)
-        ]
+    def inner_at(degrees: float) -> tuple[_Inner, _Inner]:
+        if rounds[0]:
+            return _Inner.cut(first, within_circle(first.luma, degrees)), _Inner.all_of(second)
+        return _Inner.all_of(first), _Inner.cut(second, within_circle(second.luma, degrees))
 
     inner = inner_at(_OF_BOX)
     within = _look_within(*inner, placement)
@@ -217,17 +219,16 @@ def _look(first: Proof, second: Proof, placement: Placement, equally_much: int =
     larger = second if shows_more > 0 else first
     outline = pair.outline(map_, of_first=shows_more > 0)
     is_leaning = leans(map_)
-    is_framed = shows_more != 0 and (
-        is_blank_around(larger.luma, np.reshape(outline, (4, 2)) * _size(larger.luma))
-        or (not is_leaning and is_frame(larger.luma, _box(outline, larger.luma)))
-    )
+    framed = shows_more != 0 and is_framed(larger.luma, _in_pixels(outline, larger.luma), leans=is_leaning)
+    if framed is None:  # what lies beyond may be another picture, which must not go, nor be taken for more of this one
+        shows_more, outline = 0, pair.outline(map_, of_first=False)
     verdict = _verdict(seen, (first, second))
     if verdict is None and _may_be_told_by_shapes(seen, (first, second)):
         both = laid_onto(pair.source, pair.target, map_, RIM)
         verdict = _told_by_shapes(seen, shapes(*both)) if both is not None else None
     if verdict is Verdict.SAME and is_leaning:
         verdict = Verdict.CROPPED
-    return PartSeen(verdict, shows_more, outline, is_framed, placement, seen)
+    return PartSeen(verdict, shows_more, outline, bool(framed), placement, seen)
 
 
 def _lies_stiller(one: Seen, other: Seen) -> bool:
@@ -282,17 +283,16 @@ def _is_certain(luma: Differences, verdict: Verdict, *, fine: bool, is_drawn: bo
     return luma.unrest <= MOST_UNREST and luma.apart <= MOST_APART
 
 
-def _box(outline: Outline, luma: Levels) -> Box:
-    """The sides of an outline in pixels, 0 being the outer edge of the first one."""
-    x, y = np.sort(outline[::2]) * luma.shape[1], np.sort(outline[1::2]) * luma.shape[0]
-    return Box((y[0] + y[1]) / 2, (y[2] + y[3]) / 2, (x[0] + x[1]) / 2, (x[2] + x[3]) / 2)
+def _in_pixels(outline: Outline, luma: Levels) -> Places:
+    """The corners of an outline in pixels, 0 being the outer edge of the first one."""
+    return np.reshape(outline, (4, 2)) * _size(luma)
 
 
 class _Inner(NamedTuple):
     """A picture without its margins."""
 
     proof: Proof
-    sides: Box
+    sides: Extent
     whole: Size
 
     @classmethod
@@ -300,16 +300,18 @@ class _Inner(NamedTuple):
         """What lies within its margins."""
         sides = within_margins(proof.luma)
         height, width = proof.luma.shape
-        return cls.all_of(proof) if sides == (0, height, 0, width) else cls.cut(proof, Box(*sides))
+        if sides == (0, height, 0, width) or not shows_no_other(proof.luma, Extent(*sides)):
+            return cls.all_of(proof)
+        return cls.cut(proof, Extent(*sides))
 
     @classmethod
     def all_of(cls, proof: Proof) -> "_Inner":
         """All of it."""
         height, width = proof.luma.shape
-        return cls(proof, Box(0, height, 0, width), (width, height))
+        return cls(proof, Extent(0, height, 0, width), (width, height))
 
     @classmethod
-    def cut(cls, proof: Proof, sides: Box) -> "_Inner":
+    def cut(cls, proof: Proof, sides: Extent) -> "_Inner":
         """What lies between these sides, in whole pixels of chroma; all of it if there are none."""
         top, left = -int(-sides.top // CHROMA_SHRINK), -int(-sides.left // CHROMA_SHRINK)
         bottom, right = int(sides.bottom // CHROMA_SHRINK), int(sides.right // CHROMA_SHRINK)
@@ -318,7 +320,7 @@ class _Inner(NamedTuple):
         chroma = proof.chroma[:, top:bottom, left:right]
         top, bottom, left, right = (CHROMA_SHRINK * side for side in (top, bottom, left, right))
         inner = Proof(proof.luma[top:bottom, left:right], chroma, proof.fineness)
-        return cls(inner, Box(top, bottom, left, right), _size(proof.luma))
+        return cls(inner, Extent(top, bottom, left, right), _size(proof.luma))
 
     @property
     def is_whole(self) -> bool:

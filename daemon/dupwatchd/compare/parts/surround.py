@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dupwatchd.pixels import levels
+from dupwatchd.compare.parts.beyond import Extent, shows_another, shows_no_other
 from dupwatchd.pixels.levels import Levels
 
 Floats = NDArray[np.float64]
@@ -25,30 +25,37 @@ _LEAST_STEP, _ENOUGH = 1.1, 3.0  # times what the part changes by over that dist
 _MOST_STEP = 1.3  # likewise: where a picture goes on, hardly more changes than within
 _SMOOTH = 0.1  # of the step: along a frame no more than that share of what changes along the part
 
-# Another photo, of 40 in collages or as a ground, has structure in 21 of 100 places at least, and its eight most
-# frequent tones, of two grey levels each, cover 35 of 100 at most. Wood, a page or a screen exceed 39.
-_BESIDE_PX, _AROUND_PX, _BUSY, _BUSY_SHARE = 5, 7, 10, 0.2
-_FEW_TONES, _FEW_TONES_SHARE = 8, 0.38
 _BLURRED_PX, _RIM_PX = 2, 3  # beside the outline of a part; what is looked at within it
 _TONE_LEVELS, _STRAYS, _EDGE = 12, 0.03, 0.6  # as of margins
+_STRAYS_ASLANT = 0.003  # of the ground around what lies aslant: fewer than a photo of lights at night has
 
 
-class Box(NamedTuple):
-    """A part of a picture, in pixels: 0 is the outer edge of its first row and column."""
+def is_framed(luma: Levels, corners: Floats, *, leans: bool) -> bool | None:
+    """Whether what a picture (H, W) shows beyond a part is a frame; None: it may be one, or another, quiet picture.
 
-    top: float
-    bottom: float
-    left: float
-    right: float
+    The corners (4, 2) of the part go round it, in pixels; 0 is the outer edge of the first row and column.
+    """
+    part = extent_of(corners)
+    is_blank = is_blank_around(luma, corners)
+    if not is_blank and (leans or not is_frame(luma, part)):
+        return False
+    is_certain = is_blank_around(luma, corners, _STRAYS_ASLANT) if leans else shows_no_other(luma, part)
+    return True if is_certain else None
 
 
-def is_frame(luma: Levels, part: Box) -> bool:
+def extent_of(corners: Floats) -> Extent:
+    """The sides of a part that lies upright, or nearly so."""
+    x, y = np.sort(corners, axis=0).T
+    return Extent((y[0] + y[1]) / 2, (y[2] + y[3]) / 2, (x[0] + x[1]) / 2, (x[2] + x[3]) / 2)
+
+
+def is_frame(luma: Levels, part: Extent) -> bool:
     """Whether what a picture (H, W) shows beyond a part of it is a frame around that part."""
-    return _is_frame(_told(luma, part)) and not _shows_another(luma, part)
+    return _is_frame(_told(luma, part)) and not shows_another(luma, part)
 
 
-def is_frame_all_round(luma: Levels, part: Box) -> bool:
-    """Likewise, on two opposite sides at least, and at none of its sides the picture goes on.
+def is_frame_all_round(luma: Levels, part: Extent) -> bool:
+    """Likewise, certainly, on two opposite sides at least, and at none of its sides the picture goes on.
 
     Beyond one of two pieces of a picture, each of which reaches farther than the other, never both of such sides lie.
     """
@@ -59,40 +66,21 @@ def is_frame_all_round(luma: Levels, part: Box) -> bool:
         return False
     told = _told(luma, part)
     is_smooth = bool((told.beyond <= _SMOOTH * _ENOUGH * np.maximum(1, told.along)).all())
-    return is_smooth and _is_frame(told) and not _shows_another(luma, part)
+    return is_smooth and is_frame(luma, part) and shows_no_other(luma, part)
 
 
-def goes_on(luma: Levels, part: Box) -> bool:
+def goes_on(luma: Levels, part: Extent) -> bool:
     """Whether a picture (H, W) shows more beyond a part of it, and goes on there as it does within."""
     told = _told(luma, part)
     return bool(told.length.size) and _step(told) <= _MOST_STEP
 
 
-def _shows_another(luma: Levels, part: Box) -> bool:
-    """Whether there is another photo beyond the part, as in a collage: much structure, and tones of all kinds.
-
-    Text, buttons and ornaments have as much structure, on few tones; a blurred copy has many tones and no structure.
-    """
-    beyond = np.ones(luma.shape, np.bool_)
-    top, bottom, left, right = (max(0, round(at)) for at in part)
-    first_row, first_column = max(0, top - _BESIDE_PX), max(0, left - _BESIDE_PX)
-    beyond[first_row : bottom + _BESIDE_PX, first_column : right + _BESIDE_PX] = False
-    levels_there = luma[beyond]
-    if len(levels_there) < _LEAST_SHARE * luma.size:
-        return False
-    _, deviation = levels.box_mean_and_deviation(luma.astype(np.float32), _AROUND_PX)
-    busy = np.count_nonzero(deviation[beyond] > _BUSY) / len(levels_there)
-    counts = np.sort(np.bincount(levels_there >> 1, minlength=128))
-    few = counts[-_FEW_TONES:].sum() / len(levels_there)
-    return bool(busy >= _BUSY_SHARE and few < _FEW_TONES_SHARE)
-
-
-def is_blank_around(luma: Levels, corners: Floats) -> bool:
+def is_blank_around(luma: Levels, corners: Floats, strays: float = _STRAYS) -> bool:
     """Whether a picture (H, W) is of one tone beyond a part that may lie aslant, and another where that begins.
 
-    The corners (4, 2) of the part go round it, in pixels; 0 is the outer edge of the first row and column.
+    Of ``corners`` see `is_framed`; but for so many ``strays``.
     """
-    return _is_blank_beyond(luma, _depth(luma.shape, corners))
+    return _is_blank_beyond(luma, _depth(luma.shape, corners), strays)
 
 
 def is_round(luma: Levels) -> bool:
@@ -102,20 +90,20 @@ def is_round(luma: Levels) -> bool:
     return _is_blank_beyond(luma, (1 - np.hypot(rows, columns)) * float(half.min()))
 
 
-def within_circle(luma: Levels, degrees: float) -> Box:
+def within_circle(luma: Levels, degrees: float) -> Extent:
     """A box that lies within that ellipse: at 45 degrees of its shape, wider at less, taller at more."""
     height, width = luma.shape
     across, down = (1 - math.cos(math.radians(degrees))) / 2, (1 - math.sin(math.radians(degrees))) / 2
-    return Box(down * height, (1 - down) * height, across * width, (1 - across) * width)
+    return Extent(down * height, (1 - down) * height, across * width, (1 - across) * width)
 
 
-def _is_blank_beyond(luma: Levels, within: Floats) -> bool:
+def _is_blank_beyond(luma: Levels, within: Floats, strays: float = _STRAYS) -> bool:
     around, rim = luma[within < -_BLURRED_PX], luma[(within > _BLURRED_PX) & (within < _BLURRED_PX + _RIM_PX)]
     if len(around) < _LEAST_SHARE * luma.size or not len(rim):
         return False
     tone = int(np.median(around))
     is_other, is_other_within = (np.abs(some.astype(np.int16) - tone) > _TONE_LEVELS for some in (around, rim))
-    return bool(is_other.mean() <= _STRAYS and is_other_within.mean() >= _EDGE)
+    return bool(is_other.mean() <= strays and is_other_within.mean() >= _EDGE)
 
 
 def _depth(shape: tuple[int, ...], corners: Floats) -> Floats:
@@ -143,11 +131,11 @@ def _step(told: "_Sides") -> float:
     return told.mean(told.across) / max(1.0, told.mean(told.within))
 
 
-def _told(luma: Levels, part: Box) -> "_Sides":
+def _told(luma: Levels, part: Extent) -> "_Sides":
     return _Sides(*np.array([_side(rows, at) for rows, at in _sides(luma, part)], np.float64).reshape(-1, 5).T)
 
 
-def _sides(luma: Levels, part: Box) -> Iterator[tuple[NDArray[np.int16], int]]:
+def _sides(luma: Levels, part: Extent) -> Iterator[tuple[NDArray[np.int16], int]]:
     """Rows or columns from each edge of the picture inwards, as long as the part is, and how many lie beyond it."""
     height, width = luma.shape
     limits = height, height, width, width

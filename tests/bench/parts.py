@@ -28,7 +28,8 @@ from tests.bench.part_copies import CUT, DEEP, FRAMED, KINDS, jpeg, shifted, sid
 from tests.bench.report import Report
 
 from dupwatchd.compare.parts.agreement import Placement, placement_of
-from dupwatchd.compare.parts.look import PartSeen, look_at_part
+from dupwatchd.compare.parts.look import look_at_part
+from dupwatchd.compare.parts.placed import PartSeen
 from dupwatchd.compare.parts.search import PartSearch
 from dupwatchd.model import PictureId, Verdict
 from dupwatchd.pixels.keypoints import Keypoints, keypoints_of

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from dupwatchd.compare.parts.agreement import Placement, placement_of
 from dupwatchd.compare.parts.beyond import Extent
-from dupwatchd.compare.parts.look import Outline, PartSeen, look_at_part
+from dupwatchd.compare.parts.look import look_at_part
+from dupwatchd.compare.parts.placed import Outline, PartSeen
 from dupwatchd.compare.parts.surround import is_frame, is_frame_all_round
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.keypoints import keypoints_of

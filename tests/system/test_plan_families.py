@@ -141,7 +141,7 @@ def test_photos_of_a_burst_are_held_back(tmp_path: Path, seconds: int) -> None:
 def test_what_would_lose_its_rating_is_asked_about(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     taken = "2024:05:01 10:11:12"
-    put(root, {"best.jpg": tagged(5, taken, quality=95), "rated.jpg": tagged(5, taken, stars=5, quality=80)})
+    put(root, {"best.jpg": tagged(5, taken, quality=95), "rated.jpg": tagged(5, taken, stars=5, quality=88)})
     best, rated = (root / name for name in ("best.jpg", "rated.jpg"))
     os.utime(best, (1, 1))
     with Service(tmp_path / "service", root) as service:

@@ -47,6 +47,15 @@ class Index:
         self.pool = pool or PhotoPool()
         self.intake: IntakeOnDemand
 
+    def update_in_two(self, step: int) -> bool:
+        """Is interrupted at that step, and goes on; False if it has come to its end before."""
+        try:
+            self.update(BreakingOff(step))
+        except Interrupted:
+            self.update()
+            return True
+        return False
+
     def update(self, progress: Silent | None = None) -> None:
         """As a new process does."""
         self.intake = intake_on_demand(self.database, self.state, self.pool, progress, frames=self.frames)
@@ -124,11 +133,7 @@ def test_interrupted_at_any_step_the_verdicts_are_the_same_in_the_end(folder: Pa
     undisturbed.update()
     for step in count(1):
         index = Index(folder, tmp_path / f"state {step}")
-        try:
-            index.update(BreakingOff(step))
-        except Interrupted:
-            index.update()
-        else:
+        if not index.update_in_two(step):
             break
         assert index.told() == undisturbed.told()
         index.database.close()

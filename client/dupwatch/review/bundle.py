@@ -1,7 +1,7 @@
 """The files of the page as the browser gets them: its modules joined to one program.
 
-A browser asks for what a module imports only when that module has come, and has six connections: twenty small files
-took a fifth of the time until a group was on the screen.
+A browser has six connections to one server, and each of twenty small files was an answer to wait for before a group was
+on the screen.
 """
 
 import re

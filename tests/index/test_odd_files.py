@@ -127,6 +127,31 @@ def test_a_png_whose_text_or_end_is_damaged_is_read() -> None:
         assert (result.width, result.height, result.damage) == (120, 90, None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (b"iCCP", b"name\0\1" + zlib.compress(b"a")), (b"iCCP", b"no end of its name"), (b"iCCP", b""),
+        (b"zTXt", b"Comment\0\7"), (b"gAMA", b"\0\1"), (b"cHRM", bytes(7)), (b"pHYs", bytes(3)), (b"sRGB", b""),
+        (b"tRNS", b"\0\1"), (b"acTL", b"\0\0"), (b"acTL", bytes(7) + b"\1"), (b"acTL", b"\0\0\0\1\0\0\0\0"),
+    ],
+)  # fmt: skip
+def test_a_png_with_a_chunk_that_every_program_passes_over_is_read(kind: bytes, body: bytes) -> None:
+    data = png_of_small_chunks(PHOTO)
+    end = len(data) - 12
+    odd = png_chunk(kind, body)
+    for at in (33, end) if kind != b"acTL" else (33,):
+        result = decoded(data[:at] + odd + data[at:])
+        assert np.array_equal(result.thumbnail, decoded(data).thumbnail)
+        assert (result.frames, result.damage, result.facts) == (1, None, decoded(data).facts)
+
+
+def test_a_second_header_of_a_png_does_not_matter() -> None:
+    data = png_of_small_chunks(PHOTO)
+    end = len(data) - 12
+    odd = decoded(data[:end] + png_chunk(b"IHDR", b"") + data[end:])
+    assert np.array_equal(odd.thumbnail, decoded(data).thumbnail)
+
+
 def test_a_png_that_is_cut_anywhere_in_its_picture_is_refused() -> None:
     data = png_of_small_chunks(PHOTO)
     for length in {*range(8, len(data) - 12, 37), *(33 + 512 * number for number in range((len(data) - 45) // 512))}:
@@ -283,6 +308,13 @@ def test_a_16_bit_tiff_in_which_zero_is_white_is_not_read_as_its_negative() -> N
     result = decoded(tiff((65535 - GREY16).astype("<u2").tobytes(), {262: (3, [0])}))
     assert difference(result.thumbnail, shown(luma(PHOTO))) <= 2
     assert difference(decoded(tiff(GREY16.tobytes(), {})).thumbnail, shown(luma(PHOTO))) <= 2
+
+
+def test_a_tiff_that_lists_fewer_strips_than_it_has_rows_is_refused() -> None:
+    """All that is not listed would be black."""
+    assert reason_for(tiff(GREY16[:45].tobytes(), {278: (4, [45])})) == (
+        "damaged TIFF (it lists fewer pieces than its rows need)"
+    )
 
 
 def test_a_transparent_grey_level_of_16_bits_lies_over_white() -> None:

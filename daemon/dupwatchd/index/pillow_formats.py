@@ -73,6 +73,7 @@ _SENSORS = (1023, 4095)  # largest values of 10 and of 12 bits; no photo of 16 i
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
 _BITS, _COLOURS, _SAMPLE_FORMAT, _SIGNED = 258, 320, 339, 2
 _SAMPLES, _PLANES, _EACH_APART = 277, 284, 2
+_STRIPS, _ROWS_OF_STRIP, _TILES, _TILE_WIDTH, _TILE_HEIGHT = 273, 278, 324, 322, 323
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two grey levels, by how Pillow unpacks them
 _LEVEL_IN_FILE = "dupwatch: transparency as the file says it"
 _OPAQUE = 255
@@ -186,6 +187,21 @@ def _correct_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
             else tile
             for tile in image.tile
         ]
+    if _lacks_pieces(image):
+        raise DecodeError("damaged TIFF (it lists fewer pieces than its rows need)")
+
+
+def _lacks_pieces(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Are there fewer strips or tiles than it takes to cover the picture? Pillow leaves the rest black."""
+    tags, (width, height) = image.tag_v2, image.size
+    if _TILES in tags:
+        across, down = tags.get(_TILE_WIDTH, width), tags.get(_TILE_HEIGHT, height)
+        count, listed = -(-width // max(1, across)) * -(-height // max(1, down)), tags[_TILES]
+    else:
+        rows = tags.get(_ROWS_OF_STRIP, 0) or height
+        count, listed = -(-height // rows), tags.get(_STRIPS, ())
+    planes = tags.get(_SAMPLES, 1) if tags.get(_PLANES, 1) == _EACH_APART else 1
+    return bool(0 < len(listed) < count * planes)
 
 
 def _correct_transparency(image: PngImagePlugin.PngImageFile) -> None:

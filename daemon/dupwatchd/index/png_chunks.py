@@ -14,6 +14,10 @@ _DEPTH_AT, _KIND_AT, _INTERLACED_AT = 8, 9, 12  # in its header
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by kind of colours
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _PIECE_BYTES, _PACKED_PIECE_BYTES = 1 << 18, 1 << 16  # that are unpacked at once
+# Pillow refuses a file for one of these that is shorter, and every other program passes over it.
+_LEAST_BYTES = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8}
+_TRANSPARENT_BYTES = {0: 2, 2: 6}  # likewise, by kind of colours
+_PACKED = frozenset({b"iCCP", b"zTXt"})  # a name, the number of the only way of packing, and what is packed
 # Ancillary chunks that change what one sees: transparency, and the frames of an animation.
 _SEEN = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT"})
 
@@ -70,11 +74,13 @@ def _unpacked_bytes(unpacker: "zlib._Decompress", packed: memoryview, most: int)
 def whole_png(data: bytes) -> bytes:
     """The PNG itself, or if parts that nobody sees are damaged, a copy without them.
 
-    Such parts are texts and other metadata with a wrong checksum, and the chunk that ends the file. Whether the
-    compressed data are complete is for the decoder to find out. Raises DecodeError.
+    Such parts are texts and other metadata with a wrong checksum or of a wrong build, a second header,
+    what tells of an animation that has no frames, and the chunk that ends the file. Whether the compressed data are
+    complete is for the decoder to find out. Raises DecodeError.
     """
     kept: list[bytes] = []
     dropped = False
+    header = b""
     at = len(SIGNATURE)
     while at + 8 <= len(data):
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -85,7 +91,11 @@ def whole_png(data: bytes) -> bytes:
         if end > len(data):
             raise DecodeError("truncated PNG")
         if zlib.crc32(data[at + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big"):
-            kept.append(data[at:end])
+            if (kind == b"IHDR" and header) or _is_passed_over(kind, data[at + 8 : end - 4], header):
+                dropped = True
+            else:
+                kept.append(data[at:end])
+            header = header or (data[at + 8 : end - 4] if kind == b"IHDR" else b"")
         elif kind[:1].isupper() or kind in _SEEN:
             raise DecodeError(f"damaged PNG (wrong checksum of {kind.decode('ascii')})")
         else:
@@ -93,6 +103,20 @@ def whole_png(data: bytes) -> bytes:
         at = end
     if not any(chunk[4:8] == b"IDAT" for chunk in kept):
         raise DecodeError("truncated PNG")
+    kinds = {chunk[4:8] for chunk in kept}
+    if b"acTL" in kinds and b"fcTL" not in kinds:
+        kept, dropped = [chunk for chunk in kept if chunk[4:8] != b"acTL"], True
     if not dropped and data[at : at + len(_END)] == _END:
         return data
     return b"".join([SIGNATURE, *kept, _END])
+
+
+def _is_passed_over(kind: bytes, body: bytes, header: bytes) -> bool:
+    """Is a chunk that nobody needs to see the picture built otherwise than it must be?"""
+    if kind in _PACKED:
+        name, _, packed = body.partition(b"\0")
+        return not name or packed[:1] != b"\0"
+    least = _LEAST_BYTES.get(kind, 0)
+    if kind == b"tRNS" and len(header) > _KIND_AT:
+        least = _TRANSPARENT_BYTES.get(header[_KIND_AT], 0)
+    return len(body) < least

@@ -141,6 +141,12 @@ def test_without_directions_the_order_is_that_of_a_comparison_of_two(group: list
             "transparent where the other is not",
             "without its transparency",
         ),
+        (
+            {"holds": "film (1a2b3c4d)", "mtime_ns": 9_000},
+            {"size_bytes": 9000, "mtime_ns": 1_000},
+            "a film, a map or other data beside it",
+            "without what the other holds beside it",
+        ),
         ({"quality": 60, "mtime_ns": 1_000}, {"quality": 99}, "modified earliest", "modified later"),
         (CAMERA | {"quality": 40}, {"quality": 95}, "the camera's data in it", "without the camera's data"),
         ({"mtime_ns": 1_999}, {"size_bytes": 9000}, "modified earliest", "modified later"),

@@ -202,7 +202,10 @@ def test_what_would_lose_what_it_tells_is_asked_about(tmp_path: Path) -> None:
         assert {group["asked"] for group in service.ask("plan")["groups"]} == asked
 
 
-def test_what_holds_more_bits_or_is_transparent_is_kept_or_asked_about(tmp_path: Path) -> None:
+FILM = b"\0\0\0\x18ftypmp42" + b"film" * 9999
+
+
+def test_what_holds_more_bits_a_film_or_is_transparent_is_kept_or_asked_about(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     deep: Any = np.kron(photo_like(3, 320, 240)[..., 0].astype(np.uint16), np.ones((2, 2), np.uint16)) * 257 + 3
     grain = np.random.default_rng(1).integers(
@@ -221,9 +224,11 @@ def test_what_holds_more_bits_or_is_transparent_is_kept_or_asked_about(tmp_path:
         "1/deep.png": encoded(deep, "PNG"), "1/flat.png": encoded(flat, "PNG", compress_level=1),
         "2/deep.tif": encoded(deep[::-1].copy(), "TIFF"), "2/camera.jpg": encoded(flat[::-1].copy(), exif=exif),
         "3/glass.png": encoded(glass, "PNG"), "3/white.png": encoded(over_white, "PNG", compress_level=1),
+        "4/moving.jpg": encoded(photo_like(5, 640, 480), quality=88) + FILM,
+        "4/finer.jpg": encoded(photo_like(5, 640, 480), quality=97),
     })  # fmt: skip
     for path in root.rglob("*.*"):
-        late = path.stem in ("deep", "glass")  # times speak against them
+        late = path.stem in ("deep", "glass", "moving")  # times speak against them
         os.utime(path, (2 * 10**9, 2 * 10**9) if late else (10**9, 10**9))
     with Service(tmp_path / "service", root) as service:
         service.settled()
@@ -233,6 +238,10 @@ def test_what_holds_more_bits_or_is_transparent_is_kept_or_asked_about(tmp_path:
         assert {"more bits a colour", "fewer bits a colour", "without its transparency"} <= reasons
         asked = [group["asked"] for group in service.ask("plan")["groups"] if group["asked"]]
         assert asked == ["camera.jpg, which stays, lacks what deep.tif has: depth"]
+        held = {one["path"]: one["holds"] for group in service.clusters(details=True) for one in group["files"]}
+        assert [os.path.basename(path) for path, names in held.items() if names == ["film"]] == [b"moving.jpg"]
+        steps = service.ask("explain", path=os.fsencode(root / "4/moving.jpg"))["steps"]
+        assert any("lacks what this one holds beside the picture: film" in step for step in steps)
 
 
 @pytest.mark.parametrize(

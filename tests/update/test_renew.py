@@ -15,6 +15,7 @@ from PIL import Image
 
 from dupwatchd.db import files, renewing, schema, upkeep
 from dupwatchd.db.proofs import proof_digest
+from dupwatchd.index.texts import short_digest
 from dupwatchd.model import Job, Outcome, ReadStatus
 from tests.conftest import encoded, photo_like
 from tests.update.small_index import PhotoPool, write
@@ -202,19 +203,19 @@ def test_metadata_are_read_again_for_an_index_made_before_them(folder: Path, tmp
     exif[0x010E] = "By the sea"
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 8.0, 13.74), 3: "E", 4: (11.0, 34.0, 31.44)})
     regions = b'<rdf:Description mwg-rs:Name="Anna"/>'
-    tagged = encoded(photo_like(1, 320, 240), "JPEG", quality=90, exif=exif.tobytes(), xmp=regions)
+    tagged = encoded(photo_like(1, 320, 240), "JPEG", quality=90, exif=exif.tobytes(), xmp=regions) + FILM
     write(folder / "tagged.jpg", tagged)
     write(folder / "glass.jpg", encoded(np.dstack([photo_like(9, 64, 64), np.full((64, 64), 99, np.uint8)]), "PNG"))
     index = Index(folder, tmp_path / "state")
     index.update()
     before = index.told()
-    told = "SELECT keywords, place, captions, people, transparent, has_place, bits FROM content ORDER BY id"
+    told = "SELECT keywords, place, captions, people, transparent, has_place, bits, holds FROM content ORDER BY id"
     read = index.database.rows(told)
-    assert max(read) == ("sea\nsun", "48.13715, 11.57540", "By the sea", "Anna", 0, 1, 8)
-    assert ("", "", "", "", 1, 0, 8) in read
+    assert max(read) == ("sea\nsun", "48.13715, 11.57540", "By the sea", "Anna", 0, 1, 8, HELD)
+    assert ("", "", "", "", 1, 0, 8, "") in read
     index.database.rows(
-        "UPDATE content SET (keywords, place, captions, people, transparent, has_place, bits) = "
-        "(NULL, NULL, NULL, '', 0, 0, 7)"
+        "UPDATE content SET (keywords, place, captions, people, transparent, has_place, bits, holds) = "
+        "(NULL, NULL, NULL, '', 0, 0, 7, '')"
     )
     index.pool.read.clear()
     index.update()
@@ -229,6 +230,10 @@ def test_metadata_are_read_again_for_an_index_made_before_them(folder: Path, tmp
     index.pool.read.clear()
     index.update()
     assert index.pool.read == []
+
+
+FILM = b"\0\0\0\x18ftypmp42" + b"film" * 9999
+HELD = f"film ({short_digest(FILM.lstrip(bytes(1)).hex())})"
 
 
 class PoolOfToday(PhotoPool):

@@ -191,7 +191,7 @@ def _group(
 _TOLD = (
     "bytes", "width", "height", "turn", "mirrored", "verdict", "confirmed", "shows_more", "outline", "damaged",
     "format", "camera", "captured", "has_place", "rating", "keywords", "captions", "people", "bits", "transparent",
-    "frames", "quality", "choice", "returned", "held_back", "undecided",
+    "holds", "frames", "quality", "choice", "returned", "held_back", "undecided",
 )  # fmt: skip
 
 

@@ -33,7 +33,8 @@ _COPY = (
     "content.digest, content.picture_id, content.width, content.height, content.format, content.damage, "
     "content.frames, content.camera, content.captured, content.edited, content.has_colour, content.lossless, "
     f"{_JPEG_GRID}, content.quality, content.scan_digest, content.has_place, content.rating, content.keywords, "
-    "coalesce(content.pixels, x''), content.place, content.captions, content.people, content.bits, content.transparent "
+    "coalesce(content.pixels, x''), content.place, content.captions, content.people, content.bits, "
+    "content.transparent, content.holds "
     "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id"
 )
 
@@ -74,6 +75,7 @@ class Copy:
     people: str = ""  # one a line
     bits: int = 8  # a colour of a pixel has
     transparent: bool = False
+    holds: str = ""  # what it holds beside the picture, one a line
 
     @property
     def damaged(self) -> bool:

@@ -451,6 +451,12 @@ def _tell_all_anew(database: "Database") -> None:
             database.rows(statement)
 
 
+def _know_what_is_held(database: "Database") -> None:
+    """Contents tell what their files hold beside the picture, such as a film; what was there is read again."""
+    database.rows("ALTER TABLE content ADD COLUMN holds TEXT NOT NULL DEFAULT ''")
+    database.rows("UPDATE content SET captions = NULL WHERE picture_id IS NOT NULL")
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -466,6 +472,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _forget_looks_not_wanted,
     _read_more,
     _tell_all_anew,
+    _know_what_is_held,
 )
 VERSION = len(_STEPS)
 

@@ -18,6 +18,7 @@ from dupwatch.suffixes import RAW_SUFFIXES
 from dupwatchd.arrays import Thumbnail
 from dupwatchd.index import depth, facts
 from dupwatchd.index.frames import Open, look_at_frames
+from dupwatchd.index.held_beside import held_beside
 from dupwatchd.index.jpeg import JpegPixels
 from dupwatchd.index.jpeg2000 import load_deep_jpeg2000
 from dupwatchd.index.jpeg_segments import Head, read_head, with_height
@@ -303,7 +304,14 @@ def _facts_of_file(picture: OpenPicture, data: bytes, colour: bool) -> Facts:
         said.people,
         _bits(picture),
         isinstance(picture.pixels, Still | DeepGrey) and picture.pixels.is_transparent,
+        "" if picture.format == "RAW" else _held(picture, data),
     )
+
+
+def _held(picture: OpenPicture, data: bytes) -> str:
+    with suppress(Exception):  # what cannot be told makes nothing else fail
+        return held_beside(picture.image, picture.head, data)
+    return ""
 
 
 def _bits(picture: OpenPicture) -> int:

@@ -21,7 +21,7 @@ _GIF_XMP_TRAILER_BYTES = 257  # they lead a reader that takes XMP for sub-blocks
 _EXIF_OF_JP2 = b"JpgTiffExif->JP2"
 _XMP_OF_JP2 = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC_OF_JP2 = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
-_PSD_HEAD_BYTES = 26
+PSD_HEAD_BYTES = 26
 _PSD_EXIF, _PSD_XMP = 0x0422, 0x0424
 
 
@@ -48,7 +48,7 @@ def read_gif(data: bytes) -> Blocks:
 def read_boxes(data: bytes) -> Blocks:
     """The first one of each block in the boxes of a JPEG 2000 or JPEG XL file; those packed by Brotli are not read."""
     exif = xmp = iptc = xml = b""
-    for kind, body in _boxes(data):
+    for kind, body in boxes(data):
         if kind == b"uuid":
             number, held = body[:16].tobytes(), body[16 : 16 + MAX_BLOCK_BYTES].tobytes()
             if number == _EXIF_OF_JP2:
@@ -66,7 +66,7 @@ def read_boxes(data: bytes) -> Blocks:
 
 def read_psd(data: bytes) -> Blocks:
     """What is among the resources of Photoshop's own format."""
-    at = _PSD_HEAD_BYTES
+    at = PSD_HEAD_BYTES
     at += 4 + int.from_bytes(data[at : at + 4], "big")  # the table of colours
     length = int.from_bytes(data[at : at + 4], "big")
     resources = memoryview(data)[at + 4 : at + 4 + length]
@@ -116,7 +116,8 @@ def _without_lengths(sub_blocks: bytes) -> bytes:
     return b"".join(found)
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def boxes(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """The boxes at the top of a file, at most 1,000: the kind of each, and what it holds."""
     view, at = memoryview(data), 0
     for _ in range(_MAX_BOXES):
         if at + 8 > len(data):

@@ -21,7 +21,7 @@ from dupwatchd.serve.clusters import (
     is_asked_for,
 )
 from dupwatchd.serve.filters_parts import parts_of
-from dupwatchd.serve.keep import KeepOrder
+from dupwatchd.serve.keep import KeepOrder, names_held
 from dupwatchd.serve.plan_families import NO_FAMILIES, Families
 from dupwatchd.serve.plan_policy import Pin, Policy
 from dupwatchd.serve.results import Cluster, ClusterFile
@@ -291,7 +291,7 @@ def _add_details(row: ClusterFile, copy: Copy) -> None:
     row["camera"], row["captured"], row["has_place"] = copy.camera, copy.captured, bool(copy.has_place)
     row["rating"], row["frames"], row["quality"] = copy.rating, copy.frames, copy.quality
     row["keywords"], row["captions"], row["people"] = map(_lines, (copy.keywords, copy.captions, copy.people))
-    row["bits"], row["transparent"] = copy.bits, bool(copy.transparent)
+    row["bits"], row["transparent"], row["holds"] = copy.bits, bool(copy.transparent), names_held(copy)
 
 
 def _lines(text: str | None) -> list[str]:

@@ -63,6 +63,7 @@ _DEFAULT: _Reasons = (
     ("most pixels", "fewer pixels"),
     ("more bits a colour", "fewer bits a colour"),
     ("transparent where the other is not", "without its transparency"),
+    ("a film, a map or other data beside it", "without what the other holds beside it"),
     ("taken earliest", "taken later"),
     ("a place, stars, keywords, a caption or people with it", "without its place, stars, keywords, caption or people"),
     ("modified earliest", "modified later"),
@@ -116,6 +117,7 @@ def _default_key(copy: Copy, most_pixels: int) -> _Key:
         -_pixel_steps(copy),
         -copy.bits,
         not copy.transparent,
+        not copy.holds,
         (copy.captured == "", copy.captured),
         -len(_told_beside(copy)),
         copy.mtime_ns,
@@ -149,6 +151,7 @@ def _default_value(part: int, copy: Copy, *, has_sidecar: bool) -> str:
         f"{copy.width} × {copy.height}",
         f"{copy.bits} bits",
         "transparent" if copy.transparent else "opaque",
+        ", ".join(names_held(copy)) or "nothing",
         copy.captured or "no capture time",
         ", ".join(_told_beside(copy)) or "none",
         time_in_words(copy.mtime_ns),
@@ -404,6 +407,7 @@ def shows_less(copy: Copy, other: Copy) -> str | None:
         ("smaller", _pixel_steps(copy) < _pixel_steps(other) - 1),
         ("fewer bits a colour", copy.bits < other.bits and other.format != "RAW"),
         ("without transparency", copy.transparent < other.transparent),
+        ("without what it holds beside the picture", bool(held_only_by(other, copy)) and copy.format != "RAW"),
         ("not the RAW file", (copy.format != "RAW") > (other.format != "RAW")),
         (LOWER_QUALITY, _is_of_lower_quality(copy, other)),
     )
@@ -415,6 +419,23 @@ def _is_of_lower_quality(copy: Copy, other: Copy) -> bool:
     if copy.quality and other.quality:
         return copy.quality < other.quality - WORSE_QUALITY
     return other.lossless and not other.jpeg_grid and (copy.jpeg_grid or not copy.lossless)
+
+
+def held_only_by(copy: Copy, other: Copy) -> list[str]:
+    """What a file holds beside its picture that another one does not, by name: a film, a map, layers."""
+    if not copy.holds:
+        return []
+    known = other.holds.split("\n")
+    return list(dict.fromkeys(_held_name(line) for line in copy.holds.split("\n") if line and line not in known))
+
+
+def names_held(copy: Copy) -> list[str]:
+    """What a file holds beside its picture, by name."""
+    return list(dict.fromkeys(_held_name(line) for line in copy.holds.split("\n") if line))
+
+
+def _held_name(line: str) -> str:
+    return line.partition(" (")[0]  # behind it stands what tells it from others of its name
 
 
 def loss_class(copy: Copy) -> int:

@@ -48,6 +48,7 @@ class ClusterFile(FoundFile):
     people: NotRequired[list[str]]
     bits: NotRequired[int]  # a colour of a pixel has in the file
     transparent: NotRequired[bool]  # something behind the picture could be seen
+    holds: NotRequired[list[str]]  # what the file holds beside the picture: film, map of depth
     frames: NotRequired[int]  # or pages
     quality: NotRequired[int]  # of a JPEG, 1 … 100; 0: not known
 

@@ -19,7 +19,7 @@ from dupwatchd.db.answers import Copy, Look
 from dupwatchd.db.contents import ContentLook
 from dupwatchd.model import NO_PART, PartTold, Verdict
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
-from dupwatchd.serve.keep import SHOWS_LESS, SHOWS_MORE, WITH_FRAME, WITHOUT_FRAME, Direction, shows_less
+from dupwatchd.serve.keep import SHOWS_LESS, SHOWS_MORE, WITH_FRAME, WITHOUT_FRAME, Direction, held_only_by, shows_less
 from dupwatchd.serve.plan_doubts import doubt, of_one_burst
 from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Pin, Policy
@@ -274,6 +274,8 @@ def objection(copy: Copy, other: Copy, policy: Policy, *, paired: bool) -> str |
         return "that one is damaged"
     if copy.bits > other.bits and copy.picture_id == other.picture_id:
         return "that one has fewer bits a colour"
+    if held := held_only_by(copy, other):
+        return f"that one lacks what this one holds beside the picture: {', '.join(held)}"
     if paired and (other.format == RAW) != (copy.format == RAW):
         return "one of them is a RAW photo, and the other a picture beside one"
     if not policy.bursts and of_one_burst(other, copy):

@@ -15,6 +15,7 @@ const FACTS = [
   ["Quality", (file) => (file.quality ? String(file.quality) : ""), (file) => Number(file.quality) || 0],
   ["Depth", (file) => (file.bits > 8 ? `${file.bits} bits a colour` : ""), (file) => file.bits || 8],
   ["Transparency", (file) => (file.transparent ? "yes" : ""), (file) => (file.transparent ? 1 : 0)],
+  ["Also in it", (file) => (file.holds || []).join(", "), (file) => (file.holds || []).length],
   ["Camera", (file) => file.camera || "", (file) => (file.camera ? 1 : 0)],
   ["Taken", (file) => (takenSeconds(file) ? momentText(takenSeconds(file)) : ""), (file) => (file.captured ? 1 : 0)],
   ["Place", (file) => (file.has_place ? "known" : ""), (file) => (file.has_place ? 1 : 0)],

@@ -442,7 +442,10 @@ def test_a_text_that_unpacks_without_end_is_cut() -> None:
         ("51,30,27S", "0,7,39.6E", "-51.50750, 0.12767"),
         ("0,0.0N", "0,0.0E", ""),
         ("91,0.0N", "0,7.66W", ""),
-        ("51.5N", "0,7.66W", ""),
+        ("51.5N", "0,7.66W", "51.50000, -0.12767"),
+        ("-51.5", "0.12767 E", "-51.50000, 0.12767"),
+        ("51,5N", "0.5N", ""),
+        ("91.5", "0.5", ""),
         ("51,30.5E", "0,7.66W", ""),
         ("", "0,7.66W", ""),
     ],
@@ -451,6 +454,14 @@ def test_a_place_that_only_xmp_tells_is_known(latitude: str, longitude: str, pla
     xmp = f'<rdf:Description exif:GPSLatitude="{latitude}" exif:GPSLongitude="{longitude}"/>'.encode()
     found = facts(encoded(PICTURE, xmp=xmp))
     assert (found.place, found.has_place) == (place, place != "")
+
+
+def test_a_hemisphere_that_stands_apart_is_read() -> None:
+    xmp = (
+        b'<rdf:Description exif:GPSLatitude="43.0764" exif:GPSLatitudeRef="N" exif:GPSLongitude="79.077" '
+        b'exif:GPSLongitudeRef="W"/>'
+    )
+    assert facts(encoded(PICTURE, xmp=xmp)).place == "43.07640, -79.07700"
 
 
 def test_the_place_of_exif_comes_before_that_of_xmp() -> None:

@@ -116,3 +116,15 @@ def test_a_keyword_of_many_accents_takes_no_time_to_speak_of() -> None:
     began = time.process_time()
     assert keywords(windows=("a" + "\u0301\u0327" * 65_000 + ";Beach").encode("utf-16-le")).count("\n") == 1
     assert time.process_time() - began < 2  # it took nine
+
+
+def test_names_of_places_labels_and_trees_of_keywords_count() -> None:
+    xmp = (
+        b'<rdf:Description xmp:Label="Red" photoshop:City="Rome" Iptc4xmpCore:Location="Trastevere">'
+        b"<lr:hierarchicalSubject><rdf:Bag><rdf:li>Travel|Sea</rdf:li><rdf:li>People|Anna</rdf:li></rdf:Bag>"
+        b"</lr:hierarchicalSubject><digiKam:TagsList><rdf:Seq><rdf:li>Travel/Beach</rdf:li></rdf:Seq></digiKam:TagsList>"
+        b"<MicrosoftPhoto:LastKeywordXMP><rdf:Bag><rdf:li>Oma</rdf:li></rdf:Bag></MicrosoftPhoto:LastKeywordXMP>"
+        b"</rdf:Description>"
+    )
+    assert keywords(xmp) == "Beach\nOma\nRed\nRome\nSea\nTrastevere"
+    assert keywords(b"", data_set(2, 90, b"Rome") + data_set(2, 101, b"Italy")) == "Italy\nRome"

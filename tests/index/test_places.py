@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from dupwatchd.index.places import is_place, place
+from dupwatchd.index.places import is_place, is_zero, place
 
 NORTH, EAST = (48, 1, 8, 1, 1374, 100), (11, 1, 34, 1, 3144, 100)
 
@@ -18,6 +18,13 @@ def test_a_place_is_in_degrees_in_either_order_of_bytes() -> None:
         north, east = (fractions(*one, order=order) for one in (NORTH, EAST))
         assert place(order, north, b"N\0", east, b"E\0") == "48.13715, 11.57540"
         assert place(order, north, b"S", east, b"W") == "-48.13715, -11.57540"
+
+
+def test_zeros_are_what_a_device_writes_that_does_not_know_where_it_is() -> None:
+    assert is_zero(None)
+    assert is_zero(fractions(0, 1, 0, 1, 0, 1))
+    assert is_zero(fractions(0, 0, 0, 0))
+    assert not is_zero(fractions(0, 1, 0, 1, 1, 100))
 
 
 @pytest.mark.parametrize(

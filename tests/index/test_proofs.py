@@ -1,6 +1,7 @@
 """Proofs and facts as the decode worker makes them."""
 
 import io
+import struct
 from contextlib import suppress
 
 import numpy as np
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dupwatchd.index.decode import decode
+from dupwatchd.index.facts import Metadata, metadata_of
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.model import Decoded
 from dupwatchd.pixels.keypoints import Keypoints, keypoints_of
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES, Proof, make_proof, proof_size
 from tests.conftest import encoded, photo_like
 from tests.index.files import dng, luma, png_of_16_bits
+from tests.index.test_keywords import data_set
 
 _WHOLE = make_proof(photo_like(7, 40, 30)).to_bytes()
 
@@ -139,6 +142,84 @@ def test_facts_of_a_photo_from_a_camera(kind: str) -> None:
     facts = decoded(encoded(photo_like(1, 320, 240), kind, exif=camera_exif())).facts
     assert (facts.camera, facts.captured) == ("Canon EOS 5D", "2024-05-01T10:11:12")
     assert (facts.has_place, facts.rating, facts.edited, facts.has_colour) == (True, 4, False, True)
+
+
+def told(taken: str = "", xmp: str = "", iptc: bytes = b"", tags: dict[int, int] | None = None) -> Metadata:
+    exif = Image.Exif()
+    exif.update(tags or {})
+    if taken:
+        exif.get_ifd(0x8769)[0x9003] = taken
+    return metadata_of(exif.tobytes().removeprefix(b"Exif\0\0"), f"<rdf:Description {xmp}/>".encode(), iptc)
+
+
+@pytest.mark.parametrize(
+    ("taken", "captured"),
+    [
+        ("2024:05:01 10:11:12", "2024-05-01T10:11:12"),
+        ("2024:5:1 9:8:7", "2024-05-01T09:08:07"),
+        ("2024.05.01 10:11", "2024-05-01T10:11:00"),
+        (" 2024-05-01T10:11:12.5+02:00", "2024-05-01T10:11:12.5"),
+        ("2019:01:01 24:04:20", "2019-01-01T24:04:20"),  # as a phone writes it
+        *((odd, "") for odd in (
+            "0000:00:00 00:00:00", "    :  :     :  :  ", "2024:13:01 10:11:12", "2024:05:00 10:11:12",
+            "2024:05:01 10:61:12", "9999:99:99 99:99:99", "0001:01:01 00:00:00", "1970:01:01 00:00:00",
+            "1904:01:01 00:00:00", "1980:01:01 00:00:00", "2024:05:01",
+        )),
+    ],
+)  # fmt: skip
+def test_a_capture_time_is_read_however_it_is_written_and_only_if_it_can_be_true(taken: str, captured: str) -> None:
+    assert told(taken).captured == captured
+
+
+def test_a_capture_time_and_a_camera_that_only_xmp_or_iptc_tells_are_known() -> None:
+    xmp = 'tiff:Make="Lumen" tiff:Model="L1" photoshop:DateCreated="2024-05-01T10:11:12+02:00"'
+    assert (told(xmp=xmp).camera, told(xmp=xmp).captured) == ("Lumen L1", "2024-05-01T10:11:12")
+    assert told("2023:04:03 02:01:00", xmp).captured == "2023-04-03T02:01:00"
+    records = data_set(2, 55, b"20240501") + data_set(2, 60, b"101112+0200")
+    assert told(iptc=records).captured == "2024-05-01T10:11:12"
+    assert told(iptc=data_set(2, 55, b"20240501")).captured == ""
+
+
+@pytest.mark.parametrize(
+    ("xmp", "tags", "stars"),
+    [
+        ('xap:Rating="4"', {}, 4), ('MicrosoftPhoto:Rating="75"', {}, 4), ('acdsee:rating="2"', {}, 2),
+        ('xmp:Rating="-1"', {}, 0), ('xmp:Rating="0" MicrosoftPhoto:Rating="99"', {}, 5),
+        ("", {0x4749: 25}, 2), ("", {0x4749: 1}, 1), ("", {0x4749: 0}, 0),
+        ('xmp:Rating="3"', {0x4746: 5, 0x4749: 1}, 5),
+    ],
+)  # fmt: skip
+def test_stars_are_read_as_every_program_writes_them(xmp: str, tags: dict[int, int], stars: int) -> None:
+    assert told(xmp=xmp, tags=tags).rating == stars
+
+
+def test_of_two_blocks_of_exif_the_one_that_tells_of_the_photo_is_read() -> None:
+    short = Image.Exif()
+    short[0x0112] = 1
+    plain = encoded(photo_like(1, 80, 60), exif=camera_exif())
+    body = short.tobytes()
+    both = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + plain[2:]
+    assert decoded(both).facts.camera == decoded(plain).facts.camera == "Canon EOS 5D"
+
+
+def test_a_place_in_fractions_with_a_sign_is_read_and_zeros_are_none() -> None:
+    def gps(kind: int, *numbers: int) -> bytes:
+        return (
+            b"MM\0*\0\0\0\x08\0\1"
+            + struct.pack(">HHIIIH", 0x8825, 4, 1, 26, 0, 4)
+            + b"".join(
+                struct.pack(">HHI4s", 1 + 2 * n, 2, 2, (b"N\0", b"E\0")[n])
+                + struct.pack(">HHII", 2 + 2 * n, kind, 3, 80)
+                for n in range(2)
+            )
+            + bytes(4)
+            + struct.pack(">6I", *numbers)
+        )
+
+    for kind in (5, 10):
+        known, zeros = metadata_of(gps(kind, 48, 1, 8, 1, 13, 1)), metadata_of(gps(kind, 0, 1, 0, 1, 0, 1))
+        assert (known.has_place, known.place) == (True, "48.13694, 48.13694")
+        assert (zeros.has_place, zeros.place) == (False, "")
 
 
 def test_facts_of_a_jpeg_and_of_the_png_made_from_it() -> None:

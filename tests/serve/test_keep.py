@@ -150,6 +150,12 @@ def test_without_directions_the_order_is_that_of_a_comparison_of_two(group: list
         ({"quality": 60, "mtime_ns": 1_000}, {"quality": 99}, "modified earliest", "modified later"),
         (CAMERA | {"quality": 40}, {"quality": 95}, "the camera's data in it", "without the camera's data"),
         ({"mtime_ns": 1_999}, {"size_bytes": 9000}, "modified earliest", "modified later"),
+        (
+            {"mtime_ns": 1_600_000_000 * 10**9},
+            {"mtime_ns": 315_532_800 * 10**9, "size_bytes": 9000},
+            "a time of its last change",
+            "no time of its last change that can be true",
+        ),
         ({"size_bytes": 1001}, {}, "most bytes", "fewer bytes"),
         ({"path": b"/z.jpg"}, {}, "shortest path", "longer path"),
         ({}, {"path": b"/photos/c.jpg"}, "first by name", "later by name"),

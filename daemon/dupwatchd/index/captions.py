@@ -18,7 +18,10 @@ MAX_CAPTION_CHARS = 200  # of one that is told; a longer one ends in a digest
 MAX_NAME_CHARS = 64
 _DIGEST_CHARS = len("… (01234567)")
 _TITLE, _HEADLINE, _CAPTION = 5, 105, 120  # data sets of IPTC
-_XMP_CAPTIONS = (b"dc:title", b"dc:description", b"photoshop:Headline", b"exif:UserComment", b"tiff:ImageDescription")
+_XMP_CAPTIONS = (
+    b"dc:title", b"dc:description", b"photoshop:Headline", b"exif:UserComment", b"tiff:ImageDescription",
+    b"acdsee:caption",
+)  # fmt: skip
 _XMP_PEOPLE = (
     b"Iptc4xmpExt:PersonInImage",
     b"Iptc4xmpExt:PersonName",

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import gt
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,12 @@ from PIL import Image, TiffImagePlugin
 
 from dupwatchd.index.captions import captions, people, user_comment
 from dupwatchd.index.depth import bits_a_colour
+from dupwatchd.index.iptc import data_sets
 from dupwatchd.index.jpeg_segments import Head, first_end_marker, held_behind, read_head
 from dupwatchd.index.keywords import keywords
 from dupwatchd.index.metadata_blocks import read_boxes, read_gif, read_psd
 from dupwatchd.index.pillow_formats import Still
-from dupwatchd.index.places import place, place_in_words
+from dupwatchd.index.places import is_zero, place, place_in_words
 from dupwatchd.index.png_metadata import read_png
 from dupwatchd.index.profiles import is_srgb, other_colours
 from dupwatchd.index.texts import comment, decoded_utf16
@@ -45,20 +47,31 @@ _EDITORS = re.compile(
 )
 # Pillow finds what follows the picture data of a PNG only by decoding all of it, and nothing in the others.
 _READ_BLOCKS = {"PNG": read_png, "GIF": read_gif, "PSD": read_psd, "JPEG2000": read_boxes, "JXL": read_boxes}
-_EXIF_TIME = re.compile(r"(\d{4})[:\-/](\d\d)[:\-/](\d\d)[ T](\d\d):(\d\d):(\d\d)")
-_XMP_RATING = re.compile(rb"""xmp:Rating\s*(?:=\s*["']|>)\s*([0-5])""")
+_TIME = re.compile(r"(\d{4})[:\-/.](\d\d?)[:\-/.](\d\d?)[ T]+(\d\d?):(\d\d?)(?::(\d\d?))?(?:\.(\d{1,6}))?")
+_MOST_OF_A_TIME = (9999, 12, 31, 24, 59, 60)  # year to second; some cameras call midnight 24
+_EARLIEST_YEAR = 1826  # of the oldest photo that there is; programs that know no time write the year 1
+# Where clocks begin to count: nobody has set them.
+_UNSET = frozenset(f"{year}-01-01T00:00:00" for year in (1904, 1970, 1980))
+_XMP_RATING = re.compile(rb"""(?:xmp|xap):Rating\s*(?:=\s*["']|>)\s*([0-5])""")
+_XMP_STARS = re.compile(rb"""acdsee:rating\s*(?:=\s*["']|>)\s*([0-5])""")
+_XMP_PERCENT = re.compile(rb"""MicrosoftPhoto:Rating\s*(?:=\s*["']|>)\s*(\d{1,3})""")
+_XMP_TIMES = (b"exif:DateTimeOriginal", b"photoshop:DateCreated", b"exif:DateTimeDigitized")
+_IPTC_DATE, _IPTC_TIME = 55, 60
 _XMP_TOOL = re.compile(rb"""xmp:CreatorTool\s*(?:=\s*["']|>)([^"'<]{1,200})""")
 
-_DESCRIBED, _MAKE, _MODEL, _SOFTWARE, _RATING = 0x010E, 0x010F, 0x0110, 0x0131, 0x4746
+_DESCRIBED, _MAKE, _MODEL, _SOFTWARE, _RATING, _PERCENT = 0x010E, 0x010F, 0x0110, 0x0131, 0x4746, 0x4749
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _TAKEN, _DIGITISED, _COMMENT, _TAKEN_FRACTION = 0x9003, 0x9004, 0x9286, 0x9291
 _NORTH, _LATITUDE, _EAST, _LONGITUDE = 1, 2, 3, 4
+_PLACE_IN_XMP = (b"Latitude", b"Longitude", b"LatitudeRef", b"LongitudeRef")
+_CAMERA_IN_BOTH = ((_MAKE, b"tiff:Make"), (_MODEL, b"tiff:Model"))
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _MORE_XMP_HEAD_BYTES = 40  # whose it is, how long all of it is, and where in it this part stands
 _MOST_MORE_XMP = 8  # segments; more is not looked at, see `MAX_PACKET_BYTES`
 _XMP, _IPTC, _RESOURCES = 0x02BC, 0x83BB, 0x8649
 _WINDOWS_KEYWORDS = 0x9C9E
 _WINDOWS_CAPTIONS = (0x9C9B, 0x9C9C, 0x9C9F)  # title, comment, subject
+_TELLING = frozenset({_MAKE, _MODEL, _EXIF_IFD, _GPS_IFD})
 _WANTED = frozenset(
     {
         _DESCRIBED,
@@ -66,6 +79,7 @@ _WANTED = frozenset(
         _MODEL,
         _SOFTWARE,
         _RATING,
+        _PERCENT,
         _EXIF_IFD,
         _GPS_IFD,
         _TAKEN,
@@ -89,7 +103,8 @@ _OF_BYTES = frozenset(
 _LAYERS = 37724  # of a TIFF: what Photoshop keeps beside the picture that all of them give
 _ORDERS = {b"II": "<", b"MM": ">"}  # of bytes, by how a TIFF begins
 _SHORT, _LONG, _IFD = 3, 4, 13
-_UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4, 129: 1}  # by type: bytes, text, numbers, fractions, anything
+# By type: bytes, text, numbers, fractions, anything, fractions with a sign (some phones write places so).
+_UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 10: 8, 13: 4, 129: 1}
 
 # Without GIF, which keeps its pixels as they are, but had to bring them down to 256 colours first.
 _LOSSLESS_FORMATS = frozenset({"PNG", "BMP", "PPM", "TGA", "PCX", "QOI", "SGI", "ICO", "PSD", "DDS", "ICNS"})
@@ -136,12 +151,18 @@ def read_metadata(image: Image.Image, data: bytes) -> Metadata:
 def jpeg_metadata(head: Head) -> Metadata:
     """Likewise of a JPEG, of what stands in front of its first scan."""
     segments, mark = head.segments, b"Photoshop 3.0\0"
-    exif = next((segment[10:] for segment in segments if segment.startswith(b"Exif\0\0", 4)), b"")
+    exif = _exif_of([segment[10:] for segment in segments if segment.startswith(b"Exif\0\0", 4)])
     xmp = next((segment for segment in segments if segment.startswith(b"http://ns.adobe.com/xap/1.0/\0", 4)), b"")
     xmp += b"".join(_parts_of_more_xmp(segments))
     # What is too long for one segment goes on in the next one.
     iptc = b"".join(segment[4 + len(mark) :] for segment in head.resources if segment.startswith(mark, 4))
     return metadata_of(exif, xmp, iptc, [comment(segment[4:]) for segment in head.comments])
+
+
+def _exif_of(blocks: list[bytes]) -> bytes:
+    """The first of some blocks of EXIF that tells of the camera or the photo; programs put short ones in front."""
+    telling = (block for block in blocks if not _directory(block, None).keys().isdisjoint(_TELLING))
+    return next(telling, blocks[0] if blocks else b"") if len(blocks) != 1 else blocks[0]
 
 
 def _parts_of_more_xmp(segments: list[bytes]) -> list[bytes]:
@@ -163,16 +184,13 @@ def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"", texts: Sequenc
     details = _directory(exif, main.get(_EXIF_IFD))
     xmp = (xmp or _bytes(main.get(_XMP)))[:MAX_PACKET_BYTES]
     iptc = iptc or _bytes(main.get(_IPTC)) or _bytes(main.get(_RESOURCES))
-    # Some programs write the capture time into the main directory.
-    taken = (_text(ifd.get(tag)) for tag in (_TAKEN, _DIGITISED) for ifd in (details, main))
-    rating, tool = _XMP_RATING.search(xmp), _XMP_TOOL.search(xmp)
-    stars = main.get(_RATING, 0)
+    tool = _XMP_TOOL.search(xmp)
     has_place, where = _place(exif, _directory(exif, main.get(_GPS_IFD)), xmp)
     return Metadata(
-        camera=_camera(_text(main.get(_MAKE)), _text(main.get(_MODEL))),
-        captured=_iso_time(next(filter(None, taken), ""), _text(details.get(_TAKEN_FRACTION))),
+        camera=_camera(*(_text(main.get(tag)) or _in_xmp(xmp, name) for tag, name in _CAMERA_IN_BOTH)),
+        captured=_captured(main, details, xmp, iptc),
         has_place=has_place,
-        rating=stars if isinstance(stars, int) and 0 < stars <= 5 else int(rating[1]) if rating else 0,
+        rating=_stars(main, xmp),
         edited=any(map(_EDITORS.search, (_text(main.get(_SOFTWARE)), _text(tool[1] if tool else b"")))),
         keywords=keywords(xmp, iptc, _bytes(main.get(_WINDOWS_KEYWORDS))),
         place=where,
@@ -188,13 +206,43 @@ def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"", texts: Sequenc
     )
 
 
+def _captured(main: dict[int, int | bytes], details: dict[int, int | bytes], xmp: bytes, iptc: bytes) -> str:
+    """When the photo was taken, as the first place tells it that does."""
+    # Some programs write the capture time into the main directory.
+    for tag in (_TAKEN, _DIGITISED):
+        for ifd in (details, main):
+            if time := _iso_time(_text(ifd.get(tag)), _text(details.get(_TAKEN_FRACTION))):
+                return time
+    for name in _XMP_TIMES:
+        if time := _iso_time(_in_xmp(xmp, name), ""):
+            return time
+    day, clock = ("".join(data_sets(iptc, number)[:1]) for number in (_IPTC_DATE, _IPTC_TIME))
+    return _iso_time(f"{day[:4]}-{day[4:6]}-{day[6:8]} {clock[:2]}:{clock[2:4]}:{clock[4:6]}", "") if clock else ""
+
+
+def _stars(main: dict[int, int | bytes], xmp: bytes) -> int:
+    """0 … 5; programs tell them as such, or Windows as hundredths: 1, 25, 50, 75, 99."""
+    stars, percent = main.get(_RATING, 0), main.get(_PERCENT, 0)
+    if isinstance(stars, int) and 0 < stars <= 5:
+        return stars
+    in_xmp = _XMP_RATING.search(xmp) or _XMP_STARS.search(xmp)
+    if in_xmp and in_xmp[1] != b"0":
+        return int(in_xmp[1])
+    if of_windows := _XMP_PERCENT.search(xmp):
+        percent = percent or int(of_windows[1])
+    return 1 + round((percent - 1) / 24.5) if isinstance(percent, int) and 0 < percent <= 100 else 0
+
+
+def _in_xmp(xmp: bytes, name: bytes) -> str:
+    return " ".join(next(values(xmp, name), "")[:MAX_NAME_CHARS].split())
+
+
 def _place(exif: bytes, gps: dict[int, int | bytes], xmp: bytes) -> tuple[bool, str]:
     """Whether a place is told, and which one, as far as it can be read; EXIF comes first."""
     where = place(_ORDERS[exif[:2]], *map(gps.get, (_LATITUDE, _NORTH, _LONGITUDE, _EAST))) if gps else ""
     if not where:
-        latitude, longitude = (next(values(xmp, name), "") for name in (b"exif:GPSLatitude", b"exif:GPSLongitude"))
-        where = place_in_words(latitude, longitude)
-    return where != "" or (_LATITUDE in gps and _LONGITUDE in gps), where
+        where = place_in_words(*(next(values(xmp, b"exif:GPS" + name), "") for name in _PLACE_IN_XMP))
+    return where != "" or not (is_zero(gps.get(_LATITUDE)) and is_zero(gps.get(_LONGITUDE))), where
 
 
 def is_lossless(image: Image.Image, data: bytes) -> bool:
@@ -328,12 +376,16 @@ def _camera(make: str, model: str) -> str:
 
 
 def _iso_time(text: str, fraction: str) -> str:
-    match = _EXIF_TIME.match(text)
-    if match is None or match[1] == "0000":
+    match = _TIME.match(text.strip())
+    if match is None:
         return ""
-    year, month, day, *clock = match.groups()
-    digits = re.match(r"\d{1,6}", fraction)
-    return f"{year}-{month}-{day}T{':'.join(clock)}" + (f".{digits[0]}" if digits else "")
+    numbers = [int(one or 0) for one in match.groups()[:6]]
+    if numbers[0] < _EARLIEST_YEAR or 0 in numbers[1:3] or any(map(gt, numbers, _MOST_OF_A_TIME)):
+        return ""
+    year, month, day, *clock = numbers
+    time = f"{year}-{month:02}-{day:02}T" + ":".join(f"{one:02}" for one in clock)
+    digits = re.match(r"\d{1,6}", fraction or match[7] or "")
+    return "" if time in _UNSET else time + (f".{digits[0]}" if digits else "")
 
 
 def _text(value: int | bytes | None) -> str:

@@ -73,6 +73,7 @@ _SENSORS = (1023, 4095)  # largest values of 10 and of 12 bits; no photo of 16 i
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
 _BITS, _COLOURS, _SAMPLE_FORMAT, _SIGNED = 258, 320, 339, 2
 _SAMPLES, _PLANES, _EACH_APART = 277, 284, 2
+_WIDTH, _HEIGHT = 256, 257
 _STRIPS, _ROWS_OF_STRIP, _TILES, _TILE_WIDTH, _TILE_HEIGHT = 273, 278, 324, 322, 323
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two grey levels, by how Pillow unpacks them
 _LEVEL_IN_FILE = "dupwatch: transparency as the file says it"
@@ -193,7 +194,8 @@ def _correct_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
 
 def _lacks_pieces(image: TiffImagePlugin.TiffImageFile) -> bool:
     """Are there fewer strips or tiles than it takes to cover the picture? Pillow leaves the rest black."""
-    tags, (width, height) = image.tag_v2, image.size
+    tags = image.tag_v2
+    width, height = tags[_WIDTH], tags[_HEIGHT]  # the size of the image is that of the upright one
     if _TILES in tags:
         across, down = tags.get(_TILE_WIDTH, width), tags.get(_TILE_HEIGHT, height)
         count, listed = -(-width // max(1, across)) * -(-height // max(1, down)), tags[_TILES]

@@ -5,6 +5,7 @@ import struct
 
 _PLACE = re.compile(r"-?\d{1,2}\.\d{5}, -?\d{1,3}\.\d{5}")
 _FRACTION_BYTES = 8
+_DECIMAL = re.compile(r"([-+]?\d{1,3}\.\d{1,12}) ?([NSEW]?)")
 _XMP_DEGREES = re.compile(r"(\d{1,3}),(\d{1,2}(?:\.\d{1,12})?)(?:,(\d{1,2}(?:\.\d{1,12})?))?([NSEW])")
 
 
@@ -17,9 +18,19 @@ def place(order: str, latitude: object, north: object, longitude: object, east: 
     return _told(_degrees(order, latitude, north, b"NS", 90), _degrees(order, longitude, east, b"EW", 180))
 
 
-def place_in_words(latitude: str, longitude: str) -> str:
-    """Likewise of what XMP says: "48,8.229N" (degrees and minutes) or "48,8,13.74N" (and seconds)."""
-    return _told(_degrees_in_words(latitude, "NS", 90), _degrees_in_words(longitude, "EW", 180))
+def place_in_words(latitude: str, longitude: str, north: str = "", east: str = "") -> str:
+    """Likewise of what XMP says: "48,8.229N" (degrees and minutes) or "48,8,13.74N" (and seconds).
+
+    Some programs write degrees only, "48.13715", with a sign, or with the hemisphere apart: ``north``, ``east``.
+    """
+    return _told(_degrees_in_words(latitude, "NS", 90, north), _degrees_in_words(longitude, "EW", 180, east))
+
+
+def is_zero(value: object) -> bool:
+    """Is a number of EXIF's absent, or are all its fractions zero? So devices write that do not know where they are."""
+    if not isinstance(value, bytes):
+        return True
+    return not any(any(value[at : at + _FRACTION_BYTES // 2]) for at in range(0, len(value), _FRACTION_BYTES))
 
 
 def _told(north: float | None, east: float | None) -> str:
@@ -42,12 +53,18 @@ def _degrees(order: str, value: object, side: object, sides: bytes, most: int) -
         if below == 0 and (above or not part):
             return None
         degrees += above / max(1, below) / 60**part
-    if side[:1] not in (sides[:1], sides[1:]) or degrees > most:
+    letter = side[:1].upper()
+    if letter not in (sides[:1], sides[1:]) or degrees > most:
         return None
-    return -degrees if side[:1] == sides[1:] else degrees
+    return -degrees if letter == sides[1:] else degrees
 
 
-def _degrees_in_words(text: str, sides: str, most: int) -> float | None:
+def _degrees_in_words(text: str, sides: str, most: int, side: str) -> float | None:
+    if decimal := _DECIMAL.fullmatch(text.strip()):
+        degrees, letter = float(decimal[1]), decimal[2] or side.strip().upper()[:1]
+        if (letter and letter not in sides) or abs(degrees) > most:
+            return None
+        return -degrees if letter == sides[1] and degrees > 0 else degrees
     found = _XMP_DEGREES.fullmatch(text.strip())
     if found is None or found[4] not in sides:
         return None

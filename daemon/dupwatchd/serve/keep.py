@@ -29,6 +29,9 @@ WORSE_QUALITY = 5  # steps of 100 by which the quality of one JPEG is clearly be
 # higher number than its original.
 _LEAST_LOSS = (85, 70, 50)
 
+# Archives and memory cards without a clock give files a time of 1970 or of 1980; this is the third day of 1980.
+_CLOCKS_BEGIN_NS = 315_705_600 * 10**9
+
 _CAMERA_FORMATS = ("HEIF", "JPEG")  # in this order
 _LOSSLESS_FORMATS = frozenset({"PNG", "TIFF", "PPM", "PSD", "TGA", "QOI", "JPEG2000", "JXL"})  # if saved without loss
 _LOSSLESS_RANK = 2
@@ -66,6 +69,7 @@ _DEFAULT: _Reasons = (
     ("a film, a map or other data beside it", "without what the other holds beside it"),
     ("taken earliest", "taken later"),
     ("a place, stars, keywords, a caption or people with it", "without its place, stars, keywords, caption or people"),
+    ("a time of its last change", "no time of its last change that can be true"),
     ("modified earliest", "modified later"),
     ("most bytes", "fewer bytes"),
     ("a sidecar beside it", "no sidecar beside it"),
@@ -120,6 +124,7 @@ def _default_key(copy: Copy, most_pixels: int) -> _Key:
         not copy.holds,
         (copy.captured == "", copy.captured),
         -len(_told_beside(copy)),
+        copy.mtime_ns < _CLOCKS_BEGIN_NS,
         copy.mtime_ns,
         -copy.size_bytes,
     )
@@ -154,6 +159,7 @@ def _default_value(part: int, copy: Copy, *, has_sidecar: bool) -> str:
         ", ".join(names_held(copy)) or "nothing",
         copy.captured or "no capture time",
         ", ".join(_told_beside(copy)) or "none",
+        time_in_words(copy.mtime_ns),
         time_in_words(copy.mtime_ns),
         f"{copy.size_bytes:,} bytes",
         "there is one" if has_sidecar else "none",

@@ -7,6 +7,7 @@ stands in one table, `_FORMS`; Google names its own in a way of its own (see `_t
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import cached_property
@@ -55,7 +56,11 @@ _FORMS = (
     _Form(b".aae", Kind.SIDECAR, (Named.BY_STEM,)),  # edits on an iPhone
     _Form(b".dop", Kind.SIDECAR, (Named.BY_NAME,)),  # DxO PhotoLab
     _Form(b".pp3", Kind.SIDECAR, (Named.BY_NAME,)),  # RawTherapee
+    _Form(b".arp", Kind.SIDECAR, (Named.BY_NAME,)),  # ART
     _Form(b".on1", Kind.SIDECAR, (Named.BY_NAME, Named.BY_STEM)),  # ON1 Photo RAW
+    _Form(b".acr", Kind.SIDECAR, (Named.BY_STEM,)),  # masks and what else Adobe keeps beside .xmp
+    _Form(b".vrd", Kind.SIDECAR, (Named.BY_STEM,)),  # Canon's Digital Photo Professional
+    _Form(b".dr4", Kind.SIDECAR, (Named.BY_STEM,)),
     _Form(b".thm", Kind.SIDECAR, (Named.BY_STEM,)),  # a small picture with the camera's data, beside RAW photos
     _Form(b".wav", Kind.MEMO, (Named.BY_STEM,)),
     _Form(b".mp3", Kind.MEMO, (Named.BY_STEM,)),
@@ -71,7 +76,21 @@ _TAKEOUT, _TAKEOUT_WORDS = b".json", b".supplemental-metadata"
 _TAKEOUT_CHARS = 46
 _TAKEOUT_NAME = re.compile(rb"(.+?)(\(\d+\))?\.json", re.DOTALL)
 _NUMBERED = re.compile(rb"(.+)(\(\d+\))(\.[^.]*)", re.DOTALL)
-_EDITED = b"-edited"
+# As Google calls it in the languages of its users.
+_EDITED = tuple(
+    f"-{word}".encode()
+    for edited in (
+        "edited", "bearbeitet", "modifié", "editado", "editada", "ha editado", "modificato", "modificata", "bewerkt",
+        "edytowane", "upraveno", "redigeret", "redigerad", "redigert", "muokattu", "düzenlendi", "szerkesztett",
+        "editat", "измененный", "відредаговано", "編集済み", "已修改", "已編輯", "수정됨",
+    )
+    for word in dict.fromkeys((edited, unicodedata.normalize("NFD", edited)))
+)  # fmt: skip
+
+# An iPhone writes how IMG_1.HEIC was edited to IMG_O1.AAE, if it keeps the edited one as IMG_E1.HEIC.
+_OF_EDITED = re.compile(rb"(img_)o(\d.*)", re.DOTALL)
+# darktable writes a second version of a.cr2 to a_01.cr2.xmp.
+_OF_VERSION = re.compile(rb"(.+)_\d\d(\.[^.]+)", re.DOTALL)
 
 
 def asks_for_sidecars(ask_when: Iterable[str]) -> bool:
@@ -197,6 +216,10 @@ def _keys(lower: bytes) -> Iterator[_Key]:
     if form is not None:
         of = {Named.BY_NAME: lower[: -len(suffix)], Named.BY_STEM: _stem(lower), Named.IS_STEM: lower}
         yield from (((how, suffix), of[how]) for how in form.named)
+        if suffix == b".aae" and (original := _OF_EDITED.fullmatch(of[Named.BY_STEM])):
+            yield (Named.BY_STEM, suffix), original[1] + original[2]
+        elif suffix == b".xmp" and (version := _OF_VERSION.fullmatch(of[Named.BY_NAME])):
+            yield (Named.BY_NAME, suffix), version[1] + version[2]
     elif suffix == _TAKEOUT:
         yield from _takeout_keys(lower)
 
@@ -220,8 +243,8 @@ def _takeout_names(picture: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield name, number
         suffix = _suffix(name)
         stem = name[: -len(suffix) or None]
-        if stem.endswith(_EDITED):
-            yield stem[: -len(_EDITED)] + suffix, number
+        if edited := next((one for one in _EDITED if stem.endswith(one)), b""):
+            yield stem[: -len(edited)] + suffix, number
 
 
 def _takeout_keys(lower: bytes) -> Iterator[_Key]:

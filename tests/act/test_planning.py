@@ -98,6 +98,21 @@ def why_held(plan: Plan) -> str:
         ("a (1).jpg", "a (1).jpg.json", Kind.SIDECAR),
         ("a-edited.jpg", "a.jpg.json", Kind.SIDECAR),
         ("a-edited(1).jpg", "a.jpg(1).json", Kind.SIDECAR),
+        ("a-bearbeitet.jpg", "a.jpg.json", Kind.SIDECAR),
+        ("a-modifi\u00e9.jpg", "a.jpg.json", Kind.SIDECAR),
+        ("a-modifie\u0301(2).jpg", "a.jpg(2).json", Kind.SIDECAR),
+        ("a-編集済み.jpg", "a.jpg.supplemental-metadata.json", Kind.SIDECAR),
+        ("a-holiday.jpg", "a.jpg.json", None),
+        ("IMG_1234.HEIC", "IMG_O1234.AAE", Kind.SIDECAR),
+        ("IMG_1235.HEIC", "IMG_O1234.AAE", None),
+        ("a.CR2", "a_01.CR2.xmp", Kind.SIDECAR),
+        ("a_01.CR2", "a_01.CR2.xmp", Kind.SIDECAR),
+        ("a.jpg", "a_01.CR2.xmp", None),
+        ("a.CR3", "a.vrd", Kind.SIDECAR),
+        ("a.CR3", "a.DR4", Kind.SIDECAR),
+        ("a.dng", "a.acr", Kind.SIDECAR),
+        ("a.dng", "a.dng.arp", Kind.SIDECAR),
+        ("a.dng", "a.arp", None),
         ("PXL_20230101_123456789.PORTRAIT.jpg", "PXL_20230101_123456789.PORTRAIT.jpg.supplement.json", Kind.SIDECAR),
         (f"{FORTY}12345678.jpg", f"{FORTY}123456.json", Kind.SIDECAR),
         (f"{FORTY}12345678.jpg", f"{FORTY}12345.json", None),
@@ -130,13 +145,13 @@ def test_names_that_are_cut_alike_share_what_is_told_of_them() -> None:
     assert names.sharing(one, told) == [other]
 
 
-PARTS = (b"a", b".mp", b"A.CR2", b"(1)",
+PARTS = (b"a", b"_01", b"img_o1", b"img_1", b".mp", b"A.CR2", b"(1)",
          b" (1)", b"-edited", b".raw-01.cover", b".supplemental-metadata", b".sup", b".xmp",
          b".json", b".jpg", b"ae" * 12, b"\xff", "ä".encode(), "\N{GRINNING FACE}".encode())  # fmt: skip
 names_of_parts = st.builds(
     lambda parts, end: b"".join(parts) + end,
     st.lists(st.sampled_from(PARTS), max_size=4),
-    st.sampled_from([b".jpg", b".jpg", b".json", b".xmp", b".cr2", b""]),
+    st.sampled_from([b".jpg", b".jpg", b".json", b".xmp", b".aae", b".cr2", b""]),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 _CONTENT_COLUMNS = (
     "way", "width", "height", "format", "error", "foreign_kind", "damage", "frames", "camera", "captured",
     "has_place", "rating", "edited", "has_colour", "lossless", "jpeg_grid", "quality", "scan_digest", "keywords",
-    "place", "captions", "people", "bits", "transparent", "holds",
+    "place", "captions", "people", "bits", "transparent", "exposure", "holds",
 )  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def test_a_scan_that_is_killed_goes_on_and_ends_in_the_index_of_one_machine(
     assert there["matches"] == here["matches"]
     assert there["keypoints"] == here["keypoints"]
     assert len(here["keypoints"]) > 40
-    told = {row[1]: row[-7:-3] for row in here["files"]}  # captions, people, bits, transparent
+    told = {row[1]: row[-8:-4] for row in here["files"]}  # captions, people, bits, transparent
     assert (told[b"told of.jpg"], told[b"deep.png"]) == ((CAPTIONS, PEOPLE, 8, 0), ("", "", 16, 1))
     assert answer["clusters"] == local[1]["clusters"]
     assert answer["failed"] == local[1]["failed"]

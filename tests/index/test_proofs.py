@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from dupwatchd.index.decode import decode
 from dupwatchd.index.facts import Metadata, metadata_of
@@ -191,6 +192,20 @@ def test_a_capture_time_and_a_camera_that_only_xmp_or_iptc_tells_are_known() -> 
 )  # fmt: skip
 def test_stars_are_read_as_every_program_writes_them(xmp: str, tags: dict[int, int], stars: int) -> None:
     assert told(xmp=xmp, tags=tags).rating == stars
+
+
+def test_how_a_photo_was_exposed_is_known() -> None:
+    exif = Image.Exif()
+    number = "0123456789abcdef" * 2
+    exif.get_ifd(0x8769).update({
+        0x829A: IFDRational(1, 100), 0x829D: IFDRational(28, 10), 0x8827: 100, 0x9204: IFDRational(-1, 3),
+        0xA420: number,
+    })  # fmt: skip
+    tiff = exif.tobytes().removeprefix(b"Exif\0\0")
+    assert metadata_of(tiff).exposure == f"t=0.01 f=2.8 iso=100 ev=-0.3333 id={number}"
+    assert told("2024:05:01 10:11:12").exposure == ""
+    exif.get_ifd(0x8769).update({0x829A: IFDRational(0, 1), 0xA420: "E12LLKK00AM"})
+    assert metadata_of(exif.tobytes().removeprefix(b"Exif\0\0")).exposure == "f=2.8 iso=100 ev=-0.3333"
 
 
 def test_of_two_blocks_of_exif_the_one_that_tells_of_the_photo_is_read() -> None:

@@ -11,9 +11,18 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
 from dupwatchd.serve.keep import Direction, KeepOrder, Kept
-from dupwatchd.serve.plan_doubts import doubt, lacking, lines_lacking, of_one_burst, places_apart, taken_apart
-from dupwatchd.serve.plan_policy import ASKED_BY_DEFAULT, Doubt
+from dupwatchd.serve.plan_doubts import (
+    doubt,
+    exposed_apart,
+    lacking,
+    lines_lacking,
+    of_one_burst,
+    places_apart,
+    taken_apart,
+)
+from dupwatchd.serve.plan_policy import ASKED_BY_DEFAULT, Doubt, Policy
 from dupwatchd.serve.plan_rules import keep_rule, keep_rules
+from dupwatchd.serve.spare import objection
 
 PLAIN = Copy(b"/photos/b.jpg", 1000, 2_000, 7, 1, 1, b"1" * 32, 1, 4000, 3000, "JPEG")
 TIME = "2024-05-01T10:11:12"
@@ -215,6 +224,30 @@ def test_a_place_that_is_to_be_read_again_is_waited_for() -> None:
     for asked in (ASKED_BY_DEFAULT, frozenset({Doubt.CONFLICT}), frozenset({Doubt.LACKS})):
         for pair in ((unread, unread), (unread, known), (known, unread)):
             assert doubt(*pair, Verdict.SAME, asked) == words
+
+
+@pytest.mark.parametrize(
+    ("mine", "its", "apart"),
+    [
+        ("t=0.01 f=2.8", "t=0.02 f=2.8", True),
+        ("t=0.01 f=2.8 ev=0", "t=0.01 f=2.8 ev=-0.33", True),
+        ("t=0.01", "t=0.0126", True),
+        ("iso=100", "iso=200", True),
+        ("t=0.01 id=ab", "t=0.01 id=cd", True),
+        ("t=0.01 f=2.8", "t=0.01", False),
+        ("t=0.01", "t=0.01003 ev=0", False),
+        ("t=0.01", "f=2.8", False),
+        ("t=0.01", "", False),
+        ("t=0.01", "t=x", False),
+    ],
+)
+def test_shots_of_one_camera_with_other_exposures_do_not_go_for_each_other(mine: str, its: str, apart: bool) -> None:
+    one, other = (replace(PLAIN, camera="Lumen L1", exposure=told) for told in (mine, its))
+    assert exposed_apart(one, other) == exposed_apart(other, one) == apart
+    assert not exposed_apart(one, replace(other, camera="Another"))
+    words = "one camera took both, with other exposures or as two shots" if apart else None
+    assert objection(one, other, Policy(), paired=False) == words
+    assert objection(one, other, Policy(bursts=True), paired=False) is None
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from dupwatchd.db import files, renewing, schema, upkeep
 from dupwatchd.db.proofs import proof_digest
@@ -202,6 +203,7 @@ def test_metadata_are_read_again_for_an_index_made_before_them(folder: Path, tmp
     exif[0x9C9E] = "sea;sun".encode("utf-16-le")
     exif[0x010E] = "By the sea"
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 8.0, 13.74), 3: "E", 4: (11.0, 34.0, 31.44)})
+    exif.get_ifd(0x8769)[0x829A] = IFDRational(1, 100)
     regions = b'<rdf:Description mwg-rs:Name="Anna"/>'
     tagged = encoded(photo_like(1, 320, 240), "JPEG", quality=90, exif=exif.tobytes(), xmp=regions) + FILM
     write(folder / "tagged.jpg", tagged)
@@ -209,14 +211,12 @@ def test_metadata_are_read_again_for_an_index_made_before_them(folder: Path, tmp
     index = Index(folder, tmp_path / "state")
     index.update()
     before = index.told()
-    told = "SELECT keywords, place, captions, people, transparent, has_place, bits, holds FROM content ORDER BY id"
+    names = "keywords, place, captions, people, transparent, has_place, bits, exposure, holds"
+    told = f"SELECT {names} FROM content ORDER BY id"
     read = index.database.rows(told)
-    assert max(read) == ("sea\nsun", "48.13715, 11.57540", "By the sea", "Anna", 0, 1, 8, HELD)
-    assert ("", "", "", "", 1, 0, 8, "") in read
-    index.database.rows(
-        "UPDATE content SET (keywords, place, captions, people, transparent, has_place, bits, holds) = "
-        "(NULL, NULL, NULL, '', 0, 0, 7, '')"
-    )
+    assert max(read) == ("sea\nsun", "48.13715, 11.57540", "By the sea", "Anna", 0, 1, 8, "t=0.01", HELD)
+    assert ("", "", "", "", 1, 0, 8, "", "") in read
+    index.database.rows(f"UPDATE content SET ({names}) = (NULL, NULL, NULL, '', 0, 0, 7, '', '')")
     index.pool.read.clear()
     index.update()
     assert index.database.rows(told) == read

@@ -34,7 +34,7 @@ _COPY = (
     "content.frames, content.camera, content.captured, content.edited, content.has_colour, content.lossless, "
     f"{_JPEG_GRID}, content.quality, content.scan_digest, content.has_place, content.rating, content.keywords, "
     "coalesce(content.pixels, x''), content.place, content.captions, content.people, content.bits, "
-    "content.transparent, content.holds "
+    "content.transparent, content.exposure, content.holds "
     "FROM content JOIN file ON file.content_id = content.id JOIN folder ON folder.id = file.folder_id"
 )
 
@@ -75,6 +75,7 @@ class Copy:
     people: str = ""  # one a line
     bits: int = 8  # a colour of a pixel has
     transparent: bool = False
+    exposure: str = ""
     holds: str = ""  # what it holds beside the picture, one a line
 
     @property

@@ -159,8 +159,8 @@ def add_content(database: Database, content: NewContent) -> int:
         database.value(
             "INSERT INTO content (digest, way, picture_id, width, height, format, error, foreign_kind, damage, frames, "
             "camera, captured, has_place, rating, edited, has_colour, lossless, jpeg_grid, quality, scan_digest, "
-            "keywords, place, captions, people, bits, transparent, holds) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            "keywords, place, captions, people, bits, transparent, exposure, holds) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
                 *content.key,
                 content.picture_id,

@@ -152,8 +152,8 @@ def renew_content(database: Database, content_id: int, content: NewContent) -> N
         "UPDATE content SET pixels = CASE WHEN (picture_id, damage, frames, scan_digest) IS (?, ?, ?, ?) THEN pixels "
         "END, (picture_id, width, height, format, error, foreign_kind, damage, frames, camera, captured, has_place, "
         "rating, edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords, place, captions, people, "
-        "bits, transparent, holds) = "
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
+        "bits, transparent, exposure, holds) = "
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
         (
             *told_by,
             content.picture_id,

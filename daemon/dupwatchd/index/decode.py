@@ -304,6 +304,7 @@ def _facts_of_file(picture: OpenPicture, data: bytes, colour: bool) -> Facts:
         said.people,
         _bits(picture),
         isinstance(picture.pixels, Still | DeepGrey) and picture.pixels.is_transparent,
+        said.exposure,
         "" if picture.format == "RAW" else _held(picture, data),
     )
 

@@ -71,6 +71,9 @@ _MOST_MORE_XMP = 8  # segments; more is not looked at, see `MAX_PACKET_BYTES`
 _XMP, _IPTC, _RESOURCES = 0x02BC, 0x83BB, 0x8649
 _WINDOWS_KEYWORDS = 0x9C9E
 _WINDOWS_CAPTIONS = (0x9C9B, 0x9C9C, 0x9C9F)  # title, comment, subject
+_BIAS, _UNIQUE_ID, _FRACTION_BYTES = 0x9204, 0xA420, 8
+_EXPOSURE = {"t": 0x829A, "f": 0x829D, "iso": 0x8827, "ev": _BIAS}  # time, aperture, sensitivity, correction
+_NUMBER = re.compile(r"[\da-f]{32}")
 _TELLING = frozenset({_MAKE, _MODEL, _EXIF_IFD, _GPS_IFD})
 _WANTED = frozenset(
     {
@@ -94,6 +97,8 @@ _WANTED = frozenset(
         _IPTC,
         _RESOURCES,
         _WINDOWS_KEYWORDS,
+        _UNIQUE_ID,
+        *_EXPOSURE.values(),
         *_WINDOWS_CAPTIONS,
     }
 )
@@ -137,6 +142,7 @@ class Metadata:
     place: str = ""  # latitude and longitude in degrees: "48.13715, 11.57540"
     captions: str = ""  # likewise
     people: str = ""  # likewise
+    exposure: str = ""  # "t=0.01 f=2.8 iso=100 ev=-1 id=…", as far as it is told
 
 
 def read_metadata(image: Image.Image, data: bytes) -> Metadata:
@@ -203,6 +209,7 @@ def metadata_of(exif: bytes, xmp: bytes = b"", iptc: bytes = b"", texts: Sequenc
             texts,
         ),
         people=people(xmp),
+        exposure=_exposure(details, _ORDERS.get(exif[:2], "<")),
     )
 
 
@@ -231,6 +238,20 @@ def _stars(main: dict[int, int | bytes], xmp: bytes) -> int:
     if of_windows := _XMP_PERCENT.search(xmp):
         percent = percent or int(of_windows[1])
     return 1 + round((percent - 1) / 24.5) if isinstance(percent, int) and 0 < percent <= 100 else 0
+
+
+def _exposure(details: dict[int, int | bytes], order: str) -> str:
+    told = []
+    for name, tag in _EXPOSURE.items():
+        value = details.get(tag)
+        if isinstance(value, bytes) and len(value) == _FRACTION_BYTES:
+            above, below = struct.unpack(f"{order}ii" if tag == _BIAS else f"{order}II", value)
+            value = above / below if below and (above or tag == _BIAS) else None
+        if isinstance(value, int | float):
+            told.append(f"{name}={value:.4g}")
+    number = _text(details.get(_UNIQUE_ID)).lower()
+    # Phones write one number for all photos of a kind, which is shorter.
+    return " ".join([*told, f"id={number}"] if _NUMBER.fullmatch(number) and len(set(number)) > 1 else told)
 
 
 def _in_xmp(xmp: bytes, name: bytes) -> str:

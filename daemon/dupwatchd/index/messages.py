@@ -467,6 +467,7 @@ def _facts(entry: dict[str, Any]) -> Facts:
         captions=_lines(entry["captions"]),
         people=_lines(entry["people"]),
         bits=_number(entry["bits"], 65, least=8),
+        exposure=_text(entry["exposure"]),
         holds=_lines(entry["holds"]),
         **flags,
     )

@@ -23,6 +23,7 @@ _ROUNDED_TO_DEGREES = (0.001, 0.01, 1 / 60)  # by programs that do not tell ever
 _UNREAD = "unread"
 _LAST_DECIMAL = 1e-5  # of a place as it is stored
 _LEAST_CUT_CHARS = 30  # of a caption that may be the beginning of a longer one: IPTC has room for 64 bytes and more
+_SAME_EXPOSURE = 0.04  # programs round what they write again; a third of a step is 0.26
 BURST_SECONDS = 10  # one camera takes the photos of a burst, and those of a series by hand, at shorter intervals
 
 
@@ -108,6 +109,24 @@ def taken_apart(one: Copy, other: Copy) -> bool:
     whole = not ("." in one.captured and "." in other.captured)
     first, second = (copy.captured.partition(".")[0] if whole else copy.captured for copy in (one, other))
     return first != second
+
+
+def exposed_apart(one: Copy, other: Copy) -> bool:
+    """Did one camera take both, but with other exposures, or count them as two shots?"""
+    if one.exposure == other.exposure or not (one.exposure and other.exposure) or one.camera != other.camera:
+        return False
+    mine, its = (dict(part.partition("=")[::2] for part in copy.exposure.split(" ")) for copy in (one, other))
+    return any(_are_apart(name, mine[name], its[name]) for name in mine.keys() & its.keys())
+
+
+def _are_apart(name: str, mine: str, its: str) -> bool:
+    if name == "id":
+        return mine != its
+    around_zero = _SAME_EXPOSURE if name == "ev" else 0.0
+    try:
+        return not math.isclose(float(mine), float(its), rel_tol=_SAME_EXPOSURE, abs_tol=around_zero)
+    except ValueError:
+        return False
 
 
 def of_one_burst(one: Copy, other: Copy) -> bool:

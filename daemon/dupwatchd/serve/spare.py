@@ -20,7 +20,7 @@ from dupwatchd.db.contents import ContentLook
 from dupwatchd.model import NO_PART, PartTold, Verdict
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.keep import SHOWS_LESS, SHOWS_MORE, WITH_FRAME, WITHOUT_FRAME, Direction, held_only_by, shows_less
-from dupwatchd.serve.plan_doubts import doubt, of_one_burst
+from dupwatchd.serve.plan_doubts import doubt, exposed_apart, of_one_burst
 from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Pin, Policy
 
@@ -280,6 +280,8 @@ def objection(copy: Copy, other: Copy, policy: Policy, *, paired: bool) -> str |
         return "one of them is a RAW photo, and the other a picture beside one"
     if not policy.bursts and of_one_burst(other, copy):
         return "both are shots of one burst"
+    if not policy.bursts and exposed_apart(other, copy):
+        return "one camera took both, with other exposures or as two shots"
     return None
 
 

@@ -183,7 +183,7 @@ class PlanSettings(_Section):
     ] = ("saved with less loss", "capture times differ", "metadata conflict", "lacks metadata")
     """What makes a group one that a person has to look at before anything of it goes."""
     bursts: Annotated[bool, LIVE] = False
-    """Photos that one camera took seconds apart may be copies of each other."""
+    """Photos that one camera took seconds apart, or with other exposures, may be copies of each other."""
     pairs: Annotated[bool, LIVE] = False
     """A RAW photo and the JPEG beside it may be copies of each other."""
 

@@ -27,8 +27,9 @@ from dupwatchd.compare.origin.direction import nearer
 from dupwatchd.db.answers import Copy
 from dupwatchd.index import pillow_formats  # noqa: F401 - registers HEIF with Pillow
 from dupwatchd.index.decode import decode
-from dupwatchd.index.facts import is_lossless, jpeg_steps, read_metadata, scan_digest, stored_luma
+from dupwatchd.index.facts import is_lossless, jpeg_steps, scan_digest, stored_luma
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.metadata import read_metadata
 from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
 from dupwatchd.serve.keep import Direction, KeepOrder, Kept
 

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from dupwatchd.index import pillow_formats  # noqa: F401 - registers HEIF with Pillow
-from dupwatchd.index.facts import (
-    MAX_NAME_CHARS,
-    Metadata,
-    is_lossless,
-    jpeg_quality,
-    jpeg_steps,
-    read_metadata,
-    scan_digest,
-    stored_luma,
-)
+from dupwatchd.index.facts import is_lossless, jpeg_quality, jpeg_steps, scan_digest, stored_luma
+from dupwatchd.index.metadata import MAX_NAME_CHARS, Metadata, read_metadata
 from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
 from tests.compare.test_origin_direction import saved, scene
 from tests.conftest import encoded, photo_like
@@ -73,11 +65,24 @@ def test_a_capture_time_in_the_main_directory_counts() -> None:
     assert metadata(encoded(PICTURE, exif=exif.tobytes())) == Metadata("Canon", "2019-05-01T10:00:00")
 
 
-@pytest.mark.parametrize("software", ["Ver.1.02", "17.4.1", "HDR+ 1.0.6", "S918BXXU3CWK3"])
+@pytest.mark.parametrize("software", ["Ver.1.02", "17.4.1", "HDR+ 1.0.6", "S918BXXU3CWK3", "Version1.00", "Google 1"])
 def test_a_cameras_own_software_is_no_editor(software: str) -> None:
     exif = Image.Exif()
     exif[0x0131] = software
     assert not metadata(encoded(PICTURE, exif=exif.tobytes())).edited
+
+
+@pytest.mark.parametrize(
+    "software",
+    [
+        "Microsoft Windows Photo Viewer 6.1.7600.16385", "Windows Photo Editor 10.0.10011.16384", "iPhoto 9.6",
+        "Photos 1.5", "Google", "Digital Photo Professional", "NX Studio 1.2 W",
+    ],
+)  # fmt: skip
+def test_programs_that_write_a_photo_anew_are_known_by_name(software: str) -> None:
+    exif = Image.Exif()
+    exif[0x0131] = software
+    assert metadata(encoded(PICTURE, exif=exif.tobytes())).edited
 
 
 def test_the_model_is_not_named_with_its_make_twice() -> None:

@@ -13,8 +13,8 @@ from PIL import Image, PngImagePlugin
 
 from dupwatchd.index.captions import MAX_CAPTION_CHARS, captions, people, user_comment
 from dupwatchd.index.decode import decode
-from dupwatchd.index.facts import metadata_of
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.metadata import metadata_of
 from dupwatchd.index.metadata_blocks import Blocks, read_boxes, read_gif, read_psd
 from dupwatchd.index.png_metadata import read_png
 from dupwatchd.index.texts import MAX_LINES_CHARS

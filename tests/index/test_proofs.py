@@ -12,8 +12,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from dupwatchd.index.decode import decode
-from dupwatchd.index.facts import Metadata, metadata_of
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.metadata import Metadata, metadata_of
 from dupwatchd.model import Decoded
 from dupwatchd.pixels.keypoints import Keypoints, keypoints_of
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES, Proof, make_proof, proof_size

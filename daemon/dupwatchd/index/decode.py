@@ -16,7 +16,7 @@ from PIL.Image import Image
 
 from dupwatch.suffixes import RAW_SUFFIXES
 from dupwatchd.arrays import Thumbnail
-from dupwatchd.index import depth, facts
+from dupwatchd.index import depth, facts, metadata
 from dupwatchd.index.frames import Open, look_at_frames
 from dupwatchd.index.held_beside import held_beside
 from dupwatchd.index.jpeg import JpegPixels
@@ -329,12 +329,12 @@ def _pixel_digest(picture: OpenPicture, data: bytes) -> bytes:
     return facts.pixel_digest(picture.image, data, picture.pixels)
 
 
-def _metadata(picture: OpenPicture, data: bytes) -> facts.Metadata:
+def _metadata(picture: OpenPicture, data: bytes) -> metadata.Metadata:
     if data[:2] in (b"II", b"MM"):  # TIFF, and most RAW formats
-        return facts.metadata_of(data)
+        return metadata.metadata_of(data)
     if picture.head is not None:
-        return facts.jpeg_metadata(picture.head)
-    return facts.read_metadata(picture.image, data) if picture.image else facts.Metadata()
+        return metadata.jpeg_metadata(picture.head)
+    return metadata.read_metadata(picture.image, data) if picture.image else metadata.Metadata()
 
 
 def _luma(picture: OpenPicture) -> Luma | None:

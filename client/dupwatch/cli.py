@@ -539,7 +539,7 @@ def _found_summary(found: Sequence[Mapping[str, Any]]) -> str:
     smaller = sum(one["known"] and not _has_as_good(one) and _lacks_something(one) for one in found)
     unsure = sum(one["known"] for one in found) - known - smaller
     counts = [f"{known:,} known"]
-    counts += [f"{smaller:,} only smaller or of lower quality"] if smaller else []
+    counts += [f"{smaller:,} only smaller, of lower quality or with less beside it"] if smaller else []
     counts += [f"{unsure:,} not certain"] if unsure else []
     counts.append(f"{len(found) - known - smaller - unsure - unreadable:,} not known")
     counts += [f"{unreadable:,} unreadable"] if unreadable else []

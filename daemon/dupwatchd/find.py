@@ -39,6 +39,7 @@ from dupwatchd.model import (
 from dupwatchd.pixels.proof import wants_a_closer_look
 from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, as_turned, found_file
 from dupwatchd.serve.keep import LOWER_QUALITY, shows_less
+from dupwatchd.serve.plan_doubts import exposed_apart, of_one_burst
 from dupwatchd.serve.request_queue import OpenRequest, RequestError
 from dupwatchd.serve.results import FoundCopy
 from dupwatchd.serve.spare import Told
@@ -122,6 +123,8 @@ class Finder:
                 if told.verdict is None:
                     continue
                 values = as_turned(values, looking.part(copy).turn_degrees)
+            if told.verdict is Verdict.SAME and (of_one_burst(copy, asked) or exposed_apart(copy, asked)):
+                told = Told(Verdict.SAME, None)  # as far as one can see; but it is another shot
             lacks = None if told.verdict is Verdict.IDENTICAL else shows_less(copy, asked)
             # A PNG made of a JPEG's pixels has lost nothing more than that, and shows nothing more.
             if lacks == LOWER_QUALITY and told.verdict is Verdict.SAME and looking.has_its_pixels(copy):

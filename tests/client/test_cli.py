@@ -270,7 +270,7 @@ def test_a_file_of_which_only_a_smaller_copy_is_known_is_not_safe_to_delete(dupw
         (tmp_path / f"{name}.jpg").write_bytes(data)
         assert dupwatch("find", tmp_path / f"{name}.jpg").returncode == status
     done = dupwatch("find", tmp_path)
-    summary = b"dupwatch: 1 known, 1 only smaller or of lower quality, 1 not known\n"
+    summary = b"dupwatch: 1 known, 1 only smaller, of lower quality or with less beside it, 1 not known\n"
     assert (done.returncode, done.stderr) == (1, summary)
     assert b"smaller.jpg: 1 known, none as good" in done.stdout
 

@@ -439,7 +439,9 @@ def _can_replace(made: Made, one: File, other: File, question: Question, paired:
         return False
     if paired and _is_raw(made, one) != _is_raw(made, other):
         return False
-    if not policy.bursts and _is_burst(made, one, other):
+    if not policy.bursts and (_is_burst(made, one, other) or _is_other_shot(content.facts, another.facts)):
+        return False
+    if _lines(another.facts.holds) - _lines(content.facts.holds):
         return False
     if verdict is Verdict.SAME:
         return confirmed is True
@@ -474,6 +476,12 @@ def _is_burst(made: Made, one: File, other: File) -> bool:
         return False
     apart = dt.datetime.fromisoformat(facts.captured) - dt.datetime.fromisoformat(others.captured)
     return 0 < abs(apart.total_seconds()) <= 10
+
+
+def _is_other_shot(facts: Facts, others: Facts) -> bool:
+    """As drawn, exposures differ in one number."""
+    told = {facts.exposure, others.exposure}
+    return facts.camera == others.camera and len(told) > 1 and "" not in told
 
 
 def _in_order(made: Made, part: list[File], question: Question, pinned: dict[bytes, int]) -> list[tuple[File, str]]:
@@ -517,6 +525,7 @@ def _copy(made: Made, file: File) -> Copy:
         facts.edited, facts.has_colour, facts.lossless, _was_jpeg(made, content), has_place=facts.has_place,
         rating=facts.rating, keywords=facts.keywords, pixels=content.pixels, place=facts.place,
         captions=facts.captions, people=facts.people, bits=facts.bits, transparent=facts.transparent,
+        exposure=facts.exposure, holds=facts.holds,
         quality=facts.quality,
     )  # fmt: skip
 

@@ -103,6 +103,8 @@ def libraries(draw: st.DrawFn) -> Made:
                 people=one_of.choice(["", "", "", "Anna", "Anna\nBert"]),
                 bits=one_of.choice([8, 8, 8, 8, 16]),
                 transparent=one_of.random() < 0.1,
+                exposure=one_of.choice(["", "", "t=0.01", "t=0.01", "t=0.02"]),
+                holds=one_of.choice(["", "", "", "", "film (1)", "film (2)\nlayers"]),
                 quality=one_of.choice([0, 0, 60, 90, 95]),
                 lossless=one_of.random() < 0.5,
                 edited=one_of.random() < 0.3,

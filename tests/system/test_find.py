@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from dupwatchd.arrays import Matches
 from dupwatchd.db.connection import Database, open_database
@@ -78,6 +80,25 @@ def test_what_is_read_for_files_of_lower_quality_is_not_missing_for_others(tmp_p
     sent = tmp_path / "motion photo.jpg"
     sent.write_bytes(still + b"film" * 9999)
     assert as_good(state, sent) == {os.fsencode(name): False for name in ("still of a motion photo.jpg", *files)}
+
+
+def test_another_shot_of_a_series_is_not_as_good(tmp_path: Path) -> None:
+    """However alike they are: they may be a series of exposures."""
+    photos, state, photo = tmp_path / "photos", tmp_path / "state", photo_like(6, 640, 480)
+    photos.mkdir()
+
+    def shot(seconds: int, quality: int) -> bytes:
+        exif = Image.Exif()
+        exif[0x0110] = "Lumen L1"
+        exif.get_ifd(0x8769).update({0x9003: "2024:05:01 10:11:12", 0x829A: IFDRational(1, seconds)})
+        return encoded(photo, quality=quality, exif=exif.tobytes())
+
+    (photos / "a.jpg").write_bytes(shot(100, 95))
+    scan(photos, state=state)
+    sent = tmp_path / "sent.jpg"
+    for seconds in (100, 200):
+        sent.write_bytes(shot(seconds, 90))
+        assert as_good(state, sent) == {b"a.jpg": seconds == 100}
 
 
 def test_of_more_files_of_a_picture_than_are_read_nobody_says_that_they_are_as_good(

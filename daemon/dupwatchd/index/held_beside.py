@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from blake3 import blake3
 from PIL import Image as PillowImage
 from PIL.Image import Image
 
 from dupwatchd.index.jpeg_segments import EOI, SOS, Head, first_end_marker, held_behind
 from dupwatchd.index.metadata_blocks import PSD_HEAD_BYTES, boxes
 from dupwatchd.index.png_chunks import SIGNATURE
-from dupwatchd.index.texts import lines, short_digest
+from dupwatchd.index.texts import lines
 
 _FILM, _MAP, _DEPTH, _SOUND = "film", "map of brightness", "map of depth", "sound"
 _OTHER_PICTURE, _MATTE, _LAYERS, _DATA = "other picture", "matte", "layers", "other data"
@@ -60,7 +61,7 @@ def held_beside(image: Image | None, head: Head | None, data: bytes) -> str:
 
 
 def _told(name: str, held: bytes) -> str:
-    return f"{name} ({short_digest(held.hex())})"
+    return f"{name} ({blake3(held).hexdigest(length=4)})"
 
 
 def _of_bytes(held: bytes) -> Iterator[str]:

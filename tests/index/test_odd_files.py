@@ -102,6 +102,14 @@ def test_no_suffix_is_claimed_that_was_not_tried() -> None:
     assert IMAGE_SUFFIXES - tried == {b".jxl"}  # read by the extra dupwatch[jxl]
 
 
+@pytest.mark.parametrize("brand", [b"mif1", b"avif"])
+def test_an_avif_is_read_whichever_of_its_brands_comes_first(brand: bytes) -> None:
+    data = encoded(PHOTO, "AVIF", quality=90)
+    odd = decoded(data.replace(b"ftypavif", b"ftyp" + brand, 1))
+    assert (odd.format, odd.damage) == ("AVIF", None)
+    assert np.array_equal(odd.thumbnail, decoded(data).thumbnail)
+
+
 # ---- PNG
 
 

@@ -67,6 +67,8 @@ _FORMATS: tuple[str, ...] = (
     "QOI", "PCX", "XPM", "XBM",
 )  # fmt: skip
 
+_BRAND_OF_BOTH = re.compile(rb"....ftypm[is]f1", re.DOTALL)  # of HEIF and AVIF; behind it stands which others it is
+_AVIF_TOO = re.compile(rb"avi[fs]")
 _ROWS_AT_ONCE = 64  # that are digested, or scaled, so that they stay in the processor's cache
 _ORIENTATION = 0x0112  # EXIF's number of it
 _SENSORS = (1023, 4095)  # largest values of 10 and of 12 bits; no photo of 16 is all so dark
@@ -107,6 +109,8 @@ except ImportError:  # the extra dupwatch[jxl] is not installed
 def open_image(data: bytes, suffix: bytes) -> Image.Image:
     """Reads the header only; raises DecodeError, UnidentifiedImageError, and whatever else a decoder raises."""
     formats = (*_FORMATS, "TGA") if suffix in (b".tga", b".tpic") else _FORMATS
+    if _BRAND_OF_BOTH.match(data) and _AVIF_TOO.search(data, 16, int.from_bytes(data[:4], "big")):
+        formats = ("AVIF",)  # the other one would open it, and not decode it
     return Image.open(io.BytesIO(whole_png(data) if data.startswith(SIGNATURE) else data), formats=formats)
 
 

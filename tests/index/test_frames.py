@@ -1,6 +1,7 @@
 """Animations and files of several pages: what is counted, what tells them apart, which picture stands for all."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from dupwatchd.model import Decoded
 from dupwatchd.pixels.frames import Frames, agreement
 from dupwatchd.pixels.proof import Proof
 from tests.conftest import encoded, photo_like
-from tests.index.files import views
+from tests.index.files import png_chunk, views
 
 Picture = NDArray[np.uint8]
 ANIMATIONS: dict[str, dict[str, object]] = {
@@ -241,6 +242,16 @@ def test_a_damaged_later_frame_leaves_the_first_one() -> None:
     found = decoded(data[: len(data) - 1500])
     assert np.array_equal(found.thumbnail, decoded(data).thumbnail)
     assert found.frames_digest != decoded(data).frames_digest
+    assert (found.damage, decoded(data).damage) == ("one of its frames or pages is broken or missing", None)
+
+
+def test_pages_that_are_cut_short_and_frames_that_are_only_announced_are_damage() -> None:
+    pages = several(shots(1, 2), "TIFF")
+    assert decoded(pages[:-9000]).damage == "one of its frames or pages is broken or missing"
+    animation = several(shots(1, 2), "PNG")
+    at = animation.index(b"acTL")
+    announced = animation[: at - 4] + png_chunk(b"acTL", struct.pack(">II", 9, 0)) + animation[at + 16 :]
+    assert decoded(announced).damage == "one of its frames or pages is broken or missing"
 
 
 def test_of_a_long_animation_a_part_is_looked_at_and_nothing_is_claimed_of_the_rest(

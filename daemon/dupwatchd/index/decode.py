@@ -50,6 +50,7 @@ from dupwatchd.pixels.signs import has_colour, has_jpeg_grid
 
 _GRID_ROWS = 24  # of 8 × 8 blocks, that the grid of a JPEG is looked for in
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
+_BROKEN_FRAME = "one of its frames or pages is broken or missing"
 _SEVERAL = b"MPF\0"  # begins the list of the pictures in a JPEG file
 
 # An image, what opens it again and its bytes go in; what is known of its frames and the index of the one to decode
@@ -129,7 +130,8 @@ class OpenPicture:
     @property
     def damage(self) -> str | None:
         """What is wrong with a picture that could be decoded; known once it was decoded."""
-        return self.pixels.damage if isinstance(self.pixels, JpegPixels) else self.zero_filled_end
+        damage = self.pixels.damage if isinstance(self.pixels, JpegPixels) else self.zero_filled_end
+        return damage or (_BROKEN_FRAME if self.frames is not None and self.frames.is_damaged else None)
 
     @property
     def _upright_size(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dupwatchd.index.pillow_formats import load_still
+from dupwatchd.index.reasons import DecodeError
 from dupwatchd.index.thumbnail import to_bytes
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.frames import DIGEST_BYTES, GREY_PX, MAX_KEPT, Frames
@@ -105,7 +106,7 @@ def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frame
     (sequence, indexes), name = counted, str(image.format)
     if len(indexes) == 1:
         return None, indexes[0]
-    looks = _looks(sequence, _chosen(indexes, sequence, pages=name in _PAGES))
+    looks, is_damaged = _looks(sequence, _chosen(indexes, sequence, pages=name in _PAGES))
     whole = len(looks) == len(indexes)
     frames = Frames(
         len(indexes),
@@ -114,6 +115,7 @@ def look_at_frames(image: Image.Image, reopen: Open, data: bytes) -> tuple[Frame
         min(sum(look.milliseconds for look in looks), 2**32 - 1),
         _digest(looks, len(indexes)) if whole else blake3(data).digest(length=DIGEST_BYTES),
         np.array([looks[at].grey for at in _spread(len(looks), MAX_KEPT)], np.uint8).reshape(-1, GREY_PX, GREY_PX),
+        is_damaged,
     )
     return frames, _standing_for_all(looks, usual_index(image, indexes))
 
@@ -192,8 +194,8 @@ def _spread(count: int, most: int) -> list[int]:
     return chosen
 
 
-def _looks(sequence: Image.Image, chosen: list[int]) -> list[_Look]:
-    """Fewer than chosen if one of them is damaged, or if pages are larger than the first one."""
+def _looks(sequence: Image.Image, chosen: list[int]) -> tuple[list[_Look], bool]:
+    """Fewer than chosen if one of them is damaged, which is told as well, or if pages are larger than the first one."""
     looks: list[_Look] = []
     pixels = 0
     for index in chosen:
@@ -205,9 +207,11 @@ def _looks(sequence: Image.Image, chosen: list[int]) -> list[_Look]:
             looks.append(_look(sequence, index))
         except MemoryError:
             raise
-        except Exception:  # noqa: BLE001 - as above
+        except DecodeError:  # of a kind that nothing here reads
             break
-    return looks
+        except Exception:  # noqa: BLE001 - as above
+            return looks, True
+    return looks, False
 
 
 def _look(frame: Image.Image, index: int) -> _Look:

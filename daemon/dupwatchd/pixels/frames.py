@@ -33,6 +33,7 @@ class Frames:
     milliseconds: int  # how long the animation takes, as far as it was looked at
     digest: bytes  # of all pixels and durations, or, if those were not all looked at, of the file
     greys: NDArray[np.uint8]  # (n, 8, 8), n ≤ MAX_KEPT
+    is_damaged: bool = False  # one of them is broken, or missing; it is told with the file, and not stored here
 
     def to_bytes(self) -> bytes:
         """To be read by `from_bytes`; about 2 KB at most."""

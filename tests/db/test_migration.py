@@ -175,9 +175,12 @@ def test_an_older_database_and_a_new_one_have_the_same_tables(tmp_path: Path) ->
 def test_what_was_read_before_it_told_what_files_hold_is_read_again(tmp_path: Path) -> None:
     made_by_version(schema._STEPS.index(schema._know_what_is_held), tmp_path)
     connection = apsw.Connection(str(tmp_path / FILE_NAME))
-    connection.execute("UPDATE content SET captions = ''")
+    connection.execute(
+        "UPDATE content SET captions = ''; INSERT OR REPLACE INTO fact (name, value) VALUES ('decoders', 'today''s')"
+    )
     connection.close()
     database = open_database(str(tmp_path))
     assert database.rows("SELECT captions, holds FROM content WHERE picture_id >= 0") == [(None, "")] * 3
     assert renewing.count_to_read_again(database) == 3
+    assert database.rows("SELECT value FROM fact WHERE name = 'decoders'") == []
     database.close()

@@ -452,7 +452,11 @@ def _tell_all_anew(database: "Database") -> None:
 
 
 def _know_what_is_held(database: "Database") -> None:
-    """Contents tell what files hold beside the picture, such as a film, and how it was exposed; all are read again."""
+    """Contents tell what files hold beside the picture, such as a film, and how it was exposed.
+
+    All are read again, and what was refused is tried again.
+    """
+    database.rows("DELETE FROM fact WHERE name = 'decoders'")
     database.rows("ALTER TABLE content ADD COLUMN exposure TEXT NOT NULL DEFAULT ''")
     database.rows("ALTER TABLE content ADD COLUMN holds TEXT NOT NULL DEFAULT ''")
     database.rows("UPDATE content SET captions = NULL WHERE picture_id IS NOT NULL")

@@ -93,6 +93,7 @@ class Finder:
         asked = _as_copy(outcome, decoded)
         is_there = self._live_checks().is_there
         thumbnail = decoded.thumbnail
+        sharing: set[int] = set()
         if exact.flat(thumbnail[None])[0]:
             copies = [copy for copy in answers.copies_of_digest(reader, asked.content_digest) if is_there(copy)]
             measured = [ITSELF] * len(copies)

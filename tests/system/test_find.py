@@ -120,6 +120,16 @@ def test_of_more_files_of_a_picture_than_are_read_nobody_says_that_they_are_as_g
     assert not any(found[b"other %d.png" % number] for number in range(6))
 
 
+def test_a_picture_without_detail_is_known_by_its_bytes(tmp_path: Path) -> None:
+    photos, state, black = tmp_path / "photos", tmp_path / "state", np.zeros((60, 80, 3), np.uint8)
+    photos.mkdir()
+    (photos / "black.png").write_bytes(encoded(black, "PNG"))
+    (photos / "other.png").write_bytes(encoded(black, "PNG", compress_level=1))
+    scan(photos, state=state)
+    (tmp_path / "sent.png").write_bytes((photos / "black.png").read_bytes())
+    assert as_good(state, tmp_path / "sent.png") == {b"black.png": True}
+
+
 def gamma(value: int) -> bytes:
     return png_chunk(b"gAMA", value.to_bytes(4, "big"))
 

@@ -2,12 +2,15 @@
 
 In: the arguments of the command. Out: one path per file to look for, or a path with the reason why it, or what lies
 below it, could not be looked at. Links are followed only where they are named themselves.
+
+Whoever asks wants to know what is left if these files go. So a copy that is one of them, under whatever name, is told
+as such and is as good as none.
 """
 
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of_name
 
@@ -30,6 +33,33 @@ def asked_files(arguments: Iterable[bytes], stdin: BinaryIO) -> Iterator[AskedFi
                 yield from _pictures_below(path)
             else:
                 yield AskedFile(path)
+
+
+class Asked:
+    """The files that are asked for together."""
+
+    def __init__(self, files: Iterable[AskedFile]) -> None:
+        self._numbers = {numbers for file in files if (numbers := _numbers(file.path)) is not None}
+
+    def mark_in(self, found: dict[str, Any]) -> None:
+        """Mark those copies of an answer to `find` that are among the files asked for; they are not as good any more.
+
+        ``asked_for`` is true of each such copy, and ``itself`` as well of those that are the file in question.
+        """
+        own = _numbers(found["path"])
+        for copy in found["copies"]:
+            numbers = _numbers(copy["path"])
+            if numbers in self._numbers:
+                copy |= {"asked_for": True, "itself": numbers == own, "as_good": False}
+
+
+def _numbers(path: bytes) -> tuple[int, int] | None:
+    """Return what all names of one file have in common, by links and mounts as well; None if there is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def listed_paths(text: bytes) -> list[bytes]:

@@ -238,8 +238,9 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
     not followed. It may be -, which stands for a list on stdin, one path per line, or each ended by a NUL byte. The
     files are sent to the service, which opens none for you.
 
-    Only copies that are there at this moment count. Exit status 0: each file has a copy as good as it: of the same
-    picture, for certain, not smaller, not of lower quality. 1: some have not, or could not be read. 4: none is known.
+    Only copies that are there at this moment count, and that are none of the files asked for: what is asked is whether
+    all of these could go. Exit status 0: each file has a copy as good as it: of the same picture, for certain, not
+    smaller, not of lower quality. 1: some have not, or could not be read. 4: none is known.
 
     \b
     Examples:
@@ -248,16 +249,19 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
       find . -newer last-import -print0 | dupwatch find -
       dupwatch find --json new.heic | jq -r '.files[].copies[].path'
     """
-    from dupwatch.asked_files import asked_files
+    from dupwatch.asked_files import Asked, asked_files
     from dupwatch.pages import completeness
     from dupwatch.sending import Question, find_file
 
     question: Question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
     found = []
     with _client() as client:
-        for file, error in asked_files(files, sys.stdin.buffer):
+        wanted = list(asked_files(files, sys.stdin.buffer))
+        asked = Asked(wanted if client.shares_paths else ())  # a path of ours may be another file there
+        for file, error in wanted:
             if error is None:
                 found.append(find_file(client, file, question))
+                asked.mark_in(found[-1])
             else:
                 found.append({"path": file, "known": False, "copies": [], "error": error})
             if not as_json:
@@ -536,12 +540,15 @@ def _found_summary(found: Sequence[Mapping[str, Any]]) -> str:
     if not found:
         return "no picture was named, and none lies in the folders named"
     known, unreadable = sum(map(_has_as_good, found)), sum("error" in one for one in found)
-    smaller = sum(one["known"] and not _has_as_good(one) and _lacks_something(one) for one in found)
-    unsure = sum(one["known"] for one in found) - known - smaller
+    others = [one for one in found if one["known"] and not _has_as_good(one)]
+    itself = sum(any(copy.get("asked_for") for copy in one["copies"]) for one in others)
+    smaller = sum(_lacks_something(one) and not any(copy.get("asked_for") for copy in one["copies"]) for one in others)
+    unsure = len(others) - itself - smaller
     counts = [f"{known:,} known"]
+    counts += [f"{itself:,} only among the files asked for"] if itself else []
     counts += [f"{smaller:,} only smaller, of lower quality or with less beside it"] if smaller else []
     counts += [f"{unsure:,} not certain"] if unsure else []
-    counts.append(f"{len(found) - known - smaller - unsure - unreadable:,} not known")
+    counts.append(f"{len(found) - known - len(others) - unreadable:,} not known")
     counts += [f"{unreadable:,} unreadable"] if unreadable else []
     return ", ".join(counts)
 

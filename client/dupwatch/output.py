@@ -380,7 +380,11 @@ def run(command: click.Command, known: type[Exception], unexpected: str = "") ->
         _say(name, str(error))
         status = getattr(error, "exit_status", 1)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        # A shell's * hands over names of files, which may begin like a flag and hold what steers a terminal.
+        said = "".join(one if one in "\n\\" else printable(one) for one in shown.getvalue())
+        click.echo(said, err=True, nl=False)
         status = 2
     except (click.Abort, KeyboardInterrupt):
         status = CTRL_C_STATUS

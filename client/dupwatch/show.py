@@ -96,7 +96,8 @@ def found_lines(found: Result, page: Page) -> Iterator[str]:
         yield f"{name}: {page.paint('not known' if found.get('complete', True) else 'not known so far', 'quiet')}"
     else:
         as_good = any(copy.get("as_good") for copy in copies)
-        how_many = f"{len(copies):,} known{'' if as_good else ', none as good'}"
+        none = ", none but what is asked for" if any(copy.get("asked_for") for copy in copies) else ", none as good"
+        how_many = f"{len(copies):,} known{'' if as_good else none}"
         head = page.join([f"{name}:", how_many], indent=_HANGING, between=" ")
         yield from (page.paint(line, "head") for line in head)
         for copy in copies:
@@ -145,9 +146,11 @@ def _figures(copy: Result, found: Result, page: Page) -> Iterator[str]:
     elif (distance := distance_of(copy, measure)) is not None:
         value = f"{distance:.4f}" if distance < 1 else f"{distance:.1f}"
         yield f"{page.name(str(verdict or 'not looked at'))} ({page.name(measure)} {value})"
+    if copy.get("asked_for"):
+        yield "this file itself" if copy.get("itself") else "asked for as well"
     if copy.get("lacks"):
         yield page.name(str(copy["lacks"]))
-    elif verdict == "same" and not copy.get("as_good"):
+    elif verdict == "same" and not copy.get("asked_for") and not copy.get("as_good"):
         yield "not certain"
     if copy.get("turn"):
         yield page.own(f"turned {copy['turn']}°")

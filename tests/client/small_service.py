@@ -62,6 +62,7 @@ class SmallService:
         self.to_confirm = 0
         self.error: RequestError | None = None
         self.revision = 1
+        self.known_as = [ODD]
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.peers: list[Peer] = []
         self.idle = threading.Event()
@@ -144,7 +145,7 @@ class SmallService:
         if data == b"text":
             raise RequestError("not_a_picture", "not a picture")
         found = {"verdict": "same", "lacks": "smaller" if data == SMALLER else None, "as_good": data != SMALLER}
-        copies = [make_file(ODD, False) | found] if data.startswith(KNOWN) else []
+        copies = [make_file(path, False) | found for path in self.known_as] if data.startswith(KNOWN) else []
         return {"measure": "structure", "threshold": 0.02, "copies": copies, **self.completeness}
 
     def do_failed(self, args: dict[str, Any]) -> dict[str, Any]:

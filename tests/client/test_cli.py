@@ -275,6 +275,30 @@ def test_a_file_of_which_only_a_smaller_copy_is_known_is_not_safe_to_delete(dupw
     assert b"smaller.jpg: 1 known, none as good" in done.stdout
 
 
+def test_a_copy_that_is_asked_for_as_well_makes_no_file_safe_to_delete(
+    dupwatch: Dupwatch, service: SmallService, tmp_path: Path
+) -> None:
+    folder = tmp_path / "phone"
+    folder.mkdir()
+    one, other, elsewhere = folder / "one.jpg", folder / "other.jpg", tmp_path / "elsewhere.jpg"
+    for path in (one, other, elsewhere):
+        path.write_bytes(KNOWN)
+    (tmp_path / "way").symlink_to(folder)
+    service.known_as = [os.fsencode(path) for path in (one, other)]
+    assert dupwatch("find", one).returncode == 0  # the other one stays
+    for asked in (folder, tmp_path / "way"):
+        done = dupwatch("find", asked)
+        assert done.returncode == 1
+        assert done.stderr == b"dupwatch: 0 known, 2 only among the files asked for, 0 not known\n"
+    assert b"one.jpg: 2 known, none but what is asked for" in done.stdout
+    assert re.search(rb"phone/one.jpg .* this file itself\n  .*phone/other.jpg .* asked for as well\n", done.stdout)
+    files = json.loads(dupwatch("find", "--json", folder).stdout)["files"]
+    assert [[copy["itself"] for copy in file["copies"]] for file in files] == [[True, False], [False, True]]
+    assert not any(copy["as_good"] for file in files for copy in file["copies"])
+    service.known_as.append(os.fsencode(elsewhere))
+    assert dupwatch("find", folder).returncode == 0
+
+
 def test_also_takes_words_in_lists_and_one_by_one_and_names_the_right_ones(
     dupwatch: Dupwatch, service: SmallService
 ) -> None:
@@ -588,6 +612,15 @@ def test_wrong_usage_is_one_clear_line_and_status_2(dupwatch_here: Dupwatch, arg
     assert (done.returncode, done.stdout) == (2, b"")
     assert line in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
+
+
+def test_a_name_of_a_file_that_is_taken_for_a_flag_steers_no_terminal(dupwatch_here: Dupwatch) -> None:
+    done = dupwatch_here("find", "-\x1b]0;title\x07.jpg")
+    assert done.returncode == 2
+    assert b"\x1b" not in done.stderr
+    assert b"\\x1b" in done.stderr
+    done = dupwatch_here("pause", "\x1b[2J\u202egpj.exe", "caf\udce9\\")
+    assert (done.returncode, b"\x1b" in done.stderr, "\u202e" in done.stderr.decode()) == (2, False, False)
 
 
 @pytest.mark.parametrize("command", ["status", "clusters", "find", "failed", "events", "rescan", "pause"])

@@ -207,7 +207,7 @@ def test_a_page_does_not_end_while_a_plan_is_carried_out(service: Service, tmp_p
 
         token = json.loads(review.ask("/api/start", Cookie=cookie, **SAME_ORIGIN)[2])["token"]
         wait_until(lambda: asked("/api/rules", kinds=["identical"])["files"] > 4)
-        asked("/api/rules/accept")
+        asked("/api/rules/accept", **asked("/api/rules", kinds=["identical"]))
         plan = asked("/api/plan")["plan"]
         assert asked("/api/apply", plan=plan, action="quarantine")["files"] > 4
         assert review.process is not None

@@ -30,7 +30,8 @@ def test_a_photo_whose_name_is_not_utf_8_is_decided_on_and_planned(
         wait_until(lambda: asked("groups")["whole"] is True)
         token = str(asked("start")["token"])
         rule = json.dumps({"kinds": ["identical"]})
-        assert asked("rules", "POST", rule, X_Dupwatch_Token=token)["files"]
-        decided = json.dumps(asked("rules/accept", "POST", "{}", X_Dupwatch_Token=token))
+        looked = asked("rules", "POST", rule, X_Dupwatch_Token=token)
+        assert looked["files"]
+        decided = json.dumps(asked("rules/accept", "POST", json.dumps(looked), X_Dupwatch_Token=token))
         assert "backup/caf\\udce9.jpg" in decided
         assert asked("plan", "POST", "{}", X_Dupwatch_Token=token)["held_back"] == []

@@ -96,7 +96,7 @@ def test_what_goes_by_two_decisions_goes_once(ask: Ask, photos: Path, tmp_path: 
         {"key": row["key"], "stays": paths(row)[:1], "goes": paths(row)[1:], "out": []}  # albums come first
         for row in rows
     ]
-    assert ask("decide", {"decisions": decisions}) == {"not_told": None}  # though they name a file twice
+    assert ask("decide", {"decisions": decisions})["not_told"] is None  # though they name a file twice
     told = ask("plan", {})
     assert told["files"] == 2
     plan = tmp_path / "copies.plan"
@@ -115,7 +115,43 @@ def test_what_goes_by_two_decisions_goes_once(ask: Ask, photos: Path, tmp_path: 
 
 def test_a_pair_of_folders_asks_to_look_only_at_what_is_in_both(ask: Ask, photos: Path) -> None:
     pair = {"kinds": ["identical", "same"], "inside": f"{photos}/prints", "reference": f"{photos}/albums"}
-    assert ask("rules", pair) == {"groups": 0, "files": 0, "bytes": 0, "unsure": 0}
+    told = ask("rules", pair)
+    assert {told[name] for name in ("groups", "files", "bytes", "unsure", "decided")} == {0}
+
+
+def test_a_rule_changes_no_decision(ask: Ask) -> None:
+    row = next(row for row in ask("groups")["rows"] if row["kind"] == "identical" and row["key"] not in decided(ask))
+    before = ask("rules", {"kinds": ["identical"]})
+    ask("decide", {"decisions": [{"key": row["key"], "stays": paths(row), "goes": []}]})
+    after = ask("rules", {"kinds": ["identical"]})
+    assert (before["groups"] - after["groups"], after["decided"] - before["decided"]) == (1, 1)
+    ask("take-back", {})
+
+
+def test_a_rule_decides_what_this_page_was_shown_and_nothing_since(ask: Ask) -> None:
+    first = ask("rules", {"kinds": ["identical"]})
+    ask("rules", {"kinds": ["cropped"]})  # in another window
+    assert "look at" in ask("rules/accept", first)["error"]
+    looked = ask("rules", {"kinds": ["identical"]})
+    row = next(row for row in ask("groups")["rows"] if row["kind"] == "identical" and row["key"] not in decided(ask))
+    ask("decide", {"decisions": [{"key": row["key"], "stays": paths(row), "goes": []}]})
+    told = ask("rules/accept", looked)["decided"]
+    assert told
+    assert row["key"] not in told
+    ask("take-back", {})
+    ask("take-back", {})
+
+
+def test_a_plan_of_what_was_decided_otherwise_since_is_not_carried_out(ask: Ask) -> None:
+    row = next(row for row in ask("groups")["rows"] if row["kind"] == "identical" and row["key"] not in decided(ask))
+    ask("decide", {"decisions": [{"key": row["key"], "stays": paths(row)[:1], "goes": paths(row)[1:]}]})
+    plan = ask("plan", {})["plan"]
+    ask("take-back", {})  # in another window
+    assert "look at the plan again" in ask("apply", {"plan": plan, "action": "quarantine"})["error"]
+
+
+def decided(ask: Ask) -> Any:
+    return ask("decided")["decided"]
 
 
 def test_a_photo_of_which_a_plan_decides_for_its_sidecar_is_held_back(ask: Ask, photos: Path) -> None:
@@ -123,8 +159,7 @@ def test_a_photo_of_which_a_plan_decides_for_its_sidecar_is_held_back(ask: Ask, 
     albums, backup = (f"{photos}/{place}/rated.jpg" for place in ("albums", "backup"))
     [row] = [row for row in ask("groups")["rows"] if paths(row) == [albums, backup]]
     assert [file["path"] for file in row["files"] if "plan is made" in file.get("undecided", "")] == [backup]
-    ask("rules", {"kinds": ["identical"]})
-    assert ask("rules/accept", {})["decided"][row["key"]]["goes"] == [backup]
+    assert ask("rules/accept", ask("rules", {"kinds": ["identical"]}))["decided"][row["key"]]["goes"] == [backup]
     held_back = {one["path"]: one["why"] for one in ask("plan", {})["held_back"]}
     ask("take-back", {})
     assert held_back == {
@@ -143,9 +178,8 @@ def test_a_mind_that_is_changed_is_changed_for_the_service_as_well(ask: Ask, run
     [row] = [row for row in ask("groups")["rows"] if paths(row) == pair]
 
     def decide(stays: list[str], goes: list[str], out: list[str]) -> None:
-        assert ask("decide", {"decisions": [{"key": row["key"], "stays": stays, "goes": goes, "out": out}]}) == {
-            "not_told": None
-        }
+        told = ask("decide", {"decisions": [{"key": row["key"], "stays": stays, "goes": goes, "out": out}]})
+        assert told["not_told"] is None
 
     def remembered() -> tuple[int, list[str | None]]:
         groups = running.ask("clusters")["clusters"]
@@ -180,7 +214,7 @@ def test_who_decides_on_the_rest_of_a_group_still_says_that_one_is_no_copy(
     ):
         with asking(running, tmp_path) as ask:
             [key] = [row["key"] for row in ask("groups")["rows"] if paths(row) == members]
-            assert ask("decide", {"decisions": [{"key": key, **decision}]}) == {"not_told": None}
+            assert ask("decide", {"decisions": [{"key": key, **decision}]})["not_told"] is None
         keys.append(key)
         assert running.ask("ignored")["total"] == 3
     assert keys[0] == keys[1]

@@ -351,6 +351,48 @@ def test_enter_accepts_and_goes_on_and_backspace_takes_back_to_what_was_before(p
     assert decided(page) == 1
 
 
+def test_a_key_that_is_held_down_decides_nothing(deciding: Page) -> None:
+    deciding.keyboard.down("Enter")
+    for key in ("Enter", "Enter", "j"):
+        deciding.keyboard.down(key)  # of a key that is down already: as the keyboard repeats it
+    wait_until(lambda: decided(deciding) == 1)
+    deciding.keyboard.up("Enter")
+    deciding.keyboard.press("Enter")
+    wait_until(lambda: decided(deciding) == 2)
+    deciding.keyboard.down("Backspace")
+    deciding.keyboard.down("Backspace")
+    wait_until(lambda: decided(deciding) == 1)
+    deciding.keyboard.up("Backspace")
+    deciding.keyboard.press("Backspace")
+    wait_until(lambda: decided(deciding) == 0)
+
+
+def test_two_windows_know_what_was_decided_in_either(
+    shared: Service, start_review: Start, context: BrowserContext
+) -> None:
+    review = start_review(shared)
+    first = opened(context, review.address)
+    second = opened(context, review.origin)
+    first.keyboard.press("Enter")
+    wait_until(lambda: decided(second) == 1)
+    second.keyboard.press("j")
+    second.keyboard.press("Enter")
+    wait_until(lambda: decided(first) == decided(second) == 2)
+    first.keyboard.press("Backspace")  # whatever was decided last, in whichever window
+    wait_until(lambda: decided(first) == decided(second) == 1)
+    assert first.locator("#group-name").inner_text() == second.locator("#row-1 .name").inner_text()
+
+
+def test_a_server_that_is_gone_is_told_in_words(shared: Service, start_review: Start, context: BrowserContext) -> None:
+    review = start_review(shared)
+    page = opened(context, review.address)
+    assert review.process is not None
+    review.process.kill()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#toast:has-text('does not answer. Start `dupwatch review` again')")
+    assert decided(page) == 0
+
+
 def test_keys_are_shown_by_a_question_mark(page: Page) -> None:
     page.keyboard.press("?")
     text = page.get_by_role("dialog").inner_text()

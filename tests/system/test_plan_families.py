@@ -353,7 +353,7 @@ def test_answers_mark_what_a_plan_holds_back(tmp_path: Path) -> None:
         library = Library(1)
         with Client(service.endpoint) as client:
             library.read(client)
-            proposal = propose(client, library, Rule(("identical", "same"), {}, None, None), None)
+            proposal = propose(client, library, Rule(("identical", "same"), {}, None, None), None, {})
         rows = [file for row in library.rows for file in json.loads(row)["files"]]
         assert {file["path"] for file in rows if file.get("goes")} == going - {f"{root}/spare/movie.mov"}
         assert [file["held_back"] for file in rows if "held_back" in file] == [files["held"]["held_back"]]

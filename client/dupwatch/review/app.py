@@ -66,6 +66,8 @@ class Review:
         self.acting = Acting(make_client, self.news)
         self.actions = Asking(make_client, 1, "acting")  # takes long: questions must not wait for it
         self.proposal: Proposal | None = None  # by a rule, that was shown last
+        self.proposals = 0  # how many there were: the number of the last one
+        self.planned = 0  # how many times something had been decided when the plan was made
         self._make_client = make_client
 
     def start(self) -> None:
@@ -91,8 +93,8 @@ class Review:
         return None
 
     def groups_message(self) -> dict[str, Any]:
-        """Tell a page which reading of the index there is."""
-        return {"kind": "groups", "revision": self.library.revision}
+        """Tell a page which reading of the index there is, and how many times something was decided."""
+        return {"kind": "groups", "revision": self.library.revision, "decisions": self.decisions.revision}
 
     def _read_first(self) -> None:
         self._read(self.library)
@@ -150,11 +152,17 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
             decisions = [_decision(groups, one) for one in _listed(told, "decisions", dict)]
         except WrongDecisionError as error:
             return JsonAnswer({"error": str(error)}, 409)
-        return JsonAnswer({"not_told": await review.questions.ask(lambda client: _decided(review, client, decisions))})
+        not_told = await review.questions.ask(lambda client: _decided(review, client, decisions))
+        return JsonAnswer({"not_told": not_told, **_heard(review)})
 
     async def take_back(_request: Request) -> Response:
         keys = await review.questions.ask(lambda client: _taken_back(review, client))
-        return JsonAnswer({"keys": keys, "decided": _in_force(review, keys)})  # by an earlier decision
+        by_earlier = _in_force(review, keys)
+        return JsonAnswer({"keys": keys, "decided": by_earlier, **_heard(review)})
+
+    async def decided(_request: Request) -> Response:
+        count = review.decisions.revision  # asked first: what comes in between is asked for again
+        return JsonAnswer({"decisions": count, "decided": _in_force(review, review.library.groups)})
 
     async def rules(request: Request) -> Response:
         told = await _body(request)
@@ -162,32 +170,45 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
         kinds = _listed(told, "kinds", str)
         try:
             rule = Rule.of(kinds, told)
-            proposal = await review.questions.ask(lambda client: propose(client, review.library, rule, keys))
+            proposal = await review.questions.ask(
+                lambda client: propose(client, review.library, rule, keys, review.decisions.decided())
+            )
         except (WrongRuleError, ClientError) as error:
             return JsonAnswer({"error": str(error)}, 409)
         review.proposal = proposal
+        review.proposals += 1
         return JsonAnswer(
             {
+                "proposal": review.proposals,
                 "groups": len(proposal.decisions),
                 "files": proposal.files,
                 "bytes": proposal.bytes,
                 "unsure": proposal.unsure,
+                "decided": proposal.decided,
             }
         )
 
-    async def accept_rules(_request: Request) -> Response:
-        proposal, review.proposal = review.proposal, None
-        if proposal is None:
+    async def accept_rules(request: Request) -> Response:
+        told = await _body(request)
+        proposal = review.proposal
+        if proposal is None or told.get("proposal") != review.proposals:  # another page may have looked since
             return JsonAnswer({"error": "look at what the rule would decide first"}, 409)
-        groups = review.library.groups
-        decisions = [one for one in proposal.decisions if one.key in groups and one.is_about(groups[one.key])]
+        review.proposal = None
+        groups, in_force = review.library.groups, _in_force(review, (one.key for one in proposal.decisions))
+        decisions = [
+            one
+            for one in proposal.decisions
+            if one.key in groups and one.is_about(groups[one.key]) and one.key not in in_force
+        ]
         not_told = await review.questions.ask(lambda client: _decided(review, client, decisions))
-        return JsonAnswer({"not_told": not_told, "decided": {one.key: _told(one) for one in decisions}})
+        return JsonAnswer(
+            {"not_told": not_told, "decided": {one.key: _told(one) for one in decisions}, **_heard(review)}
+        )
 
     async def plan(_request: Request) -> Response:
         if review.acting.is_busy:  # it would wait for hours, and later decisions behind it
             return JsonAnswer({"busy": True})
-        decided = _decided_groups(review)
+        review.planned, decided = review.decisions.revision, _decided_groups(review)
         return await _acted(review, lambda client: review.acting.prepare(client, decided, review.library.ask_when))
 
     def plan_file(request: Request) -> Response:
@@ -199,6 +220,8 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
     async def apply(request: Request) -> Response:
         told = await _body(request)
         plan, action = str(told.get("plan")), str(told.get("action"))
+        if review.decisions.revision != review.planned:
+            return JsonAnswer({"error": "something was decided in another window: look at the plan again"}, 409)
         return await _acted(review, lambda _: review.acting.apply(plan, action))
 
     async def undo(request: Request) -> Response:
@@ -235,6 +258,7 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
             Route("/api/picture/{digest}/full", full),
             Route("/api/events", events),
             Route("/api/decide", decide, methods=["POST"]),
+            Route("/api/decided", decided),
             Route("/api/take-back", take_back, methods=["POST"]),
             Route("/api/rules", rules, methods=["POST"]),
             Route("/api/rules/accept", accept_rules, methods=["POST"]),
@@ -261,6 +285,7 @@ def _rows(review: Review, revision: int, first: int) -> Response:
     if revision != library.revision:
         first = 0
     is_whole = library.is_whole  # asked before the rows: what comes in between is fetched by the next request
+    count = review.decisions.revision  # likewise
     rows = library.rows[first : first + (ROWS_AT_ONCE if first else FIRST_ROWS)]
     keys = [group.key for group in list(library.groups.values())[first : first + len(rows)]]
     head = {
@@ -270,10 +295,18 @@ def _rows(review: Review, revision: int, first: int) -> Response:
         "whole": is_whole and first + len(rows) >= len(library.rows),
         "error": library.error,
         "incomplete_because": library.incomplete_because,
+        "decisions": count,
         "decided": _in_force(review, keys),
     }
     text = json.dumps(head).encode("ascii")[:-1] + b', "rows": [' + b",".join(rows) + b"]}"
     return Response(text, media_type="application/json")
+
+
+def _heard(review: Review) -> dict[str, int]:
+    """Tell all pages that something was decided; returns what the page is told that has decided it."""
+    message = review.groups_message()
+    review.news.tell(message)
+    return {"decisions": message["decisions"]}
 
 
 def _in_force(review: Review, keys: Iterable[str]) -> dict[str, dict[str, list[str]]]:

@@ -88,8 +88,14 @@ class Decisions:
         self._lock = threading.Lock()
         self._steps: dict[int, list[Decision]] = {}  # in their order
         self._untold: set[int] = set()
+        self._revision = 0
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         self._replay()
+
+    @property
+    def revision(self) -> int:
+        """Return how often something was decided or taken back since the journal was read."""
+        return self._revision
 
     def decided(self) -> dict[str, Decision]:
         """Return the decisions in force by the key of their group."""
@@ -108,6 +114,7 @@ class Decisions:
             self._write({"step": step, "decisions": [one.as_json() for one in decisions]})
             self._steps[step] = list(decisions)
             self._untold.add(step)
+            self._revision += 1
 
     def take_back(self, is_open: Callable[[Decision], bool]) -> list[Decision]:
         """Take back the last step that holds a decision for which ``is_open``, and return it; nothing if there is none.
@@ -120,6 +127,7 @@ class Decisions:
                 return []
             self._write({"taken_back": step})
             self._untold.discard(step)
+            self._revision += 1
             return self._steps.pop(step)
 
     def tell(self, client: Client) -> None:

@@ -65,15 +65,23 @@ class Proposal(NamedTuple):
     files: int  # that go
     bytes: int
     unsure: int  # groups that fit, of which something may go only after a look
+    decided: int  # groups that fit and are decided already: that stays as it is
 
 
-def propose(client: Client, library: Library, rule: Rule, keys: Collection[str] | None) -> Proposal:
-    """Return what a rule would decide of the groups with these keys, None for all; raises ClientError."""
-    groups = [
+def propose(
+    client: Client, library: Library, rule: Rule, keys: Collection[str] | None, decided: Mapping[str, Decision]
+) -> Proposal:
+    """Return what a rule would decide of the groups with these keys, None for all; raises ClientError.
+
+    ``decided``: decisions in force by key. What a person has said of a group by itself no rule changes.
+    """
+    wanted = [
         group
         for group in library.groups.values()
         if group.kind in rule.kinds and (keys is None or group.key in keys) and group.kind != "similar"
     ]
+    groups = [group for group in wanted if group.key not in decided or not decided[group.key].is_about(group)]
+    already = sum(map(rule.fits, wanted)) - sum(map(rule.fits, groups))
     decisions: list[Decision] = []
     freed_files = freed_bytes = unsure = 0
     for kind in ("", *MAY_BE_ASKED_FOR):
@@ -88,7 +96,7 @@ def propose(client: Client, library: Library, rule: Rule, keys: Collection[str] 
             decisions.append(Decision(group.key, stays, goes))
             freed_files += len(goes)
             freed_bytes += sum(file.bytes for file in group.files if file.path in goes)
-    return Proposal(decisions, freed_files, freed_bytes, unsure)
+    return Proposal(decisions, freed_files, freed_bytes, unsure, already)
 
 
 def _going(client: Client, rule: Rule, kind: str, ask_when: Sequence[str]) -> set[bytes]:

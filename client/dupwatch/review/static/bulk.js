@@ -33,9 +33,10 @@ export function openBulk(page, done) {
   const isNarrow = page.shown.length < page.groups.all.length;
   onlyShown.checked = isNarrow;
   const result = h("p", { class: "result", role: "status", text: "Look first, then decide: nothing is decided before you say so." });
+  let proposal = 0; // the one that is shown
   const accept = okButton("Decide", async () => {
     try {
-      const told = await page.source.inOrder("/api/rules/accept");
+      const told = await page.source.inOrder("/api/rules/accept", { proposal });
       dialog.close();
       done(told.decided);
     } catch (error) {
@@ -55,6 +56,7 @@ export function openBulk(page, done) {
         reference: reference.value.trim(),
         keys: onlyShown.checked ? page.shown.map((group) => group.key) : null,
       });
+      proposal = told.proposal;
       result.textContent = bulkText(told);
       accept.disabled = !told.groups;
     } catch (error) {
@@ -83,9 +85,10 @@ export function openBulk(page, done) {
   dialog.element.addEventListener("input", changed);
 }
 
-export function bulkText({ groups, files, bytes, unsure }) {
+export function bulkText({ groups, files, bytes, unsure, decided }) {
   const look = unsure ? `; ${countText(unsure, "group needs", "groups need")} your look` : "";
-  return groups ? `${countText(groups, "group")}, ${countText(files, "file")}, ${bytesText(bytes)}${look}.` : `Nothing goes by this rule${look}.`;
+  const before = decided ? ` ${countText(decided, "group is", "groups are")} decided already: that stays as it is.` : "";
+  return (groups ? `${countText(groups, "group")}, ${countText(files, "file")}, ${bytesText(bytes)}${look}.` : `Nothing goes by this rule${look}.`) + before;
 }
 
 function folderInput(id, placeholder) {

@@ -3,6 +3,7 @@
 import { find } from "./dom.js";
 
 const PARTS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }; // across and down
+const DECIDING = /^([0-9xX]|Enter|Backspace)$/; // a key that is held down must not decide groups that nobody has seen
 const SLIDER_KEYS = new Set([...Object.keys(PARTS), "Home", "End", "PageUp", "PageDown"]);
 
 export function listenToKeys(page) {
@@ -31,7 +32,7 @@ function pressed(page, event) {
   const act = actOf(page, event);
   if (!act) return;
   event.preventDefault();
-  act();
+  if (!event.repeat || !DECIDING.test(event.key)) act();
 }
 
 function leaveField(page, field) {

@@ -2,6 +2,7 @@
 
 const KEPT_ALIVE_MAX = 60_000; // of the 64 KiB that a browser sends on for a page that is left
 const CHUNK_PAUSE_MS = 150; // until rows that were not there yet are asked for again
+const NO_SERVER = "the page's server does not answer. Start `dupwatch review` again: what was decided before is kept.";
 
 export class LiveSource {
   constructor() {
@@ -10,6 +11,7 @@ export class LiveSource {
     this.saved = Promise.resolve(); // once all decisions so far have been taken, or refused
     this.waiting = new Set(); // decisions that are not sent yet
     this.revision = 0; // of the reading of the index that was handed on last
+    this.decisions = 0; // how many times something was decided, as far as the page knows what
     addEventListener("pagehide", () => this.sendNow());
     this.canAct = true;
     this.hasFrames = true; // pictures can be asked for by frame
@@ -34,6 +36,7 @@ export class LiveSource {
       if (page.revision !== revision) {
         revision = page.revision;
         from = 0;
+        this.decisions = page.decisions;
       }
       this.revision = revision;
       await took(page);
@@ -63,11 +66,17 @@ export class LiveSource {
   }
 
   async change(path, body = {}) {
-    await this.started;
-    const answer = await this.post(path, body);
+    let answer;
+    try {
+      await this.started;
+      answer = await this.post(path, body);
+    } catch {
+      throw new Error(NO_SERVER); // the browser's own words are "Failed to fetch"
+    }
     if (answer.headers.get("content-type")?.startsWith("application/json")) {
       const told = await answer.json();
       if (!answer.ok) throw new Error(told.error);
+      if (told.decisions === this.decisions + 1) this.decisions = told.decisions; // else another page has decided, too
       return told;
     }
     if (!answer.ok) throw new Error(await answer.text());
@@ -96,6 +105,13 @@ export class LiveSource {
 
   takeBack() {
     return this.inOrder("/api/take-back");
+  }
+
+  // All that is decided, by whatever page.
+  async allDecided() {
+    const { decisions, decided } = await (await fetch("/api/decided")).json();
+    this.decisions = decisions;
+    return decided;
   }
 
   // Decisions go one after the other: several connections would let a later one overtake, and a plan miss the last one.

@@ -200,6 +200,24 @@ export class Page {
   isSaving(more) {
     this.saving = (this.saving || 0) + more;
     find("progress-text").ariaBusy = String(this.saving > 0);
+    if (!this.saving) this.catchUp();
+  }
+
+  // Takes over what was decided in another window.
+  async catchUp() {
+    if (this.saving || this.heardDecisions === undefined || this.heardDecisions <= this.source.decisions) return;
+    let decided;
+    try {
+      decided = await this.source.allDecided();
+    } catch {
+      return; // the next news, or decision, says so
+    }
+    if (this.saving) return; // it is taken over once that is saved
+    for (const key of [...this.groups.decided.keys()]) if (!decided[key]) this.groups.undecide(key);
+    for (const [key, decision] of Object.entries(decided)) this.groups.decide(key, decision);
+    this.drawProgress();
+    this.list.draw(true);
+    if (this.group) drawAbout(this);
   }
 
   // Decisions that a rule has made.
@@ -305,7 +323,11 @@ export class Page {
   // Listening --------------------------------------------------------------------------------------------------------
 
   async heard(message) {
-    if (message.kind === "groups" && message.revision !== this.source.revision) await this.readAnew();
+    if (message.kind === "groups") {
+      this.heardDecisions = message.decisions;
+      if (message.revision !== this.source.revision) await this.readAnew();
+      await this.catchUp();
+    }
     else if (message.kind === "acting") this.plan?.progress(message);
     else if (message.kind === "over") this.say("The page's server has ended. Start `dupwatch review` again; nothing is lost.", true);
     else if (message.kind === "service" && message.away) this.say(`The service is away: ${message.reason}`, true);

@@ -516,11 +516,18 @@ def _check_are_watched(client: "Client", question: Mapping[str, Any], found: int
 
 
 def _check_is_watched(client: "Client", folder: bytes) -> None:
-    """Raise WrongUsageError if nothing of the folder lies under a root: then no answer about it means anything."""
-    roots = [root["path"] for root in client.request("status").get("roots", ())]
-    if not any(_is_below(folder, root) or _is_below(root, folder) for root in roots):
-        names = ", ".join(map(os.fsdecode, roots)) or "none"
+    """Raise WrongUsageError if no answer about the folder means anything.
+
+    That is if nothing of it lies under a root, or it is not there although the disk of its root is.
+    """
+    states = {root["path"]: root.get("state") for root in client.request("status").get("roots", ())}
+    near = [root for root in states if _is_below(folder, root) or _is_below(root, folder)]
+    if not near:
+        names = ", ".join(map(os.fsdecode, states)) or "none"
         raise WrongUsageError(f"{os.fsdecode(folder)} lies under no root of the service; its roots: {names}")
+    is_online = any(_is_below(folder, root) and states[root] == "online" for root in near)
+    if client.shares_paths and is_online and not os.path.lexists(folder):
+        raise WrongUsageError(f"there is no folder {os.fsdecode(folder)}")
 
 
 def _is_below(path: bytes, folder: bytes) -> bool:

@@ -96,6 +96,7 @@ class _Shown(NamedTuple):
 
 
 def _file(client: "Client", path: bytes, question: Mapping[str, Any]) -> _Shown:
+    from dupwatch.asked_files import Asked, AskedFile
     from dupwatch.sending import Question, find_file
     from dupwatch.show import found_lines
     from dupwatch.terminal import page_on
@@ -103,12 +104,13 @@ def _file(client: "Client", path: bytes, question: Mapping[str, Any]) -> _Shown:
     asked = Question(measure=question["measure"], threshold=question["threshold"], mirrored=question["mirrored"])
     found = find_file(client, path, asked)
     page = page_on(sys.stdout)
-    itself = os.path.realpath(path) if client.shares_paths else None
+    if client.shares_paths:
+        Asked([AskedFile(path)]).mark_in(found)
     figures = {"path": path}
     for copy in found["copies"]:
-        if copy["path"] == itself:
+        if copy.get("itself"):
             figures |= {name: copy[name] for name in ("bytes", "width", "height")}
-    files = [figures, *(copy for copy in found["copies"] if copy["path"] != itself)]
+    files = [figures, *(copy for copy in found["copies"] if not copy.get("itself"))]
     return _Shown(found, files, lambda: page.write(found_lines(found, page)), "error" in found)
 
 

@@ -299,6 +299,15 @@ def test_a_copy_that_is_asked_for_as_well_makes_no_file_safe_to_delete(
     assert dupwatch("find", folder).returncode == 0
 
 
+def test_a_folder_that_is_not_there_is_no_mistake_while_its_disk_is_away(
+    dupwatch: Dupwatch, service: SmallService
+) -> None:
+    service.completeness = {"complete": False, "incomplete_because": ["offline"], "pending": 0}
+    done = dupwatch("clusters", "--under", b"/srv/caf\xe9/2042")
+    assert done.returncode == 0
+    assert b"not complete: offline" in done.stderr
+
+
 def test_also_takes_words_in_lists_and_one_by_one_and_names_the_right_ones(
     dupwatch: Dupwatch, service: SmallService
 ) -> None:
@@ -598,6 +607,7 @@ main()
         (["clusters", "--json", "--csv"], "choose one form: --json or --csv"),
         (["clusters", "--csv", "--print0"], "choose one form: --csv or --print0"),
         (["clusters", "--under", "/elsewhere"], "/elsewhere lies under no root of the service; its roots: /srv/photos"),
+        (["clusters", "--under", "/srv/photos/2042"], "there is no folder /srv/photos/2042"),
         (["nosuch"], "No such command 'nosuch'."),
         (["cluster"], "Did you mean `dupwatch clusters`?"),
         (["scann"], "Did you mean `dupwatchd scan` or"),

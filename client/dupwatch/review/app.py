@@ -393,7 +393,7 @@ async def _answered(review: Review, make: Callable[[Client], Picture]) -> Respon
 
 async def _body(request: Request) -> dict[str, Any]:
     """Return the JSON object of a request; raises HTTPException for what is none, or too long."""
-    text = b""
+    text = bytearray()
     async for piece in request.stream():
         text += piece
         if len(text) > BODY_BYTES_MAX:

@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -308,8 +308,7 @@ def _add_quarantine(group: click.Group, connection_flags: Flags) -> None:
         runs = known_runs()
         found, hidden = list(entries(runs)), list(out_of_reach(runs))
         _remark_unread_journals()
-        for why, count in Counter(why for _, why in hidden).items():
-            remark(f"{counted(count, 'more file')} in quarantine cannot be seen: {why}")
+        _remark_hidden(hidden)
         if as_json:
             _write_json(entries_document(found, hidden))
         else:
@@ -336,7 +335,7 @@ def _add_purge(group: click.Group, connection_flags: Flags) -> None:
           dupwatch purge --older-than 30d
         """
         from dupwatch.act.journal import forget_closed
-        from dupwatch.act.purge import entries
+        from dupwatch.act.purge import entries, out_of_reach
         from dupwatch.act.purge import purge as delete
         from dupwatch.act.runs import known_runs
         from dupwatch.act_output import purged_document, purged_lines
@@ -345,7 +344,9 @@ def _add_purge(group: click.Group, connection_flags: Flags) -> None:
 
         least = _age_seconds(older_than)
         _remark_unread_journals()
-        found = [entry for entry in entries(known_runs()) if entry.run.age_seconds >= least]
+        old = [run for run in known_runs() if run.age_seconds >= least]
+        _remark_hidden(list(out_of_reach(old)))
+        found = list(entries(old))
         size = sum(entry.size_bytes for entry in found)
         click.echo(f"{counted(len(found), 'file')}, {human_bytes(size)}, to be deleted for good", err=True)
         if found:
@@ -355,6 +356,12 @@ def _add_purge(group: click.Group, connection_flags: Flags) -> None:
         forget_closed(least)
         _show(purged_document(purged), as_json, lambda: purged_lines(purged, page_on(sys.stdout)))
         sys.exit(CTRL_C_STATUS if purged.is_stopped else 0 if purged.is_complete else 1)
+
+
+def _remark_hidden(hidden: Sequence[tuple[Any, str]]) -> None:
+    """Say how many files in quarantine are out of reach, and why: they are neither listed nor deleted."""
+    for why, count in Counter(why for _, why in hidden).items():
+        remark(f"{counted(count, 'more file')} in quarantine cannot be seen: {why}")
 
 
 def _remark_unread_journals() -> None:

@@ -191,7 +191,7 @@ def _written_whole(file: str) -> Iterator[BinaryIO]:
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename or file}: {error.strerror}") from error
-    with open(descriptor, "w+b") as stream:
+    with _told_of(file), open(descriptor, "w+b") as stream:
         if os.fstat(descriptor).st_uid != os.geteuid():  # who could read what is written there
             raise UsageError(f"cannot write {partial}: it belongs to another user; name another file")
         os.fchmod(descriptor, 0o600)
@@ -204,9 +204,16 @@ def _written_whole(file: str) -> Iterator[BinaryIO]:
             os.fsync(descriptor)
             os.rename(partial, file)
             sync_folder(os.path.dirname(file))
-        except BaseException as error:
+        except BaseException:
             if os.path.lexists(partial):
                 os.unlink(partial)
-            if isinstance(error, OSError):
-                raise StateError(f"cannot write {file}: {error.strerror}; what was there stays as it was") from error
             raise
+
+
+@contextmanager
+def _told_of(file: str) -> Iterator[None]:
+    """Raise StateError for what goes wrong with a file, also while it is closed: that writes what is left of it."""
+    try:
+        yield
+    except OSError as error:
+        raise StateError(f"cannot write {file}: {error.strerror}; what was there stays as it was") from error

@@ -48,7 +48,11 @@ class BackupWriter:
 
     def __init__(self, stream: BinaryIO, header: Header) -> None:
         self._archive = zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=_FAST)
-        self._archive.writestr(_HEADER, json.dumps(vars(header)) + "\n")
+        try:
+            self._archive.writestr(_HEADER, json.dumps(vars(header)) + "\n")
+        except BaseException:
+            self.abandon()
+            raise
 
     @contextmanager
     def member(self, name: str, *, packed: bool = False) -> Iterator[IO[bytes]]:

@@ -292,6 +292,27 @@ def test_what_cannot_be_written_is_told_of_the_right_file(
     assert everything_below(state) == before
 
 
+@pytest.mark.parametrize("room", ["0k", "16k"])
+def test_a_disk_that_is_full_is_told_in_one_line(tmp_path: Path, state: Path, room: str) -> None:
+    """Also by what is still to be written while the file is closed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        (disk / "full").write_bytes(bytes(65_536 - 1024 * int(room.removesuffix("k"))))
+        done = subprocess.run(
+            [*COMMAND, "backup", disk / "b.zip", "--state", state], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert done.stderr.splitlines() == [
+            f"dupwatchd: cannot write {disk}/b.zip: No space left on device; what was there stays as it was"
+        ]
+        assert os.listdir(disk) == ["full"]
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 def test_a_backup_is_for_its_owner_only(tmp_path: Path, state: Path) -> None:
     file, partial = tmp_path / "b.zip", tmp_path / "b.zip.partial"
     partial.touch(0o644)  # a killed backup may have left one that was made readable since

@@ -1,5 +1,7 @@
 """What was decided is on disk at once, and counts for exactly the files it was decided for."""
 
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,42 @@ def test_a_step_is_taken_back_as_one(tmp_path: Path) -> None:
     assert decisions.take_back(lambda _: True) == [first]
     assert decisions.take_back(lambda _: True) == []
     assert Decisions(f"{tmp_path}/j").decided() == {}
+
+
+def test_two_pages_of_the_same_groups_keep_one_journal(tmp_path: Path) -> None:
+    one, other = Decisions(f"{tmp_path}/j"), Decisions(f"{tmp_path}/j")
+    first, second = (Decision.of(group(A, B, key=key), told([A], [B])) for key in ("one", "two"))
+    one.add([first])
+    assert other.catch_up()
+    assert other.decided() == {"one": first}
+    other.add([second])
+    assert one.take_back(lambda _: True) == [second]  # what was decided last, in whichever
+    assert other.catch_up()
+    assert not other.catch_up()
+    assert one.decided() == other.decided() == Decisions(f"{tmp_path}/j").decided() == {"one": first}
+    (tmp_path / "j").unlink()
+    one.add([second])
+    assert Decisions(f"{tmp_path}/j").decided() == {"two": second}
+
+
+def test_what_could_not_be_written_whole_is_not_decided(tmp_path: Path) -> None:
+    decisions = Decisions(f"{tmp_path}/j")
+    first, second = (Decision.of(group(A, B, key=key), told([A], [B])) for key in ("one", "two"))
+    decisions.add([first])
+    size = (tmp_path / "j").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))  # as on a disk that is nearly full
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            decisions.add([second])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert (tmp_path / "j").stat().st_size == size
+    assert decisions.decided() == {"one": first}
+    decisions.add([second])
+    assert Decisions(f"{tmp_path}/j").decided() == {"one": first, "two": second}
 
 
 def test_what_is_over_is_not_taken_back(tmp_path: Path) -> None:

@@ -150,6 +150,16 @@ def test_a_plan_of_what_was_decided_otherwise_since_is_not_carried_out(ask: Ask)
     assert "look at the plan again" in ask("apply", {"plan": plan, "action": "quarantine"})["error"]
 
 
+def test_decisions_that_cannot_be_kept_are_told_in_words(running: Service, tmp_path: Path) -> None:
+    with asking(running, tmp_path) as ask:
+        row = ask("groups")["rows"][0]
+        folder = tmp_path / "state/dupwatch/review"
+        shutil.rmtree(folder)
+        folder.write_text("in its place")
+        for path, body in (("decide", {"decisions": [{"key": row["key"], "stays": paths(row)}]}), ("take-back", {})):
+            assert ask(path, body) == {"error": "decisions cannot be kept: Not a directory"}
+
+
 def decided(ask: Ask) -> Any:
     return ask("decided")["decided"]
 

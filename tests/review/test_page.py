@@ -383,6 +383,16 @@ def test_two_windows_know_what_was_decided_in_either(
     assert first.locator("#group-name").inner_text() == second.locator("#row-1 .name").inner_text()
 
 
+def test_two_pages_of_one_person_know_what_was_decided_in_either(
+    shared: Service, start_review: Start, context: BrowserContext
+) -> None:
+    first, second = (opened(context, start_review(shared).address) for _ in range(2))
+    first.keyboard.press("Enter")
+    wait_until(lambda: decided(second) == 1)
+    second.keyboard.press("Backspace")
+    wait_until(lambda: decided(first) == decided(second) == 0)
+
+
 def test_a_server_that_is_gone_is_told_in_words(shared: Service, start_review: Start, context: BrowserContext) -> None:
     review = start_review(shared)
     page = opened(context, review.address)

@@ -62,7 +62,7 @@ class Review:
         self.news = News()
         self.questions = Asking(make_client, 1, "question")
         self.pictures = Asking(make_client, PICTURE_THREADS, "picture")
-        self.listening = Listening(make_client, self.news, self._read_anew)
+        self.listening = Listening(make_client, self.news, self._read_anew, self._catch_up)
         self.acting = Acting(make_client, self.news)
         self.actions = Asking(make_client, 1, "acting")  # takes long: questions must not wait for it
         self.proposal: Proposal | None = None  # by a rule, that was shown last
@@ -95,6 +95,12 @@ class Review:
     def groups_message(self) -> dict[str, Any]:
         """Tell a page which reading of the index there is, and how many times something was decided."""
         return {"kind": "groups", "revision": self.library.revision, "decisions": self.decisions.revision}
+
+    def _catch_up(self) -> None:
+        """Take over what was decided in another page of the same groups."""
+        with contextlib.suppress(OSError):  # whoever decides is told of it
+            if self.decisions.catch_up():
+                self.news.tell(self.groups_message())
 
     def _read_first(self) -> None:
         self._read(self.library)
@@ -208,6 +214,7 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
     async def plan(_request: Request) -> Response:
         if review.acting.is_busy:  # it would wait for hours, and later decisions behind it
             return JsonAnswer({"busy": True})
+        review.decisions.catch_up()
         review.planned, decided = review.decisions.revision, _decided_groups(review)
         return await _acted(review, lambda client: review.acting.prepare(client, decided, review.library.ask_when))
 
@@ -220,6 +227,7 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
     async def apply(request: Request) -> Response:
         told = await _body(request)
         plan, action = str(told.get("plan")), str(told.get("action"))
+        review.decisions.catch_up()
         if review.decisions.revision != review.planned:
             return JsonAnswer({"error": "something was decided in another window: look at the plan again"}, 409)
         return await _acted(review, lambda _: review.acting.apply(plan, action))
@@ -249,6 +257,7 @@ def make_app(review: Review, change_token: Callable[[], str], endpoint: str) -> 
 
     return Starlette(
         lifespan=lifespan,
+        exception_handlers={OSError: _not_kept},
         routes=[
             Route("/", page),
             Route("/static/{name}", static_file),
@@ -369,6 +378,12 @@ async def _acted(review: Review, act: Callable[[Client], dict[str, Any]]) -> Res
         return JsonAnswer(await review.actions.ask(act))
     except ClientError as error:
         return JsonAnswer({"error": str(error)}, 409)
+
+
+def _not_kept(_request: Request, error: Exception) -> Response:
+    """Answer where decisions cannot be read or written; whatever else reads files says so itself."""
+    assert isinstance(error, OSError)
+    return JsonAnswer({"error": f"decisions cannot be kept: {error.strerror or error}"}, 409)
 
 
 def _files_of(library: Library, digest: str) -> list[HeldFile]:

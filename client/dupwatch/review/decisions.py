@@ -7,13 +7,20 @@ The service remembers choices by content. That is not all a person says: of two 
 only paths tell which. So the page keeps a journal of its own in `$XDG_STATE_HOME/dupwatch/review`, and tells the
 service what contents can tell. A decision counts for exactly the files it was made for: a group that has gained a
 file is open again. Each line of the journal is one step, which may be many decisions, and is taken back as one.
+
+The journal alone counts: several pages of the same groups, each a process of its own, write to one, and each takes in
+what the others have written.
 """
 
+import errno
+import fcntl
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import FileIO
 from typing import Any, NamedTuple, Self
 
 from dupwatch.client import Client
@@ -89,12 +96,13 @@ class Decisions:
         self._steps: dict[int, list[Decision]] = {}  # in their order
         self._untold: set[int] = set()
         self._revision = 0
+        self._taken_bytes = 0  # of the journal
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        self._replay()
+        self.catch_up()
 
     @property
     def revision(self) -> int:
-        """Return how often something was decided or taken back since the journal was read."""
+        """Return how often something was decided or taken back."""
         return self._revision
 
     def decided(self) -> dict[str, Decision]:
@@ -109,26 +117,22 @@ class Decisions:
 
     def add(self, decisions: Sequence[Decision]) -> None:
         """Take decisions as one step; on return it is on disk."""
-        with self._lock:
+        with self._lock, self._opened() as write:
             step = max(time.time_ns(), max(self._steps, default=0) + 1)
-            self._write({"step": step, "decisions": [one.as_json() for one in decisions]})
-            self._steps[step] = list(decisions)
-            self._untold.add(step)
-            self._revision += 1
+            write({"step": step, "decisions": [one.as_json() for one in decisions]})
 
     def take_back(self, is_open: Callable[[Decision], bool]) -> list[Decision]:
         """Take back the last step that holds a decision for which ``is_open``, and return it; nothing if there is none.
 
         The others have been carried out: they are over.
         """
-        with self._lock:
+        with self._lock, self._opened() as write:
             step = max((step for step, made in self._steps.items() if any(map(is_open, made))), default=None)
             if step is None:
                 return []
-            self._write({"taken_back": step})
-            self._untold.discard(step)
-            self._revision += 1
-            return self._steps.pop(step)
+            taken = self._steps[step]
+            write({"taken_back": step})
+            return taken
 
     def tell(self, client: Client) -> None:
         """Tell the service what it was not told yet; raises ClientError, and tells the rest the next time."""
@@ -138,10 +142,9 @@ class Decisions:
             _are_copies(client, replaced)
             _are_no_copies(client, self.sharing(replaced))
             tell(client, decisions)
-            with self._lock:
+            with self._lock, self._opened() as write:
                 if step in self._untold:
-                    self._write({"told": step})
-                    self._untold.discard(step)
+                    write({"told": step})
 
     def _replaced_by(self, step: int) -> list[Decision]:
         """Return what was in force before a step for groups of the same files: somebody has changed his mind.
@@ -152,34 +155,70 @@ class Decisions:
         made = (one for number in sorted(self._steps) if number < step for one in self._steps[number])
         return list({one.key: one for one in made if one.files == files.get(one.key)}.values())
 
-    def _write(self, line: Mapping[str, Any]) -> None:
-        with open(self._path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            # What a full disk or a power failure has cut off before must not take this line with it.
-            file.write(b"\n" + json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def catch_up(self) -> bool:
+        """Take in what was written since; returns whether anything was decided or taken back. Raises OSError."""
+        with self._lock:
+            before = self._revision
+            try:
+                if os.stat(self._path).st_size != self._taken_bytes:
+                    with FileIO(self._path) as file:
+                        fcntl.flock(file, fcntl.LOCK_SH)
+                        self._take_in(file)
+            except FileNotFoundError:
+                pass
+            return self._revision != before
 
-    def _replay(self) -> None:
-        try:
-            with open(self._path, "rb") as file:
-                lines = file.read().split(b"\n")
-        except FileNotFoundError:
-            return
-        for line in lines:
+    @contextmanager
+    def _opened(self) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """Take in what others have written, and give a function that writes a line: it is on disk then, and in force.
+
+        Nobody else writes until the block is left. Raises OSError, and what could not be written is not there.
+        """
+        with FileIO(self._path, "ab+", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._take_in(file)
+
+            def write(line: Mapping[str, Any]) -> None:
+                # What a power failure has cut off before must not take this line with it.
+                text = b"\n" + json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
+                try:
+                    _write_whole(file, text)
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(self._taken_bytes)
+                    raise
+                self._take_in(file)
+
+            yield write
+
+    def _take_in(self, file: FileIO) -> None:
+        if os.fstat(file.fileno()).st_size < self._taken_bytes:
+            self._taken_bytes = 0  # it was removed, and begun anew
+        file.seek(self._taken_bytes)
+        text = file.read()
+        self._taken_bytes += len(text)
+        for line in text.split(b"\n"):
             try:
                 self._apply(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # empty, or cut off; the others stand for themselves
 
     def _apply(self, line: Mapping[str, Any]) -> None:
         if "decisions" in line:
             self._steps[line["step"]] = [Decision.from_json(told) for told in line["decisions"]]
             self._untold.add(line["step"])
+            self._revision += 1
         elif "taken_back" in line:
             self._steps.pop(line["taken_back"], None)
             self._untold.discard(line["taken_back"])
+            self._revision += 1
         else:
             self._untold.discard(line["told"])
+
+
+def _write_whole(file: FileIO, text: bytes) -> None:
+    if file.write(text) != len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def tell(client: Client, decisions: Sequence[Decision]) -> None:

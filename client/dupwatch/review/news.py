@@ -64,10 +64,14 @@ class News:
 class Listening:
     """The thread that listens to the service, and the one that reads groups anew when it has become quiet."""
 
-    def __init__(self, make_client: Callable[[], Client], news: News, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, make_client: Callable[[], Client], news: News, changed: Callable[[], None], look: Callable[[], None]
+    ) -> None:
+        """``look`` is called several times a second, for what no event tells of."""
         self._make_client = make_client
         self._news = news
         self._changed = changed
+        self._look = look
         self._first_event: float | None = None
         self._last_event = 0.0
         self._is_away = False
@@ -114,6 +118,7 @@ class Listening:
 
     def _read_anew(self) -> None:
         while not self._stopping.wait(0.2):
+            self._look()
             now = time.monotonic()
             first = self._first_event
             if first is None or self._is_away:

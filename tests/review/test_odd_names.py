@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.review.conftest import Reviewing, wait_until
+from playwright.sync_api import BrowserContext
+
+from tests.review.conftest import NEEDS_BROWSER, Reviewing, opened, wait_until
 from tests.system.service import Service
 
 
@@ -35,3 +37,26 @@ def test_a_photo_whose_name_is_not_utf_8_is_decided_on_and_planned(
         decided = json.dumps(asked("rules/accept", "POST", json.dumps(looked), X_Dupwatch_Token=token))
         assert "backup/caf\\udce9.jpg" in decided
         assert asked("plan", "POST", "{}", X_Dupwatch_Token=token)["held_back"] == []
+
+
+@NEEDS_BROWSER
+def test_names_that_turn_round_or_hide_what_is_shown_are_shown_as_they_are(
+    photos: Path, tmp_path: Path, start_review: Callable[[Service], Reviewing], context: BrowserContext
+) -> None:
+    """Else two names may look alike, and one of them is chosen to go."""
+    shutil.rmtree(photos / "backup")
+    odd = os.fsencode(photos) + b"/prints/alone\xff \xe2\x80\xaegpj\x1b\n\xd8\xb5\xd9\x88\xd8\xb1\xd8\xa9.jpg"
+    shutil.copy2(os.fsencode(photos / "albums/2023/alone-11.jpg"), odd)
+    with Service(tmp_path / "service", photos) as service:
+        service.settled()
+        page = opened(context, start_review(service).address)
+        page.fill("#search", "gpj")
+        page.locator("#row-0").click()
+        name = page.locator("#caption-b .file-name")
+        wait_until(lambda: "gpj" in name.inner_text())
+        shown = "alone\\xff \\u202egpj\\x1b\\nصورة.jpg"
+        assert name.inner_text() == shown
+        assert str(name.get_attribute("title")).endswith(f"/prints/{shown}")
+        page.keyboard.press("Enter")  # and means the file all the same
+        page.keyboard.press("p")
+        page.wait_for_selector(".result:has-text('1 file of 1 group goes')")

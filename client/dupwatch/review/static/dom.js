@@ -1,5 +1,7 @@
 // Makes elements. Text only ever becomes text: a file name such as <img onerror=…> is shown as it is written.
 
+import { visible } from "./words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 const ICONS = {
@@ -28,8 +30,9 @@ export function h(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "text") element.textContent = value;
+    else if (name === "text") element.textContent = visible(String(value));
     else if (name === "value") element.value = value;
+    else if (name === "title") element.title = visible(value);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));

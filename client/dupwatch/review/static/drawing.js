@@ -3,7 +3,7 @@
 import { find, h } from "./dom.js";
 import { factRows, verdictText } from "./facts.js";
 import { goingBytes } from "./groups.js";
-import { bytesText, countText, formatText, KINDS, nameOf, numberText } from "./words.js";
+import { bytesText, countText, formatText, KINDS, nameOf, numberText, visible } from "./words.js";
 
 const STRIP_MAX = 200; // files of one group that are drawn; a group may have thousands
 
@@ -27,7 +27,7 @@ export function drawGroup(page) {
   const { group } = page;
   find("group").dataset.kind = group.kind;
   find("group-name").textContent = group.name;
-  find("group-name").title = group.files[0].path;
+  find("group-name").title = visible(group.files[0].path);
   drawAbout(page);
   find("outcome").textContent = outcomeText(page);
   find("keep-this").querySelector("kbd").textContent = page.second < 9 ? String(page.second + 1) : "";
@@ -60,7 +60,7 @@ function drawCaption(page, side, place) {
   element.querySelector(".badge").textContent = String(place + 1);
   element.querySelector(".fate").textContent = word;
   element.querySelector(".file-name").textContent = nameOf(file.path);
-  element.querySelector(".file-name").title = file.path;
+  element.querySelector(".file-name").title = visible(file.path);
   element.querySelector(".figures").textContent = `${numberText(file.width)} × ${numberText(file.height)} · ${bytesText(file.bytes)} · ${formatText(file)}`;
 }
 

@@ -4,7 +4,7 @@
 import { cornersOf, layPart, partAsTold, partOf, reachesBeyond } from "./align.js";
 import { find, h, icon, polygon } from "./dom.js";
 import { Pictures } from "./pictures.js";
-import { numberText } from "./words.js";
+import { numberText, visible } from "./words.js";
 
 const ZOOM_MAX = 32;
 const ZOOM_STEP = 1.25;
@@ -170,7 +170,7 @@ export class Stage {
       this.put(side, null);
       return;
     }
-    side.pane.setAttribute("aria-label", file.path);
+    side.pane.setAttribute("aria-label", visible(file.path));
     const picture = this.pictures.get(side.number, this.source.pictureUrl(file, this.wantedPx(), this.frameOf(file)));
     if (picture.isReady || !keepsPicture) this.put(side, picture.isReady ? picture : null);
     if (!picture.isReady) this.arrive(side, file, picture);

@@ -33,8 +33,19 @@ export function bytesText(count) {
   return `${size < 9.95 && unit > 0 ? size.toFixed(1) : Math.round(size)} ${units[unit]}`;
 }
 
+// A text from outside as it may be shown: what would turn it round, or show nothing, and bytes that are no text, in the form
+// that the terminal has for them. Different names look different.
+export function visible(text) {
+  return text.replace(/[\p{Cc}\p{Cs}\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu, (character) => {
+    const code = character.codePointAt(0);
+    if ("\n\r\t".includes(character)) return { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
+    if (code < 0x80 || (code >= 0xdc80 && code <= 0xdcff)) return `\\x${(code & 0xff).toString(16).padStart(2, "0")}`;
+    return `\\u${code.toString(16).padStart(4, "0")}`;
+  });
+}
+
 export function nameOf(path) {
-  return path.slice(path.lastIndexOf("/") + 1);
+  return visible(path.slice(path.lastIndexOf("/") + 1));
 }
 
 export function folderOf(path) {
@@ -55,7 +66,7 @@ export function relativeFolder(path, common) {
 
 // The last folders of a path below `common`, as many as fit into so many characters.
 export function shortFolder(path, common, room = 30) {
-  const folder = relativeFolder(path, common);
+  const folder = visible(relativeFolder(path, common));
   if (folder.length <= room) return folder;
   const parts = folder.split("/");
   let shown = parts.pop();

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of_name
 
 STDIN = b"-"
+_INODE_BITS = (1 << 32) - 1
 _WANTED = IMAGE_SUFFIXES | RAW_SUFFIXES  # below folders; of files that are named one by one any suffix will do
 
 
@@ -39,27 +40,37 @@ class Asked:
     """The files that are asked for together."""
 
     def __init__(self, files: Iterable[AskedFile]) -> None:
-        self._numbers = {numbers for file in files if (numbers := _numbers(file.path)) is not None}
+        self._numbers = {one for file in files for one in _numbers(file.path)}
 
     def mark_in(self, found: dict[str, Any]) -> None:
         """Mark those copies of an answer to `find` that are among the files asked for; they are not as good any more.
 
-        ``asked_for`` is true of each such copy, and ``itself`` as well of those that are the file in question.
+        ``asked_for`` is true of each such copy, ``itself`` as well of those that are the file in question, and
+        ``unsure`` of those that only may be.
         """
         own = _numbers(found["path"])
         for copy in found["copies"]:
             numbers = _numbers(copy["path"])
-            if numbers in self._numbers:
-                copy |= {"asked_for": True, "itself": numbers == own, "as_good": False}
+            held = [one for one in numbers if one in self._numbers]
+            if held:
+                is_unsure = numbers[0] not in self._numbers
+                copy |= {"asked_for": True, "itself": held[0] in own, "unsure": is_unsure, "as_good": False}
 
 
-def _numbers(path: bytes) -> tuple[int, int] | None:
-    """Return what all names of one file have in common, by links and mounts as well; None if there is no file."""
+def _numbers(path: bytes) -> list[tuple[int, ...]]:
+    """Return what all names of one file have in common; nothing if there is no file.
+
+    First what is certain: by links and by mounts of one file system. Then what an overlay, or a share that is mounted
+    twice, leaves of it under a device of its own; an overlay may use the upper bits of an inode to tell its layers.
+    """
     try:
         status = os.stat(path)
     except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
+        return []
+    return [
+        (status.st_dev, status.st_ino),
+        (status.st_ino & _INODE_BITS, status.st_size, status.st_mtime_ns),
+    ]
 
 
 def listed_paths(text: bytes) -> list[bytes]:

@@ -147,7 +147,8 @@ def _figures(copy: Result, found: Result, page: Page) -> Iterator[str]:
         value = f"{distance:.4f}" if distance < 1 else f"{distance:.1f}"
         yield f"{page.name(str(verdict or 'not looked at'))} ({page.name(measure)} {value})"
     if copy.get("asked_for"):
-        yield "this file itself" if copy.get("itself") else "asked for as well"
+        may_be = "may be " if copy.get("unsure") else ""
+        yield f"{may_be}this file itself" if copy.get("itself") else f"{may_be}asked for as well"
     if copy.get("lacks"):
         yield page.name(str(copy["lacks"]))
     elif verdict == "same" and not copy.get("asked_for") and not copy.get("as_good"):

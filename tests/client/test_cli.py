@@ -308,6 +308,27 @@ def test_a_folder_that_is_not_there_is_no_mistake_while_its_disk_is_away(
     assert b"not complete: offline" in done.stderr
 
 
+def test_a_file_seen_through_an_overlay_is_no_copy_of_itself(
+    dupwatch: Dupwatch, service: SmallService, tmp_path: Path
+) -> None:
+    for name in ("lower", "upper", "work", "seen"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "lower/photo.jpg").write_bytes(KNOWN)
+    layers = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    mounted = ["mount", "-t", "overlay", "overlay", "-o", layers, str(tmp_path / "seen")]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("mounting an overlay is not allowed here")
+    try:
+        service.known_as = [os.fsencode(tmp_path / "lower/photo.jpg")]
+        done = dupwatch("find", tmp_path / "seen")
+        assert done.returncode == 1
+        assert b"may be this file itself" in done.stdout
+        shutil.copy2(tmp_path / "lower/photo.jpg", tmp_path / "copy.jpg")  # of one name, size and time
+        assert dupwatch("find", tmp_path / "copy.jpg").returncode == 0
+    finally:
+        subprocess.run(["umount", "-l", tmp_path / "seen"], check=True)
+
+
 def test_also_takes_words_in_lists_and_one_by_one_and_names_the_right_ones(
     dupwatch: Dupwatch, service: SmallService
 ) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dupwatch.errors import WrongUsageError
+from dupwatch.errors import ClientError, WrongUsageError
 from dupwatch.output import CTRL_C_STATUS, also_flag, paged, remark, remark_if_incomplete
 from dupwatch.terminal import counted, human_bytes, printable
 
@@ -411,9 +411,12 @@ def _ask(yes: bool, word: str | None = None) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError("nobody is there to ask: say --yes")
     if word is None:
-        click.confirm("Go on?", abort=True, err=True)
-    elif click.prompt(f"This cannot be undone. Type {word} to go on", err=True, default="", show_default=False) != word:
-        raise click.Abort
+        is_agreed = click.confirm("Go on?", err=True)
+    else:
+        said = click.prompt(f"This cannot be undone. Type {word} to go on", err=True, default="", show_default=False)
+        is_agreed = said == word
+    if not is_agreed:
+        raise ClientError("nothing was touched")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from dupwatch.errors import WrongUsageError
+from dupwatch.errors import ClientError, WrongUsageError
 from dupwatch.output import Command, paged, remark
 from dupwatch.terminal import Page, counted
 
@@ -129,7 +129,8 @@ def _revoke_all(client: "Client", as_json: bool, yes: bool) -> None:
     if count and not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(f"this revokes {counted(count, 'pair')}: say so with --yes")
-        click.confirm(f"Revoke {counted(count, 'pair')}?", abort=True, err=True)
+        if not click.confirm(f"Revoke {counted(count, 'pair')}?", err=True):
+            raise ClientError("nothing was revoked")
     _tell_revoked(client.request("unignore", timeout_seconds=_PATIENCE_SECONDS, all=True), as_json)
 
 

@@ -1,4 +1,4 @@
-"""Which files a `find` means: those named, those listed on stdin, and the pictures below folders.
+"""Which files a `find` means: those named, those listed on stdin, and the pictures below folders; and what came of it.
 
 In: the arguments of the command. Out: one path per file to look for, or a path with the reason why it, or what lies
 below it, could not be looked at. Links are followed only where they are named themselves.
@@ -9,7 +9,7 @@ as such and is as good as none.
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of_name
@@ -105,3 +105,38 @@ def _is_regular(path: bytes) -> bool:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
         return True  # whoever opens it will say why it cannot be read
+
+
+def found_summary(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return in one line how many of the files asked for are known, and how well."""
+    if not found:
+        return "no picture was named, and none lies in the folders named"
+    known, unreadable = sum(map(_has_as_good, found)), sum("error" in one for one in found)
+    others = [one for one in found if one["known"] and not _has_as_good(one)]
+    itself = sum(any(copy.get("asked_for") for copy in one["copies"]) for one in others)
+    smaller = sum(_lacks_something(one) and not any(copy.get("asked_for") for copy in one["copies"]) for one in others)
+    unsure = len(others) - itself - smaller
+    counts = [f"{known:,} known"]
+    counts += [f"{itself:,} only among the files asked for"] if itself else []
+    counts += [f"{smaller:,} only smaller, of lower quality or with less beside it"] if smaller else []
+    counts += [f"{unsure:,} not certain"] if unsure else []
+    counts.append(f"{len(found) - known - len(others) - unreadable:,} not known")
+    counts += [f"{unreadable:,} unreadable"] if unreadable else []
+    return ", ".join(counts)
+
+
+def _has_as_good(one: Mapping[str, Any]) -> bool:
+    """Return whether a file that was asked for has a copy as good as itself."""
+    return any(copy.get("as_good") for copy in one["copies"])
+
+
+def _lacks_something(one: Mapping[str, Any]) -> bool:
+    """Return whether there is a copy for certain that only shows less."""
+    return any(copy.get("lacks") and copy.get("verdict") == "same" for copy in one["copies"])
+
+
+def found_status(found: Sequence[Mapping[str, Any]]) -> int:
+    """Return the exit status of `find`; no file at all counts as none known, for nothing may be concluded from it."""
+    if found and all(map(_has_as_good, found)):
+        return 0
+    return 1 if any(one["known"] or "error" in one for one in found) else 4

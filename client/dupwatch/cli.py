@@ -6,7 +6,7 @@ A command starts in less than a tenth of a second: what only some commands need 
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -249,7 +249,7 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
       find . -newer last-import -print0 | dupwatch find -
       dupwatch find --json new.heic | jq -r '.files[].copies[].path'
     """
-    from dupwatch.asked_files import Asked, asked_files
+    from dupwatch.asked_files import Asked, asked_files, found_status, found_summary
     from dupwatch.pages import completeness
     from dupwatch.sending import Question, find_file
 
@@ -271,9 +271,9 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
     if as_json:
         _write_json({"files": found, **how_complete})
     elif len(found) != 1:
-        remark(_found_summary(found))
+        remark(found_summary(found))
     remark_if_incomplete(how_complete, advice)
-    sys.exit(_found_status(found))
+    sys.exit(found_status(found))
 
 
 @cli.command()
@@ -541,40 +541,6 @@ def _show_found(found: dict[str, Any]) -> None:
     page = page_on(sys.stdout)
     page.write(found_lines(found, page))
     sys.stdout.flush()
-
-
-def _found_summary(found: Sequence[Mapping[str, Any]]) -> str:
-    if not found:
-        return "no picture was named, and none lies in the folders named"
-    known, unreadable = sum(map(_has_as_good, found)), sum("error" in one for one in found)
-    others = [one for one in found if one["known"] and not _has_as_good(one)]
-    itself = sum(any(copy.get("asked_for") for copy in one["copies"]) for one in others)
-    smaller = sum(_lacks_something(one) and not any(copy.get("asked_for") for copy in one["copies"]) for one in others)
-    unsure = len(others) - itself - smaller
-    counts = [f"{known:,} known"]
-    counts += [f"{itself:,} only among the files asked for"] if itself else []
-    counts += [f"{smaller:,} only smaller, of lower quality or with less beside it"] if smaller else []
-    counts += [f"{unsure:,} not certain"] if unsure else []
-    counts.append(f"{len(found) - known - len(others) - unreadable:,} not known")
-    counts += [f"{unreadable:,} unreadable"] if unreadable else []
-    return ", ".join(counts)
-
-
-def _has_as_good(one: Mapping[str, Any]) -> bool:
-    """Return whether a file that was asked for has a copy as good as itself."""
-    return any(copy.get("as_good") for copy in one["copies"])
-
-
-def _lacks_something(one: Mapping[str, Any]) -> bool:
-    """Return whether there is a copy for certain that only shows less."""
-    return any(copy.get("lacks") and copy.get("verdict") == "same" for copy in one["copies"])
-
-
-def _found_status(found: Sequence[Mapping[str, Any]]) -> int:
-    """Return the exit status of `find`; no file at all counts as none known, for nothing may be concluded from it."""
-    if found and all(map(_has_as_good, found)):
-        return 0
-    return 1 if any(one["known"] or "error" in one for one in found) else 4
 
 
 def _full_path(client: "Client", path: bytes) -> bytes:

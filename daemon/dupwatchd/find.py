@@ -13,16 +13,19 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dupwatchd.arrays import Matches, Thumbnail
 from dupwatchd.blocks.store import CheckedThumbnails, as_digests, picture_digest
 from dupwatchd.compare import search
 from dupwatchd.compare.measures import exact
+from dupwatchd.compare.origin.candidate import Candidate
 from dupwatchd.db import answers, facts, pictures
 from dupwatchd.db.answers import Copy
 from dupwatchd.db.connection import Database
 from dupwatchd.db.proofs import Proofs
 from dupwatchd.decoding_for_requests import DecodingForRequests
-from dupwatchd.index.pool import AllPixels
+from dupwatchd.index.messages import AllPixels, Detail
 from dupwatchd.model import (
     KIND_BYTES,
     NO_PART,
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
 # Contents whose pixels are read for one question, with those of the picture that was sent, for each of two reasons: to
 # tell whether a file of its picture holds all of it, and whether one that lost more has its pixels all the same.
 _MOST_READ = 4
+_CLOSE_PX = 1600  # of a look at the photos themselves, as before one of them may go
+_MOST_LOOKED_AT = 3  # copies that are looked at so for one question, the nearest ones
 _ASKED = -1  # stands for the picture that was sent, among the ids of those that are known
 
 
@@ -107,11 +112,11 @@ class Finder:
             ]
             measured = self._measured(reader, thumbnail, copies, question)
         proofs = self._proofs(reader, {copy.picture_id for copy in copies})
-        looking = _Looking(asked, decoded, proofs, partial(self._pixels, request))
+        looking = _Looking(asked, decoded, proofs, partial(self._pixels, request), partial(self._detail, request))
         known = pictures.picture_ids(reader, [picture_digest(decoded)]).values()
         limits = facts.compared_within(reader)
         rows = []
-        for copy, values in zip(copies, measured, strict=True):
+        for copy, values in sorted(zip(copies, measured, strict=True), key=lambda one: (one[1].structure, one[0].path)):
             if copy.picture_id not in sharing:
                 told = looking.told(copy, values, is_its_picture=copy.picture_id in known)
             elif limits is None or values.mse <= limits.keep_mse or values.structure <= limits.keep_structure:
@@ -130,6 +135,9 @@ class Finder:
             # A PNG made of a JPEG's pixels has lost nothing more than that, and shows nothing more.
             if lacks == LOWER_QUALITY and told.verdict is Verdict.SAME and looking.has_its_pixels(copy):
                 told, lacks = Told(Verdict.SAME, confirmed=True), None
+            is_near = copy.picture_id not in known  # else what tells it apart is not seen by a look
+            if is_near and told.verdict is Verdict.SAME and told.confirmed is None and lacks is None:
+                told = looking.told_closely(copy, values)
             rows.append(_found(copy, values, told, lacks, looking.part(copy)))
         wanted = [row for row in rows if row["verdict"] != Verdict.SIMILAR.value]
         return sorted(wanted, key=lambda row: (not row["as_good"], row["structure"], row["path"]))
@@ -156,6 +164,12 @@ class Finder:
         """What tells a file from others of its picture; empty if nobody can, or it cannot be read."""
         read = self._decoding.run(request, lambda pool: pool.pixels(copy.path, copy.content_digest))
         return read.pixels if isinstance(read, AllPixels) else b""
+
+    def _detail(self, request: OpenRequest, copy: Copy) -> Detail | None:
+        """The photo in a file, to be looked at closely; None if it cannot be read."""
+        expected = copy.content_digest
+        looked = self._decoding.run(request, lambda pool: pool.detail(copy.path, _CLOSE_PX, expected))
+        return looked if isinstance(looked, Detail) else None
 
     def _near(self, reader: Database, thumbnail: Thumbnail, question: Question) -> list[int]:
         """The ids of the known pictures within the threshold."""
@@ -211,10 +225,17 @@ class _Looking:
     """Looks at known files beside the picture that was sent."""
 
     def __init__(
-        self, asked: Copy, decoded: Decoded, proofs: Mapping[PictureId, bytes], read_pixels: Callable[[Copy], bytes]
+        self,
+        asked: Copy,
+        decoded: Decoded,
+        proofs: Mapping[PictureId, bytes],
+        read_pixels: Callable[[Copy], bytes],
+        read_detail: Callable[[Copy], Detail | None],
     ) -> None:
         self._asked, self._proofs = asked, proofs
-        self._read_pixels = read_pixels
+        self._read_pixels, self._read_detail = read_pixels, read_detail
+        self._detail: Detail | None = None  # of the picture that was sent, once a copy was looked at closely
+        self._looked_at = 0
         self._pixels: dict[bytes, bytes] = {}  # by content, of those that were read
         self._read_for_all: set[bytes] = set()  # contents, see `_MOST_READ`
         self._read_for_loss: set[bytes] = set()
@@ -222,7 +243,7 @@ class _Looking:
         self._parts: dict[int, tuple[Verdict | None, PartTold] | None] = {}  # by picture, of those that were looked at
 
     def told(self, copy: Copy, measured: Measured, *, is_its_picture: bool) -> Told:
-        """What a known file is to the picture that was sent; confirmed if no closer look could say otherwise.
+        """What a known file is to the picture that was sent; confirmed if no look at the photos could say otherwise.
 
         ``is_its_picture``: its thumbnail, proof and frames are equal.
         """
@@ -235,12 +256,35 @@ class _Looking:
         stored = self._proofs.get(PictureId(copy.picture_id))
         if stored is None or self._proof is None or copy.frames > 1 or asked.frames > 1:
             return Told(None, None)  # a look sees one frame only
-        verdict, is_closer_look_wanted = search.look_again(
+        verdict, _ = search.look_again(
             self._proof, search.read_proof(stored), measured.turn, mirrored=measured.mirrored
         )
         if verdict is Verdict.CROPPED:
             self._look_for_part(copy)
-        return Told(verdict, None if is_closer_look_wanted else True)
+        return Told(verdict, None)
+
+    def told_closely(self, copy: Copy, measured: Measured) -> Told:
+        """What a file is that seems the same, by the photos themselves: a proof shows neither small letters nor marks.
+
+        Not confirmed if it cannot be told, or if too many were looked at already.
+        """
+        asked = self._asked
+        if self._looked_at == _MOST_LOOKED_AT or asked.frames > 1 or copy.frames > 1:
+            return Told(Verdict.SAME, None)
+        self._looked_at += 1
+        self._detail = self._detail or self._read_detail(asked)
+        detail = self._read_detail(copy) if self._detail is not None else None
+        if self._detail is None or detail is None:
+            return Told(Verdict.SAME, None)
+        verdict, confirmed = search.look_closely(
+            self._detail.rgb, detail.rgb, measured.turn, mirrored=measured.mirrored, suspect=False
+        )
+        if verdict is not Verdict.SAME or not confirmed:
+            return Told(verdict or Verdict.SAME, None)
+        both = _candidate(asked, self._detail), _candidate(copy, detail)
+        nearer = search.nearer_the_original(*both)
+        may_be_worse = search.may_be_enlarged(*both) or (not nearer and search.may_be_softened(*both))
+        return Told(Verdict.SAME, None if may_be_worse else True)
 
     def _holds_all(self, copy: Copy, proof: "Proof") -> bool:
         """Does a known file of the picture that was sent hold all of it? False if too many were read to tell."""
@@ -291,6 +335,16 @@ class _Looking:
                 search.look_for_part(self._proof, search.read_proof(stored)) if self._proof and stored else None
             )
         return self._parts[picture]
+
+
+def _candidate(copy: Copy, detail: Detail) -> Candidate:
+    """What tells which of two is nearer the original."""
+    luma = np.zeros((0, 0), np.uint8) if detail.luma is None else detail.luma
+    is_from_camera = bool(copy.camera and copy.captured and not copy.edited)
+    return Candidate(
+        luma, copy.format, copy.lossless, copy.has_colour, copy.jpeg_grid, detail.steps, copy.scan_digest,
+        is_from_camera,
+    )  # fmt: skip
 
 
 def _keypoints_of(decoded: Decoded) -> "Keypoints":

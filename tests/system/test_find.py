@@ -120,6 +120,20 @@ def test_of_more_files_of_a_picture_than_are_read_nobody_says_that_they_are_as_g
     assert not any(found[b"other %d.png" % number] for number in range(6))
 
 
+def test_a_small_mark_makes_a_copy_no_copy_that_is_as_good(tmp_path: Path) -> None:
+    """Which a proof does not show: the photos themselves are looked at."""
+    photos, state, photo = tmp_path / "photos", tmp_path / "state", photo_like(5, 800, 600)
+    photos.mkdir()
+    marked = photo.copy()
+    marked[348:354, 448:460] = (marked[348:354, 448:460].astype(int) + 40).clip(0, 255)
+    (photos / "sent again.jpg").write_bytes(encoded(photo, quality=96))
+    (photos / "marked.jpg").write_bytes(encoded(marked, quality=97))
+    scan(photos, state=state)
+    sent = tmp_path / "sent.jpg"
+    sent.write_bytes(encoded(photo, quality=92))
+    assert as_good(state, sent) == {b"sent again.jpg": True, b"marked.jpg": False}
+
+
 def test_a_picture_without_detail_is_known_by_its_bytes(tmp_path: Path) -> None:
     photos, state, black = tmp_path / "photos", tmp_path / "state", np.zeros((60, 80, 3), np.uint8)
     photos.mkdir()

@@ -166,7 +166,7 @@ DETAIL = Detail(
 
 
 def test_an_answer_arrives_as_sent() -> None:
-    found = messages.parse_look_reply(*split(messages.look_reply(DETAIL)), 5)
+    found = messages.parse_look_reply(*split(b"".join(messages.look_reply(DETAIL))), 5)
     assert isinstance(found, Detail)
     assert found.luma is not None
     assert found.steps is not None
@@ -187,7 +187,7 @@ def test_an_answer_arrives_as_sent() -> None:
     ],
 )  # fmt: skip
 def test_an_answer_that_is_not_quite_right_is_a_bad_reply(change: dict[str, Any]) -> None:
-    header, raw = split(messages.look_reply(DETAIL))
+    header, raw = split(b"".join(messages.look_reply(DETAIL)))
     header["looked"] |= change
     with pytest.raises(BadReply):
         messages.parse_look_reply(header, raw, 5)

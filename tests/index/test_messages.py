@@ -1,3 +1,4 @@
+import itertools
 import json
 import socket
 from dataclasses import replace
@@ -14,7 +15,7 @@ from dupwatchd.index.chunks import CHUNK_FILES, Chunk, File
 from dupwatchd.index.messages import MAX_HEADER_BYTES, BadReply, NotDecoded, NotRead, ReadFile
 from dupwatchd.index.reasons import MAX_REASON_CHARS
 from dupwatchd.index.texts import MAX_LINES_CHARS
-from dupwatchd.index.worker_connection import WorkerConnection, WorkerGone
+from dupwatchd.index.worker_connection import RECEIVE_BYTES, WorkerConnection, WorkerGone
 from dupwatchd.model import Decoded, Facts, FileId, Job, ReadStatus, Stamp
 from dupwatchd.pixels.keypoints import MAX_KEYPOINTS_BYTES
 from dupwatchd.pixels.proof import MAX_PROOF_BYTES
@@ -185,6 +186,34 @@ def linked() -> tuple[WorkerConnection, socket.socket]:
     return WorkerConnection(0, ours, 48, patience_seconds=9), theirs
 
 
+def received(link: WorkerConnection) -> list[tuple[dict[str, Any], bytes]]:
+    return [(header, bytes(raw)) for header, raw in link.receive()]
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.integers(0, 3 * RECEIVE_BYTES), min_size=1, max_size=3),
+    st.lists(st.sampled_from([1, 9, 30, 50_000]), max_size=4),
+    st.integers(1, 3),
+)
+def test_messages_of_any_length_arrive_as_sent_in_any_pieces(sizes: list[int], pieces: list[int], often: int) -> None:
+    ours, theirs = socket.socketpair()
+    link = WorkerConnection(0, ours, 4 * RECEIVE_BYTES, patience_seconds=9)
+    sent = [({"n": number}, bytes([number]) * size) for number, size in enumerate(sizes)]
+    rest = memoryview(b"".join(messages.frame(*one) for one in sent))
+    found = []
+    with ours, theirs:
+        for number, piece in enumerate(itertools.cycle([*pieces, 100_000])):
+            theirs.sendall(rest[:piece])
+            rest = rest[piece:]
+            if number % often == 0 or piece == 100_000:
+                found += received(link)
+            if not rest:
+                break
+        found += received(link)
+    assert found == sent
+
+
 def test_a_frame_is_seen_only_when_it_is_whole() -> None:
     link, worker = linked()
     with link.socket, worker:
@@ -218,7 +247,7 @@ def test_last_words_are_heard_before_the_end() -> None:
     with link.socket:
         with worker:
             worker.send(messages.frame({"busy": True}) + b"\0\0")
-        assert link.receive() == [({"busy": True}, b"")]
+        assert received(link) == [({"busy": True}, b"")]
         with pytest.raises(WorkerGone):
             link.receive()
 

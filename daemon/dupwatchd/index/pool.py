@@ -232,7 +232,7 @@ class WorkerPool:
         for worker in [worker for worker in self._workers if worker.owed and worker.deadline <= now]:
             self._lose(worker, queue, why_too_slow(_decodes(worker.owed[0]), self._limits.decode_seconds))
 
-    def _handle(self, worker: WorkerConnection, header: dict[str, Any], raw: bytes, known: Known) -> None:
+    def _handle(self, worker: WorkerConnection, header: dict[str, Any], raw: memoryview, known: Known) -> None:
         """Act on one message from a worker. Raises BadReply, WorkerGone."""
         if header.get("busy") is True:
             return
@@ -252,7 +252,7 @@ class WorkerPool:
             worker.owed.popleft()
             worker.decode(owed.chunk, self._claimed(owed.chunk, results, known))
         else:
-            decoded = messages.parse_decode_reply(header, raw, owed.undecoded, self._thumbnail_px)
+            decoded = messages.parse_decode_reply(header, bytes(raw), owed.undecoded, self._thumbnail_px)
             owed.undecoded.difference_update(index for index, _ in decoded)
             if not owed.undecoded:
                 worker.owed.popleft()

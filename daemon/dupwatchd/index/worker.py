@@ -120,7 +120,7 @@ class _Worker:
                 result = NotDecoded(str(error), picture=False)
             except DecodeError as error:
                 result = NotDecoded(str(error), picture=True)
-        self._send(messages.look_reply(result))
+        self._send(*messages.look_reply(result))
 
     def _read_pixels(self, path: bytes) -> None:
         result: ReadFile | PixelsRead
@@ -153,8 +153,10 @@ class _Worker:
     def _is_overdue(self) -> bool:
         return time.monotonic() - self._last_sent > SIGN_OF_LIFE_SECONDS
 
-    def _send(self, message: bytes) -> None:
-        self._connection.sendall(message)
+    def _send(self, *parts: bytes | memoryview) -> None:
+        """One message, maybe in several parts."""
+        for part in parts:
+            self._connection.sendall(part)
         self._last_sent = time.monotonic()
 
 

@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from dupwatchd.index import messages
 from dupwatchd.index.chunks import Chunk
 from dupwatchd.index.messages import Looked, PixelsRead, Previewed, PreviewWish
@@ -38,7 +40,7 @@ class Look:
         """How long the answer may be."""
         return messages.max_look_bytes(self.most_px)
 
-    def parse(self, header: dict[str, Any], raw: bytes) -> Looked:
+    def parse(self, header: dict[str, Any], raw: memoryview) -> Looked:
         """The answer. Raises BadReply."""
         return messages.parse_look_reply(header, raw, self.most_px)
 
@@ -59,9 +61,9 @@ class LookForPreview:
         """How long the answer may be."""
         return messages.max_preview_bytes(self.wish)
 
-    def parse(self, header: dict[str, Any], raw: bytes) -> Previewed:
+    def parse(self, header: dict[str, Any], raw: memoryview) -> Previewed:
         """The answer. Raises BadReply."""
-        return messages.parse_preview_reply(header, raw, self.wish)
+        return messages.parse_preview_reply(header, bytes(raw), self.wish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class LookForPixels:
         """How long the answer may be."""
         return 0
 
-    def parse(self, header: dict[str, Any], raw: bytes) -> PixelsRead:  # noqa: ARG002 - there are none
+    def parse(self, header: dict[str, Any], raw: memoryview) -> PixelsRead:  # noqa: ARG002 - there are none
         """The answer. Raises BadReply."""
         return messages.parse_pixels_reply(header)
 
@@ -110,6 +112,8 @@ class WorkerConnection:
         self._patience_seconds = patience_seconds
         self._max_raw_bytes = max_raw_bytes
         self._buffer = bytearray()
+        self._large: memoryview | None = None  # a long message that is arriving, whose begin was in the buffer
+        self._rest = memoryview(b"")  # what of it has not arrived yet
 
     @property
     def worn_out(self) -> bool:
@@ -146,15 +150,14 @@ class WorkerConnection:
         self.owed.append(Owed(None, look=look))
         self._send(look.request())
 
-    def receive(self) -> list[tuple[dict[str, Any], bytes]]:
+    def receive(self) -> list[tuple[dict[str, Any], memoryview]]:
         """All whole messages that have arrived, as (header, raw bytes); maybe none.
 
         Raises BadReply; WorkerGone if the worker has closed its end and all its messages have been handed out.
         """
         gone = False
         try:
-            while data := self.socket.recv(RECEIVE_BYTES):
-                self._buffer += data
+            while self._receive_some():
                 self.restart_deadline()
                 if len(self._buffer) > 4 * (messages.MAX_HEADER_BYTES + self._raw_bytes_allowed()):
                     raise messages.BadReply("too much at once")
@@ -178,19 +181,46 @@ class WorkerConnection:
         looks = [owed.look.max_raw_bytes for owed in self.owed if owed.look]
         return max([self._max_raw_bytes, *looks])
 
-    def _next_frame(self) -> tuple[dict[str, Any], bytes] | None:
-        start = messages.LENGTHS_BYTES
-        if len(self._buffer) < start:
+    def _receive_some(self) -> int:
+        """How many bytes have arrived; 0 if the other end is closed. Raises OSError, BadReply."""
+        if self._rest:
+            count = self.socket.recv_into(self._rest)
+            self._rest = self._rest[count:]
+            return count
+        data = self.socket.recv(RECEIVE_BYTES)
+        self._buffer += data
+        if self._large is None and (ends := self._ends()) and ends[1] > len(self._buffer) + RECEIVE_BYTES:
+            # The pixels of a photo are received where they stay: each copy of them would take 5 ms.
+            self._large = np.empty(ends[1], np.uint8).data
+            self._large[: len(self._buffer)] = self._buffer
+            self._rest = self._large[len(self._buffer) :]
+            self._buffer.clear()
+        return len(data)
+
+    def _ends(self) -> tuple[int, int] | None:
+        """Where header and raw bytes of the message end that the buffer begins with. Raises BadReply."""
+        if len(self._buffer) < messages.LENGTHS_BYTES:
             return None
         header_bytes, raw_bytes = messages.frame_lengths(self._buffer)
         if header_bytes > messages.MAX_HEADER_BYTES or raw_bytes > self._raw_bytes_allowed():
             raise messages.BadReply("too long")
-        end = start + header_bytes + raw_bytes
-        if len(self._buffer) < end:
+        header_end = messages.LENGTHS_BYTES + header_bytes
+        return header_end, header_end + raw_bytes
+
+    def _next_frame(self) -> tuple[dict[str, Any], memoryview] | None:
+        if self._large is not None:
+            if self._rest:
+                return None
+            whole, self._large = self._large.toreadonly(), None
+            header_bytes, _ = messages.frame_lengths(bytes(whole[: messages.LENGTHS_BYTES]))
+            header_end = messages.LENGTHS_BYTES + header_bytes
+            return messages.header_of(bytes(whole[messages.LENGTHS_BYTES : header_end])), whole[header_end:]
+        ends = self._ends()
+        if ends is None or len(self._buffer) < ends[1]:
             return None
-        header = messages.header_of(self._buffer[start : start + header_bytes])
-        raw = bytes(self._buffer[start + header_bytes : end])
-        del self._buffer[:end]
+        header = messages.header_of(self._buffer[messages.LENGTHS_BYTES : ends[0]])
+        raw = memoryview(bytes(self._buffer[ends[0] : ends[1]]))
+        del self._buffer[: ends[1]]
         return header, raw
 
     def _send(self, message: bytes) -> None:

@@ -31,10 +31,12 @@ from dupwatchd import __version__
 from dupwatchd.cluster_commands import cluster_group
 from dupwatchd.errors import DupwatchError, UsageError
 from dupwatchd.flags import config_flag, given, json_flag, loaded_settings
+from dupwatchd.heap import keep_large_pieces
 from dupwatchd.index_commands import INDEX_COMMANDS
 
 _FOLDER = click.Path(path_type=bytes, readable=False)  # `scan` itself says what it cannot list, and does the rest
 _PLAN_FILE = click.Path(path_type=bytes, readable=False)
+_KEPT_BYTES = 128 << 20  # of memory: what looks at two photos of 12 megapixels take at once
 
 CLIENT_COMMANDS = (  # of dupwatch, for those who mix both up
     "apply", "clusters", "completion", "events", "failed", "find", "ignore", "ignored", "pause", "plan", "purge",
@@ -181,6 +183,7 @@ def scan_command(
         listed=None if files_from is None else tuple(listed_paths(files_from.read())),
         **scan.choice_of(filters),
     )
+    keep_large_pieces(_KEPT_BYTES)
     with ExitStack() as stack:
         with progress(sys.stderr) as bars:
             document = stack.enter_context(scan.scanning(chosen, folders, bars, asked))

@@ -11,6 +11,7 @@ from contextlib import suppress
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _HEAPS = 2
 _LARGE_BYTES = 256 << 10  # pieces of files that are sent have 1 MB
+_LARGEST_IN_HEAP_BYTES = 32 << 20  # glibc allows no more
 _WORTH_BYTES = 16 << 20  # takes some 2 ms of CPU, in which whoever needs memory of a heap waits
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -79,6 +80,17 @@ class Heap:
             return 0
         told = self._mallinfo2()
         return int(told.uordblks) + int(told.hblkhd)
+
+
+def keep_large_pieces(kept_bytes: int) -> None:
+    """Let this process use large pieces of memory again, and keep that much of what it does not use at the moment.
+
+    For one that ends soon, or takes the same pieces again and again: of looks at large photos, new pages took a tenth.
+    """
+    library = ctypes.CDLL(None)
+    with suppress(AttributeError):
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_IN_HEAP_BYTES)
+        library.mallopt(_M_TRIM_THRESHOLD, kept_bytes)
 
 
 def anonymous_bytes() -> int:

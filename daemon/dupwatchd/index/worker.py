@@ -15,6 +15,7 @@ from collections import deque
 from dataclasses import replace
 from typing import NoReturn
 
+from dupwatchd.heap import keep_large_pieces
 from dupwatchd.index import messages
 from dupwatchd.index.all_pixels import digest_of_all
 from dupwatchd.index.decode import decode, decode_detail
@@ -37,6 +38,7 @@ from dupwatchd.suffixes import suffix
 
 SIGN_OF_LIFE_SECONDS = 0.5  # after so long without a message the pool is told that work goes on
 
+_KEPT_BYTES = 32 << 20  # of memory: a photo of 12 megapixels takes as much when it is looked at closely
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 
@@ -171,6 +173,7 @@ def _restrict(parent_pid: int, memory_mb: int) -> None:
     if os.getppid() != parent_pid:  # the parent died before the line above
         os._exit(0)
     libc.prctl(_PR_SET_NAME, b"dupwatch-decode", 0, 0, 0)
+    keep_large_pieces(_KEPT_BYTES)
     with open("/proc/self/statm", "rb") as statm:
         address_space = int(statm.read().split()[0]) * resource.getpagesize()
     limit = address_space + (memory_mb << 20)

@@ -23,6 +23,7 @@ _BLOCK_PX = 16  # that detail is told for
 OUTSIDE = -1e4  # stands for what lies beyond a source
 
 _AROUND = np.ones((3, 3), np.uint8)
+_TURNS = cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE
 
 cv2.setNumThreads(1)
 
@@ -105,10 +106,14 @@ def box_mean(plane: Plane, side_px: int) -> Plane:
 
 def box_mean_and_deviation(plane: Floats, side_px: int) -> tuple[Floats, Floats]:
     """The mean of the box around each pixel, and the deviation within it."""
-    mean = box_mean(plane, side_px)
-    squares = cast("Floats", cv2.sqrBoxFilter(plane, cv2.CV_32F, (side_px, side_px)))
+    mean, squares = box_mean_and_square(plane, side_px)
     squares -= mean * mean
     return mean, root(squares)
+
+
+def box_mean_and_square(plane: Floats, side_px: int) -> tuple[Floats, Floats]:
+    """The mean of the box around each pixel, and the mean of its squares."""
+    return box_mean(plane, side_px), cast("Floats", cv2.sqrBoxFilter(plane, cv2.CV_32F, (side_px, side_px)))
 
 
 def deviation(plane: Plane) -> float:
@@ -148,11 +153,25 @@ def looked_up(plane: Levels, table: Plane) -> Plane:
     return cast("Plane", cv2.LUT(plane, table))
 
 
-def fine_detail(plane: Levels) -> Floats:
-    """How much each block of a plane differs from itself a little blurred, in grey levels: (N,)."""
-    difference = cast("Levels", cv2.absdiff(plane, blurred(plane, 0.8))).astype(np.float32)
-    blocks = max(1, plane.shape[1] // _BLOCK_PX), max(1, plane.shape[0] // _BLOCK_PX)
-    return averaged(difference, blocks).ravel()
+def fine_detail(*planes: Levels) -> Floats:
+    """How much each block of some planes of one shape differs from itself a little blurred, in grey levels: (P, N)."""
+    differences = cv2.merge([cv2.absdiff(plane, blurred(plane, 0.8)) for plane in planes]).astype(np.float32)
+    blocks = max(1, planes[0].shape[1] // _BLOCK_PX), max(1, planes[0].shape[0] // _BLOCK_PX)
+    # OpenCV adds up the pixels of a row one by one; those of several planes, at once.
+    return averaged(differences, blocks).reshape(-1, len(planes)).T
+
+
+def turned(plane: Levels, turn_degrees: int, *, mirrored: bool) -> Levels:
+    """A plane (H, W), mirrored, if asked, and then turned clockwise by quarters."""
+    if mirrored:
+        plane = cast("Levels", cv2.flip(plane, 1))
+    quarters = turn_degrees // 90 % 4
+    return cast("Levels", cv2.rotate(plane, _TURNS[quarters - 1])) if quarters else plane
+
+
+def histogram(plane: Levels) -> NDArray[np.int64]:
+    """How often each grey level occurs in a plane of at most 16 million pixels: (256,)."""
+    return cast("Floats", cv2.calcHist([plane], [0], None, [256], [0, 256])).ravel().astype(np.int64)
 
 
 def strokes(ranges: Levels, stroke_levels: int) -> Levels:
@@ -191,7 +210,11 @@ def grey(rgb: Levels) -> Levels:
 
 def blue_and_red(rgb: Levels) -> Levels:
     """Cb and Cr (2, H, W) of (H, W, 3)."""
-    return np.ascontiguousarray(cast("Levels", cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb))[..., :0:-1].transpose(2, 0, 1))
+    planes = np.empty((2, *rgb.shape[:2]), np.uint8)
+    both = cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)
+    for plane, channel in zip(planes, (2, 1), strict=True):
+        cv2.extractChannel(both, channel, dst=plane)
+    return planes
 
 
 def warped(source: Floats, map_: Map, size: Size) -> Floats:

@@ -144,6 +144,12 @@ def wants_a_closer_look(proof: Proof) -> bool:
     return proof.fineness >= FINE_PER_MILLE
 
 
+def holds_fine_lines(rgb: Levels) -> bool:
+    """`wants_a_closer_look` of the proof of (H, W, 3) uint8 RGB pixels, which is not made for that."""
+    reduced, _ = _reduced(rgb, *proof_size(rgb.shape[1], rgb.shape[0]))
+    return _fineness(levels.grey(reduced)) >= FINE_PER_MILLE
+
+
 def make_proof(rgb: Levels, extent_width: float | None = None, extent_height: float | None = None) -> Proof:
     """The proof of (H, W, 3) uint8 RGB pixels, upright; a picture smaller than a proof is kept at its own size.
 

@@ -72,6 +72,7 @@ def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Le
 def places_of_other_colour(source: Levels, target: Levels, source_luma: Levels, target_luma: Levels) -> int:
     """Hundredths: how far the worst small place has another colour, 100 where it is just another one.
 
+    Up to 100 it may be less than that: it is told without a look at the colours around that place.
     Chroma (2, h, w) of two pictures on one grid, as fine as both have it; luma is (h, w). A place has another colour
     only if it stands out against the noise of this very pair, against the colours around it, and to the eye.
     """
@@ -88,13 +89,22 @@ def places_of_other_colour(source: Levels, target: Levels, source_luma: Levels, 
     np.maximum(rest, np.float32(0), out=rest)
     rest *= rest
     error = levels.root(levels.box_mean(rest, _PLACE_PX))
-    structure = np.maximum(*(_structure(one) for one in chroma))
     noise = max(_OWN_NOISE_FINE, at_place(error[::2, ::2].ravel(), error[::2, ::2].size // 2))
+    least = np.float32(max(_NOISE * noise, _VISIBLE))
+    if (told := _told_at_most(error, least)) is not None:
+        return told
+    structure = np.maximum(*(_structure(one) for one in chroma))
     structure += np.float32(2)
     structure *= np.float32(_STRUCTURE)
-    np.maximum(structure, np.float32(max(_NOISE * noise, _VISIBLE)), out=structure)
+    np.maximum(structure, least, out=structure)
     error /= structure
     return round(100 * float(error.max()))
+
+
+def _told_at_most(error: Floats, least: np.float32) -> int | None:
+    """How far the worst place can have another colour if that is too little to count, else None."""
+    most = float(error.max() / least)
+    return round(100 * most) if most <= 1 else None
 
 
 def _length(planes: Sequence[Floats] | Floats) -> Floats:

@@ -29,7 +29,7 @@ from dupwatchd.compare.verdict.verdict import (
 from dupwatchd.model import Verdict
 from dupwatchd.pixels import levels
 from dupwatchd.pixels.levels import Levels, Size
-from dupwatchd.pixels.proof import make_proof, wants_a_closer_look
+from dupwatchd.pixels.proof import holds_fine_lines
 
 LONG_SIDE_PX = 1600
 _CHROMA_SIDE_PX = 96  # as in proofs: finer, noise of chroma that was kept coarsely counts
@@ -103,8 +103,9 @@ def look_closely(
     """
     pictures = first_rgb, second_rgb
     lumas = [levels.resized(luma, _size_to_look_at(luma)) for luma in map(levels.grey, pictures)]
-    order = [(-rgb.shape[0] * rgb.shape[1], _digest(luma)) for rgb, luma in zip(pictures, lumas, strict=True)]
-    finer, coarser = (0, 1) if order[0] <= order[1] else (1, 0)
+    areas = [rgb.shape[0] * rgb.shape[1] for rgb in pictures]
+    is_first = areas[0] > areas[1] or (areas[0] == areas[1] and _digest(lumas[0]) <= _digest(lumas[1]))
+    finer, coarser = (0, 1) if is_first else (1, 0)
     target_size = lumas[coarser].shape[1::-1]
     size = target_size if turn_degrees % 180 == 0 else target_size[::-1]
     source = Planes(levels.resized(lumas[finer], size), *_chroma(pictures[finer], size))
@@ -112,7 +113,7 @@ def look_closely(
     forwards = finer == 1 or mirrored  # mirrored, a turn and its reverse are the same
     source = source.oriented(turn_degrees if forwards else -turn_degrees, mirrored=mirrored)
     turned = bool(turn_degrees % 360) or mirrored
-    is_text = any(wants_a_closer_look(make_proof(rgb)) for rgb in pictures)
+    is_text = any(map(holds_fine_lines, pictures))
     seen = compare(source, target, _LENS, turned=turned, fine=is_text)
     differs = seen.luma is not None and seen.luma.score > (BOUNDS.text if is_text else BOUNDS.photo)
     if not differs and _too_little(seen, lumas[finer], lumas[coarser], size):

@@ -32,7 +32,7 @@ class Planes(NamedTuple):
         """Mirrored, if asked, and then turned clockwise."""
 
         def turned(plane: Levels) -> Levels:
-            return np.ascontiguousarray(np.rot90(plane[:, ::-1] if mirrored else plane, -turn_degrees // 90))
+            return levels.turned(plane, turn_degrees, mirrored=mirrored)
 
         chroma, fine = (None if one is None else np.stack([*map(turned, one)]) for one in self[1:])
         assert chroma is not None

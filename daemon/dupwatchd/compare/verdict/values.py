@@ -5,10 +5,13 @@ tones and sharpness are matched, stands out in three ways at once: against the n
 structure around it, and to the eye. The score is the largest of the smallest of the three.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dupwatchd.compare.verdict import tone
 from dupwatchd.compare.verdict.laid import Planes
@@ -40,6 +43,7 @@ _FEWEST = 30  # places that say something of a picture at large
 _HALF_ANOTHER = 0.6  # of the score of another place: what differs in many places differs less in each
 _A_LOT, _NEXT_TO_NOTHING = 40, 10  # grey levels that a tone is changed by
 _AROUND_PX = 11  # side of what is called the surroundings of a place
+_BAND_PX = 1 << 15  # of a band, see `_bands`: some ten arrays of that size are in use at once
 _BUSY = 12  # grey levels of deviation around a place that has structure
 
 
@@ -60,10 +64,11 @@ class Differences:
 
 
 class _Detail(NamedTuple):
-    """What is around each place of two planes: the means, and the deviations of luma."""
+    """What is around each place of two planes of luma."""
 
     means: tuple[Floats, Floats]
-    structures: tuple[Floats, Floats]
+    variances: tuple[Floats, Floats]  # of what is flat they may be a little below 0
+    structure: Floats  # the larger one of both deviations
 
 
 class Lens(NamedTuple):
@@ -94,17 +99,17 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
         if min(wanted.shape) < _LEAST_SIDE_PX:
             break
         error, detail = _left_over(seen, wanted, halving)
-        structure = np.maximum(*detail.structures)
+        structure = detail.structure
         around = levels.spread(structure, lens.ringing_px) if lens.ringing_px and not halving else structure
-        unlike = _unlike(error, around, halving, gain)
-        score = max(score, float(unlike.max()))
+        unlike = _Unlike(error, around, halving, gain)
+        score = max(score, unlike.most())
         is_last = halving + 1 == lens.sizes or min(wanted.shape) < 2 * _LEAST_SIDE_PX - 1
         if halving == 1 or (is_last and not halving):
             unrest = _unrest(error, detail)
-            spread = np.count_nonzero(unlike > _HALF_ANOTHER) / unlike.size
+            spread = np.count_nonzero(unlike.everywhere > _HALF_ANOTHER) / error.size
         if score > 1:
-            where = (unlike > _HALF_ANOTHER) & (structure > _SHAPED)
-            likeness.append(_likeness(seen, wanted, detail)[where])
+            where = (unlike.everywhere > _HALF_ANOTHER) & (structure > _SHAPED)
+            likeness.append(_likeness(seen, wanted, detail, where))
     alike = _share_alike(likeness)
     contrast = levels.deviation(source.luma), levels.deviation(target.luma)
     return Differences(
@@ -147,13 +152,17 @@ def _share_alike(likeness: list[Floats]) -> float:
     return np.count_nonzero(every > _SHAPE_ALIKE) / len(every) if len(every) > _FEWEST else 0.0
 
 
-def _likeness(seen: Floats, wanted: Floats, detail: _Detail) -> Floats:
-    """How alike the shapes around each place are, whatever their brightness: 1 the same, 0 or less another."""
-    together = levels.box_mean(seen * wanted, _AROUND_PX)
-    together -= detail.means[0] * detail.means[1]
+def _likeness(seen: Floats, wanted: Floats, detail: _Detail, where: NDArray[np.bool_]) -> Floats:
+    """How alike the shapes around those places are, whatever their brightness: 1 the same, 0 or less another."""
+    if not where.any():
+        return np.zeros(0, np.float32)
+    together = levels.box_mean(seen * wanted, _AROUND_PX)[where]
+    one, other = (mean[where] for mean in detail.means)
+    together -= one * other
     together += together
-    strength = detail.structures[0] * detail.structures[0]
-    strength += detail.structures[1] * detail.structures[1]
+    one, other = (_deviation(variance[where]) for variance in detail.variances)
+    strength = one * one
+    strength += other * other
     strength += np.float32(1)
     together /= strength
     return together
@@ -168,7 +177,7 @@ def _equally_sharp(source: Levels, target: Levels) -> tuple[Levels, Levels, floa
     means = [_some(levels.box_mean(plane, _AROUND_PX), _TEXTURE_SAMPLES).astype(np.float32) for plane in both]
     texture = [_some(plane, _TEXTURE_SAMPLES) - mean for plane, mean in zip(both, means, strict=True)]
     strength = [float(np.abs(one).mean()) + _LEAST_DETAIL for one in texture]
-    detail = [levels.fine_detail(plane) for plane in both]
+    detail = levels.fine_detail(*both)
     ratio = _ratio(detail[0], detail[1]) * strength[1] / strength[0]
     if 1 / _EQUALLY < ratio < _EQUALLY:
         return source, target, 0.0
@@ -238,39 +247,87 @@ def _samples(luma: Levels, chroma: Levels, step: int) -> tone.Samples:
 def _left_over(seen: Floats, wanted: Floats, halving: int) -> tuple[Floats, _Detail]:
     """What differs around each place beyond a small shift, and what is around it."""
     shift = np.float32(0.5 * _SHIFT_PX[min(halving, 1)])
-    slope, other = levels.range_around(seen), levels.range_around(wanted)
-    np.maximum(slope, other, out=slope)
-    rest = levels.difference(seen, wanted)
-    slope *= shift
-    rest -= slope
-    np.maximum(rest, np.float32(0), out=rest)
-    rest *= rest
-    error = levels.root(levels.box_mean(rest, 5))
-    means, structures = zip(*(levels.box_mean_and_deviation(one, _AROUND_PX) for one in (seen, wanted)), strict=True)
-    return error, _Detail(means, structures)
+    rest = np.empty_like(seen)
+    for rows, around in _bands(seen.shape):
+        inner = slice(rows.start - around.start, rows.stop - around.start)
+        slope, other = (levels.range_around(one[around])[inner] for one in (seen, wanted))
+        np.maximum(slope, other, out=slope)
+        slope *= shift
+        some = np.subtract(seen[rows], wanted[rows], out=rest[rows])
+        np.abs(some, out=some)
+        some -= slope
+        np.maximum(some, np.float32(0), out=some)
+        some *= some
+    error = levels.box_mean(rest, 5)
+    means, variances = zip(*(levels.box_mean_and_square(one, _AROUND_PX) for one in (seen, wanted)), strict=True)
+    structure = rest  # its memory serves again
+    for rows, _ in _bands(seen.shape):
+        levels.root(error[rows])
+        for mean, variance in zip(means, variances, strict=True):
+            variance[rows] -= np.square(mean[rows])
+        levels.root(np.maximum(variances[0][rows], variances[1][rows], out=structure[rows]))
+    return error, _Detail(means, variances, structure)
 
 
-def _unlike(error: Floats, structure: Floats, halving: int, gain: float) -> Floats:
+def _bands(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """Some rows of a plane at a time, and those with one more on either side.
+
+    What is done to a band in many steps stays in the processor's cache, which a plane is too large for.
+    """
+    height, width = shape
+    rows = max(1, _BAND_PX // width)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        yield slice(top, bottom), slice(max(0, top - 1), min(height, bottom + 1))
+
+
+class _Unlike:
     """How far each place counts as another, 1 being just so."""
-    some, its = _some(error), _some(structure)
-    calm, restless = at_places(its, int(0.4 * len(its)), int(0.6 * len(its)))
-    flat = some[its <= max(3.0, calm)]
-    busy = its >= max(6.0, restless)
-    noise = np.float32(min(5.0, max(0.3, _median(flat))))
-    share = _median(some[busy] / its[busy]) if np.count_nonzero(busy) > _FEWEST else 0.02
-    own = np.float32(min(_BUSY_NOISE[halving], max(0.01, share)))
-    by_noise = own * structure
-    by_noise *= by_noise
-    by_noise += noise * noise
-    np.sqrt(by_noise, out=by_noise)
-    by_noise *= np.float32(_NOISE)
-    by_structure = structure + np.float32(2)
-    by_structure *= np.float32(_STRUCTURE)
-    np.maximum(by_noise, by_structure, out=by_noise)
-    unlike: Floats = np.divide(error, by_noise, out=by_noise)
-    to_the_eye = np.multiply(error, np.float32(gain / _VISIBLE), out=by_structure)
-    np.minimum(unlike, to_the_eye, out=unlike)
-    return unlike
+
+    def __init__(self, error: Floats, structure: Floats, halving: int, gain: float) -> None:
+        some, its = _some(error), _some(structure)
+        calm, restless = at_places(its, int(0.4 * len(its)), int(0.6 * len(its)))
+        flat = some[its <= max(3.0, calm)]
+        busy = its >= max(6.0, restless)
+        share = _median(some[busy] / its[busy]) if np.count_nonzero(busy) > _FEWEST else 0.02
+        self._noise = np.float32(min(5.0, max(0.3, _median(flat))))
+        self._own = np.float32(min(_BUSY_NOISE[halving], max(0.01, share)))
+        self._to_the_eye = np.float32(gain / _VISIBLE)
+        self._error, self._structure = error, structure
+
+    @cached_property
+    def everywhere(self) -> Floats:
+        """All places: (H, W)."""
+        unlike = np.empty_like(self._error)
+        for rows, _ in _bands(unlike.shape):
+            unlike[rows] = self._within(rows)
+        return unlike
+
+    def most(self) -> float:
+        """The largest value: no place has more than what its error is to the eye, so that most need not be asked."""
+        bands = [rows for rows, _ in _bands(self._error.shape)]
+        bounds = [float(self._error[rows].max() * self._to_the_eye) for rows in bands]
+        most = 0.0
+        for bound, number in sorted(((bound, number) for number, bound in enumerate(bounds)), reverse=True):
+            if bound <= most:
+                break
+            most = max(most, float(self._within(bands[number]).max()))
+        return most
+
+    def _within(self, rows: slice) -> Floats:
+        error, structure = self._error[rows], self._structure[rows]
+        by_noise = self._own * structure
+        by_noise *= by_noise
+        by_noise += self._noise * self._noise
+        np.sqrt(by_noise, out=by_noise)
+        by_noise *= np.float32(_NOISE)
+        by_structure = structure + np.float32(2)
+        by_structure *= np.float32(_STRUCTURE)
+        np.maximum(by_noise, by_structure, out=by_noise)
+        unlike: Floats = np.divide(error, by_noise, out=by_noise)
+        to_the_eye = np.multiply(error, self._to_the_eye, out=by_structure)
+        np.minimum(unlike, to_the_eye, out=unlike)
+        return unlike
 
 
 def _unrest(error: Floats, detail: _Detail) -> float:
@@ -278,9 +335,15 @@ def _unrest(error: Floats, detail: _Detail) -> float:
 
     What has structure in both counts: a caption over a calm place is none.
     """
-    some, its = _some(error), np.minimum(*map(_some, detail.structures))
+    one, other = (_deviation(_some(variance)) for variance in detail.variances)
+    some = _some(error)
+    its: Floats = np.minimum(one, other)
     busy = its > _BUSY
     return _median(some[busy] / its[busy]) if np.count_nonzero(busy) > _FEWEST else 0.0
+
+
+def _deviation(variances: Floats) -> Floats:
+    return levels.root(variances.copy()).ravel()
 
 
 def _some(plane: levels.Plane, count: int = _ESTIMATES) -> levels.Plane:

@@ -221,7 +221,7 @@ def not_compared_at(map_: Map, source: Planes, target: Planes, *, turned: bool, 
 
 def shares_of_few_levels(luma: Levels) -> tuple[int, int]:
     """Per mille of a plane that its most frequent grey levels cover, and of what is not black in it."""
-    counts = np.bincount(luma.ravel() >> 1, minlength=128)
+    counts = levels.histogram(luma).reshape(-1, 2).sum(axis=1)  # in steps of two grey levels
     whole, lit = (
         1000 * int(np.sort(some)[-_FEW_LEVELS:].sum()) // max(1, int(some.sum()))
         for some in (counts, counts[_NIGHT_STEPS:])

@@ -86,3 +86,16 @@ def test_planes_are_turned_and_counted_as_numpy_does_it(
     both = levels.fine_detail(plane, other)
     assert np.array_equal(both, [levels.fine_detail(one)[0] for one in (plane, other)])
     assert np.array_equal(levels.blue_and_red(rgb)[:, :1, :1].ravel(), levels.blue_and_red(rgb[:1, :1]).ravel())
+
+
+@settings(deadline=None, max_examples=80)
+@given(seeds, st.integers(8, 90), st.integers(8, 90), st.integers(1, 90), st.integers(1, 90), st.booleans())
+def test_planes_resized_together_are_what_they_are_alone(
+    seed: int, height: int, width: int, rows: int, columns: int, halved: bool
+) -> None:
+    planes = [*np.random.default_rng(seed).integers(0, 256, (2, height, width), np.uint8)]
+    size = (width // 2, height // 2) if halved else (columns, rows)
+    expected = [levels.resized(plane, size) for plane in planes]
+    assert np.array_equal(levels.resized_together(planes, size), expected)
+    planes[0] = planes[0][1:]
+    assert np.array_equal(levels.resized_together(planes, size)[1], expected[1])

@@ -4,6 +4,7 @@ It runs in one thread: results must not depend on how work is split, and whoever
 """
 
 import functools
+from collections.abc import Sequence
 from typing import TypeVar, cast
 
 import cv2
@@ -64,6 +65,21 @@ def resized(plane: Plane, size: Size) -> Plane:
     if size[0] <= plane.shape[1] and size[1] <= plane.shape[0]:
         return averaged(plane, size)
     return cast("Plane", cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC))
+
+
+def resized_together(planes: Sequence[Levels], size: Size) -> list[Levels]:
+    """Each of some planes (H, W), `resized`.
+
+    OpenCV adds up the pixels of a row one by one, and those of several planes of one shape at once. (Not so where whole
+    pixels are averaged: there, several planes may be rounded otherwise than one.)
+    """
+    first = planes[0].shape[1::-1]
+    shrinks = size[0] < first[0] and size[1] < first[1]
+    whole = first[0] % size[0] == first[1] % size[1] == 0
+    if not shrinks or whole or any(plane.shape[1::-1] != first for plane in planes):
+        return [resized(plane, size) for plane in planes]
+    merged = cast("Levels", cv2.merge(planes))
+    return cast("list[Levels]", [*cv2.split(averaged(merged, size))])
 
 
 def halved(plane: Floats) -> Floats:

@@ -194,4 +194,4 @@ def _chroma(rgb: Levels, size: Size) -> tuple[Levels, Levels]:
     fine = levels.blue_and_red(levels.resized(rgb, fine_size))
     scale = min(1.0, _CHROMA_SIDE_PX / max(fine_size))
     small = max(1, round(fine_size[0] * scale)), max(1, round(fine_size[1] * scale))
-    return np.stack([levels.resized(plane, small) for plane in fine]), fine
+    return np.stack(levels.resized_together([*fine], small)), fine

@@ -114,7 +114,12 @@ class _Pair(NamedTuple):
     @classmethod
     def shrunk(cls, source: Levels, target: Levels, side_px: int) -> "_Pair":
         """To side_px² pixels in area, where they are larger."""
-        large, small = _shrunk(source, side_px), _shrunk(target, side_px)
+        sizes = _shrunk_size(source, side_px), _shrunk_size(target, side_px)
+        if sizes[0] == sizes[1]:
+            both = levels.resized_together([source, target], sizes[0])
+        else:
+            both = [levels.resized(*one) for one in zip((source, target), sizes, strict=True)]
+        large, small = (levels.blurred(one.astype(np.float32), _SOFTNESS_PX) for one in both)
         height, width = small.shape
         top, left = max(1, int(_RIM * height)), max(1, int(_RIM * width))
         inner = slice(top, height - top), slice(left, width - left)
@@ -172,11 +177,10 @@ def _misfit(fit: _Fit | None) -> float:
     return float(error.mean()) * (2 - known / fit.known.size)
 
 
-def _shrunk(plane: Levels, side_px: int) -> Floats:
+def _shrunk_size(plane: Levels, side_px: int) -> Size:
     height, width = plane.shape
     scale = min(1.0, side_px / (width * height) ** 0.5)
-    small = levels.resized(plane, (max(8, round(width * scale)), max(8, round(height * scale))))
-    return levels.blurred(small.astype(np.float32), _SOFTNESS_PX)
+    return max(8, round(width * scale)), max(8, round(height * scale))
 
 
 def _halves(plane: Levels | Floats) -> Map:

@@ -192,7 +192,7 @@ class _Laid(NamedTuple):
             return seen
         one, other = self.both
         size = one.chroma.shape[:0:-1]
-        lumas = [levels.resized(planes.luma, size) for planes in self.both]
+        lumas = levels.resized_together([planes.luma for planes in self.both], size)
         its_colours = colours(one.chroma, other.chroma, *lumas)
         places = 0
         if one.fine_chroma is not None and other.fine_chroma is not None:

@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dupwatchd.pixels import levels
+
 # A reduced picture keeps at least this many pixels per thumbnail pixel, along both sides. The mse between thumbnails
 # from reduced and from full decoding (JPEG, 32 px) is 0.24 on average and 4 at most for 5; 0.4 for 3.5; 2.5 (at most
 # 12) for 2. tests/index/test_reduced.py checks it.
@@ -21,6 +23,17 @@ MIN_REDUCTION_REST = 5
 # at a time skips most zeros, and the products are still large enough for BLAS: 0.08 instead of 0.23 ms for 250 by 188
 # pixels.
 BAND_CELLS = 4
+
+# By EXIF orientation: how far pixels are turned clockwise, once they are mirrored.
+_UPRIGHT = {
+    2: (0, True),
+    3: (180, False),
+    4: (180, True),
+    5: (270, True),
+    6: (90, False),
+    7: (90, True),
+    8: (270, False),
+}
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32] | NDArray[np.uint32] | NDArray[np.float32]
 Floats = NDArray[np.float32]
@@ -88,14 +101,9 @@ def to_bytes(values: Floats) -> Bytes:
 
 
 def upright(pixels: Bytes, exif_orientation: int) -> Bytes:
-    """Turns pixels (H, W) or (H, W, C) as EXIF orientation 1 … 8 asks; any other value leaves them as they are."""
-    if exif_orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if exif_orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if exif_orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+    """Turns pixels (H, W) or (H, W, C > 1) as EXIF orientation 1 … 8 asks; any other value leaves them as they are."""
+    turn_degrees, mirrored = _UPRIGHT.get(exif_orientation, (0, False))
+    return np.ascontiguousarray(levels.turned(pixels, turn_degrees, mirrored=mirrored))
 
 
 @lru_cache(maxsize=64)

@@ -31,7 +31,6 @@ from dupwatchd import __version__
 from dupwatchd.cluster_commands import cluster_group
 from dupwatchd.errors import DupwatchError, UsageError
 from dupwatchd.flags import config_flag, given, json_flag, loaded_settings
-from dupwatchd.heap import keep_large_pieces
 from dupwatchd.index_commands import INDEX_COMMANDS
 
 _FOLDER = click.Path(path_type=bytes, readable=False)  # `scan` itself says what it cannot list, and does the rest
@@ -148,6 +147,7 @@ def scan_command(
     from dupwatch.asked_files import listed_paths
     from dupwatch.progress import progress
     from dupwatchd import scan
+    from dupwatchd.heap import keep_large_pieces
     from dupwatchd.model import Verdict
 
     if pairs and spare:

@@ -43,7 +43,7 @@ _FEWEST = 30  # places that say something of a picture at large
 _HALF_ANOTHER = 0.6  # of the score of another place: what differs in many places differs less in each
 _A_LOT, _NEXT_TO_NOTHING = 40, 10  # grey levels that a tone is changed by
 _AROUND_PX = 11  # side of what is called the surroundings of a place
-_BAND_PX = 1 << 15  # of a band, see `_bands`: some ten arrays of that size are in use at once
+_BAND_PX = 1 << 16  # of a band, see `_bands`: a proof is one
 _BUSY = 12  # grey levels of deviation around a place that has structure
 
 
@@ -109,7 +109,7 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
             spread = np.count_nonzero(unlike.everywhere > _HALF_ANOTHER) / error.size
         if score > 1:
             where = (unlike.everywhere > _HALF_ANOTHER) & (structure > _SHAPED)
-            likeness.append(_likeness(seen, wanted, detail, where))
+            likeness.append(_likeness(seen, wanted, detail, np.flatnonzero(where)))
     alike = _share_alike(likeness)
     contrast = levels.deviation(source.luma), levels.deviation(target.luma)
     return Differences(
@@ -152,15 +152,15 @@ def _share_alike(likeness: list[Floats]) -> float:
     return np.count_nonzero(every > _SHAPE_ALIKE) / len(every) if len(every) > _FEWEST else 0.0
 
 
-def _likeness(seen: Floats, wanted: Floats, detail: _Detail, where: NDArray[np.bool_]) -> Floats:
+def _likeness(seen: Floats, wanted: Floats, detail: _Detail, places: NDArray[np.intp]) -> Floats:
     """How alike the shapes around those places are, whatever their brightness: 1 the same, 0 or less another."""
-    if not where.any():
+    if not len(places):
         return np.zeros(0, np.float32)
-    together = levels.box_mean(seen * wanted, _AROUND_PX)[where]
-    one, other = (mean[where] for mean in detail.means)
+    together = levels.box_mean(seen * wanted, _AROUND_PX).take(places)
+    one, other = (mean.take(places) for mean in detail.means)
     together -= one * other
     together += together
-    one, other = (_deviation(variance[where]) for variance in detail.variances)
+    one, other = (_deviation(variance.take(places)) for variance in detail.variances)
     strength = one * one
     strength += other * other
     strength += np.float32(1)
@@ -298,6 +298,8 @@ class _Unlike:
     @cached_property
     def everywhere(self) -> Floats:
         """All places: (H, W)."""
+        if self._error.size <= _BAND_PX:
+            return self._within(slice(None))
         unlike = np.empty_like(self._error)
         for rows, _ in _bands(unlike.shape):
             unlike[rows] = self._within(rows)
@@ -305,6 +307,8 @@ class _Unlike:
 
     def most(self) -> float:
         """The largest value: no place has more than what its error is to the eye, so that most need not be asked."""
+        if self._error.size <= _BAND_PX:
+            return float(self.everywhere.max())
         bands = [rows for rows, _ in _bands(self._error.shape)]
         bounds = [float(self._error[rows].max() * self._to_the_eye) for rows in bands]
         most = 0.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from tests.conftest import photo_like
 
@@ -117,6 +117,16 @@ def lipstick(shade: tuple[int, int, int]) -> Rgb:
     draw.rectangle((262, 240, 338, 300), fill=(205, 180, 110))
     draw.polygon([(268, 240), (268, 140), (330, 100), (332, 240)], fill=shade)
     return np.asarray(image)
+
+
+def lips(shade: tuple[int, int, int]) -> Rgb:
+    """A thing in one of its colours before much that has colours as well."""
+    image = Image.new("RGB", (600, 500), (226, 182, 155))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((60, 40, 260, 180), fill=(214, 160, 130))
+    draw.polygon([(140, 300), (240, 250), (300, 270), (360, 250), (460, 300), (370, 360), (240, 360)], fill=shade)
+    draw.line((140, 300, 460, 300), fill=(70, 20, 30), width=4)
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(1)))
 
 
 def watch(dial: tuple[int, int, int]) -> Rgb:

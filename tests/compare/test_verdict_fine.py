@@ -145,6 +145,18 @@ def test_a_near_shade_of_a_part_of_goods_on_white_is_not_confirmed() -> None:
     assert look_closely(navy, altered.jpeg(altered.resized(navy, 0.7), 60), 0, mirrored=False).confirmed is True
 
 
+@pytest.mark.parametrize("shades", [((120, 20, 40), (90, 30, 50)), ((190, 40, 60), (165, 36, 98))])
+def test_a_thing_in_another_shade_before_a_coloured_ground_is_recoloured(
+    shades: tuple[tuple[int, int, int], ...],
+) -> None:
+    """Its luma is about the same, and a fit of all colours turns those of the one thing as it likes."""
+    one, other = (altered.jpeg(altered.lips(shade), 90) for shade in shades)
+    assert look_closely(one, other, 0, mirrored=False).verdict is Verdict.RECOLOURED
+    assert look_closely(one, altered.jpeg(altered.resized(one, 0.7), 60), 0, mirrored=False).confirmed is True
+    warmer = np.clip(one * np.array([1.06, 1, 0.94]), 0, 255).astype(np.uint8)
+    assert look_closely(one, warmer, 0, mirrored=False).verdict is Verdict.SAME
+
+
 def test_flags_of_near_colours_are_not_confirmed() -> None:
     romania, chad = (
         altered.stripes(300, colours)

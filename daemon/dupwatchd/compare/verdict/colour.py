@@ -19,6 +19,8 @@ _PLACE_PX = 5
 _NEUTRAL = 5.0  # levels of chroma: white, grey or black, also in a JPEG
 # What a small place of another colour has to exceed: noise, structure, and levels.
 _NOISE, _STRUCTURE, _VISIBLE, _AROUND_PX, _SHIFT_PX, _OWN_NOISE_FINE = 4.0, 0.35, 6.0, 11, 0.25, 0.5
+# Places of so much of the colour of the worst one are as colourful, and those off by less than that stayed the same.
+_AS_COLOURFUL, _STAYED, _STAYED_SHARE = 0.35, 2.0, 0.12
 _OWN_SAMPLES = 8_000  # places that tell which of two has more colours of its own
 _OWN_NOISE = 2.0  # levels of chroma below which nothing is read out of a difference
 
@@ -38,6 +40,7 @@ class Colours:
     unfitted: int  # tenths of a level that the worst place is off by as it is, without any fit
     odd: int  # hundredths, the worst place as it is against the pair's own noise and colours
     neutral: int  # per mille of all places that are without colour in both
+    stayed: int  # per mille of the places as colourful as that worst one whose colours stayed what they are
 
 
 def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Levels) -> Colours:
@@ -54,6 +57,7 @@ def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Le
         turned, worst, out = _fitted(chroma[0], chroma[1], light[0], strongest)
     else:
         turned, worst, out = _fitted(chroma[1], chroma[0], light[1], strongest)
+    unfitted, stayed = _worst_as_they_are(chroma[0], chroma[1])
     return Colours(
         (round(10 * strength[0]), round(10 * strength[1])),
         (round(10 * own[0]), round(10 * own[1])),
@@ -63,9 +67,10 @@ def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Le
         round(turned),
         round(10 * worst),
         round(100 * out),
-        round(10 * _worst_as_they_are(chroma[0], chroma[1])),
+        round(10 * unfitted),
         round(100 * _stands_out(chroma[0] - chroma[1], strongest)[1]),
         round(1000 * float((strongest < _NEUTRAL).mean())),
+        round(1000 * stayed),
     )
 
 
@@ -123,10 +128,19 @@ def _smooth(chroma: Levels) -> Floats:
     return np.stack([levels.blurred(plane.astype(np.float32) - 128, 0.8) for plane in chroma])
 
 
-def _worst_as_they_are(chroma: Floats, other: Floats) -> float:
-    """Levels that the worst place is off by; what runs over an edge, and is lost within it, is no other colour."""
-    off = [levels.box_mean(plane, _PLACE_PX) for plane in chroma - other]
-    return float(np.hypot(*off).max())
+def _worst_as_they_are(chroma: Floats, other: Floats) -> tuple[float, float]:
+    """Levels that the worst place is off by, and the share of places of as much colour that are not.
+
+    What runs over an edge, and is lost within it, is no other colour. What changes the colours of a whole picture
+    changes all strong ones.
+    """
+    both = [np.stack([levels.box_mean(plane, _PLACE_PX) for plane in one]) for one in (chroma, other)]
+    off = _length(both[0] - both[1]).ravel()
+    colourful = np.maximum(*map(_length, both)).ravel()
+    worst = int(off.argmax())
+    peers = off[colourful >= _AS_COLOURFUL * colourful[worst]]
+    stayed = np.count_nonzero(peers <= max(_STAYED, _STAYED_SHARE * float(off[worst]))) / len(peers)
+    return float(off[worst]), stayed
 
 
 def _own(chroma: Floats, light: Floats) -> float:

@@ -24,6 +24,7 @@ from dupwatchd.compare.verdict.verdict import (
     blank,
     compare,
     has_odd_place,
+    is_painted,
     verdict_of,
 )
 from dupwatchd.model import Verdict
@@ -145,6 +146,7 @@ def _uncertain(seen: Seen, *, suspect: bool) -> bool:
         or (chroma.unfitted > UNCERTAIN_SHADE and (chroma.neutral > MOSTLY_NEUTRAL or luma.bend >= FEW_TONES))
         or _may_be_another_shade(luma, chroma)
         or has_odd_place(chroma, UNCERTAIN_ODD)
+        or is_painted(chroma, UNCERTAIN_SHADE)
         or seen.edge > (UNCERTAIN_EDGE_TEXT if seen.fine else UNCERTAIN_EDGE)
         or (seen.places > UNCERTAIN_PLACES and luma.rise < OTHER_TONES)
     )

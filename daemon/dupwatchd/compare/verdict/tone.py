@@ -77,12 +77,12 @@ class LumaTone:
     red: float  # grey levels a level of Cr
     misfit: float
     rise: float
-    tones: Levels | None  # of the samples, (N,); None where no tone is changed
+    tones: Levels  # of the samples, (N,)
 
     @property
     def bend(self) -> float:
         """See `Tone`."""
-        return 0.0 if self.tones is None else _bend(self.curve, self.tones)
+        return _bend(self.curve, self.tones)
 
     def of(self, luma: Levels, chroma: Levels) -> Floats:
         """See `Tone`."""
@@ -148,7 +148,7 @@ def _fit_luma(source: Samples, target: Samples) -> LumaTone:
     unchanged = np.abs(y - source.luma)
     between = (np.minimum(source.luma, target.luma) > _BLACK) & (np.maximum(source.luma, target.luma) < _WHITE)
     if between.any() and _parts(unchanged[between], 0.5)[0] < _CLEARLY * _parts(error[between], 0.5)[0]:
-        return LumaTone(_TONES.astype(np.float32), 0.0, 0.0, _misfit(unchanged, y), 0.0, None)
+        return LumaTone(_TONES.astype(np.float32), 0.0, 0.0, _misfit(unchanged, y), 0.0, source.luma)
     return LumaTone(curve, by_blue, by_red, _misfit(error, y), _rise(curve, source.luma), source.luma)
 
 

@@ -233,6 +233,63 @@ def test_what_may_be_softened_at_its_size_is_told(how: str) -> None:
     assert not may_be_softened(candidate(original), candidate(saved_again))
 
 
+@pytest.mark.parametrize("how", SOFTENED)
+def test_what_was_softened_at_its_size_comes_after_what_it_was_made_from(how: str) -> None:
+    original = saved(scene(8))
+    soft = saved(SOFTENED[how](opened(original)), quality=95)
+    assert nearer(candidate(original), candidate(soft)) is Direction.FIRST
+    assert nearer(candidate(original), candidate(soft, from_camera=True)) is Direction.NEITHER
+    sharpened = saved(opened(soft).filter(ImageFilter.UnsharpMask(2, 120, 0)), quality=95)
+    assert nearer(candidate(soft), candidate(sharpened)) is not Direction.SECOND
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("growth", [1.0, 2.0])
+def test_what_got_grain_lets_nothing_go(kind: str, growth: float) -> None:
+    """Nothing shows which of the two was made from the other; freed of noise it would look the same."""
+    clean = Image.fromarray(photo_like(8, 481, 363))
+    draw = ImageDraw.Draw(clean)
+    for line in range(20, 460, 12):
+        draw.line((line, 20, 480 - line, 340), fill=(line // 2, 90, 200), width=2)
+    original = saved(clean, quality=85)
+    size = round(481 * growth), round(363 * growth)
+    noise = np.random.default_rng(1).normal(0, 4, (size[1], size[0], 1))
+    grainy = np.asarray(opened(original).resize(size, BICUBIC)) + noise
+    other = candidate(saved(Image.fromarray(np.clip(grainy, 0, 255).astype(np.uint8)), kind, quality=97))
+    if nearer(candidate(original), other) is Direction.NEITHER:
+        assert may_be_softened(candidate(original), other)
+        assert may_be_softened(other, candidate(original))
+    else:
+        assert growth > 1
+    brighter = saved(opened(original).point(lambda level: level * 1.1), quality=90)
+    assert not may_be_softened(candidate(original), candidate(brighter))
+
+
+ENLARGED: dict[str, Callable[[Picture], bytes]] = {
+    "by whole pixels": lambda p: saved(p.resize((p.width * 2, p.height * 2), Image.Resampling.NEAREST), quality=95),
+    "avif": lambda p: saved(p.resize((p.width * 2, p.height * 2), LANCZOS), "AVIF", quality=90),
+    "gif": lambda p: saved(p.resize((p.width * 2, p.height * 2), BICUBIC).quantize(256), "GIF"),
+    "webp": lambda p: saved(p.resize((p.width * 3 // 2, p.height * 3 // 2), BICUBIC), "WEBP", quality=90),
+}
+
+
+@pytest.mark.parametrize("how", ENLARGED)
+@pytest.mark.parametrize("what", ["photo", "drawing"])
+def test_what_an_enlargement_explains_comes_after_what_was_enlarged(how: str, what: str) -> None:
+    picture = scene(8) if what == "photo" else drawn("slide", 1, 1).resize((600, 450), LANCZOS)
+    original = saved(picture, quality=88) if what == "photo" else saved(picture, "PNG")
+    enlarged = candidate(ENLARGED[how](opened(original)))
+    if what == "photo" and how == "gif":  # dots that stand for shades explain nothing
+        assert nearer(candidate(original), enlarged) is Direction.NEITHER
+    elif what == "photo" and how == "webp":  # coded so coarsely that it may as well be the original
+        assert nearer(candidate(original), enlarged) is Direction.NEITHER
+        assert may_be_softened(candidate(original), enlarged)
+        assert may_be_softened(enlarged, candidate(original))
+    else:
+        assert nearer(candidate(original), enlarged) is Direction.FIRST
+        assert nearer(enlarged, candidate(original)) is Direction.SECOND
+
+
 def test_what_has_far_more_detail_was_not_rounded_from_the_other() -> None:
     """Of a soft photo a JPEG keeps broad shapes, which look as if they were rounded from those of a softer copy."""
     original = saved(scene(8), quality=80)

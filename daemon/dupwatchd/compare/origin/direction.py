@@ -7,8 +7,10 @@ from enum import IntEnum
 
 from dupwatchd.compare.origin.candidate import Candidate
 from dupwatchd.compare.origin.fit import Fit, detail_ratio, fit, fit_scaled, has_detail
+from dupwatchd.compare.origin.grain import differ_by_grain
 from dupwatchd.compare.origin.laying import Pair, laid_upon
 from dupwatchd.compare.origin.sharpened import LEAST_GROWTH, enlarged_and_sharpened
+from dupwatchd.compare.origin.softened import lost_its_detail
 
 CLEARLY = 0.15  # by so much one explanation must be better than its reverse
 CLEARLY_TONED = 0.3  # where a tone curve had to be guessed
@@ -20,6 +22,12 @@ RECODINGS = frozenset({"WEBP", "AVIF"})  # cameras write JPEG and HEIF; these ar
 # and large again, 12 exceed that; copies of which no direction is shown, at other qualities and tones, stay below 1.7.
 # What was rounded may have more than the former, from the blocks of its coding, but not than the latter.
 SOFTER, FAR_SOFTER = 2.0, 3.0
+# Enlarged, the smaller one explains the larger one so much better than that explains it, made smaller. Of 40 photos and
+# drawings that were enlarged by any way of resizing, and saved as JPEG, AVIF, GIF or PNG, all but three stay below the
+# first or are shown otherwise, and one exceeds the second; of 12 copies made smaller and sharpened none stays below
+# .73, and none of 27 others of which nothing is shown below 1. Of a picture without much detail any size explains any,
+# unless it is a drawing.
+ENLARGED, MAY_BE_ENLARGED, ENLARGED_DRAWING = 0.65, 1.0, 0.3
 DITHERED = frozenset({"GIF"})  # dots that stand for shades look like fine detail
 # Median differences of textured blocks, in grey levels, within which a picture counts as explained by another:
 NO_LOSS = 0.02  # equal pixels
@@ -55,16 +63,22 @@ def nearer(first: Candidate, second: Candidate) -> Direction:
     if not (first.luma.size and second.luma.size and _alike_in_shape(first, second)):
         return Direction.NEITHER
     pair = laid_upon(first, second)
-    if pair.scaled and not has_detail(min(first.luma, second.luma, key=lambda luma: (luma.size, luma.shape))):
-        return Direction.NEITHER
+    detailed = not pair.scaled or has_detail(min(first.luma, second.luma, key=lambda luma: (luma.size, luma.shape)))
     how = fit_scaled if pair.scaled else fit
     to_second, to_first = how(pair.first, pair.second), how(pair.second, pair.first)
-    is_first = _precedes(first, second, to_second, to_first, pair.scaled)
-    is_second = _precedes(second, first, to_first, to_second, pair.scaled)
+    is_first = detailed and _precedes(first, second, to_second, to_first, pair.scaled)
+    is_second = detailed and _precedes(second, first, to_first, to_second, pair.scaled)
     shown = Direction(int(is_second) - int(is_first))
     if not pair.scaled and has_more_than_its_source(shown, pair, to_first, to_second):
         return Direction.NEITHER
-    return _finer(first, second, pair) if pair.scaled and shown is Direction.NEITHER else shown
+    if shown is not Direction.NEITHER:
+        return shown
+    if not pair.scaled:
+        return _unsoftened(first, second, pair)
+    finer = _finer(first, second, pair) if detailed else Direction.NEITHER
+    if finer is not Direction.NEITHER:
+        return finer
+    return _smaller_explains(first, second, to_first, to_second, ENLARGED if detailed else ENLARGED_DRAWING)
 
 
 def has_more_than_its_source(shown: Direction, pair: Pair, to_first: Fit, to_second: Fit) -> bool:
@@ -99,7 +113,7 @@ def may_be_enlarged(first: Candidate, second: Candidate) -> bool:
 
 
 def may_be_softened(first: Candidate, second: Candidate) -> bool:
-    """Whether one of two pictures of equal size, of which nothing shows the direction, may be the other made softer.
+    """Whether one of two pictures, of which nothing shows the direction, may be the other made softer, or enlarged.
 
     Then neither is a spare: it may as well have been sharpened, or got film grain. A camera's photo that is sharper
     than one without its data is the original; a softer one may be made from that, with the data kept. About 12 ms.
@@ -109,7 +123,13 @@ def may_be_softened(first: Candidate, second: Candidate) -> bool:
     if not (first.luma.size and second.luma.size and _alike_in_shape(first, second)):
         return False
     pair = laid_upon(first, second)
-    ratio = 1.0 if pair.scaled else detail_ratio(pair.first, pair.second)
+    smaller, larger = (pair.first, pair.second) if first.luma.size < second.luma.size else (pair.second, pair.first)
+    if first.from_camera == second.from_camera and differ_by_grain(smaller, larger):
+        return True
+    if pair.scaled:
+        to_second, to_first = fit_scaled(pair.first, pair.second), fit_scaled(pair.second, pair.first)
+        return _smaller_explains(first, second, to_first, to_second, MAY_BE_ENLARGED) is not Direction.NEITHER
+    ratio = detail_ratio(pair.first, pair.second)
     sharper, softer = (first, second) if ratio > 1 else (second, first)
     return max(ratio, 1 / ratio) > SOFTER and (softer.from_camera or not sharper.from_camera)
 
@@ -129,6 +149,32 @@ def _finer(first: Candidate, second: Candidate, pair: Pair) -> Direction:
     if ratio > FINER and first.format not in DITHERED:
         return Direction.FIRST
     return Direction.SECOND if ratio < 1 / FINER and second.format not in DITHERED else Direction.NEITHER
+
+
+def _smaller_explains(first: Candidate, second: Candidate, to_first: Fit, to_second: Fit, better: float) -> Direction:
+    """The smaller of two of different size, if the larger one shows nothing that an enlargement of it does not."""
+    is_first_smaller = first.luma.size < second.luma.size
+    smaller, larger = (first, second) if is_first_smaller else (second, first)
+    enlarged, made_smaller = (to_second, to_first) if is_first_smaller else (to_first, to_second)
+    is_cameras = larger.from_camera and not smaller.from_camera
+    if is_cameras or enlarged.difference >= better * made_smaller.difference:
+        return Direction.NEITHER
+    return Direction.FIRST if is_first_smaller else Direction.SECOND
+
+
+def _unsoftened(first: Candidate, second: Candidate, pair: Pair) -> Direction:
+    """The sharper one of two of equal size, if what it has more of does not come out of the other one by sharpening.
+
+    A softer one with a camera's data that the other lacks may be the original, and the other no photo of that camera.
+    """
+    ratio = detail_ratio(pair.first, pair.second)
+    if 1 / SOFTER <= ratio <= SOFTER or differ_by_grain(pair.first, pair.second):
+        return Direction.NEITHER
+    sharper, softer = (pair.first, pair.second) if ratio > 1 else (pair.second, pair.first)
+    is_cameras = (second if ratio > 1 else first).from_camera and not (first if ratio > 1 else second).from_camera
+    if is_cameras or not lost_its_detail(sharper, softer):
+        return Direction.NEITHER
+    return Direction.FIRST if ratio > 1 else Direction.SECOND
 
 
 def _precedes(a: Candidate, b: Candidate, to_b: Fit, to_a: Fit, scaled: bool) -> bool:

@@ -44,6 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     taken, grey = photo_like(1, 800, 600), photo_like(2, 800, 600)[..., :1].repeat(3, axis=2)
     small = encoded(photo_like(3, 150, 110))
     wide = photo_like(4, 800, 600)
+    lossy = encoded(photo_like(7, 640, 480), "WEBP", quality=80)
     files = {
         "taken.jpg": encoded(taken, exif=exif),
         "taken optimised.jpg": encoded(taken, progressive=True, optimize=True),
@@ -65,6 +66,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "fine in 8 bits.png": encoded(photo_like(6, 640, 480), "PNG"),
         "as fine, but not equal.png": deep_png(photo_like(6, 640, 480), finer=True),
         "page.jpg": encoded(page("4711")),
+        "of a webp.png": encoded(np.asarray(Image.open(io.BytesIO(lossy)).convert("RGB")), "PNG"),
+        "lossy.webp": lossy,
     }
     for number, (name, data) in enumerate(files.items()):
         (root / name).write_bytes(data)
@@ -80,6 +83,7 @@ GOING = {
     "film.gif": "film.webp",
     "wide stripped.jpg": "wide without profile.jpg",
     "fine in 8 bits.png": "fine.png",
+    "of a webp.png": "lossy.webp",
 }
 
 

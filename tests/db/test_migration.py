@@ -159,6 +159,23 @@ def test_what_looks_have_told_is_told_anew_and_what_was_decoded_is_read_again(tm
     database.close()
 
 
+def test_pairs_are_looked_at_anew_and_contents_stay_as_read(tmp_path: Path) -> None:
+    made_by_version(schema._STEPS.index(schema._look_at_pairs_anew), tmp_path)
+    connection = apsw.Connection(str(tmp_path / FILE_NAME))
+    connection.execute(
+        "UPDATE picture SET proof_digest = x'01'; UPDATE content SET captions = '', pixels = digest;"
+        "UPDATE match SET near = 1, verdict = 2, confirmed = 1, closely = 2, nearer = -1;"
+        "INSERT INTO content_look VALUES (0, x'01', x'07', 2, 1)"
+    )
+    connection.close()
+    database = open_database(str(tmp_path))
+    assert database.rows("SELECT near, verdict, confirmed, closely, nearer FROM match") == [(1, None, None, 0, None)]
+    assert verdicts.any_to_look_at(database)
+    assert database.rows("SELECT * FROM content_look") == []
+    assert database.rows("SELECT count(*) FROM content WHERE captions IS NULL OR pixels IS NULL") == [(0,)]
+    database.close()
+
+
 def test_an_older_database_and_a_new_one_have_the_same_tables(tmp_path: Path) -> None:
     (tmp_path / "new" / "blocks").mkdir(parents=True)
     new = open_database(str(tmp_path / "new"))

@@ -427,11 +427,14 @@ def _read_more(database: "Database") -> None:
     database.rows("UPDATE content SET pixels = NULL WHERE bits > 8")
 
 
-_ANEW = f"""
+_PAIRS_ANEW = """
 UPDATE match SET verdict = NULL, confirmed = NULL, closely = 0, nearer = NULL, shows_more = 0, framed = 0,
     outline = NULL WHERE verdict IS NOT NULL;
 UPDATE part_match SET verdict = NULL, turn = 0, shows_more = 0, framed = 0, outline = NULL WHERE verdict IS NOT NULL;
 DELETE FROM content_look;
+"""
+_ANEW = f"""
+{_PAIRS_ANEW.strip()}
 UPDATE content SET pixels = NULL, scan_digest = x'' WHERE format IN ('PNG', 'TIFF', 'JPEG2000') OR frames > 1;
 INSERT OR IGNORE INTO picture_to_tell {OF_SEVERAL_CONTENTS};
 UPDATE content SET captions = NULL WHERE picture_id IS NOT NULL;
@@ -446,7 +449,16 @@ def _tell_all_anew(database: "Database") -> None:
     Of formats whose colours or pages were taken for others, nothing stands for equal pixels until they were read again.
     So are all contents, since a file that lacks data may have passed for a whole one; and what was refused is tried.
     """
-    for statement in _ANEW.split(";\n"):
+    _run_all(database, _ANEW)
+
+
+def _look_at_pairs_anew(database: "Database") -> None:
+    """Other shades before a coloured ground are told, and more enlargements; what contents hold is read as before."""
+    _run_all(database, f"{_PAIRS_ANEW}INSERT OR IGNORE INTO picture_to_tell {OF_SEVERAL_CONTENTS};\n")
+
+
+def _run_all(database: "Database", statements: str) -> None:
+    for statement in statements.split(";\n"):
         if statement.strip():
             database.rows(statement)
 
@@ -478,6 +490,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _read_more,
     _tell_all_anew,
     _know_what_is_held,
+    _look_at_pairs_anew,
 )
 VERSION = len(_STEPS)
 

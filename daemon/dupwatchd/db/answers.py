@@ -23,11 +23,12 @@ _OF_SOME_FILES = (
     "(SELECT content_id FROM file WHERE content_id IS NOT NULL GROUP BY content_id HAVING count(*) > 1)"
 )
 
-# Lossless pixels that were a JPEG before carry its blocks, or are those of a JPEG, WebP, AVIF or HEIF of the picture.
+# Lossless pixels that were a JPEG before carry its blocks, or are those of a JPEG, WebP, AVIF or HEIF of the picture. A
+# logo on transparency, which may be of one colour that any format keeps as it is, tells nothing.
 _JPEG_GRID = (
     "(content.jpeg_grid OR (content.lossless AND length(content.pixels) > 0 AND EXISTS (SELECT 1 FROM content AS lossy "
     "WHERE lossy.picture_id = content.picture_id AND lossy.pixels = content.pixels AND NOT lossy.lossless "
-    "AND lossy.format IN ('JPEG', 'WEBP', 'AVIF', 'HEIF'))))"
+    "AND (lossy.format = 'JPEG' OR (lossy.format IN ('WEBP', 'AVIF', 'HEIF') AND NOT lossy.transparent)))))"
 )
 _COPY = (
     "SELECT folder.path, file.name, file.size_bytes, file.mtime_ns, file.device, file.inode, content.id, "

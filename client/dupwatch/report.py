@@ -3,7 +3,7 @@
 In: a client, to ask for groups and previews. Out: an HTML file with all it needs inside: style, program, groups, and
 small previews, one for a group whose files all look alike, else one a file. The browser is told to run and load
 nothing that is not in it, by the digests of what is. Decisions made in it are saved from it as a plan for `dupwatch
-apply`.
+apply`; for that the report knows what lies beside the files as well.
 
 The file is written beside its place and moved there when it is whole.
 """
@@ -20,10 +20,12 @@ from typing import Any, TextIO
 
 from dupwatch.client import Client
 from dupwatch.errors import ClientError, WrongUsageError
+from dupwatch.families import asks_for_sidecars
 from dupwatch.replacing import check_replaceable
 from dupwatch.review.bundle import bundle, static_text
-from dupwatch.review.library import Group, HeldFile, Library
+from dupwatch.review.library import Group, HeldFile, Library, path_of
 from dupwatch.review.pictures import NoPictureError, Previews
+from dupwatch.review.report_families import ReportFamilies
 
 PREVIEW_PX = 160
 _TITLE = "<title>Copies · dupwatch</title>"
@@ -54,9 +56,8 @@ def write_report(client: Client, path: str, previews: Previews, advance: Callabl
         descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".dupwatch-")
         try:
             with open(descriptor, "w", encoding="utf-8") as file:
-                _write(
-                    file, library, [root["path"] for root in status["roots"]], _made(client, library, previews, advance)
-                )
+                roots = [root["path"] for root in status["roots"]]
+                _write(file, library, roots, _made(client, library, previews, advance))
                 file.flush()
                 os.fsync(descriptor)  # before it takes the place of an older one
             os.rename(temporary, path)
@@ -99,9 +100,9 @@ def _write(file: TextIO, library: Library, roots: Sequence[bytes], previews: Ite
         f'<meta name="color-scheme" content="light dark">\n{_TITLE}\n'
         f"<style>{style}</style>\n</head>\n<body>\n"
     )
-    groups = list(library.groups.values())
+    groups, families = list(library.groups.values()), _families(library, roots)
     for first in range(0, len(groups), ROWS_IN_PART):
-        _write_data(file, "rows", [_row(group) for group in groups[first : first + ROWS_IN_PART]])
+        _write_data(file, "rows", [_row(group, families) for group in groups[first : first + ROWS_IN_PART]])
     parts: list[list[str]] = []
     part: list[str] = []
     for digest, preview in previews:
@@ -119,6 +120,7 @@ def _write(file: TextIO, library: Library, roots: Sequence[bytes], previews: Ite
         "roots": [root.decode("utf-8", "surrogateescape") for root in roots],
         "complete": not library.incomplete_because,
         "incomplete_because": library.incomplete_because,
+        "asks_for_sidecars": asks_for_sidecars(library.ask_when),
         "previews": parts,
     }
     _write_data(file, "report", head)
@@ -132,7 +134,17 @@ def _write_data(file: TextIO, name: str, value: Any) -> None:
     file.write(f'<script type="application/json" {kind}>{text}</script>\n')
 
 
-def _row(group: Group) -> dict[str, Any]:
+def _families(library: Library, roots: Sequence[bytes]) -> ReportFamilies:
+    going: dict[bytes, bytes] = {}
+    for group in library.groups.values():
+        for file in json.loads(group.row)["files"]:
+            if file.get("goes"):
+                going[path_of(file["path"])] = path_of(file["held_by"]) if "held_by" in file else group.files[0].path
+    pictures = {file.path for files in library.files.values() for file in files}
+    return ReportFamilies(going, pictures, roots, asks_for_sidecars=asks_for_sidecars(library.ask_when))
+
+
+def _row(group: Group, families: ReportFamilies) -> dict[str, Any]:
     """Return what the page is told of a group, and what a plan has to know of its files."""
     row: dict[str, Any] = json.loads(group.row)
     for told, file in zip(row["files"], group.files, strict=True):
@@ -142,6 +154,7 @@ def _row(group: Group) -> dict[str, Any]:
         except OSError:
             continue  # it went just now; a plan that names it is refused for this file
         told["device"], told["inode"] = str(found.st_dev), str(found.st_ino)
+    families.tell(row["files"])
     return row
 
 

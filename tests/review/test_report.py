@@ -6,11 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import BrowserContext
 
+from tests.conftest import photo_like
 from tests.review.conftest import HOSTILE_NAME, NEEDS_BROWSER, names, wait_for, wait_until
 from tests.system.service import Service
 
@@ -143,3 +147,94 @@ def test_decisions_of_a_report_are_applied_by_the_client(
     assert not any(os.path.lexists(path) for path in going)
     assert (photos / "albums/2023/grey-8.jpg").exists()
     assert not (photos / "prints/grey-8 bw.jpg").exists()
+
+
+def takeout(description: str, views: int) -> bytes:
+    told = {"title": "a.jpg", "photoTakenTime": {"timestamp": "1690000000"}, "imageViews": str(views)}
+    return json.dumps({**told, "description": description}).encode()
+
+
+@pytest.fixture
+def families(tmp_path: Path) -> Iterator[Service]:
+    """Pairs of equal photos with something beside them; nothing lies beside those of `kept` but what is named."""
+    root = tmp_path / "families"
+    for seed, name in enumerate(("live", "film", "words", "other", "raw"), 20):
+        for folder in ("kept", "spare"):
+            path = root / folder / f"{name}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(photo_like(seed, 640, 480)).save(path, quality=90)
+    beside = {
+        "kept/live.mov": b"a film", "spare/live.mov": b"a film", "spare/film.mov": b"the only film",
+        "kept/words.jpg.json": takeout("at sea", 5), "spare/words.jpg.json": takeout("at sea", 7),
+        "kept/other.xmp": b"of stars: 2", "spare/other.xmp": b"of stars: 5",
+        "spare/raw.xmp": b"of both", "spare/raw.cr2": b"no photo, but of that name",
+    }  # fmt: skip
+    for name, data in beside.items():
+        (root / name).write_bytes(data)
+    with Service(tmp_path / "service", root, DUPWATCH_PLAN__KEEP=json.dumps([f"folder {root}/kept"])) as running:
+        running.settled()
+        yield running
+
+
+@NEEDS_BROWSER
+def test_a_plan_of_a_report_takes_along_what_a_plan_of_the_service_does(
+    families: Service, tmp_path: Path, context: BrowserContext, own_folders: None
+) -> None:
+    plan = tmp_path / "service.plan"
+    subprocess.run([*DUPWATCH, "plan", "--out", plan, "--endpoint", families.endpoint], check=True, capture_output=True)
+    report_of(families, tmp_path / "copies.html")
+    page = context.new_page()
+    page.goto(f"file://{tmp_path}/copies.html")
+    page.locator(".pane img").nth(1).wait_for()
+    for _ in range(5):
+        page.keyboard.press("Enter")
+    wait_until(lambda: page.locator("#progress-text").inner_text().startswith("5 of 5"))
+    with page.expect_download() as download:
+        page.keyboard.press("p")
+    download.value.save_as(tmp_path / "report.plan")
+
+    def told(path: Path) -> dict[str, tuple[Any, ...]]:
+        names = (
+            "blake3",
+            "bytes",
+            "mtime_ns",
+            "inode",
+            "device",
+            "held_by",
+            "verdict",
+            "confirmed",
+            "goes_with",
+            "lacks",
+        )
+        goes = [file for group in json.loads(path.read_text())["groups"] for file in group["goes"]]
+        return {os.path.relpath(file["path"], tmp_path): tuple(file.get(name) for name in names) for file in goes}
+
+    assert told(tmp_path / "report.plan") == told(plan)
+    assert {os.path.basename(path) for path in told(plan)} == {
+        "live.jpg", "live.mov", "words.jpg", "words.jpg.json", "raw.jpg",
+    }  # fmt: skip
+    # What would be held back is told before anybody decides that it goes, and stands in the plan.
+    for name, why in (("film", "movie film.mov"), ("live", ""), ("other", "sidecar other.xmp")):
+        page.fill("#search", name)
+        page.locator("#row-0").click()
+        held = page.locator("#why", has_text="A plan holds it back")
+        assert (f"it belongs to the {why}, of which no equal" in held.inner_text()) if why else held.count() == 0
+        page.keyboard.press("1")
+        page.keyboard.press("Enter")
+    with page.expect_download() as download:
+        page.keyboard.press("p")
+    assert page.locator("#toast").inner_text().startswith("2 files stay although decided to go")
+    download.value.save_as(tmp_path / "report.plan")
+    held_back = {
+        os.path.basename(one["path"]): one["because"]
+        for one in json.loads((tmp_path / "report.plan").read_text())["held_back"]
+    }
+    assert set(held_back) == {"film.jpg", "other.jpg"}
+    (tmp_path / "report.plan").chmod(0o600)
+    done = subprocess.run(
+        [*DUPWATCH, "apply", tmp_path / "report.plan", "--yes", "--endpoint", families.endpoint],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    spare = tmp_path / "families/spare"
+    assert sorted(os.listdir(spare)) == ["film.jpg", "film.mov", "other.jpg", "other.xmp", "raw.cr2", "raw.xmp"]

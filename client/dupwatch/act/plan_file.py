@@ -9,6 +9,7 @@ Paths are bytes here; in JSON they are text with surrogate escapes for bytes tha
 import io
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,12 +106,17 @@ class Plan:
 
     def root_of(self, path: bytes) -> bytes:
         """Return the deepest root above a path of the plan."""
-        return max((root for root in self.roots if is_below(path, root)), key=len)
+        return deepest_root(path, self.roots)
 
 
 def is_below(path: bytes, folder: bytes) -> bool:
     """Return whether a path lies below a folder; both are absolute and in their shortest form."""
     return path.startswith(folder.rstrip(b"/") + b"/") and path != folder
+
+
+def deepest_root(path: bytes, roots: Sequence[bytes]) -> bytes:
+    """Return the deepest root above a path; raises ValueError if there is none."""
+    return max((root for root in roots if is_below(path, root)), key=len)
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:

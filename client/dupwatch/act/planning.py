@@ -10,20 +10,25 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from blake3 import blake3
-
-from dupwatch.act.content import digest_of, opened
-from dupwatch.act.errors import PlanError, SkipError
+from dupwatch.act.companions import Companions
+from dupwatch.act.errors import PlanError
 from dupwatch.act.movable import Movable
-from dupwatch.act.plan_file import CHOSEN, AskedGroup, GoingFile, HeldBack, Plan, PlannedFile, PlannedGroup, is_below
-from dupwatch.act.sidecars import TEXT_BYTES_MAX, says_all_of
-from dupwatch.beside import BELONGS, NO_EQUAL, SAME_IN_OTHER_WORDS, Beside, beside_of, common_suffix
+from dupwatch.act.plan_file import (
+    CHOSEN,
+    AskedGroup,
+    GoingFile,
+    HeldBack,
+    Plan,
+    PlannedFile,
+    PlannedGroup,
+    deepest_root,
+    is_below,
+)
+from dupwatch.beside import BELONGS, NO_EQUAL, Beside, beside_of
 from dupwatch.families import Folders, Kind, asks_for_sidecars
-from dupwatch.terminal import printable
 
 PlanPage = Mapping[str, Any]  # a result of the service's command `plan`; one that is enough has all groups
 
@@ -51,7 +56,7 @@ class _Planning:
         self._asks_for_sidecars = asks_for_sidecars(head.get("ask_when", ()))
         self._movable = Movable()
         self._folders = Folders()
-        self._companions = _Companions(self._movable, self._roots)
+        self._companions = Companions(self._movable, self._roots)
         self._held_back: list[HeldBack] = []
 
     def plan(self, groups: Sequence[Mapping[str, Any]]) -> Plan:
@@ -130,7 +135,7 @@ class _Planning:
             return f"it is not there: {error.strerror}"
         if (status.st_dev, status.st_ino) == (stays[held_by].device, stays[held_by].inode):
             return "it is another name of the file that would stay for it"
-        return self._movable.why_not(file["path"], self._root_of(file["path"]))
+        return self._movable.why_not(file["path"], deepest_root(file["path"], self._roots))
 
     def _beside(
         self, groups: Sequence[PlannedGroup], pictures: Collection[bytes], *, asks_for_sidecars: bool = False
@@ -162,11 +167,8 @@ class _Planning:
             found.append(replace(group, goes=tuple(goes)))
         return found
 
-    def _root_of(self, path: bytes) -> bytes:
-        return _root_of(path, self._roots)
 
-
-def _with_companions(groups: Sequence[PlannedGroup], those: Beside, companions: "_Companions") -> list[PlannedGroup]:
+def _with_companions(groups: Sequence[PlannedGroup], those: Beside, companions: Companions) -> list[PlannedGroup]:
     """Return the groups in which something goes, with what goes along."""
     pictures = [going.file.path for group in groups for going in group.goes]
     along = {path: those.along(path) for path in pictures}
@@ -191,66 +193,6 @@ def _with_companions(groups: Sequence[PlannedGroup], those: Beside, companions: 
         if goes:
             found.append(replace(group, goes=tuple(goes)))
     return found
-
-
-class _Companions:
-    """Looks at what lies beside pictures by all its content; each is read once."""
-
-    def __init__(self, movable: Movable, roots: Sequence[bytes]) -> None:
-        self._movable, self._roots = movable, roots
-        self._known: dict[bytes, PlannedFile | None] = {}
-
-    def can_go(self, path: bytes) -> bool:
-        return self._file(path) is not None and self._movable.why_not(path, _root_of(path, self._roots)) is None
-
-    def holds(self, other: bytes, path: bytes) -> bool:
-        own, theirs = self._file(path), self._file(other)
-        if own is None or theirs is None or (theirs.device, theirs.inode) == (own.device, own.inode):
-            return False
-        suffix = common_suffix(path, other)
-        if _is_equal(own, theirs) or suffix not in SAME_IN_OTHER_WORDS:
-            return _is_equal(own, theirs)
-        return says_all_of(self._text(theirs), self._text(own), suffix)
-
-    def going(self, path: bytes, picture: bytes, holder: bytes | None) -> GoingFile:
-        """Return a companion as it goes along with its picture; ``holder`` is what holds all that it says."""
-        own, theirs = self._file(path), None if holder is None else self._file(holder)
-        assert own is not None  # else its picture is held back
-        if theirs is None:
-            return GoingFile(own, None, goes_with=picture)
-        if _is_equal(own, theirs):
-            return GoingFile(own, theirs.path, "identical", confirmed=True, goes_with=picture)
-        reason = f"what it says of the photo stands in {printable(theirs.path)} as well"
-        return GoingFile(replace(own, reason=reason), None, goes_with=picture)
-
-    def _file(self, path: bytes) -> PlannedFile | None:
-        """Return a file as it is; None if it cannot be read, or is no regular file."""
-        if path not in self._known:
-            self._known[path] = None
-            with suppress(SkipError, OSError), opened(path, _root_of(path, self._roots)) as (_, descriptor):
-                status, digest = os.fstat(descriptor), digest_of(descriptor)
-                self._known[path] = PlannedFile(
-                    path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, digest
-                )
-        return self._known[path]
-
-    def _text(self, file: PlannedFile) -> bytes:
-        """Return what a small file holds, if it is still what was read before; else nothing."""
-        if file.size_bytes > TEXT_BYTES_MAX:
-            return b""
-        text = b""
-        with suppress(SkipError, OSError), opened(file.path, _root_of(file.path, self._roots)) as (_, descriptor):
-            text = os.pread(descriptor, TEXT_BYTES_MAX + 1, 0)
-        return text if blake3(text).digest() == file.blake3 else b""
-
-
-def _is_equal(one: PlannedFile, other: PlannedFile) -> bool:
-    return (one.size_bytes, one.blake3) == (other.size_bytes, other.blake3)
-
-
-def _root_of(path: bytes, roots: Sequence[bytes]) -> bytes:
-    """Return the deepest root above a path."""
-    return max((root for root in roots if is_below(path, root)), key=len)
 
 
 def _planned_file(file: Mapping[str, Any]) -> PlannedFile:

@@ -110,16 +110,22 @@ function drawFacts(page) {
   find("facts").replaceChildren(...factRows(first, second, page.groups.common || "/"));
   const lines = [];
   if (page.group.asked) lines.push(["To be asked", page.group.asked]);
-  lines.push(["1", first.reason || "the best copy"]);
+  lines.push(["1", first.reason || "the best copy"], ...heldLines(page, first));
   if (second) {
     lines.push([String(page.second + 1), verdictText(page.group, second)]);
     if (second.reason && second.reason !== first.reason) lines.push(["", second.reason]);
     if (second.lacks?.length) lines.push(["", `The one that stays would lack: ${second.lacks.join(", ")}.`]);
-    if (second.held_back) lines.push(["", `A plan holds it back: ${second.held_back}.`]);
+    lines.push(...heldLines(page, second));
     if (second.undecided) lines.push(["", `It may be held back: ${second.undecided}.`]);
     if (second.returned) lines.push(["", "This content was removed before, and has come back."]);
   }
   find("why").replaceChildren(...lines.map(([head, text]) => h("p", {}, head && h("span", { class: "badge", text: head }), h("span", { text }))));
+}
+
+// Of a file that goes, or would by the rules: why a plan holds it back.
+function heldLines(page, file) {
+  const because = page.source.heldBack(page.groups, page.group, page.draft, file);
+  return because ? [["", `A plan holds it back: ${because}.`]] : [];
 }
 
 export function drawModes(page) {

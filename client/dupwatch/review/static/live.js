@@ -114,6 +114,11 @@ export class LiveSource {
     return decided;
   }
 
+  // The service tells of its own proposal; of what a person decides the plan does, before anything is moved.
+  heldBack(groups, group, draft, file) {
+    return file.held_back;
+  }
+
   // Decisions go one after the other: several connections would let a later one overtake, and a plan miss the last one.
   inOrder(path, body) {
     const step = { path, body };

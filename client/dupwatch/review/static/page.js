@@ -232,7 +232,13 @@ export class Page {
 
   openPlan() {
     if (this.source.canAct) this.plan = new PlanDialog(this);
-    else saveText("copies.plan", this.source.planText(this.groups));
+    else this.savePlan();
+  }
+
+  savePlan() {
+    const { text, heldBack } = this.source.plan(this.groups);
+    saveText("copies.plan", text);
+    if (heldBack) this.say(`${countText(heldBack, "file stays", "files stay")} although decided to go, for what lies beside: the plan says why (held_back).`);
   }
 
   // The next news is what a person has brought about: it is shown at once.

@@ -1,12 +1,19 @@
 // Makes a plan for `dupwatch apply` of what was decided in a report.
 
+import { besideOf, Families, holderOf } from "./family.js";
+import { visible } from "./words.js";
+
 const VERSIONS = new Set(["cropped", "retouched", "recoloured"]); // of the kept file
 
 export function makePlan(report, groups, decided) {
-  const staying = new Set(groups.flatMap((group) => staysIn(group, decided)).map(numbersOf));
-  const planned = whatGoes(groups, decided)
-    .map(({ group, goes }) => planGroup(group, staysIn(group, decided), goes.filter((file) => !staying.has(numbersOf(file)))))
-    .filter((group) => group.goes.length);
+  const chosen = chosenIn(groups, decided);
+  const heldBack = heldBackIn(chosen, report.asks_for_sidecars);
+  const kept = chosen.map((one) => ({ ...one, goes: one.goes.filter((file) => !heldBack.has(file.path)) }));
+  const families = new Families(kept, report.asks_for_sidecars);
+  // What several pictures share goes with the last of them: then none is left to need it.
+  const last = new Map();
+  for (const { goes } of kept) for (const file of goes) for (const one of families.along(file)) last.set(besideOf(file, one.name), file.path);
+  const planned = kept.map((one) => planGroup(one, families, last)).filter((group) => group.goes.length);
   const going = planned.flatMap((group) => group.goes);
   const plan = {
     dupwatch_plan: 1,
@@ -19,11 +26,40 @@ export function makePlan(report, groups, decided) {
     summary: { groups: planned.length, files: going.length, bytes: going.reduce((sum, file) => sum + file.bytes, 0), asked_groups: 0 },
     groups: planned,
     asked: [],
-    held_back: [],
+    held_back: [...heldBack].map(([path, because]) => ({ path, because })),
   };
   // Nanoseconds, and the inodes of some file systems, are longer than a number of JavaScript is exact: they are carried as
   // text. Within a text of JSON no quotation mark stands by itself, so no file name looks like this.
-  return JSON.stringify(plan, null, 1).replace(/"(mtime_ns|device|inode)": "(-?\d+)"/g, '"$1": $2');
+  const text = JSON.stringify(plan, null, 1).replace(/"(mtime_ns|device|inode)": "(-?\d+)"/g, '"$1": $2');
+  return { text, heldBack: heldBack.size };
+}
+
+// Why a file would stay for what lies beside it if this were decided of its group; nothing if it would go, or stays anyway.
+export function whyHeldBack(report, groups, decided, file) {
+  return heldBackIn(chosenIn(groups, decided), report.asks_for_sidecars).get(file.path);
+}
+
+// The groups of which something goes, with the files that stay and go; none goes that is another name of one that stays.
+function chosenIn(groups, decided) {
+  const staying = new Set(groups.flatMap((group) => staysIn(group, decided)).map(numbersOf));
+  return whatGoes(groups, decided)
+    .map(({ group, goes }) => ({ group, stays: staysIn(group, decided), goes: goes.filter((file) => !staying.has(numbersOf(file))) }))
+    .filter(({ goes }) => goes.length);
+}
+
+// The files that stay for what lies beside them, and why.
+function heldBackIn(chosen, asksForSidecars) {
+  const families = new Families(chosen, asksForSidecars);
+  const found = new Map();
+  for (const { group, stays, goes } of chosen) {
+    for (const file of goes) {
+      const { held_by, verdict } = heldBy(file, stays, group.files[0]);
+      const holder = stays.find(({ path }) => path === held_by);
+      const because = families.objection(file, holder, verdict === "chosen");
+      if (because) found.set(file.path, because);
+    }
+  }
+  return found;
 }
 
 // The groups of which something goes by what was decided, and which files: each goes once, with the first group in which it
@@ -51,17 +87,40 @@ function numbersOf(file) {
   return `${file.device} ${file.inode}`;
 }
 
-function planGroup(group, stays, goes) {
+function planGroup({ group, stays, goes }, families, last) {
   return {
     id: group.key.split("-")[0],
-    stays: stays.map((file) => planFile(file, "stays: chosen by a person")),
-    goes: goes.map((file) => ({ ...planFile(file, "goes: chosen by a person"), ...heldBy(file, stays, group.files[0]) })),
+    stays: stays.map((file) => planFile(file, file.path, "stays: chosen by a person")),
+    goes: goes.flatMap((file) => {
+      const held = heldBy(file, stays, group.files[0]);
+      const holder = stays.find(({ path }) => path === held.held_by);
+      const along = families.along(file).filter((one) => last.get(besideOf(file, one.name)) === file.path);
+      const lacks = along.filter((one) => !holderOf(one, holder)).map((one) => `${one.kind} ${one.name}`);
+      const going = { ...planFile(file, file.path, "goes: chosen by a person"), ...held, lacks: [...held.lacks, ...lacks] };
+      return [going, ...along.map((one) => planAlong(one, file, holder))];
+    }),
   };
 }
 
-function planFile(file, reason) {
+// What goes along with a file, and its equal beside the one that stays.
+function planAlong(one, file, holder) {
+  const other = holderOf(one, holder);
+  const path = other && besideOf(holder, other.name);
+  const isEqual = other?.digest === one.digest;
+  const reason = path && !isEqual ? `what it says of the photo stands in ${visible(path)} as well` : "";
   return {
-    path: file.path,
+    ...planFile(one, besideOf(file, one.name), reason),
+    held_by: isEqual ? path : null,
+    verdict: isEqual ? "identical" : null,
+    confirmed: isEqual ? true : null,
+    lacks: [],
+    goes_with: file.path,
+  };
+}
+
+function planFile(file, path, reason) {
+  return {
+    path,
     bytes: file.bytes,
     mtime_ns: file.mtime_ns,
     device: file.device,

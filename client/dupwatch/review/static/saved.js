@@ -1,6 +1,6 @@
 // The groups of a report: all that is needed lies in the page itself. Decisions stay in the browser until they are saved as a plan.
 
-import { makePlan } from "./plan.js";
+import { makePlan, whyHeldBack } from "./plan.js";
 
 const ONE_PREVIEW = new Set(["identical", "same"]); // their files look alike: the kept one stands for all
 
@@ -89,8 +89,15 @@ export class SavedSource {
     }
   }
 
-  planText(groups) {
+  plan(groups) {
     return makePlan(this.report, groups.all, groups.decided);
+  }
+
+  // Why a file would stay after all if this were decided of its group.
+  heldBack(groups, group, draft, file) {
+    if (!file.family || !draft.goes.includes(file.path)) return file.held_back;
+    const others = groups.all.filter(({ key }) => key !== group.key && groups.decided.has(key));
+    return whyHeldBack(this.report, [...others, group], new Map(groups.decided).set(group.key, draft), file);
   }
 
   listen() {}

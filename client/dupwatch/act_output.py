@@ -14,7 +14,7 @@ from dupwatch.act.planning import held_for_sidecar
 from dupwatch.act.purge import Entry, Purged
 from dupwatch.act.runs import Run, Step
 from dupwatch.act.undo import Undone
-from dupwatch.terminal import Page, counted, human_bytes, printable
+from dupwatch.terminal import Page, counted, fold, human_bytes, printable
 
 _WHAT_HAPPENS = {
     "quarantine": "moved into quarantine",
@@ -39,18 +39,19 @@ def plan_lines(plan: Plan, page: Page) -> Iterator[str]:
     if plan.asked:
         yield page.paint(f"To be looked at by a person: {len(plan.asked):,}", "head")
         for asked in plan.asked:
-            because = _in_words(page.name(asked.because), 2, page)
+            because = page.words(page.name(asked.because), first=2, indent=2)
             yield from (page.paint(line, "remark") for line in because)
-            yield from (f"    {page.name(file.path)}" for file in asked.files)
+            yield from (line for file in asked.files for line in _path_lines(file.path, 4, page))
         yield ""
     yield from _with_reasons("Held back", [(one.path, one.because) for one in plan.held_back], page)
     for_sidecars = sum(map(held_for_sidecar, plan.held_back))
     if for_sidecars:
         what = f"{for_sidecars:,} of them only because of a sidecar"
-        yield from _in_words(f"{what}: if --ask-when is said without `lacks metadata`, it goes along", 2, page)
+        advice = f"{what}: if --ask-when is said without `lacks metadata`, it goes along"
+        yield from page.words(advice, first=2, indent=2)
         yield ""
     yield from folder_lines(plan, page)
-    yield from (page.paint(line, "head") for line in _in_words(plan_summary(plan), 0, page))
+    yield from _in_style(plan_summary(plan), "head", page)
 
 
 def folder_lines(plan: Plan, page: Page) -> Iterator[str]:
@@ -102,7 +103,7 @@ def action_lines(plan: Plan, action: Action, page: Page) -> list[str]:
     chosen = sum(going.verdict == "chosen" for going in files)
     unproven = f"; {chosen:,} of them by a person's choice, without proof that they are copies" if chosen else ""
     what = f"{many} {'is' if len(files) == 1 else 'are'} {_WHAT_HAPPENS[action.kind]}{to}{unproven}"
-    return [page.paint(line, "head") for line in _in_words(what, 0, page)]
+    return _in_style(what, "head", page)
 
 
 def summary_lines(summary: Summary, page: Page) -> Iterator[str]:
@@ -112,9 +113,8 @@ def summary_lines(summary: Summary, page: Page) -> Iterator[str]:
     parts = [what, human_bytes(summary.bytes_done)]
     if summary.skipped:
         parts.append(f"{len(summary.skipped):,} skipped")
-    yield page.paint(", ".join(parts), "head")
-    if summary.halted is not None:
-        yield page.paint(f"Ended early: {page.name(summary.halted)}", "trouble")
+    yield from _in_style(", ".join(parts), "head", page)
+    yield from _ended_early(summary.halted, page)
 
 
 def undone_lines(undone: Undone, page: Page) -> Iterator[str]:
@@ -123,16 +123,15 @@ def undone_lines(undone: Undone, page: Page) -> Iterator[str]:
     changed = [(path, "it is not what it was when it went") for path in undone.changed]
     yield from _with_reasons("Put back, but changed in quarantine", changed, page)
     yield page.paint(f"{counted(len(undone.done), 'file')} put back", "head")
-    if undone.halted is not None:
-        yield page.paint(f"Ended early: {page.name(undone.halted)}", "trouble")
+    yield from _ended_early(undone.halted, page)
 
 
 def purged_lines(purged: Purged, page: Page) -> Iterator[str]:
     """Yield what a purge did and what it left."""
     yield from _with_reasons("Left in quarantine", purged.skipped, page)
-    yield page.paint(f"{counted(len(purged.done), 'file')} deleted, {human_bytes(purged.bytes_done)} won", "head")
-    if purged.halted is not None:
-        yield page.paint(f"Ended early: {page.name(purged.halted)}", "trouble")
+    won = f"{counted(len(purged.done), 'file')} deleted, {human_bytes(purged.bytes_done)} won"
+    yield from _in_style(won, "head", page)
+    yield from _ended_early(purged.halted, page)
 
 
 def entry_lines(found: Sequence[Entry], page: Page) -> Iterator[str]:
@@ -141,10 +140,12 @@ def entry_lines(found: Sequence[Entry], page: Page) -> Iterator[str]:
     for entry in found:
         if entry.run is not run:
             run = entry.run
-            yield page.paint(f"{run.id} ({_human_age(entry.run.age_seconds)} old)", "head")
-        yield f"  {human_bytes(entry.size_bytes):>8}  {page.name(entry.step.path)}"
+            yield from _in_style(f"{run.id} ({_human_age(entry.run.age_seconds)} old)", "head", page)
+        first, *others = _path_lines(entry.step.path, 12, page)
+        yield f"  {human_bytes(entry.size_bytes):>8}  {first[12:]}"
+        yield from others
     total = sum(entry.size_bytes for entry in found)
-    yield page.paint(f"{counted(len(found), 'file')} in quarantine, {human_bytes(total)}", "head")
+    yield from _in_style(f"{counted(len(found), 'file')} in quarantine, {human_bytes(total)}", "head", page)
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:
@@ -223,7 +224,7 @@ def _file_line(mark: str, path: bytes, size: int, remark: str, page: Page) -> It
     room = max((page.width or 0) - 20, 20)
     yield f"  {page.paint(f'{mark:<5}', style)} {human_bytes(size):>8}  {page.shorten(page.name(path), room)}"
     if remark:
-        yield from (page.paint(line, "remark") for line in _in_words(page.name(remark), 18, page))
+        yield from (page.paint(line, "remark") for line in page.words(page.name(remark), first=18, indent=18))
 
 
 def _with_reasons(title: str, found: Sequence[tuple[bytes, str]], page: Page) -> Iterator[str]:
@@ -231,17 +232,25 @@ def _with_reasons(title: str, found: Sequence[tuple[bytes, str]], page: Page) ->
         return
     yield page.paint(f"{title}: {len(found):,}", "head")
     for path, why in found[:_ROWS]:
-        yield f"  {page.name(path)}"
-        yield from (page.paint(line, "trouble") for line in _in_words(page.name(why), 4, page))
+        yield from _path_lines(path, 2, page)
+        yield from (page.paint(line, "trouble") for line in page.words(page.name(why), first=4, indent=4))
     if len(found) > _ROWS:
         yield page.own(f"  … and {len(found) - _ROWS:,} more: see --json")
     yield ""
 
 
-def _in_words(text: str, indent: int, page: Page) -> list[str]:
-    """Return text in lines that fit, broken between words; each begins with ``indent`` spaces."""
-    first, *others = text.split(" ")
-    return page.join([" " * indent + first, *others], indent=indent, between=" ")
+def _ended_early(halted: str | None, page: Page) -> list[str]:
+    return [] if halted is None else _in_style(f"Ended early: {page.name(halted)}", "trouble", page)
+
+
+def _in_style(text: str, style: str, page: Page) -> list[str]:
+    return [page.paint(line, style) for line in page.words(text)]
+
+
+def _path_lines(path: bytes, indent: int, page: Page) -> list[str]:
+    """Return a path, whole, in lines that fit; each begins with ``indent`` spaces."""
+    room = None if page.width is None else page.width - indent
+    return [" " * indent + piece for piece in fold(page.name(path), room)]
 
 
 def _human_age(seconds: float) -> str:

@@ -83,9 +83,14 @@ def write_pairs0(pairs: Iterable[Mapping[str, Any]], stream: BinaryIO) -> None:
     stream.writelines(pair["first"] + b"\0" + pair["second"] + b"\0" for pair in pairs)
 
 
-def write_pairs_table(pairs: Iterable[Mapping[str, Any]], document: Document, stream: TextIO) -> None:
-    """Write two lines per pair: how far its files are apart and what they are to each other, then both paths."""
-    page = page_on(stream)
+def write_pairs_table(
+    pairs: Iterable[Mapping[str, Any]], document: Document, stream: TextIO, width: int | None = None
+) -> None:
+    """Write how far the files of each pair are apart and what they are to each other, then both paths, whole.
+
+    Lines fit ``width`` cells, by default the terminal's; on a narrow one the paths stand below the figures.
+    """
+    page = page_on(stream, width)
     measure, threshold = str(document["measure"]), document["threshold"]
     decimals = 4 if threshold < 1 else 1
     count = 0
@@ -96,11 +101,23 @@ def write_pairs_table(pairs: Iterable[Mapping[str, Any]], document: Document, st
         turned = (f"turned {pair['turn']}°" if pair["turn"] else "", "mirrored" if pair["mirrored"] else "")
         remarks = ", ".join(filter(None, (pair["verdict"] or "near only", *turned)))
         beside = page.own(f"{figures:>8}  {remarks:<12}  ")
-        first, second = (page.name(pair[which]) for which in ("first", "second"))
-        stream.write(f"{page.paint(beside, 'quiet')}{first}\n{' ' * len(beside)}{second}\n")
+        page.write(_pair_lines(beside, [page.name(pair[which]) for which in ("first", "second")], page))
     total = document["total_pairs"]
     shown = counted(total, "pair") if total == count else f"{count:,} of {counted(total, 'pair')}"
-    page.write([page.paint(page.own(f"{shown}, {page.name(measure)} ≤ {threshold:g}"), "head")])
+    summary = page.own(f"{shown}, {page.name(measure)} ≤ {threshold:g}")
+    page.write(page.paint(line, "head") for line in page.words(summary))
+
+
+def _pair_lines(beside: str, names: Sequence[str], page: Page) -> Iterator[str]:
+    """Yield the lines of a pair: its figures, and both names."""
+    if _stacked(page):
+        yield page.paint(page.cut(beside.strip(" "), page.width or 0), "quiet")
+        yield from (f"  {piece}" for name in names for piece in fold(name, (page.width or 0) - 2))
+        return
+    room = None if page.width is None else page.width - len(beside)
+    (first, *others), second = (list(fold(name, room)) for name in names)
+    yield page.paint(beside, "quiet") + first
+    yield from (" " * len(beside) + piece for piece in [*others, *second])
 
 
 def to_win(count: int, *, at_most: bool) -> str:
@@ -404,7 +421,7 @@ def _why_held_back(document: Document, page: Page) -> list[str]:
         "undecided": f"{_UNDECIDED}: names and sizes do not tell whether {beside}",
     }
     told = [words for key, words in meant.items() if page.width is not None and _count(document, key)]
-    lines = [line for words in told for line in page.join(words.split(" "), indent=2, between=" ")]
+    lines = [line for words in told for line in page.words(words, indent=2)]
     return [page.paint(line, "quiet") for line in lines]
 
 

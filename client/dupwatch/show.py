@@ -31,7 +31,7 @@ def status_lines(status: Result, page: Page) -> Iterator[str]:
     if isinstance(progress, Mapping):
         yield from page.join(progress_parts(progress, page))
     left = close_looks_left(status)
-    yield from [] if left is None else page.join(left.split(), indent=_HANGING, between=" ")
+    yield from [] if left is None else page.words(left, indent=_HANGING)
     for root in status.get("roots", ()):
         state = page.name(str(root["state"]))
         room = (page.width or 0) - 11
@@ -43,9 +43,10 @@ def status_lines(status: Result, page: Page) -> Iterator[str]:
     held = status.get("quarantine")
     if isinstance(held, Mapping) and held["files"]:
         size = human_bytes(held["bytes"])
-        yield f"  {counted(held['files'], 'file')} in quarantine, {size}: `dupwatch quarantine list`"
+        told = f"  {counted(held['files'], 'file')} in quarantine, {size}: `dupwatch quarantine list`"
+        yield from page.words(told, indent=_HANGING)
     for problem in status.get("problems", ()):
-        yield page.paint(f"! {page.name(problem)}", "trouble")
+        yield from (page.paint(line, "trouble") for line in page.words(f"! {page.name(problem)}", indent=_HANGING))
 
 
 def close_looks_left(status: Result) -> str | None:
@@ -65,7 +66,8 @@ def _cluster_lines(cluster: Result, page: Page) -> Iterator[str]:
         state = page.name(str(machine["state"]))
         style = "quiet" if state == "reading" else "trouble"
         share = counted(machine["files"], "file")
-        yield f"    {page.paint(f'{state:<8}', style)} {page.name(machine['name'])}: {share}"
+        room = (page.width or 0) - 4 - 9 - 2 - len(share)
+        yield f"    {page.paint(f'{state:<8}', style)} {page.shorten(page.name(machine['name']), room)}: {share}"
     if len(machines) < cluster["total_machines"]:
         yield f"    and {counted(cluster['total_machines'] - len(machines), 'further machine')}"
     if cluster["files_here"]:
@@ -91,9 +93,10 @@ def found_lines(found: Result, page: Page) -> Iterator[str]:
     copies = found.get("copies", ())
     name = page.name(found["path"])
     if "error" in found:
-        yield f"{name}: {page.paint(page.name(found['error']), 'trouble')}"
+        yield from page.said_of(name, page.name(found["error"]), "trouble", indent=_HANGING)
     elif not copies:
-        yield f"{name}: {page.paint('not known' if found.get('complete', True) else 'not known so far', 'quiet')}"
+        said = "not known" if found.get("complete", True) else "not known so far"
+        yield from page.said_of(name, said, "quiet", indent=_HANGING)
     else:
         as_good = any(copy.get("as_good") for copy in copies)
         none = ", none but what is asked for" if any(copy.get("asked_for") for copy in copies) else ", none as good"

@@ -130,6 +130,22 @@ class Page(NamedTuple):
                 lines += fold(" " * indent + part if lines else part, self.width, indent)
         return lines
 
+    def words(self, text: str, *, first: int = 0, indent: int = 0) -> list[str]:
+        """Return text in lines that fit, broken between words where that is possible.
+
+        The first line begins with ``first`` spaces, all others with ``indent``.
+        """
+        word, *others = text.split(" ")
+        return self.join([" " * first + word, *others], indent=indent, between=" ")
+
+    def said_of(self, name: str, text: str, style: str, *, indent: int) -> list[str]:
+        """Return a name, whole, and what is said of it in a style: behind it if it fits, else below, indented."""
+        line = f"{name}: "
+        if self.width is None or cell_count(line + text) <= self.width:
+            return [line + self.paint(text, style)]
+        below = self.words(text, first=indent, indent=indent)
+        return [*fold(f"{name}:", self.width, indent), *(self.paint(one, style) for one in below)]
+
 
 def page_on(stream: TextIO, width: int | None = None) -> Page:
     """Return the page for a stream: as wide as its terminal, or as ``width`` says; without limit if it is none."""
@@ -152,7 +168,9 @@ def cell_count(text: str) -> int:
         return len(text)
     from rich.cells import get_character_cell_size
 
-    return sum(map(get_character_cell_size, text)) + text.count("\ufe0f")  # "show as emoji" may widen by one
+    # "Show as emoji" may widen by one; a tint of skin stands for itself where it is not joined with what is before it.
+    more = text.count("\ufe0f") + 2 * sum("\U0001f3fb" <= character <= "\U0001f3ff" for character in text)
+    return sum(map(get_character_cell_size, text)) + more
 
 
 def fold(text: str, room: int | None, indent: int = 0) -> Iterator[str]:

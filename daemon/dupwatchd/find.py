@@ -293,7 +293,7 @@ class _Looking:
             return False
         mine, its = both
         if mine and its and (mine == its or mine[:KIND_BYTES] != its[:KIND_BYTES]):
-            return mine == its  # else one has a film behind it, transparency, or other colours
+            return mine == its  # else one has a map behind it, transparency, or other colours
         return not wants_a_closer_look(proof)
 
     def has_its_pixels(self, copy: Copy) -> bool:

@@ -70,7 +70,8 @@ class Verdict(Enum):
 
 # What tells the contents of one picture apart, if that is known, see `index.all_pixels`: two of them are equal in every
 # pixel of every frame if theirs are. It begins with bytes of what a file holds beside its colours (opacity, a profile,
-# frames, what follows a JPEG): only if these are equal, too, can a look at the colours say that two show the same.
+# frames, what follows a JPEG but films): only if these are equal, too, can a look at the colours say that two show the
+# same.
 KIND_BYTES, PIXELS_BYTES = 8, 24
 
 VERSIONS = (Verdict.CROPPED, Verdict.RETOUCHED, Verdict.RECOLOURED)  # of a picture: joined only if they are asked for

@@ -201,3 +201,17 @@ def test_what_was_read_before_it_told_what_files_hold_is_read_again(tmp_path: Pa
     assert renewing.count_to_read_again(database) == 3
     assert database.rows("SELECT value FROM fact WHERE name = 'decoders'") == []
     database.close()
+
+
+def test_photos_with_a_film_behind_them_are_told_apart_anew(tmp_path: Path) -> None:
+    made_by_version(schema._STEPS.index(schema._films_tell_nothing_apart), tmp_path)
+    connection = apsw.Connection(str(tmp_path / FILE_NAME))
+    connection.execute(
+        "UPDATE content SET pixels = x'07', picture_id = 0, captions = '' WHERE id < 4; DELETE FROM picture_to_tell; "
+        "UPDATE content SET holds = 'other data (1)' || char(10) || 'film (2)' WHERE id = 2"
+    )
+    connection.close()
+    database = open_database(str(tmp_path))
+    assert database.rows("SELECT id, pixels FROM content WHERE id < 4") == [(1, b"\7"), (2, None), (3, b"\7")]
+    assert database.rows("SELECT picture_id FROM picture_to_tell") == [(0,)]
+    database.close()

@@ -22,7 +22,7 @@ from dupwatchd.index.pool import AllPixels, DecodeLimits, NotDecoded, NotRead, W
 from dupwatchd.index.reasons import DecodeError
 from dupwatchd.model import KIND_BYTES, PIXELS_BYTES, ReadStatus
 from tests.conftest import Rgb, encoded, photo_like
-from tests.index.files import PNG_SIGNATURE, dng, png_chunk
+from tests.index.files import PNG_SIGNATURE, dng, png_chunk, views
 from tests.index.profiles import display_p3
 
 PHOTO = photo_like(7, 161, 120)
@@ -121,6 +121,20 @@ def test_equal_pixels_have_one_digest_however_they_are_stored() -> None:
     known = [*itertools.chain(*digests.values()), *map(digest, OTHER.values())]
     assert len(set(known)) == len(EQUAL) + len(OTHER)
     assert {len(one) for one in known} == {PIXELS_BYTES}
+
+
+def test_a_film_tells_pixels_from_no_others_if_it_is_told_that_it_is_there() -> None:
+    film = b"\0\0\0\x18ftypmp42" + b"film" * 9999
+    named = b"\0\0\1\x0a\x0e\0\0\0Image_UTC_Data1700000000000"  # as Samsung writes in front of it
+    assert digest(JPEG) == digest(JPEG + film) == digest(JPEG + film[:-4]) == digest(JPEG + named + film)
+    listed = views([PHOTO, PHOTO[::2, ::2].copy()], 0)
+    apart = [
+        JPEG + encoded(PHOTO[::2, ::2].copy()) + film,  # a map of brightness, as phones add it
+        listed[: listed.rindex(b"\xff\xd8\xff")] + film,  # it lists another picture
+        JPEG + b"film" * 9999,
+    ]
+    digests = [digest(data) for data in apart]
+    assert len({digest(JPEG), *digests}) == 1 + len(apart)
 
 
 def test_pngs_of_other_colours_are_not_one_picture_bit_by_bit() -> None:

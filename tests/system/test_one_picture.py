@@ -62,6 +62,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "wide stripped.jpg": encoded(wide),
         "still of a motion photo.jpg": encoded(photo_like(5, 640, 480)),
         "motion photo.jpg": encoded(photo_like(5, 640, 480)) + b"film" * 9999,
+        "still.jpg": encoded(photo_like(8, 640, 480)),  # older than the same with a film
+        "moving.jpg": encoded(photo_like(8, 640, 480)) + FILM,
+        "moving otherwise.jpg": encoded(photo_like(8, 640, 480)) + FILM.replace(b"film", b"fihm"),
         "fine.png": deep_png(photo_like(6, 640, 480)),
         "fine in 8 bits.png": encoded(photo_like(6, 640, 480), "PNG"),
         "as fine, but not equal.png": deep_png(photo_like(6, 640, 480), finer=True),
@@ -75,12 +78,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+FILM = b"\0\0\0\x18ftypmp42" + b"film" * 9999
 GOING = {
     "taken optimised.jpg": "taken.jpg",
     "grey again.jpg": "grey.jpg",
     "small.png": "small.jpg",
     "pages packed.tif": "pages.tif",
     "film.gif": "film.webp",
+    "still.jpg": "moving.jpg",
     "wide stripped.jpg": "wide without profile.jpg",
     "fine in 8 bits.png": "fine.png",
     "of a webp.png": "lossy.webp",
@@ -105,6 +110,12 @@ def test_what_is_equal_in_all_pixels_goes_and_comes_back(photos: Path, tmp_path:
             assert found.get(b"page.jpg", False) is is_as_good  # a page is not certain by its proof
         film = {os.path.basename(row["path"]): row["as_good"] for row in running.find(photos / "motion photo.jpg")}
         assert film == {b"motion photo.jpg": True, b"still of a motion photo.jpg": False}
+        asked = {name: running.find(photos / name) for name in ("still.jpg", "moving.jpg")}
+        good = {name: {os.path.basename(row["path"]) for row in rows if row["as_good"]} for name, rows in asked.items()}
+        assert good == {
+            "still.jpg": {b"still.jpg", b"moving.jpg", b"moving otherwise.jpg"},
+            "moving.jpg": {b"moving.jpg"},
+        }
         taken = np.asarray(Image.open(photos / "taken.jpg"))
         for pixels, is_as_good in ((taken, True), (photo_like(1, 800, 600), False)):
             file = tmp_path / "sent.png"

@@ -264,3 +264,27 @@ def test_each_content_is_looked_at_beside_the_first_few_of_its_kind_and_no_more(
             if first != second and not first[-1] % 4 == second[-1] % 4 == 3
         }
         assert {frozenset(pair) for pair in pairs if pair[0] and pair[0][0] == kind} == expected
+
+
+def test_a_film_that_is_not_known_yet_lets_no_motion_photo_go(folder: Path, tmp_path: Path) -> None:
+    """Of an index that was made before it told what files hold, nothing is told apart that is to be read again."""
+    write(folder / "a moving.jpg", FILES["a.jpg"] + b"\0\0\0\x18ftypmp42" + b"film" * 9999)
+    index = Index(folder, tmp_path / "state")
+    index.update()
+    confirm(index)
+    told = found(index)
+    assert told["a moving.jpg", "a.jpg"] == "equal"
+    with index.database.transaction():
+        contents.forget_all(index.database)
+        index.database.rows("UPDATE content SET captions = NULL, holds = ''")
+    confirm(index)
+    assert found(index) == {}
+    with index.database.transaction():  # before a film told no pixels apart, it was part of what was told
+        index.database.rows("UPDATE content SET pixels = CAST(id AS BLOB) WHERE picture_id IS NOT NULL")
+    index.update()
+    confirm(index)
+    assert index.database.rows("SELECT count(*) FROM content WHERE holds != ''") == [(1,)]
+    moving = {one for one, name in names(index).items() if name == "a moving.jpg"}
+    kept = {one for (one,) in index.database.rows("SELECT id FROM content WHERE length(pixels) < 3")}
+    assert moving.isdisjoint(kept)
+    assert kept

@@ -34,6 +34,7 @@ class SoundContent:
     frames: int
     pixels: bytes | None  # None: not read yet
     bits: int = 8  # a colour of a pixel has
+    is_to_read_again: bool = False  # what it holds beside its picture may not be known
 
 
 class ContentLook(NamedTuple):
@@ -83,9 +84,9 @@ def sound_contents(database: Database, picture_id: int) -> list[SoundContent]:
     return [
         SoundContent(*row)
         for row in database.rows(
-            "SELECT id, digest, scan_digest, frames, pixels, bits FROM content WHERE picture_id = ? AND damage IS NULL "
-            "ORDER BY camera = '' OR captured = '', edited, jpeg_grid, -width * height, captured = '', captured, "
-            "digest, way",
+            "SELECT id, digest, scan_digest, frames, pixels, bits, captions IS NULL FROM content "
+            "WHERE picture_id = ? AND damage IS NULL ORDER BY camera = '' OR captured = '', edited, jpeg_grid, "
+            "-width * height, captured = '', captured, digest, way",
             (picture_id,),
         )
     ]

@@ -145,14 +145,16 @@ def renew_picture(database: Database, picture_id: PictureId, digest: bytes, proo
 def renew_content(database: Database, content_id: int, content: NewContent) -> None:
     """Store what was found when a content was decoded again. Within the caller's transaction.
 
-    What tells it from other contents of its picture stays only if it is coded as it was.
+    What tells it from other contents of its picture stays only if it is coded as it was, and no film was found in it
+    that was not known: that would be part of what was told before.
     """
-    told_by = content.picture_id, content.damage, content.frames, content.facts.scan_digest
+    facts = content.facts
+    told_by = content.picture_id, content.damage, content.frames, facts.scan_digest, facts.holds, facts.holds
     database.rows(
-        "UPDATE content SET pixels = CASE WHEN (picture_id, damage, frames, scan_digest) IS (?, ?, ?, ?) THEN pixels "
-        "END, (picture_id, width, height, format, error, foreign_kind, damage, frames, camera, captured, has_place, "
-        "rating, edited, has_colour, lossless, jpeg_grid, quality, scan_digest, keywords, place, captions, people, "
-        "bits, transparent, exposure, holds) = "
+        "UPDATE content SET pixels = CASE WHEN (picture_id, damage, frames, scan_digest) IS (?, ?, ?, ?) "
+        "AND (holds = ? OR instr(?, 'film (') = 0) THEN pixels END, (picture_id, width, height, format, error, "
+        "foreign_kind, damage, frames, camera, captured, has_place, rating, edited, has_colour, lossless, jpeg_grid, "
+        "quality, scan_digest, keywords, place, captions, people, bits, transparent, exposure, holds) = "
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
         (
             *told_by,

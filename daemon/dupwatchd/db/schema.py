@@ -474,6 +474,11 @@ def _know_what_is_held(database: "Database") -> None:
     database.rows("UPDATE content SET captions = NULL WHERE picture_id IS NOT NULL")
 
 
+def _films_tell_nothing_apart(database: "Database") -> None:
+    """The film behind a JPEG tells its pixels from no others any more: what has one is told apart anew."""
+    database.rows("UPDATE content SET pixels = NULL WHERE pixels IS NOT NULL AND instr(holds, 'film (') > 0")
+
+
 _STEPS: tuple[Callable[["Database"], None], ...] = (
     _create,
     _keep_forest,
@@ -491,6 +496,7 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _tell_all_anew,
     _know_what_is_held,
     _look_at_pairs_anew,
+    _films_tell_nothing_apart,
 )
 VERSION = len(_STEPS)
 

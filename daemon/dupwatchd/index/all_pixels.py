@@ -2,9 +2,11 @@
 
 Two files with equal digests show the same in every pixel of every frame or page, for as long and in the same colours;
 whoever has one of them has all that can be seen of the other. How the pixels are coded, how a file is turned by its
-orientation and what its metadata say does not count. Of a file whose pixels are not decoded as it holds them (more than
-8 bits, inks, layers, the preview in a RAW photo) nobody can say so. A PNG or TIFF of more bits has a digest that no
-other file shares, so that it can be looked at beside one of 8 bits, unless it holds inks; all else has none.
+orientation and what its metadata say does not count; nor does the film behind a motion photo, which changes nothing of
+the photo: that a file with one goes for none without it follows from `held_beside`. Of a file whose pixels are not
+decoded as it holds them (more than 8 bits, inks, layers, the preview in a RAW photo) nobody can say so. A PNG or TIFF
+of more bits has a digest that no other file shares, so that it can be looked at beside one of 8 bits, unless it holds
+inks; all else has none.
 """
 
 import numpy as np
@@ -17,6 +19,7 @@ from dupwatchd.index.decode import OpenPicture, open_picture, quietly, told_as
 from dupwatchd.index.depth import bits_a_colour
 from dupwatchd.index.facts import has_layers, stored_as
 from dupwatchd.index.frames import Open, count_frames
+from dupwatchd.index.held_beside import is_film_told
 from dupwatchd.index.jpeg_segments import held_behind, read_scans
 from dupwatchd.index.limits import DecodeLimits
 from dupwatchd.index.pillow_formats import load
@@ -120,7 +123,8 @@ def _add_jpeg(sums: _Sums, picture: OpenPicture) -> None:
     if picture.damage is not None or rgb.shape[:2] != (picture.height, picture.width):
         raise _NotAsHeldError
     sums.say("bytes", _colours(picture))
-    if behind := held_behind(picture.data, read_scans(picture.data, picture.head).end):
+    behind = held_behind(picture.data, read_scans(picture.data, picture.head).end)
+    if behind and not is_film_told(behind, picture.head, picture.data):
         sums.say(blake3(behind).hexdigest())
     sums.add(PillowImage.fromarray(rgb), picture.orientation)
 

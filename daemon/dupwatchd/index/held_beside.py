@@ -60,6 +60,16 @@ def held_beside(image: Image | None, head: Head | None, data: bytes) -> str:
     return lines(found, _MAX_NAME_CHARS)
 
 
+def is_film_told(behind: bytes, head: Head, data: bytes) -> bool:
+    """Whether what stands behind a JPEG is a film, and `held_beside` names all of it, so that nobody can overlook it.
+
+    Not where the file lists other pictures as well: one of them may change how this one is shown.
+    """
+    is_film = not behind.startswith(_JPEG_BEGIN) and _FILM_BEGIN.search(behind) is not None
+    is_alone = data.find(_LIST, 0, head.scan_at) < 0
+    return is_film and is_alone and _told(_FILM, behind) in held_beside(None, head, data).split("\n")
+
+
 def _told(name: str, held: bytes) -> str:
     return f"{name} ({blake3(held).hexdigest(length=4)})"
 

@@ -4,8 +4,9 @@ Their thumbnails, proofs and frames are equal, and yet a digit may differ that n
 content are read in full and digested; equal ones are the same, whatever their number of frames. Of contents with one
 frame and other pixels that hold the same beside their colours, the photos are looked at as those of two pictures are:
 also of one with more bits a colour beside one with 8, which can go for it, but not the other way round.
-What a file holds beside them and the other lacks (opacity, a colour profile, a film behind a JPEG) no look can make up
-for: these are never called the same.
+What a file holds beside them and the other lacks (opacity, a colour profile, a gain map behind a JPEG) no look can make
+up for: these are never called the same. A film is no part of what is seen; a file that has one goes for none without
+it, so that nothing is read here of a content of which it may not be known yet what it holds.
 
 Which pairs are looked at follows from the set of contents alone: each one beside the first few, in the order in which
 they are most likely to be kept. All is stored as it is found, so that whoever is interrupted or killed goes on there.
@@ -76,7 +77,7 @@ class TellingApart:
         sound = contents.sound_contents(self._database, picture_id)
         if len({content.scan_digest or content.digest for content in sound}) > 1:
             for content in sound:
-                if content.pixels is None and content.digest not in self._in_vain:
+                if content.pixels is None and not content.is_to_read_again and content.digest not in self._in_vain:
                     yield partial(self._read, content)
         sound = contents.sound_contents(self._database, picture_id)
         known = contents.pairs_looked_at(self._database, picture_id)

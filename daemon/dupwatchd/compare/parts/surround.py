@@ -7,6 +7,7 @@ as much structure on one side of the cut as on the other.
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from dupwatchd.compare.parts.beyond import Extent, shows_another, shows_no_other
 from dupwatchd.pixels.levels import Levels
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]  # (H, W)
 
 _LEAST_PX, _LEAST_SHARE = 2, 0.01  # of a side: less around the part says nothing
 _APART_PX = 3  # between pixels that are compared: edges are averaged over less
@@ -80,14 +82,12 @@ def is_blank_around(luma: Levels, corners: Floats, strays: float = _STRAYS) -> b
 
     Of ``corners`` see `is_framed`; but for so many ``strays``.
     """
-    return _is_blank_beyond(luma, _depth(luma.shape, corners), strays)
+    return _is_blank_beyond(luma, *_around_and_rim(_depth(luma.shape, corners)), strays)
 
 
 def is_round(luma: Levels) -> bool:
     """Whether a picture (H, W) was cut to the largest circle or ellipse in it, as portraits of users are."""
-    half = np.array(luma.shape)[:, None, None] / 2
-    rows, columns = (np.mgrid[: luma.shape[0], : luma.shape[1]] + 0.5) / half - 1
-    return _is_blank_beyond(luma, (1 - np.hypot(rows, columns)) * float(half.min()))
+    return _is_blank_beyond(luma, *_of_ellipse(*luma.shape))
 
 
 def within_circle(luma: Levels, degrees: float) -> Extent:
@@ -97,8 +97,21 @@ def within_circle(luma: Levels, degrees: float) -> Extent:
     return Extent(down * height, (1 - down) * height, across * width, (1 - across) * width)
 
 
-def _is_blank_beyond(luma: Levels, within: Floats, strays: float = _STRAYS) -> bool:
-    around, rim = luma[within < -_BLURRED_PX], luma[(within > _BLURRED_PX) & (within < _BLURRED_PX + _RIM_PX)]
+@lru_cache(maxsize=16)  # most proofs have one of few shapes
+def _of_ellipse(height: int, width: int) -> tuple[Mask, Mask]:
+    """`_around_and_rim` of the largest ellipse in a picture."""
+    half = np.array([height, width]) / 2
+    rows, columns = ((np.arange(side) + 0.5) / a_half - 1 for side, a_half in zip((height, width), half, strict=True))
+    return _around_and_rim((1 - np.hypot(rows[:, None], columns)) * float(half.min()))
+
+
+def _around_and_rim(within: Floats) -> tuple[Mask, Mask]:
+    """What lies beyond a part, and along its edge in it, by how far within it each pixel lies."""
+    return within < -_BLURRED_PX, (within > _BLURRED_PX) & (within < _BLURRED_PX + _RIM_PX)
+
+
+def _is_blank_beyond(luma: Levels, beyond: Mask, along: Mask, strays: float = _STRAYS) -> bool:
+    around, rim = luma[beyond], luma[along]
     if len(around) < _LEAST_SHARE * luma.size or not len(rim):
         return False
     tone = int(np.median(around))
@@ -108,15 +121,15 @@ def _is_blank_beyond(luma: Levels, within: Floats, strays: float = _STRAYS) -> b
 
 def _depth(shape: tuple[int, ...], corners: Floats) -> Floats:
     """How far within a part each pixel lies, in pixels; below 0 beyond it."""
-    rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
+    rows, columns = np.arange(shape[0])[:, None] + 0.5, np.arange(shape[1]) + 0.5
     following = np.roll(corners, -1, axis=0)
     one, other = corners[1] - corners[0], corners[2] - corners[1]
     turning = np.sign(one[0] * other[1] - one[1] * other[0])
-    depths = []
+    depth = np.full(shape, np.inf)
     for (x, y), (next_x, next_y) in zip(corners, following, strict=True):
         length = max(1e-6, float(np.hypot(next_x - x, next_y - y)))
-        depths.append(turning * ((next_x - x) * (rows - y) - (next_y - y) * (columns - x)) / length)
-    depth: Floats = np.min(depths, axis=0)
+        from_side = turning * ((next_x - x) * (rows - y) - (next_y - y) * (columns - x)) / length
+        np.minimum(depth, from_side, out=depth)
     return depth
 
 

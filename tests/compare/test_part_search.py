@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dupwatchd.compare.parts import search, trees
+from dupwatchd.compare.parts import few, search, trees
 from dupwatchd.compare.parts.agreement import placement_of
 from dupwatchd.compare.parts.keypoint_tree import FARTHEST, KeypointTree
 from dupwatchd.compare.parts.meeting import MOST_ALIKE, Points, Sought, around, meetings, meets, table_of
@@ -69,6 +69,15 @@ def run(pictures: Sequence[Keypoints], order: Sequence[int], batch: int) -> Foun
         known.add(ids, keypoints)
     assert len(known) == len(order)
     return as_found(found)
+
+
+def test_where_many_pictures_are_expected_none_are_compared_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(few, "candidates")
+    pictures = library(3, KINDS[0], 15)
+    found = PartSearch().match(ids_of(range(len(pictures))), pictures, expected=2000)
+    assert as_found(found) == brute(dict(enumerate(pictures)))
+    with pytest.raises(AttributeError):
+        list(PartSearch().match(ids_of(range(len(pictures))), pictures, expected=200))
 
 
 def be_few(monkeypatch: pytest.MonkeyPatch, keypoints: int, pairs: int) -> None:
@@ -153,10 +162,10 @@ def test_few_come_of_a_crowd_but_the_best(monkeypatch: pytest.MonkeyPatch) -> No
     frames = frames_of_a_film(7, 640)
     known.add(ids_of(range(600)), frames[:600], [32] * 600)
     asked = [(PictureId(number), frames[number]) for number in range(600, 640)]
-    few = sum(len(as_found(known.match([one], [keypoints], best=12))) for one, keypoints in asked)
+    best = sum(len(as_found(known.match([one], [keypoints], best=12))) for one, keypoints in asked)
     every = sum(len(as_found(known.match([one], [keypoints]))) for one, keypoints in asked)
     assert every == 40 * 600
-    assert 40 * 12 <= few < every / 2
+    assert 40 * 12 <= best < every / 2
 
 
 def frames_of_a_film(seed: int, count: int) -> list[Keypoints]:

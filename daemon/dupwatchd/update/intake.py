@@ -15,13 +15,13 @@ from dupwatchd.db import files, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.pictures import ContentKey, NewContent
 from dupwatchd.index.messages import Looked, PixelsRead
-from dupwatchd.model import Decoded, FileId, Job, Limits, Outcome, PictureId, Progress, ReadStatus
+from dupwatchd.model import FileId, Job, Limits, Outcome, PictureId, Progress, ReadStatus
 from dupwatchd.suffixes import way_of_reading
 from dupwatchd.update.comparing import Comparing, OpenSearch
 from dupwatchd.update.looking import Looking
 from dupwatchd.update.mending import forget_lost_thumbnails
 from dupwatchd.update.parting import Parting
-from dupwatchd.update.placing import Placed, place
+from dupwatchd.update.placing import place
 from dupwatchd.update.renew import Renewal
 
 # Of work that a kill loses at most, beside the files being decoded; or as long as it took to store the last batch: in a
@@ -91,11 +91,16 @@ class Intake:
     def take_in(self, roots: Sequence[bytes]) -> int:
         """Read all pending files under the roots; returns how many were still being written and stay pending."""
         self.comparing.compare_anew_if_needed()
-        self._progress.stage("indexing", sum(files.count_pending(self._database, root) for root in roots))
-        for _ in range(_PASSES):
-            unsettled = self._pass_over(roots)
-            if not unsettled.deferred:  # otherwise the file that was to be decoded for them changed or vanished
-                break
+        pending = sum(files.count_pending(self._database, root) for root in roots)
+        self._progress.stage("indexing", pending)
+        self.parting.expect(pending)
+        try:
+            for _ in range(_PASSES):
+                unsettled = self._pass_over(roots)
+                if not unsettled.deferred:  # otherwise the file that was to be decoded for them changed or vanished
+                    break
+        finally:
+            self.parting.expect(0)
         return unsettled.changing + unsettled.deferred
 
     def try_again(self) -> None:
@@ -194,7 +199,10 @@ class Intake:
         try:
             if placed.proved:
                 self.looking.expect_any()
-            self.parting.take(_compared(placed, [decoded for _, decoded in new]))
+            digests = {one.picture_id: one.proof_digest for one in placed.fresh if one.proof_digest and not one.flat}
+            self.parting.take(
+                {one: decoded for one, (_, decoded) in zip(placed.ids, new, strict=True) if one in digests}, digests
+            )
             self.looking.look_at_new()
         finally:
             self._tell(outcomes, deferred)
@@ -237,12 +245,6 @@ class Intake:
             if (stamp.size_bytes, stamp.mtime_ns) != (listed.size_bytes, listed.mtime_ns):
                 files.look_again(database, file_id)
         return deferred
-
-
-def _compared(placed: Placed, decoded: Sequence[Decoded]) -> dict[PictureId, Decoded]:
-    """What was decoded of the new pictures that are compared."""
-    wanted = {picture.picture_id for picture in placed.fresh if picture.proof_digest and not picture.flat}
-    return {one: content for one, content in zip(placed.ids, decoded, strict=True) if one in wanted}
 
 
 def _key(outcome: Outcome) -> ContentKey | None:

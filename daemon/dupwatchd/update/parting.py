@@ -21,7 +21,6 @@ from dupwatchd.compare.parts.nearest import BestParts
 from dupwatchd.db import facts, parts, pictures
 from dupwatchd.db.connection import Database
 from dupwatchd.db.parts import PartRow
-from dupwatchd.db.proofs import proof_digest
 from dupwatchd.model import Decoded, Limits, PictureId, Progress
 from dupwatchd.update.looking import Looking
 
@@ -63,6 +62,7 @@ class Parting:
         self._lock = threading.Lock()  # held while the search is used or changed
         self._search: PartSearch | None = None
         self._best = 0  # so many of the best pairs of each picture are kept
+        self._expected = 0  # pictures that are still to come, as far as that is known
 
     def be_ready(self) -> None:
         """Load the keypoints of all pictures, so that the first new one need not wait for it."""
@@ -71,16 +71,21 @@ class Parting:
             with self._lock:
                 ready.be_ready()
 
-    def take(self, new: Mapping[PictureId, Decoded]) -> None:
-        """Search for new pictures, whose keypoints come with them."""
+    def expect(self, pictures: int) -> None:
+        """About so many new pictures are going to be taken, some at a time; 0: no more."""
+        self._expected = pictures
+
+    def take(self, new: Mapping[PictureId, Decoded], digests: Mapping[PictureId, bytes]) -> None:
+        """Search for new pictures, whose keypoints come with them; ``digests`` are those of their proofs."""
         if not self._enabled or not new:
             return
+        self._expected = max(0, self._expected - len(new))
         # a decode process may have made none, or been taken over by a picture
         read = search.read_keypoints_of_each([decoded.keypoints for decoded in new.values()])
         keypoints = dict(zip(new, read, strict=True))
         lost = {one: new[one].proof for one, found in keypoints.items() if found is None}
         self._find(
-            {one: proof_digest(decoded.proof) for one, decoded in new.items()},
+            digests,
             {one: found for one, found in keypoints.items() if found is not None} | self._keypoints(lost),
         )
 
@@ -137,7 +142,7 @@ class Parting:
         )
         with self._lock:
             known.remove(ids)
-            found = known.match(ids, list(keypoints.values()), limits.looks_per_picture)
+            found = known.match(ids, list(keypoints.values()), limits.looks_per_picture, self._expected)
             while some := [(int(a), int(b), votes) for a, b, votes in islice(found, _PAIRS_AT_ONCE)]:
                 best.add(some)
         changes = best.changes()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # numba takes 0.4 s to load, and the first time 5 s to compil
 
 _FEW_KEYPOINTS = 1 << 15  # of some 1,000 pictures: to compare all with all takes as long as to load the compiler
 _FEW_PAIRS = 4096  # that vote: likewise
+_FEWEST_OF_MOST = 20  # keypoints that most pictures have
 
 Candidate = tuple[PictureId, PictureId, int]  # pictures a < b, votes
 
@@ -84,10 +85,13 @@ class PartSearch:
         if len(self._pictures.known.coefficients) > _FEW_KEYPOINTS:
             self._pictures.trees().build()
 
-    def match(self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints], best: int = 0) -> Iterator[Candidate]:
+    def match(
+        self, ids: Sequence[PictureId], keypoints: Sequence[Keypoints], best: int = 0, expected: int = 0
+    ) -> Iterator[Candidate]:
         """All candidates of new pictures with the known ones and with each other, smaller id first; adds nothing.
 
-        A pair comes once, with its votes.
+        A pair comes once, with its votes. So many further pictures are ``expected`` soon: if there will be many, trees
+        are made at once, and nothing is compared one by one before.
 
         With ``best``, fewer may come of pictures that have very many: of a new and a known picture only if not so many
         other pictures have more votes with the new one, or if the votes are not below the known one's reach. What is
@@ -101,15 +105,18 @@ class PartSearch:
             _Searched(self._pictures, np.full(len(new), len(self._pictures))),
             _Searched(themselves, np.arange(len(new))),
         )
-        found = self._found_among_few(new, searched)
+        found = self._found_among_few(new, searched, expected)
         for known, (rows, others, votes) in _found_by_trees(new, searched, best) if found is None else found:
             ends = new.ids[rows], known.ids[others]
             lower, higher = np.minimum(*ends).tolist(), np.maximum(*ends).tolist()
             yield from zip(map(PictureId, lower), map(PictureId, higher), votes.tolist(), strict=True)
 
-    def _found_among_few(self, new: Packed, searched: "Sequence[_Searched]") -> list[tuple[Packed, Found]] | None:
+    def _found_among_few(
+        self, new: Packed, searched: "Sequence[_Searched]", expected: int
+    ) -> list[tuple[Packed, Found]] | None:
         """What is found without trees; None if they are needed."""
-        if len(self._pictures.known.coefficients) + len(new.coefficients) > _FEW_KEYPOINTS:
+        soon = len(self._pictures.known.coefficients) + len(new.coefficients) + _FEWEST_OF_MOST * expected
+        if soon > _FEW_KEYPOINTS:
             return None
         found = []
         for pictures, before in searched:

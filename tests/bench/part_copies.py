@@ -139,6 +139,26 @@ def caption_strip(picture: Picture, rng: random.Random, *, above: bool) -> Pictu
     return made
 
 
+def dated_below(picture: Picture, rng: random.Random) -> Picture:
+    """A narrow black strip with a date, a time and a place, as surveillance cameras write them."""
+    strip = max(14, round(0.05 * picture.height))
+    made = on_ground(picture, (0, 0, 0, strip), BLACK)
+    date = f"{rng.randint(10, 28)}-{rng.randint(10, 12)}-20{rng.randint(10, 24)}"
+    text = f"{date} {rng.randint(10, 23)}:{rng.randint(10, 59)}"
+    at = 0.02 * picture.width, picture.height + 0.1 * strip
+    ImageDraw.Draw(made).text(at, f"{text}  {words(rng, 2)}", font=font(0.7 * strip), fill=WHITE)
+    return made
+
+
+def in_a_story(picture: Picture, rng: random.Random) -> Picture:
+    """Across a phone's screen that the picture itself fills, blurred and darkened."""
+    ground = ImageOps.fit(picture, (720, 1280)).filter(ImageFilter.GaussianBlur(30))
+    ground = ImageEnhance.Brightness(ground).enhance(rng.uniform(0.6, 0.8))
+    shown = ImageOps.contain(picture, (720, 1180), Image.Resampling.LANCZOS)
+    ground.paste(shown, ((720 - shown.width) // 2, (1280 - shown.height) // 2))
+    return ground
+
+
 def _phone(rng: random.Random) -> tuple[Picture, ImageDraw.ImageDraw, Colour]:
     """An empty screen with a clock and a battery."""
     is_dark = rng.random() < 0.6
@@ -310,6 +330,7 @@ FRAMED: dict[str, Maker] = {
     "double frame": framed_twice,
     "polaroid": polaroid,
     "blurred fill": on_blurred_self,
+    "date below": dated_below,
     "caption above": lambda picture, rng: caption_strip(picture, rng, above=True),
     "caption below": lambda picture, rng: caption_strip(picture, rng, above=False),
     "gallery screenshot": gallery_screenshot,
@@ -330,6 +351,7 @@ DEEP: dict[str, Maker] = {
     "turned by 10-20 degrees": lambda picture, rng: straightened(picture, rng, 10, 20),
     "turned by 20-45 degrees": lambda picture, rng: straightened(picture, rng, 20, 45),
     "cut 10 %, white margin": lambda picture, rng: on_white(cut(picture, rng, 10), rng),
+    "cut 10 %, story": lambda picture, rng: in_a_story(cut(picture, rng, 10), rng),
 }
 KINDS: dict[str, Maker] = {**CUT, **FRAMED, **WRITTEN, **DEEP}
 

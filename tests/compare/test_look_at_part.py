@@ -198,6 +198,32 @@ def test_piece_of_a_picture_in_a_screenshot_is_cropped(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
+@pytest.mark.parametrize("shown_in", [_shown_in_a_feed, lambda piece: made(part_copies.in_a_story)(piece)])
+def test_piece_in_a_frame_that_hides_some_of_the_outline_of_the_whole_is_cropped(seed: int, shown_in: Changed) -> None:
+    """The whole would reach over the screen, so that where the piece ends is told by what both show."""
+    whole = photo(seed, 600, 600)
+    shown = shown_in(cut(whole, 0.15, 0.9, 0, 1))
+    for first, second, more in ((whole, shown, -1), (shown, whole, 1)):
+        seen = looked(first, second)
+        assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, more, False)
+        assert np.abs(np.subtract(box(seen.outline), (0.15, 0.9, 0, 1))).max() < 0.03
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_piece_in_a_story_is_no_copy_of_one_that_lacks_some_of_it(seed: int) -> None:
+    whole = photo(seed, 600, 800)
+    story = made(part_copies.in_a_story)(cut(whole, 0, 0.8, 0, 1))
+    assert looked(story, cut(whole, 0.2, 1, 0, 1)).verdict is None
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_narrow_strip_full_of_letters_is_a_frame(seed: int) -> None:
+    whole = photo(seed, 800, 600)
+    seen = looked(whole, made(part_copies.dated_below, seed)(whole))
+    assert (seen.verdict, seen.shows_more, seen.is_framed) == (Verdict.CROPPED, 1, True)
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
 def test_screenshot_of_one_piece_is_no_copy_of_another_piece(seed: int) -> None:
     whole = photo(seed, 1100, 600)
     assert looked(_shown_in_a_feed(cut(whole, 0, 1, 0.1, 0.65)), cut(whole, 0, 1, 0.3, 0.95)).verdict is None

@@ -29,7 +29,7 @@ _GROUND_LEVELS, _GROUND, _GRAIN_LEVELS, _EXACTLY, _BLANK_ROWS = 2, 0.55, 6, 0.9,
 _OPPOSITE = 0.1  # of the room at the opposite side: a screen shows a picture between two pieces of its ground
 # A copy of the part that covers everything, blurred and darkened.
 _BLUR_SHARES, _DARKENED, _OFF = (0.025, 0.035, 0.055), (0.3, 1.3), 0.03
-_FINE_PX, _FINE, _FINE_SHARE = 2, 4, 0.001  # detail that a blurred copy does not have
+_FINE_PX, _FINE, _FINE_SHARE = 2, 4, 0.01  # detail that a blurred copy hardly has: JPEG brings some
 
 
 class Extent(NamedTuple):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dupwatchd.compare.parts.agreeing import agreeing
 from dupwatchd.compare.parts.agreement import Placement
 from dupwatchd.compare.parts.beyond import Extent, shows_no_other
 from dupwatchd.compare.parts.placed import (
@@ -105,24 +106,46 @@ def look_within_frame(first: Proof, second: Proof, seen: PartSeen) -> PartSeen |
     """Of a piece of a picture that was framed by more than margins, such as by the screen of a phone; None: it is none.
 
     Then all that the one shows beyond the other is a frame, and the other goes on there. Where both are framed, as of
-    two collages with one photo, each shows something that the other does not.
+    two collages with one photo, each shows something that the other does not. The inner edge of the frame is the
+    outline, or where both begin to show the same, if the outline of the other one reaches over the frame.
     """
-    if seen.seen is None or seen.outline is None or is_enough(seen.seen.shared):
+    if seen.seen is None or seen.outline is None:
         return None
     larger = 1 if seen.shows_more > 0 else 0
-    parts = _shared_parts(seen.outline)
     proofs = (first, second)
-    boxes = [
-        extent_of(in_pixels(part, proof.luma))
-        for part, proof in zip(parts if larger == 0 else parts[::-1], proofs, strict=True)
-    ]
+    if not is_enough(seen.seen.shared):
+        parts = _shared_parts(seen.outline)
+        boxes = [
+            extent_of(in_pixels(part, proof.luma))
+            for part, proof in zip(parts if larger == 0 else parts[::-1], proofs, strict=True)
+        ]
+        for framed in (0, 1):
+            if _is_framed(proofs, boxes, framed):
+                return _look_within_box(proofs, framed, boxes[framed], seen.placement)
     for framed in (0, 1):
-        other = 1 - framed
-        if is_frame_all_round(proofs[framed].luma, boxes[framed]) and goes_on(proofs[other].luma, boxes[other]):
-            inner = [Inner.all_of(proof) for proof in proofs]
-            inner[framed] = Inner.cut(proofs[framed], boxes[framed])
-            return look_within(inner[0], inner[1], seen.placement)
+        outline = seen.outline if framed != larger else _other_way(seen.outline)  # of the framed one within the other
+        to_other = _in_pixels_of(
+            _from_fractions(outline), size_of(proofs[framed].luma), size_of(proofs[1 - framed].luma)
+        )
+        box = agreeing(proofs[framed].luma, proofs[1 - framed].luma, to_other)
+        if box is None:
+            continue
+        its = extent_of((_corners_of(box) - 0.5) @ to_other[:, :2].T + to_other[:, 2] + 0.5)
+        if _is_framed(proofs, [box, its] if framed == 0 else [its, box], framed):
+            return _look_within_box(proofs, framed, box, seen.placement)
     return None
+
+
+def _is_framed(proofs: tuple[Proof, Proof], boxes: list[Extent], framed: int) -> bool:
+    """Whether one of two has a frame around a box, beyond which the other goes on."""
+    other = 1 - framed
+    return is_frame_all_round(proofs[framed].luma, boxes[framed]) and goes_on(proofs[other].luma, boxes[other])
+
+
+def _look_within_box(proofs: tuple[Proof, Proof], framed: int, box: Extent, placement: Placement) -> PartSeen | None:
+    inner = [Inner.all_of(proof) for proof in proofs]
+    inner[framed] = Inner.cut(proofs[framed], box)
+    return look_within(inner[0], inner[1], placement)
 
 
 def look_within_circle(first: Proof, second: Proof, placement: Placement) -> PartSeen | None:
@@ -179,6 +202,16 @@ def _from_fractions(outline: Outline) -> Map:
     """From fractions of the picture that an outline is of to those of the picture that it lies in."""
     upper_left, upper_right, _, lower_left = np.reshape(outline, (4, 2))
     return np.column_stack([upper_right - upper_left, lower_left - upper_left, upper_left])
+
+
+def _in_pixels_of(of_fractions: Map, size: Size, other: Size) -> Map:
+    """A map of fractions of two pictures of these sizes, for their pixels, of which the first one's centre is 0."""
+    linear = of_fractions[:, :2] * np.array(other)[:, None] / size
+    return np.column_stack([linear, of_fractions[:, 2] * other - 0.5 + linear @ (0.5, 0.5)])
+
+
+def _corners_of(box: Extent) -> Places:
+    return np.array([[x, y] for y in (box.top, box.bottom) for x in (box.left, box.right)])
 
 
 def _other_way(outline: Outline) -> Outline:

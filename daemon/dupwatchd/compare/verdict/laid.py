@@ -41,14 +41,14 @@ class Planes(NamedTuple):
 
 def laid_onto(source: Planes, target: Planes, map_: Map, rim_share: float) -> tuple[Planes, Planes] | None:
     """Of both, what they share, on the target's grid, less that share of a rim on each side; None: it is too little."""
-    box = _shared_box(map_, source.luma.shape[1::-1], target.luma.shape[1::-1], rim_share)
+    box = shared_box(map_, source.luma.shape[1::-1], target.luma.shape[1::-1], rim_share)
     if box is None:
         return None
     seen, its = _chroma_laid(source, target, map_, box, source.chroma, target.chroma)
     fine, its_fine = None, None
     if source.fine_chroma is not None and target.fine_chroma is not None:
         fine, its_fine = _chroma_laid(source, target, map_, box, source.fine_chroma, target.fine_chroma)
-    luma = _seen_at(source.luma, map_, target.luma, box)
+    luma = seen_at(source.luma, map_, target.luma, box)
     return Planes(luma, seen, fine), Planes(np.ascontiguousarray(target.luma[box]), its, its_fine)
 
 
@@ -61,7 +61,7 @@ def _chroma_laid(
     down = whole_onto_whole(target.luma, its_chroma[0])
     small_map = whole_onto_whole(chroma[0], its_chroma[0]) if is_whole else joined(up, map_, down)
     small_box = _scaled(box, target.luma.shape, its_chroma.shape[1:])
-    seen = np.stack([_seen_at(plane, small_map, its_chroma[0], small_box) for plane in chroma])
+    seen = np.stack([seen_at(plane, small_map, its_chroma[0], small_box) for plane in chroma])
     return seen, np.ascontiguousarray(its_chroma[(slice(None), *small_box)])
 
 
@@ -91,7 +91,7 @@ def _cut(planes: Planes, box: Box) -> Planes:
     return Planes(np.ascontiguousarray(planes.luma[box]), cut(planes.chroma), fine)
 
 
-def _shared_box(map_: Map, source_size: Size, target_size: Size, rim_share: float) -> Box | None:
+def shared_box(map_: Map, source_size: Size, target_size: Size, rim_share: float) -> Box | None:
     """What the source shows of the target, less a rim, on the target's grid."""
     placed = corners(source_size) @ inverse(map_).T
     within = _share_within(map_, source_size, target_size) if leans(map_) else None
@@ -139,7 +139,7 @@ def _scaled(box: Box, large: tuple[int, ...], small: tuple[int, ...]) -> Box:
     return parts[0], parts[1]
 
 
-def _seen_at(source: Levels, map_: Map, target: Levels, box: Box) -> Levels:
+def seen_at(source: Levels, map_: Map, target: Levels, box: Box) -> Levels:
     """What the source shows of the box of the target's grid: a plane of the box's size."""
     if np.array_equal(map_, whole_onto_whole(source, target)):
         return np.ascontiguousarray(levels.resized(source, target.shape[1::-1])[box])

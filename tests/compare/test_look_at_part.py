@@ -12,7 +12,7 @@ from dupwatchd.compare.parts.agreement import Placement, placement_of
 from dupwatchd.compare.parts.beyond import Extent
 from dupwatchd.compare.parts.look import look_at_part
 from dupwatchd.compare.parts.placed import Outline, PartSeen
-from dupwatchd.compare.parts.surround import is_frame, is_frame_all_round
+from dupwatchd.compare.parts.surround import goes_on, is_frame, is_frame_all_round
 from dupwatchd.model import Verdict
 from dupwatchd.pixels.keypoints import keypoints_of
 from dupwatchd.pixels.proof import Proof, make_proof, wants_a_closer_look
@@ -214,6 +214,15 @@ def test_piece_in_a_story_is_no_copy_of_one_that_lacks_some_of_it(seed: int) -> 
     whole = photo(seed, 600, 800)
     story = made(part_copies.in_a_story)(cut(whole, 0, 0.8, 0, 1))
     assert looked(story, cut(whole, 0.2, 1, 0, 1)).verdict is None
+
+
+def test_picture_does_not_go_on_where_nothing_changes_along_it() -> None:
+    """Grey beside a picture of middling tones is as near to them as they are to each other."""
+    luma = np.random.default_rng(2).integers(60, 140, (200, 200), np.uint8)
+    part = Extent(20, 180, 0, 200)
+    assert goes_on(luma, part)
+    luma[:20] = luma[180:] = 100
+    assert not goes_on(luma, part)
 
 
 @pytest.mark.parametrize("seed", [7, 8, 9])

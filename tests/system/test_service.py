@@ -700,6 +700,7 @@ def test_how_plans_are_made_is_taken_up(tmp_path: Path) -> None:
 
         service.settled()
         until(lambda: "up to date" in service.lines())
+        until(lambda: service.ask("status")["to_confirm"] == 0)  # or a closer look lets more go between two answers
         before, revision = going(), service.ask("plan")["revision"]
         assert any(b"/phone/" in path for path in before)
         assert "taken up: plan.protect" in told(f'protect = ["{root}/phone"]')

@@ -283,6 +283,28 @@ def test_when_there_is_nothing_else_to_do_an_older_index_gets_verdicts_and_they_
         reader.close()
 
 
+def test_what_is_left_to_be_looked_at_is_told_as_done_only_once_answers_know_of_it(tmp_path: Path) -> None:
+    """Else a plan of the moment before would pass for a complete one."""
+    root, left = tmp_path / "root", list[int | None]()
+    write(root / "1.jpg", encoded(photo_like(1, 320, 240), "PNG"))
+    write(root / "1 q80.jpg", encoded(photo_like(1, 320, 240), quality=80))
+
+    def note_what_is_left(one: Running) -> None:
+        changed = one.updater._changed
+
+        def noting() -> None:
+            if one.database.value("SELECT count(*) FROM match WHERE closely = 2"):
+                left.append(one.updater.left_to_confirm)
+            changed()
+
+        one.updater._changed = noting  # type: ignore[method-assign]  # the very moment before answers know of it
+
+    with running(tmp_path, root, before=note_what_is_left, pool=PhotoPool()) as one:
+        one.until(lambda: bool(left))
+        one.until(lambda: one.updater.left_to_confirm == 0)
+    assert left == [1]
+
+
 def test_a_turned_part_of_a_known_photo_is_told_of_as_such(tmp_path: Path) -> None:
     root = tmp_path / "root"
     whole = photo_like(2, 640, 480)

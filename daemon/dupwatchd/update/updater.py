@@ -94,6 +94,8 @@ class Updater:
         self.changes = 0  # another number whenever something was committed or looked at anew
         self.commits = 0  # another number whenever something that is stored has changed
         self.change_log = database.note_changes()
+        # What is told to be left while the last of it was looked at, and answers do not know yet that it was.
+        self._left_before: int | None = 0
         self.look_seconds = 0.0  # what the last look at folders took that somebody had asked for
         self._database = database
         self._work = work
@@ -196,7 +198,8 @@ class Updater:
         opened = self._intake.opened if self._intake else None
         if opened is None:  # without a picture there is no pair
             return None if self.counts.get("pictures", 1) else 0
-        return opened.looking.left_to_confirm
+        left = opened.looking.left_to_confirm
+        return self._left_before if left == 0 else left
 
     def find(self, thumbnail: Any) -> Any:
         """See `Comparing.find`; None while it knows no pictures yet."""
@@ -380,10 +383,12 @@ class Updater:
         if intake is None or not self.started.is_set():
             return False
         changes = self._database.value("SELECT total_changes()")
+        self._left_before = self.left_to_confirm
         more = intake.improve(self.survey.online_of(self._work.roots), _IMPROVE_SECONDS)
         self.progress.stage_name = "idle"
         if self._database.value("SELECT total_changes()") != changes:
             self._changed()
+        self._left_before = 0
         return more
 
     def _changed(self) -> None:

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 _MOST_READ = 4
 _CLOSE_PX = 1600  # of a look at the photos themselves, as before one of them may go
 _MOST_LOOKED_AT = 3  # copies that are looked at so for one question, the nearest ones
+_NOT_CERTAIN = Told(Verdict.SAME, None)
 _ASKED = -1  # stands for the picture that was sent, among the ids of those that are known
 
 
@@ -129,14 +130,15 @@ class Finder:
                 if told.verdict is None:
                     continue
                 values = as_turned(values, looking.part(copy).turn_degrees)
-            if told.verdict is Verdict.SAME and (of_one_burst(copy, asked) or exposed_apart(copy, asked)):
-                told = Told(Verdict.SAME, None)  # as far as one can see; but it is another shot
+            is_same_shot = not (of_one_burst(copy, asked) or exposed_apart(copy, asked))
+            if told.verdict is Verdict.SAME and not is_same_shot:
+                told = _NOT_CERTAIN  # as far as one can see; but it is another shot
             lacks = None if told.verdict is Verdict.IDENTICAL else shows_less(copy, asked)
             # A PNG made of a JPEG's pixels has lost nothing more than that, and shows nothing more.
             if lacks == LOWER_QUALITY and told.verdict is Verdict.SAME and looking.has_its_pixels(copy):
                 told, lacks = Told(Verdict.SAME, confirmed=True), None
             is_near = copy.picture_id not in known  # else what tells it apart is not seen by a look
-            if is_near and told.verdict is Verdict.SAME and told.confirmed is None and lacks is None:
+            if is_near and is_same_shot and told == _NOT_CERTAIN and lacks is None:
                 told = looking.told_closely(copy, values)
             rows.append(_found(copy, values, told, lacks, looking.part(copy)))
         wanted = [row for row in rows if row["verdict"] != Verdict.SIMILAR.value]
@@ -270,12 +272,12 @@ class _Looking:
         """
         asked = self._asked
         if self._looked_at == _MOST_LOOKED_AT or asked.frames > 1 or copy.frames > 1:
-            return Told(Verdict.SAME, None)
+            return _NOT_CERTAIN
         self._looked_at += 1
         self._detail = self._detail or self._read_detail(asked)
         detail = self._read_detail(copy) if self._detail is not None else None
         if self._detail is None or detail is None:
-            return Told(Verdict.SAME, None)
+            return _NOT_CERTAIN
         verdict, confirmed = search.look_closely(
             self._detail.rgb, detail.rgb, measured.turn, mirrored=measured.mirrored, suspect=False
         )

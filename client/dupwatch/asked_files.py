@@ -1,7 +1,8 @@
 """Which files a `find` means: those named, those listed on stdin, and the pictures below folders; and what came of it.
 
-In: the arguments of the command. Out: one path per file to look for, or a path with the reason why it, or what lies
-below it, could not be looked at. Links are followed only where they are named themselves.
+In: the arguments of the command, and a client to ask. Out: one path per file to look for, or a path with the reason why
+it, or what lies below it, could not be looked at; and the answers. Links are followed only where they are named
+themselves.
 
 Whoever asks wants to know what is left if these files go. So a copy that is one of them, under whatever name, is told
 as such and is as good as none.
@@ -10,9 +11,13 @@ as such and is as good as none.
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from dupwatch.sending import Question, find_file
 from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of_name
+
+if TYPE_CHECKING:
+    from dupwatch.client import Client
 
 STDIN = b"-"
 _INODE_BITS = (1 << 32) - 1
@@ -55,6 +60,26 @@ class Asked:
             if held:
                 is_unsure = numbers[0] not in self._numbers
                 copy |= {"asked_for": True, "itself": held[0] in own, "unsure": is_unsure, "as_good": False}
+
+
+def find_marked(client: "Client", path: bytes, question: Question, asked: Asked) -> dict[str, Any]:
+    """What the service knows of a file, as `find_file` returns it, its copies marked.
+
+    One copy that is as good is enough, so that the photos of others need not be looked at; but if all of these are
+    asked for themselves, the others are.
+    """
+    found = find_file(client, path, {**question, "enough": True})
+    had_one = _has_as_good(found)
+    asked.mark_in(found)
+    if had_one and not _has_as_good(found) and any(_may_be_as_good(copy) for copy in found["copies"]):
+        found = find_file(client, path, question)
+        asked.mark_in(found)
+    return found
+
+
+def _may_be_as_good(copy: Mapping[str, Any]) -> bool:
+    """Whether the photo itself may show that a copy is as good: a JPEG may have all pixels of one saved finer, too."""
+    return copy["verdict"] == "same" and not copy.get("asked_for")
 
 
 def _numbers(path: bytes) -> list[tuple[int, ...]]:

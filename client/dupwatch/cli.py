@@ -249,9 +249,9 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
       find . -newer last-import -print0 | dupwatch find -
       dupwatch find --json new.heic | jq -r '.files[].copies[].path'
     """
-    from dupwatch.asked_files import Asked, asked_files, found_status, found_summary
+    from dupwatch.asked_files import Asked, asked_files, find_marked, found_status, found_summary
     from dupwatch.pages import completeness
-    from dupwatch.sending import Question, find_file
+    from dupwatch.sending import Question
 
     question: Question = {"measure": measure, "threshold": threshold, "mirrored": mirrored or None}
     found = []
@@ -260,8 +260,7 @@ def find(files: tuple[bytes, ...], measure: str | None, threshold: float | None,
         asked = Asked(wanted if client.shares_paths else ())  # a path of ours may be another file there
         for file, error in wanted:
             if error is None:
-                found.append(find_file(client, file, question))
-                asked.mark_in(found[-1])
+                found.append(find_marked(client, file, question, asked))
             else:
                 found.append({"path": file, "known": False, "copies": [], "error": error})
             if not as_json:

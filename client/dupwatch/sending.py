@@ -42,6 +42,7 @@ class Question(TypedDict, total=False):
     measure: str | None
     threshold: float | None
     mirrored: bool | None
+    enough: bool | None  # of other photos nothing is read once a copy is known that is as good
 
 
 def find_file(client: Client, path: bytes, question: Question) -> dict[str, Any]:

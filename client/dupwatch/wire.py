@@ -135,6 +135,7 @@ COMMANDS: Mapping[str, Mapping[str, Argument]] = {
         "measure": _MEASURE,
         "threshold": _THRESHOLD,
         "mirrored": _FLAG,
+        "enough": _FLAG,
     },
     "preview": {
         "offset": Argument(int, highest=FILE_BYTES_MAX),

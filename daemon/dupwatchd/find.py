@@ -92,8 +92,9 @@ class Finder:
     def find(self, reader: Database, path: bytes, question: Question, request: OpenRequest) -> list[FoundCopy]:
         """The files that show what this one does, and are there at this moment; the best first, then the nearest.
 
-        Files of which a look, or somebody, says that they show something else are left out. Raises RequestError if it
-        is no picture, if the index is being loaded, or if nobody waits for the answer any more; StateError.
+        Files of which a look, or somebody, says that they show something else are left out. With ``enough`` among the
+        arguments of the request nothing is read of other photos once one is known that is as good. Raises RequestError
+        if it is no picture, if the index is being loaded, or if nobody waits for the answer any more; StateError.
         """
         outcome, decoded = self._decoded(path, request)
         asked = _as_copy(outcome, decoded)
@@ -116,8 +117,16 @@ class Finder:
         looking = _Looking(asked, decoded, proofs, partial(self._pixels, request), partial(self._detail, request))
         known = pictures.picture_ids(reader, [picture_digest(decoded)]).values()
         limits = facts.compared_within(reader)
-        rows = []
-        for copy, values in sorted(zip(copies, measured, strict=True), key=lambda one: (one[1].structure, one[0].path)):
+        rows: list[FoundCopy] = []
+
+        def order(one: tuple[Copy, Measured]) -> tuple[bool, bool, float, bytes]:
+            """What is as good for certain comes first, then what is nearest."""
+            copy, values = one
+            is_other = copy.content_digest != asked.content_digest
+            return is_other, copy.picture_id not in known, values.structure, copy.path
+
+        for copy, values in sorted(zip(copies, measured, strict=True), key=order):
+            is_enough = request.args.get("enough", False) and any(row["as_good"] for row in rows)
             if copy.picture_id not in sharing:
                 told = looking.told(copy, values, is_its_picture=copy.picture_id in known)
             elif limits is None or values.mse <= limits.keep_mse or values.structure <= limits.keep_structure:
@@ -135,10 +144,11 @@ class Finder:
                 told = _NOT_CERTAIN  # as far as one can see; but it is another shot
             lacks = None if told.verdict is Verdict.IDENTICAL else shows_less(copy, asked)
             # A PNG made of a JPEG's pixels has lost nothing more than that, and shows nothing more.
-            if lacks == LOWER_QUALITY and told.verdict is Verdict.SAME and looking.has_its_pixels(copy):
+            may_have_them = lacks == LOWER_QUALITY and told.verdict is Verdict.SAME and not is_enough
+            if may_have_them and looking.has_its_pixels(copy):
                 told, lacks = Told(Verdict.SAME, confirmed=True), None
             is_near = copy.picture_id not in known  # else what tells it apart is not seen by a look
-            if is_near and is_same_shot and told == _NOT_CERTAIN and lacks is None:
+            if is_near and is_same_shot and told == _NOT_CERTAIN and lacks is None and not is_enough:
                 told = looking.told_closely(copy, values)
             rows.append(_found(copy, values, told, lacks, looking.part(copy)))
         wanted = [row for row in rows if row["verdict"] != Verdict.SIMILAR.value]

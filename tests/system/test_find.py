@@ -1,6 +1,9 @@
 """Looking up a picture in a real index, with a real decode process."""
 
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +22,7 @@ from dupwatchd.settings import Settings
 from tests.conftest import encoded, photo_like
 from tests.index.files import png_chunk
 from tests.system.in_process import scan
+from tests.system.service import Service
 
 QUESTION = Question("structure", 0.02, mirrored=False)
 LIVE_CHECKS = LiveChecks(lambda *_: [], lambda _copy: True, lambda copies: [None] * len(copies), lambda _: False)
@@ -99,6 +103,41 @@ def test_another_shot_of_a_series_is_not_as_good(tmp_path: Path) -> None:
     for seconds in (100, 200):
         sent.write_bytes(shot(seconds, 90))
         assert as_good(state, sent) == {b"a.jpg": seconds == 100}
+
+
+def test_one_copy_that_is_as_good_is_enough_unless_it_is_asked_for_itself(tmp_path: Path) -> None:
+    """A look at a photo costs some twenty times as much as all else."""
+    photos, photo = tmp_path / "photos", photo_like(9, 800, 600)
+    photos.mkdir()
+    brighter = (photo.astype(np.int64) + 3).clip(0, 255).astype(np.uint8)
+    (photos / "equal.jpg").write_bytes(encoded(photo, quality=90))
+    (photos / "near.jpg").write_bytes(encoded(brighter, quality=95))
+    sent = tmp_path / "sent.jpg"
+    sent.write_bytes((photos / "equal.jpg").read_bytes())
+    with Service(tmp_path / "service", photos) as service:
+        service.settled()
+
+        def found(*files: Path) -> tuple[int, dict[str, bool]]:
+            command: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "dupwatch",
+                "find",
+                "--json",
+                "--endpoint",
+                service.endpoint,
+                *files,
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            [first, *_] = json.loads(done.stdout)["files"]
+            return done.returncode, {os.path.basename(copy["path"]): copy["as_good"] for copy in first["copies"]}
+
+        assert found(sent) == (0, {"equal.jpg": True, "near.jpg": False})
+        assert found(photos / "equal.jpg") == (0, {"equal.jpg": False, "near.jpg": True})
+        assert found(photos / "equal.jpg", photos / "near.jpg") == (1, {"equal.jpg": False, "near.jpg": False})
+        assert {os.path.basename(row["path"]): row["as_good"] for row in service.find(sent)} == {
+            b"equal.jpg": True, b"near.jpg": True,
+        }  # fmt: skip
 
 
 def test_of_more_files_of_a_picture_than_are_read_nobody_says_that_they_are_as_good(

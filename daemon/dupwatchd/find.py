@@ -294,8 +294,7 @@ class _Looking:
         if verdict is not Verdict.SAME or not confirmed:
             return Told(verdict or Verdict.SAME, None)
         both = _candidate(asked, self._detail), _candidate(copy, detail)
-        nearer = search.nearer_the_original(*both)
-        may_be_worse = search.may_be_enlarged(*both) or (not nearer and search.may_be_softened(*both))
+        may_be_worse = search.may_be_worse(*both, search.nearer_the_original(*both))
         return Told(Verdict.SAME, None if may_be_worse else True)
 
     def _holds_all(self, copy: Copy, proof: "Proof") -> bool:

@@ -2,9 +2,9 @@
 
 This is the door of the package: the program makes its search with `open_search`, tries a function of the user's with
 `load_custom`, takes the values of single pairs from `best_values`, and has matches looked at again by `look_again`,
-`look_closely`, `nearer_the_original`, `may_be_enlarged` and `may_be_softened`. What shares a part is found by
-`keypoints_of` and `open_part_search`, and looked at by `look_for_part`. Beside it, `measures.exact`,
-`measures.descriptors`, `forest`, `parts.nearest` and `origin` are public.
+`look_closely`, `nearer_the_original` and `may_be_worse`. What shares a part is found by `keypoints_of` and
+`open_part_search`, and looked at by `look_for_part`. Beside it, `measures.exact`, `measures.descriptors`, `forest`,
+`parts.nearest` and `origin` are public.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,8 +45,7 @@ __all__ = [
     "look_again",
     "look_closely",
     "look_for_part",
-    "may_be_enlarged",
-    "may_be_softened",
+    "may_be_worse",
     "nearer_the_original",
     "open_part_search",
     "open_search",
@@ -275,18 +274,15 @@ def nearer_the_original(first: "Candidate", second: "Candidate") -> int:
     return int(direction.nearer(first, second))
 
 
-def may_be_enlarged(first: "Candidate", second: "Candidate") -> bool:
-    """Whether the larger of two files that show one picture may be made from the smaller one."""
+def may_be_worse(first: "Candidate", second: "Candidate", nearer: int | None) -> bool:
+    """Whether the one kept of two files of one picture may be made from the other, and lack what that one has.
+
+    The larger may be the smaller one enlarged, or of two of equal size one may be the other made softer, unless one is
+    shown to be ``nearer`` the original, as `nearer_the_original` says.
+    """
     from dupwatchd.compare.origin import direction
 
-    return direction.may_be_enlarged(first, second)
-
-
-def may_be_softened(first: "Candidate", second: "Candidate") -> bool:
-    """Whether one of two files of equal size, of which none is shown to be nearer, may be the other made softer."""
-    from dupwatchd.compare.origin import direction
-
-    return direction.may_be_softened(first, second)
+    return direction.may_be_enlarged(first, second) or (not nearer and direction.may_be_softened(first, second))
 
 
 def open_part_search() -> "PartSearch":

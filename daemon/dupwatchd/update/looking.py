@@ -326,7 +326,7 @@ class Looking:
         is_same = verdict is Verdict.SAME
         candidates = first.candidate(), second.candidate()
         nearer = search.nearer_the_original(*candidates) if is_same else None
-        if confirmed and _may_be_worse(*candidates, nearer):
+        if confirmed and search.may_be_worse(*candidates, nearer):
             confirmed = None
         verdicts.give_closer(self._database, key, verdict, confirmed, nearer)
 
@@ -350,11 +350,6 @@ class Looking:
         while kept_bytes > _KEPT_BYTES:
             oldest = next(iter(self._recent))
             kept_bytes -= self._recent.pop(oldest).kept_bytes
-
-
-def _may_be_worse(first: Candidate, second: Candidate, nearer: int | None) -> bool:
-    """Whether the one that would be kept may be made from the other, and lack what that one has."""
-    return search.may_be_enlarged(first, second) or (not nearer and search.may_be_softened(first, second))
 
 
 def _expected(pairs: Iterable[PairToLookAt | PartToLookAt]) -> dict[PictureId, bytes]:

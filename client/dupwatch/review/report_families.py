@@ -50,6 +50,7 @@ class ReportFamilies:
     def tell(self, files: Sequence[Row]) -> None:
         """Tell the files of a group, as the page has them, what lies beside them and what a plan holds back."""
         members = [self._members(path_of(file["path"])) for file in files]
+        numbers: dict[bytes, int] = {}
         for place, file in enumerate(files):
             if members[place]:
                 holders = {
@@ -57,7 +58,7 @@ class ReportFamilies:
                     *(at for at, one in enumerate(files) if one["path"] == file.get("held_by")),
                 }
                 others = [one for at in sorted(holders - {place}) if at < len(files) for one in members[at]]
-                file["family"] = [self._told(one, others) for one in members[place]]
+                file["family"] = [self._told(one, others, file.get("device"), numbers) for one in members[place]]
             path = path_of(file["path"])
             if file.pop("undecided", None) and path in self._going:
                 objection = self._beside.objection(path, self._going[path])
@@ -78,7 +79,11 @@ class ReportFamilies:
             for one in names.companions(name)
         ]  # fmt: skip
 
-    def _told(self, member: _Member, others: Iterable[_Member]) -> Row:
+    def _told(self, member: _Member, others: Iterable[_Member], device: str | None, numbers: dict[bytes, int]) -> Row:
+        """Return what the page is told of a member, its ``device`` only if it is not this one, that of its picture.
+
+        ``numbers`` stand for the contents in its group: they take less room than digests.
+        """
         told: Row = {"name": text_of(os.path.basename(member.path)), "kind": member.kind.value}
         if member.shares:
             told["shares"] = [text_of(name) for name in member.shares]
@@ -88,7 +93,7 @@ class ReportFamilies:
         if file is None:
             return told
         said_by = {
-            theirs.blake3.hex()
+            numbers.setdefault(theirs.blake3, len(numbers))
             for other in others
             if other.kind is member.kind
             and (theirs := self._look.file(other.path)) is not None
@@ -100,8 +105,9 @@ class ReportFamilies:
             "bytes": file.size_bytes,
             # as text: they may be more than a number of the browser holds
             "mtime_ns": str(file.mtime_ns),
-            "device": str(file.device),
+            **({} if str(file.device) == device else {"device": str(file.device)}),
             "inode": str(file.inode),
             "digest": file.blake3.hex(),
+            "content": numbers.setdefault(file.blake3, len(numbers)),
             **({"said_by": sorted(said_by)} if said_by else {}),
         }

@@ -38,7 +38,7 @@ export function holderOf(one, holder) {
       other.kind === one.kind &&
       other.digest &&
       !(other.device === one.device && other.inode === one.inode) &&
-      (other.digest === one.digest || one.said_by?.includes(other.digest)),
+      (other.digest === one.digest || one.said_by?.includes(other.content)),
   );
 }
 

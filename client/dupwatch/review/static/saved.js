@@ -35,6 +35,7 @@ export class SavedSource {
       const rows = JSON.parse(element.textContent);
       element.remove();
       for (const row of rows) if (ONE_PREVIEW.has(row.kind)) for (const file of row.files) file.shows = row.files[0].digest;
+      for (const row of rows) for (const file of row.files) for (const one of file.family || []) one.device ??= file.device;
       this.rows.push(...rows);
       await took({ rows, from, decided, error: null });
       from += rows.length;

@@ -464,10 +464,16 @@ def _equal_pixels(one: Content, other: Content) -> bool:
     return one.picture == other.picture and one.pixels == other.pixels != b""
 
 
-def _was_jpeg(made: Made, content: Content) -> bool:
-    """Is it known to be made from a JPEG, by its blocks or by being equal to one?"""
-    jpegs = [one for one in made.contents if one.format == "JPEG" and _equal_pixels(one, content)]
-    return content.facts.jpeg_grid or (content.facts.lossless and bool(jpegs))
+def _was_lossy(made: Made, content: Content) -> bool:
+    """Is it known to be made from something that has lost, by the blocks of a JPEG or by being equal to it?"""
+    sources = [one for one in made.contents if _lost_something(one) and _equal_pixels(one, content)]
+    return content.facts.jpeg_grid or (content.facts.lossless and bool(sources))
+
+
+def _lost_something(content: Content) -> bool:
+    if content.facts.lossless:
+        return False
+    return content.format == "JPEG" or (content.format in {"WEBP", "AVIF", "HEIF"} and not content.facts.transparent)
 
 
 def _is_burst(made: Made, one: File, other: File) -> bool:
@@ -522,7 +528,7 @@ def _copy(made: Made, file: File) -> Copy:
     return Copy(
         file.path, content.size_bytes, file.mtime_ns, 0, 0, file.content, content.digest, content.picture,
         content.width, content.height, content.format, content.damage, content.frames, facts.camera, facts.captured,
-        facts.edited, facts.has_colour, facts.lossless, _was_jpeg(made, content), has_place=facts.has_place,
+        facts.edited, facts.has_colour, facts.lossless, _was_lossy(made, content), has_place=facts.has_place,
         rating=facts.rating, keywords=facts.keywords, pixels=content.pixels, place=facts.place,
         captions=facts.captions, people=facts.people, bits=facts.bits, transparent=facts.transparent,
         exposure=facts.exposure, holds=facts.holds,

@@ -225,7 +225,7 @@ def few_pictures(draw: st.DrawFn) -> Made:
             damage=draw(st.sampled_from([None, None, None, "cut"])),
             frames=draw(st.sampled_from([1, 1, 2])),
             facts=Facts(lossless=draw(st.booleans()), scan_digest=draw(st.sampled_from([b"", b"", b"1" * 16]))),
-            format=draw(st.sampled_from(["JPEG", "PNG"])),
+            format=draw(st.sampled_from(["JPEG", "PNG", "WEBP"])),
             pixels=draw(st.sampled_from([b"", *digests])),
         )
         for number in range(draw(st.integers(2, 8)))

@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -172,6 +173,17 @@ def stars(seed: int) -> Rgb:
         grey[y : y + 2, x : x + length] += random.uniform(20, 140)
     grey[576:] = 6
     return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def grainy_night(seed: int, grain: int, *, noise: float = 2.0, moved_px: int = 0) -> Rgb:
+    """Stars of many magnitudes over the noise of a sensor, which ``grain`` is of: another shot has another."""
+    stars, sensor = np.random.default_rng(seed), np.random.default_rng(grain)
+    dots = np.zeros((600, 900), np.float32)
+    places, lights = stars.integers((40, 40), (860, 560), (250, 2)), stars.exponential(1, 250)
+    for (x, y), light in zip(places, lights, strict=True):
+        dots[y + moved_px, x + moved_px] += 180 * 10 ** (0.6 * light)
+    seen = 12 + cv2.GaussianBlur(dots, (0, 0), 1.1) + sensor.normal(0, noise, dots.shape)
+    return np.repeat(np.clip(np.rint(seen), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def sky(seed: int, level: int = 150, strength: float = 14.0) -> Rgb:

@@ -25,6 +25,24 @@ def test_a_changed_copy_is_refused_and_called_what_it_is(kind: str) -> None:
     assert closer.verdict is verdict
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("quality", [35, 50])
+def test_a_night_sky_whose_noise_a_copy_has_lost_is_confirmed(seed: int, quality: int) -> None:
+    """Where noise says how sharp pictures are, stars would be blurred away."""
+    night = altered.grainy_night(seed, 10)
+    closer = look_closely(night, altered.jpeg(night, quality), 0, mirrored=False)
+    assert closer.confirmed is True
+    assert closer.verdict is Verdict.SAME
+
+
+@pytest.mark.parametrize("quality", [50, 90])
+def test_another_shot_of_a_night_sky_is_not_confirmed(quality: int) -> None:
+    night = altered.grainy_night(1, 10)
+    moved, other = altered.grainy_night(1, 11, moved_px=4), altered.grainy_night(2, 11)
+    assert look_closely(night, altered.jpeg(moved, quality), 0, mirrored=False).confirmed is not True
+    assert look_closely(night, altered.jpeg(other, quality), 0, mirrored=False).confirmed is False
+
+
 @pytest.mark.parametrize("quality", [95, 50])
 def test_one_digit_of_a_page_is_seen(quality: int) -> None:
     page = altered.page("483 206")

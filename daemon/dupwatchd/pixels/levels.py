@@ -137,9 +137,9 @@ def deviation(plane: Plane) -> float:
     return float(cv2.meanStdDev(plane)[1][0, 0])
 
 
-def difference(plane: Floats, other: Floats) -> Floats:
+def difference(plane: Plane, other: Plane) -> Plane:
     """How far each pixel is from that of the other plane."""
-    return cast("Floats", cv2.absdiff(plane, other))
+    return cast("Plane", cv2.absdiff(plane, other))
 
 
 def root(plane: Floats) -> Floats:

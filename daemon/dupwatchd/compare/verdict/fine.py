@@ -42,6 +42,7 @@ _LENS = Lens(
     ringing_px=5,  # blocks of JPEG are 8 px
     samples=12_000,
     edge=True,
+    noisy=True,
 )
 # See `verdict.Bounds`. Of 420 pages with another digit none that is told stays below 140, but for digits of 5 px on a
 # darkened page, and of 96 copies of pages five exceed it, all at a quarter of the size. Of 3,200 copies of photos one

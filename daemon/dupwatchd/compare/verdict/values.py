@@ -8,7 +8,7 @@ structure around it, and to the eye. The score is the largest of the smallest of
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ _BETTER = 0.985  # a blur is worth it if it lowers the misfit to this share
 _PATIENCE = 1  # blurs that make it worse before it gets better
 _TEXTURED = 1.0  # grey levels that such a place differs from those around it by
 _TEXTURE_SAMPLES = 8_000  # places that sharpness is told from
+_STRONG = 8  # grey levels that an edge or a dot differs from what is around it by, which no noise does in both pictures
+_STRONGEST = 4_000  # at most so many of them tell how sharp they are
 _EQUALLY = 1.03  # so much more fine detail is no sharper
 _SHAPED = 4  # grey levels of deviation around a place that shows a shape
 _SHAPE_ALIKE = 0.5
@@ -80,13 +82,14 @@ class Lens(NamedTuple):
     ringing_px: int  # how far from an edge its compression still shows
     samples: int  # places that tones are fitted to
     edge: bool = False  # whether what lies at the edges of what both show is looked at, too
+    noisy: bool = False  # whether it shows the noise of a sensor: a proof has averaged that away
 
 
 def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
     """Compares luma of two pictures on one grid."""
     softness = lens.softness_px
     softened = [levels.blurred(one.luma, softness) if softness else one.luma for one in (source, target)]
-    first, second, blur_px = _equally_sharp(softened[0], softened[1])
+    first, second, blur_px = _equally_sharp(softened[0], softened[1], noisy=lens.noisy)
     seen, wanted, used, moved = _in_one_tone(first, second, source.chroma, target.chroma, lens.samples)
     score, spread, unrest = 0.0, 0.0, 0.0
     likeness: list[Floats] = []
@@ -168,14 +171,15 @@ def _likeness(seen: Floats, wanted: Floats, detail: _Detail, places: NDArray[np.
     return together
 
 
-def _equally_sharp(source: Levels, target: Levels) -> tuple[Levels, Levels, float]:
+def _equally_sharp(source: Levels, target: Levels, *, noisy: bool = False) -> tuple[Levels, Levels, float]:
     """Both, the sharper one blurred as much as makes it most like the other, and by how many pixels.
 
-    Brightness and contrast have no say: tones can only be told of pictures that are equally sharp.
+    Brightness and contrast have no say: tones can only be told of pictures that are equally sharp. Nor has, in
+    noisy pictures, noise that only one of them shows, where strong edges and dots of both are less alike without it.
     """
     both = [source, target]
-    means = [_some(levels.box_mean(plane, _AROUND_PX), _TEXTURE_SAMPLES).astype(np.float32) for plane in both]
-    texture = [_some(plane, _TEXTURE_SAMPLES) - mean for plane, mean in zip(both, means, strict=True)]
+    means = [levels.box_mean(plane, _AROUND_PX) for plane in both]
+    texture = [_texture(*one) for one in zip(both, means, strict=True)]
     strength = [float(np.abs(one).mean()) + _LEAST_DETAIL for one in texture]
     detail = levels.fine_detail(*both)
     ratio = _ratio(detail[0], detail[1]) * strength[1] / strength[0]
@@ -185,22 +189,50 @@ def _equally_sharp(source: Levels, target: Levels) -> tuple[Levels, Levels, floa
     if np.count_nonzero(textured) <= _FEWEST:
         return source, target, 0.0
     sharper = 0 if ratio > 1 else 1
-    sharp, soft = both[sharper], texture[1 - sharper][textured]
-    least, found, since = _misfit(texture[sharper][textured], soft), 0.0, 0
+    sharp, mean, soft = both[sharper], means[sharper], texture[1 - sharper][textured]
+    strong = _strongest(both, means) if noisy else np.zeros(0, np.intp)
+    strong_soft = _above(both[1 - sharper].take(strong), means[1 - sharper].take(strong))
+    least, since = _misfit(texture[sharper][textured], soft), 0
+    least_of_strong = _misfit(_above(sharp.take(strong), mean.take(strong)), strong_soft)
+    best, found = sharp, 0.0
     for deviation in _BLURS_PX:
         blurred = levels.blurred(sharp, deviation)
-        misfit = _misfit((_some(blurred, _TEXTURE_SAMPLES) - means[sharper])[textured], soft)
-        if misfit <= _BETTER * least:
-            both[sharper], least, found, since = blurred, misfit, deviation, 0
-        elif since == _PATIENCE:
-            break
-        else:
+        misfit = _misfit(_texture(blurred, mean)[textured], soft)
+        if misfit > _BETTER * least:
+            if since == _PATIENCE:
+                break
             since += 1
+            continue
+        least, since = misfit, 0
+        misfit = _misfit(_above(blurred.take(strong), mean.take(strong)), strong_soft)
+        if misfit <= least_of_strong:
+            least_of_strong, best, found = misfit, blurred, deviation
+    both[sharper] = best
     return both[0], both[1], found
 
 
+def _texture(luma: Levels, mean: Levels) -> Floats:
+    """How far some places lie above what is around them, below 0 if they are darker: (N,)."""
+    return _above(_some(luma, _TEXTURE_SAMPLES), _some(mean, _TEXTURE_SAMPLES))
+
+
+def _above(luma: Levels, mean: Levels) -> Floats:
+    return cast("Floats", np.subtract(luma, mean, dtype=np.float32))
+
+
+def _strongest(both: list[Levels], means: list[Levels]) -> NDArray[np.intp]:
+    """The places, few at most, that stand out most from what is around them in both; none if hardly any does."""
+    out = np.minimum(*(levels.difference(*one) for one in zip(both, means, strict=True)))
+    more = levels.histogram(out)[::-1].cumsum()[::-1]  # how many stand out by that many levels or more
+    least = max(_STRONG, int(np.count_nonzero(more > _STRONGEST)))
+    strong = np.flatnonzero(out >= least)
+    return strong if len(strong) > _FEWEST else strong[:0]
+
+
 def _misfit(texture: Floats, other: Floats) -> float:
-    """What most places are off by, whatever the contrast, as a share of the texture."""
+    """What most places are off by, whatever the contrast, as a share of the texture; 0 of no places."""
+    if not len(texture):
+        return 0.0
     gain = float(texture @ other) / max(1.0, float(other @ other))
     off = np.abs(texture - np.float32(gain) * other)
     most = np.float32(at_place(off, int(0.9 * len(off))))

@@ -27,9 +27,10 @@ def test_a_changed_copy_is_refused_and_called_what_it_is(kind: str) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("quality", [35, 50])
-def test_a_night_sky_whose_noise_a_copy_has_lost_is_confirmed(seed: int, quality: int) -> None:
+@pytest.mark.parametrize("noise", [2.0, 5.0])
+def test_a_night_sky_whose_noise_a_copy_has_lost_is_confirmed(seed: int, quality: int, noise: float) -> None:
     """Where noise says how sharp pictures are, stars would be blurred away."""
-    night = altered.grainy_night(seed, 10)
+    night = altered.grainy_night(seed, 10, noise=noise)
     closer = look_closely(night, altered.jpeg(night, quality), 0, mirrored=False)
     assert closer.confirmed is True
     assert closer.verdict is Verdict.SAME

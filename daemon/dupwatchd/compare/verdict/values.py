@@ -89,13 +89,15 @@ def differences(source: Planes, target: Planes, lens: Lens) -> Differences:
     """Compares luma of two pictures on one grid."""
     softness = lens.softness_px
     softened = [levels.blurred(one.luma, softness) if softness else one.luma for one in (source, target)]
-    first, second, blur_px = _equally_sharp(softened[0], softened[1], noisy=lens.noisy)
+    first, second, blur_px, is_noise = _equally_sharp(softened[0], softened[1], noisy=lens.noisy)
     seen, wanted, used, moved = _in_one_tone(first, second, source.chroma, target.chroma, lens.samples)
     score, spread, unrest = 0.0, 0.0, 0.0
     likeness: list[Floats] = []
     deviation = levels.deviation(wanted)
     gain = min(_GAIN[1], max(1.0, _GAIN[0] / max(6.0, deviation)))
-    apart = _median(np.abs(_some(seen) - _some(wanted))) / max(4.0, deviation)
+    # Noise that was left in one sets no two pictures apart: what does is as smooth as skies and walls.
+    both = (levels.halved(seen), levels.halved(wanted)) if is_noise else (seen, wanted)
+    apart = _median(np.abs(_some(both[0]) - _some(both[1]))) / max(4.0, deviation)
     for halving in range(lens.sizes):
         if halving:
             seen, wanted = levels.halved(seen), levels.halved(wanted)
@@ -171,8 +173,8 @@ def _likeness(seen: Floats, wanted: Floats, detail: _Detail, places: NDArray[np.
     return together
 
 
-def _equally_sharp(source: Levels, target: Levels, *, noisy: bool = False) -> tuple[Levels, Levels, float]:
-    """Both, the sharper one blurred as much as makes it most like the other, and by how many pixels.
+def _equally_sharp(source: Levels, target: Levels, *, noisy: bool = False) -> tuple[Levels, Levels, float, bool]:
+    """Both, the sharper one blurred as much as makes it most like the other, by how many pixels, and if noise is left.
 
     Brightness and contrast have no say: tones can only be told of pictures that are equally sharp. Nor has, in
     noisy pictures, noise that only one of them shows, where strong edges and dots of both are less alike without it.
@@ -184,17 +186,17 @@ def _equally_sharp(source: Levels, target: Levels, *, noisy: bool = False) -> tu
     detail = levels.fine_detail(*both)
     ratio = _ratio(detail[0], detail[1]) * strength[1] / strength[0]
     if 1 / _EQUALLY < ratio < _EQUALLY:
-        return source, target, 0.0
+        return source, target, 0.0, False
     textured = np.maximum(np.abs(texture[0]), np.abs(texture[1])) > _TEXTURED
     if np.count_nonzero(textured) <= _FEWEST:
-        return source, target, 0.0
+        return source, target, 0.0, False
     sharper = 0 if ratio > 1 else 1
     sharp, mean, soft = both[sharper], means[sharper], texture[1 - sharper][textured]
     strong = _strongest(both, means) if noisy else np.zeros(0, np.intp)
     strong_soft = _above(both[1 - sharper].take(strong), means[1 - sharper].take(strong))
     least, since = _misfit(texture[sharper][textured], soft), 0
     least_of_strong = _misfit(_above(sharp.take(strong), mean.take(strong)), strong_soft)
-    best, found = sharp, 0.0
+    best, found, is_noise = sharp, 0.0, False
     for deviation in _BLURS_PX:
         blurred = levels.blurred(sharp, deviation)
         misfit = _misfit(_texture(blurred, mean)[textured], soft)
@@ -207,8 +209,10 @@ def _equally_sharp(source: Levels, target: Levels, *, noisy: bool = False) -> tu
         misfit = _misfit(_above(blurred.take(strong), mean.take(strong)), strong_soft)
         if misfit <= least_of_strong:
             least_of_strong, best, found = misfit, blurred, deviation
+        else:
+            is_noise = True
     both[sharper] = best
-    return both[0], both[1], found
+    return both[0], both[1], found, is_noise
 
 
 def _texture(luma: Levels, mean: Levels) -> Floats:

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from dupwatch.file_systems import kinds_by_device
 from dupwatch.sending import Question, find_file
 from dupwatch.suffixes import IMAGE_SUFFIXES, RAW_SUFFIXES, suffix_of_name
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 STDIN = b"-"
 _INODE_BITS = (1 << 32) - 1
+# Of these kinds the same files may be seen under another device as well: layers, shares, and programs that show others.
+_SHOWING_OTHERS = frozenset({
+    "overlay", "aufs", "unionfs", "nfs", "nfs4", "cifs", "smb2", "smb3", "9p", "virtiofs", "ceph", "afs", "fuse",
+})  # fmt: skip
 _WANTED = IMAGE_SUFFIXES | RAW_SUFFIXES  # below folders; of files that are named one by one any suffix will do
 
 
@@ -41,11 +46,35 @@ def asked_files(arguments: Iterable[bytes], stdin: BinaryIO) -> Iterator[AskedFi
                 yield AskedFile(path)
 
 
+class _Certain(NamedTuple):
+    device: int
+    inode: int
+
+
+class _Likely(NamedTuple):
+    inode: int  # without the bits that an overlay uses to tell its layers
+    size_bytes: int
+    mtime_ns: int
+
+
+class _Numbers(NamedTuple):
+    """What the names of one file have in common."""
+
+    certain: _Certain  # by links, and by mounts of one file system
+    likely: _Likely  # what an overlay, or a share that is mounted twice, leaves of it under a device of its own
+
+
 class Asked:
     """The files that are asked for together."""
 
     def __init__(self, files: Iterable[AskedFile]) -> None:
-        self._numbers = {one for file in files for one in _numbers(file.path)}
+        kinds = kinds_by_device()
+        self._layered = {device for device, kind in kinds.items() if kind.partition(".")[0] in _SHOWING_OTHERS}
+        numbers = [one for file in files if (one := _numbers(file.path)) is not None]
+        self._certain = {one.certain for one in numbers}
+        self._likely: dict[_Likely, bool] = {}  # whether one of them is seen through another file system
+        for one in numbers:
+            self._likely[one.likely] = self._likely.get(one.likely, False) or one.certain.device in self._layered
 
     def mark_in(self, found: dict[str, Any]) -> None:
         """Mark those copies of an answer to `find` that are among the files asked for; they are not as good any more.
@@ -56,10 +85,22 @@ class Asked:
         own = _numbers(found["path"])
         for copy in found["copies"]:
             numbers = _numbers(copy["path"])
-            held = [one for one in numbers if one in self._numbers]
-            if held:
-                is_unsure = numbers[0] not in self._numbers
-                copy |= {"asked_for": True, "itself": held[0] in own, "unsure": is_unsure, "as_good": False}
+            if numbers is None:
+                continue
+            is_certain = numbers.certain in self._certain
+            if is_certain or self._may_be_asked_for(numbers):
+                is_own = own is not None and (
+                    numbers.certain == own.certain if is_certain else numbers.likely == own.likely
+                )
+                copy |= {"asked_for": True, "itself": is_own, "unsure": not is_certain, "as_good": False}
+
+    def _may_be_asked_for(self, numbers: _Numbers) -> bool:
+        """Is it one of them by its number, size and time, and is one of the two seen through another file system?
+
+        Disks that were filled alike give equal numbers to what are two files.
+        """
+        is_layered = self._likely.get(numbers.likely)
+        return is_layered is not None and (is_layered or numbers.certain.device in self._layered)
 
 
 def find_marked(client: "Client", path: bytes, question: Question, asked: Asked) -> dict[str, Any]:
@@ -82,20 +123,16 @@ def _may_be_as_good(copy: Mapping[str, Any]) -> bool:
     return copy["verdict"] == "same" and not copy.get("asked_for")
 
 
-def _numbers(path: bytes) -> list[tuple[int, ...]]:
-    """Return what all names of one file have in common; nothing if there is no file.
-
-    First what is certain: by links and by mounts of one file system. Then what an overlay, or a share that is mounted
-    twice, leaves of it under a device of its own; an overlay may use the upper bits of an inode to tell its layers.
-    """
+def _numbers(path: bytes) -> _Numbers | None:
+    """Return None if there is no file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
-        return []
-    return [
-        (status.st_dev, status.st_ino),
-        (status.st_ino & _INODE_BITS, status.st_size, status.st_mtime_ns),
-    ]
+        return None
+    return _Numbers(
+        _Certain(status.st_dev, status.st_ino),
+        _Likely(status.st_ino & _INODE_BITS, status.st_size, status.st_mtime_ns),
+    )
 
 
 def listed_paths(text: bytes) -> list[bytes]:

@@ -139,7 +139,8 @@ class Finder:
                 if told.verdict is None:
                     continue
                 values = as_turned(values, looking.part(copy).turn_degrees)
-            is_same_shot = not (of_one_burst(copy, asked) or exposed_apart(copy, asked))
+            is_same_scan = asked.scan_digest == copy.scan_digest != b""  # then a clock was put right, at most
+            is_same_shot = is_same_scan or not (of_one_burst(copy, asked) or exposed_apart(copy, asked))
             if told.verdict is Verdict.SAME and not is_same_shot:
                 told = _NOT_CERTAIN  # as far as one can see; but it is another shot
             lacks = None if told.verdict is Verdict.IDENTICAL else shows_less(copy, asked)
@@ -294,8 +295,8 @@ class _Looking:
         if verdict is not Verdict.SAME or not confirmed:
             return Told(verdict or Verdict.SAME, None)
         both = _candidate(asked, self._detail), _candidate(copy, detail)
-        may_be_worse = search.may_be_worse(*both, search.nearer_the_original(*both))
-        return Told(Verdict.SAME, None if may_be_worse else True)
+        is_worse = search.lost_detail(*both) or search.may_be_worse(*both, search.nearer_the_original(*both))
+        return Told(Verdict.SAME, None if is_worse else True)
 
     def _holds_all(self, copy: Copy, proof: "Proof") -> bool:
         """Does a known file of the picture that was sent hold all of it? False if too many were read to tell."""

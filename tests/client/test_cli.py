@@ -329,6 +329,24 @@ def test_a_file_seen_through_an_overlay_is_no_copy_of_itself(
         subprocess.run(["umount", "-l", tmp_path / "seen"], check=True)
 
 
+def test_disks_that_were_filled_alike_hold_copies(dupwatch: Dupwatch, service: SmallService, tmp_path: Path) -> None:
+    """Their files have equal numbers, sizes and times."""
+    disks = [tmp_path / "one", tmp_path / "other"]
+    try:
+        for disk in disks:
+            disk.mkdir()
+            if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], capture_output=True, check=False).returncode:
+                pytest.skip("mounting a tmpfs is not allowed here")
+            (disk / "photo.jpg").write_bytes(KNOWN)
+            os.utime(disk / "photo.jpg", (1_000_000_000, 1_000_000_000))
+        assert len({(disk / "photo.jpg").stat().st_ino for disk in disks}) == 1
+        service.known_as = [os.fsencode(disks[0] / "photo.jpg")]
+        assert dupwatch("find", disks[1]).returncode == 0
+    finally:
+        for disk in disks:
+            subprocess.run(["umount", "-l", disk], capture_output=True, check=False)
+
+
 def test_also_takes_words_in_lists_and_one_by_one_and_names_the_right_ones(
     dupwatch: Dupwatch, service: SmallService
 ) -> None:

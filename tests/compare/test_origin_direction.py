@@ -15,6 +15,7 @@ from dupwatchd.compare.origin.candidate import Candidate
 from dupwatchd.compare.origin.direction import (
     Direction,
     has_more_than_its_source,
+    lost_detail,
     may_be_enlarged,
     may_be_softened,
     nearer,
@@ -241,6 +242,16 @@ def test_what_was_softened_at_its_size_comes_after_what_it_was_made_from(how: st
     assert nearer(candidate(original), candidate(soft, from_camera=True)) is Direction.NEITHER
     sharpened = saved(opened(soft).filter(ImageFilter.UnsharpMask(2, 120, 0)), quality=95)
     assert nearer(candidate(soft), candidate(sharpened)) is not Direction.SECOND
+
+
+def test_a_copy_that_was_softened_has_lost_detail_and_one_that_was_saved_anew_has_not() -> None:
+    original = saved(scene(8))
+    for how in SOFTENED.values():
+        soft = saved(how(opened(original)), quality=95)
+        assert lost_detail(candidate(original), candidate(soft))
+        assert not lost_detail(candidate(soft), candidate(original))
+    for quality in (88, 95):
+        assert not lost_detail(candidate(original), candidate(saved(opened(original), quality=quality)))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from PIL.TiffImagePlugin import IFDRational
 
 from dupwatchd.arrays import Matches
@@ -19,6 +19,7 @@ from dupwatchd.find import Finder
 from dupwatchd.serve.clusters import LiveChecks, Question
 from dupwatchd.serve.request_queue import OpenRequest, Peer, RequestError
 from dupwatchd.settings import Settings
+from tests.compare.test_origin_direction import scene
 from tests.conftest import encoded, photo_like
 from tests.index.files import png_chunk
 from tests.system.in_process import scan
@@ -103,6 +104,18 @@ def test_another_shot_of_a_series_is_not_as_good(tmp_path: Path) -> None:
     for seconds in (100, 200):
         sent.write_bytes(shot(seconds, 90))
         assert as_good(state, sent) == {b"a.jpg": seconds == 100}
+
+
+def test_a_softer_copy_is_not_as_good(tmp_path: Path) -> None:
+    photos, state, sent = tmp_path / "photos", tmp_path / "state", tmp_path / "sent.jpg"
+    photos.mkdir()
+    sent.write_bytes(encoded(np.asarray(scene(6, 800, 600)), quality=92))
+    with Image.open(sent) as opened:
+        soft = opened.filter(ImageFilter.GaussianBlur(0.8))
+        (photos / "soft.jpg").write_bytes(encoded(np.asarray(soft), quality=95))
+        (photos / "anew.jpg").write_bytes(encoded(np.asarray(opened), quality=95))
+    scan(photos, state=state)
+    assert as_good(state, sent) == {b"soft.jpg": False, b"anew.jpg": True}
 
 
 def test_one_copy_that_is_as_good_is_enough_unless_it_is_asked_for_itself(tmp_path: Path) -> None:

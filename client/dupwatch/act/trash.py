@@ -15,6 +15,7 @@ from dupwatch.act.errors import SkipError
 from dupwatch.act.folders import MountPoint, Place, mount_point, open_file, open_folder
 from dupwatch.act.moving import put
 from dupwatch.act.traits import traits_of
+from dupwatch.file_systems import kinds_by_device
 from dupwatch.terminal import printable
 
 _FLEETING = frozenset(["tmpfs", "ramfs", "rootfs"])
@@ -125,7 +126,7 @@ def trashed_file_is(place: bytes, digest: bytes) -> bool:
 def check_trash(path: bytes) -> None:
     """Raise SkipError if the trash would be lost with the next start, or the file would have to be copied into it."""
     device = os.lstat(path).st_dev
-    if _kinds_by_device().get(device) in _FLEETING:
+    if kinds_by_device().get(device) in _FLEETING:
         raise SkipError(f"the trash for {printable(path)} would lie in memory and not persist: choose --action move")
     trash = _top_of_trash(path, device)
     if _mount_point_of(trash) != _mount_point_of(os.path.dirname(path)):  # then the library would copy it
@@ -163,16 +164,6 @@ def _mount_point_of(folder: bytes) -> MountPoint:
         return mount_point(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _kinds_by_device() -> dict[int, str]:
-    kinds = {}
-    with open("/proc/self/mountinfo", "rb") as lines:
-        for line in lines:
-            before, _, after = line.partition(b" - ")
-            major, _, minor = before.split(b" ")[2].partition(b":")
-            kinds[os.makedev(int(major), int(minor))] = after.split(b" ", 1)[0].decode("ascii", "replace")
-    return kinds
 
 
 def _home_trash() -> bytes:

@@ -285,6 +285,13 @@ def may_be_worse(first: "Candidate", second: "Candidate", nearer: int | None) ->
     return direction.may_be_enlarged(first, second) or (not nearer and direction.may_be_softened(first, second))
 
 
+def lost_detail(first: "Candidate", second: "Candidate") -> bool:
+    """Whether the second of two pictures of one size is softer than the first."""
+    from dupwatchd.compare.origin import direction
+
+    return direction.lost_detail(first, second)
+
+
 def open_part_search() -> "PartSearch":
     """The search for pictures that share a part, by their keypoints; it knows none yet."""
     from dupwatchd.compare.parts.search import PartSearch

@@ -39,6 +39,11 @@ MOST_STRETCHED = 2.0  # times the aspect of the other: more than what is cut off
 MIN_VALUES = 60  # coefficients, for "this is no JPEG of that"
 
 
+# Times the energy of fine detail of a copy. Of 10 photos and 100 copies: saved anew at qualities of 88 to 95, or made
+# brighter, at most 1.15; blurred by .6 to .8 pixels 1.38 to 18, made small by a quarter and large again 1.7 to 5.7.
+LOST_DETAIL = 1.3
+
+
 class Direction(IntEnum):
     """Which of two is nearer the original."""
 
@@ -131,6 +136,14 @@ def may_be_softened(first: Candidate, second: Candidate) -> bool:
     ratio = detail_ratio(pair.first, pair.second)
     sharper, softer = (first, second) if ratio > 1 else (second, first)
     return max(ratio, 1 / ratio) > SOFTER and (softer.from_camera or not sharper.from_camera)
+
+
+def lost_detail(first: Candidate, second: Candidate) -> bool:
+    """Whether the second of two pictures of one size is softer than the first; about 5 ms."""
+    if not (first.luma.size and second.luma.size and _alike_in_shape(first, second)):
+        return False
+    pair = laid_upon(first, second)
+    return not pair.scaled and detail_ratio(pair.first, pair.second) > LOST_DETAIL
 
 
 def _alike_in_shape(first: Candidate, second: Candidate) -> bool:

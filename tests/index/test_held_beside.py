@@ -3,17 +3,26 @@
 import io
 import struct
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from dupwatchd.index.decode import decode
+from dupwatchd.index.held_beside import held_beside
 from dupwatchd.index.limits import DecodeLimits
 from tests.conftest import encoded, photo_like
 from tests.index.files import views
 
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
 PHOTO, OTHER = photo_like(1, 120, 90), photo_like(2, 60, 40)
 JPEG = encoded(PHOTO)
-FILM = b"\0\0\0\x18ftypmp42" + b"film" * 9999
+FILM = box(b"ftyp", b"mp42" + bytes(12)) + box(b"mdat", b"film" * 9999)
 
 
 def held(data: bytes) -> list[str]:
@@ -27,9 +36,18 @@ def with_segments(*segments: tuple[int, bytes]) -> bytes:
     return JPEG[:2] + built + JPEG[2:]
 
 
-def in_xmp(name: bytes) -> bytes:
-    head = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + struct.pack(">II", 999, 0)
-    return with_segments((0xE1, head + b"<rdf:Description " + name + b':Data="aGVsbG8="/>'))
+def in_xmp(name: bytes, before: bytes = b"", value: bytes = b"aGVsbG8=") -> bytes:
+    """In as many segments as it takes, of which the last one stands first: each says where in all its part stands."""
+    whole = b"<rdf:Description " + before + name + b':Data="' + value + b'"/>'
+    parts = []
+    for at in range(0, len(whole), 65_020):
+        head = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + struct.pack(">II", len(whole), at)
+        parts.append((0xE1, head + whole[at : at + 65_020]))
+    return with_segments(*reversed(parts))
+
+
+def told(data: bytes) -> str:
+    return decode(data, 32, DecodeLimits(), b"").facts.holds
 
 
 @pytest.mark.parametrize(
@@ -55,35 +73,97 @@ def in_xmp(name: bytes) -> bytes:
         (encoded(PHOTO, "PNG") + b"note", []),
         (encoded(PHOTO, "WEBP", lossless=True) + encoded(OTHER), ["other picture"]),
         (encoded(PHOTO, "HEIF"), []),
-        (encoded(PHOTO, "HEIF") + struct.pack(">I4s", 8 + len(FILM), b"mpvd") + FILM, ["film"]),
+        (encoded(PHOTO, "HEIF") + box(b"mpvd", FILM), ["film"]),
         (encoded(PHOTO, "AVIF") + struct.pack(">I4s", 16, b"free") + bytes(8), []),
+        (encoded(PHOTO, "HEIF") + FILM, ["film"]),
+        (encoded(PHOTO, "AVIF") + FILM, ["film"]),
+        (encoded(PHOTO, "HEIF") + struct.pack(">I4s", 8, b"free") * 1000 + box(b"mpvd", FILM), ["film"]),
+        (encoded(PHOTO, "HEIF") + box(b"note", b"short"), []),
+        (encoded(PHOTO, "HEIF") + box(b"moov", b""), ["film"]),
+        *[(encoded(PHOTO, name), []) for name in ("TIFF", "GIF", "BMP", "JPEG2000")],
+        *[(encoded(PHOTO, name) + b"note", []) for name in ("TIFF", "GIF", "BMP", "JPEG2000")],
+        *[(encoded(PHOTO, name) + FILM, ["film"]) for name in ("TIFF", "GIF", "BMP")],
+        (encoded(PHOTO, "JPEG2000") + box(b"uuid", FILM), ["film"]),
+        (encoded(PHOTO, "TIFF", compression="tiff_lzw") + b"zipped" * 9999, ["other data"]),
+        (encoded(PHOTO, "TIFF", big_tiff=True) + FILM, ["film"]),
+        (encoded(PHOTO, "TIFF", save_all=True, append_images=[Image.fromarray(OTHER)]) + FILM, ["film"]),
+        (encoded(PHOTO, "JPEG2000", no_jp2=True) + FILM, ["film"]),
+        (in_xmp(b"GDepth", b" " * 65_000), ["map of depth"]),
+        (with_segments((0xE1, b"http://ns.adobe.com/xap/1.0/\0<GAudio:Data>aGVsbG8=</GAudio:Data>")), ["sound"]),
+        (with_segments(*[(0xE5, b"")] * 2000), ["other data"]),
     ],
 )
 def test_what_a_file_holds_beside_its_picture_is_named(data: bytes, names: list[str]) -> None:
     assert held(data) == names
 
 
-def test_two_films_are_told_apart_and_one_is_itself() -> None:
-    again, other = encoded(PHOTO, quality=60), FILM.replace(b"film", b"fihm")
-    first, second, third = (decode(data, 32, DecodeLimits(), b"").facts.holds for data in (
-        JPEG + FILM, again + FILM, JPEG + other
-    ))  # fmt: skip
-    assert first == second != third
+def with_depth(picture: NDArray[np.uint8], depth: int, kind: str) -> bytes:
+    """A HEIC or AVIF with a map of depth: a transparent one that calls what it adds otherwise."""
+    opacity = np.full((*picture.shape[:2], 1), depth, np.uint8)
+    data = encoded(np.concatenate([picture, opacity], axis=2), kind)
+    return data.replace(b"auxid:1\0", b"auxid:2\0").replace(b"auxiliary:alpha", b"auxiliary:depth")
 
 
-def test_layers_of_photoshop_are_named() -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(PHOTO).save(buffer, "TIFF", tiffinfo={37724: b"Adobe Photoshop Document Data Block\0" + bytes(99)})
-    assert held(buffer.getvalue()) == ["layers"]
+def layered(kind: str, layers: bytes) -> bytes:
+    if kind == "TIFF":
+        return encoded(PHOTO, "TIFF", tiffinfo={37724: b"Adobe Photoshop Document Data Block\0" + layers})
     head = struct.pack(">4sH6xHIIHHII", b"8BPS", 1, 3, 90, 120, 8, 3, 0, 0)
-    planes = b"\0\0" + PHOTO.transpose(2, 0, 1).tobytes()
-    assert held(head + struct.pack(">II", 8, 4) + b"name" + planes) == ["layers"]
-    assert held(head + struct.pack(">I", 0) + planes) == []
+    inner = struct.pack(">I", len(layers)) + layers
+    return head + struct.pack(">I", len(inner)) + inner + b"\0\0" + PHOTO.transpose(2, 0, 1).tobytes()
 
 
-def test_a_list_of_pictures_that_is_broken_makes_nothing_fail() -> None:
-    whole = views([PHOTO, OTHER], 0x010001)
+@pytest.mark.parametrize(
+    ("name", "first", "again", "other"),
+    [
+        ("film", JPEG + FILM, encoded(PHOTO, quality=60) + FILM, JPEG + FILM.replace(b"film", b"fihm")),
+        ("film", JPEG + FILM, encoded(PHOTO, "HEIF") + box(b"mpvd", FILM), encoded(PHOTO, "GIF") + FILM + b"more"),
+        *[
+            ("map of depth", with_depth(PHOTO, 9, kind), with_depth(255 - PHOTO, 9, kind), with_depth(PHOTO, 8, kind))
+            for kind in ("HEIF", "AVIF")
+        ],
+        *[
+            ("layers", layered(kind, b"A" * 99), layered(kind, b"A" * 99) + b"note", layered(kind, b"B" * 99))
+            for kind in ("PSD", "TIFF")
+        ],
+        (
+            "map of depth",
+            in_xmp(b"GDepth", b"", b"A" * 99_999),
+            in_xmp(b"GDepth", b"other ", b"A" * 99_999),
+            in_xmp(b"GDepth", b"", b"A" * 99_998 + b"B"),
+        ),
+    ],
+)
+def test_two_of_a_kind_are_told_apart_and_one_is_itself(name: str, first: bytes, again: bytes, other: bytes) -> None:
+    assert held(first) == held(again) == held(other) == [name]
+    assert told(first) == told(again) != told(other)
+
+
+def test_a_map_that_is_not_found_is_that_of_the_same_file_only() -> None:
+    """Such as one of a file whose list of what lies where is broken."""
+    broken = with_depth(PHOTO, 9, "AVIF").replace(b"auxl", b"axul").replace(b"infe", b"infy")
+    opened = Image.open(io.BytesIO(with_depth(PHOTO, 9, "AVIF")))
+    first, other = (held_beside(opened, None, data) for data in (broken, broken + b"note"))
+    assert first.startswith("map of depth (")
+    assert first != other
+
+
+def test_a_file_without_layers_holds_none() -> None:
+    head = struct.pack(">4sH6xHIIHHII", b"8BPS", 1, 3, 90, 120, 8, 3, 0, 0)
+    assert held(head + struct.pack(">I", 0) + b"\0\0" + PHOTO.transpose(2, 0, 1).tobytes()) == []
+
+
+def test_what_breaks_while_it_is_looked_through_holds_something_and_nothing_found_is_lost() -> None:
+    tiff = layered("TIFF", b"A" * 99)
+    opened = Image.open(io.BytesIO(tiff))
+    assert isinstance(opened, TiffImageFile)
+    assert 37724 in opened.tag_v2
+    lines = held_beside(opened, None, tiff[:9]).split("\n")
+    assert [line.partition(" (")[0] for line in lines] == ["layers", "other data"]
+
+
+def test_a_list_of_pictures_that_is_broken_hides_none_of_them() -> None:
+    whole = views([PHOTO, OTHER], 0)  # a map of brightness
     for at in range(whole.index(b"MPF\0") + 4, whole.index(b"MPF\0") + 90):
         broken = bytearray(whole)
         broken[at] = 255
-        assert held(bytes(broken)) in ([], ["other picture"])
+        assert held(bytes(broken)) == ["other picture"]

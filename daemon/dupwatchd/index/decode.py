@@ -307,14 +307,8 @@ def _facts_of_file(picture: OpenPicture, data: bytes, colour: bool) -> Facts:
         _bits(picture),
         isinstance(picture.pixels, Still | DeepGrey) and picture.pixels.is_transparent,
         said.exposure,
-        "" if picture.format == "RAW" else _held(picture, data),
+        "" if picture.format == "RAW" else held_beside(picture.image, picture.head, data),
     )
-
-
-def _held(picture: OpenPicture, data: bytes) -> str:
-    with suppress(Exception):  # what cannot be told makes nothing else fail
-        return held_beside(picture.image, picture.head, data)
-    return ""
 
 
 def _bits(picture: OpenPicture) -> int:

@@ -16,11 +16,13 @@ MAX_TEXTS, MAX_TEXT_BYTES = 20, 1 << 16
 _MAX_BOXES = 1000
 _MAX_SUB_BLOCKS = 500_000  # of at most 255 bytes, of a GIF
 _GIF_HEAD_BYTES = 13
+GIF_PICTURE = 0x2C
 _GIF_XMP = b"XMP DataXMP"
 _GIF_XMP_TRAILER_BYTES = 257  # they lead a reader that takes XMP for sub-blocks to their end
 _EXIF_OF_JP2 = b"JpgTiffExif->JP2"
 _XMP_OF_JP2 = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC_OF_JP2 = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
+METADATA_UUIDS = frozenset({_EXIF_OF_JP2, _XMP_OF_JP2, _IPTC_OF_JP2})
 PSD_HEAD_BYTES = 26
 _PSD_EXIF, _PSD_XMP = 0x0422, 0x0424
 
@@ -37,7 +39,7 @@ class Blocks(NamedTuple):
 def read_gif(data: bytes) -> Blocks:
     """The comments, and the first XMP."""
     xmp, texts = b"", list[str]()
-    for label, name, begin, end in _extensions(data):
+    for label, name, begin, end in gif_blocks(data):
         if label == 0xFE and len(texts) < MAX_TEXTS:
             texts.append(comment(_without_lengths(data[begin : min(end, begin + MAX_TEXT_BYTES)])))
         elif label == 0xFF and name == _GIF_XMP:
@@ -74,15 +76,19 @@ def read_psd(data: bytes) -> Blocks:
     return Blocks(exif, xmp, iptc)
 
 
-def _extensions(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
-    """Of each extension of a GIF: its label, its name if it is an application's, and where the rest begins and ends."""
+def gif_blocks(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
+    """Of each picture and each extension of a GIF: its label, its name if it is an application's, where the rest lies.
+
+    The label of a picture is `GIF_PICTURE`. The rest ends at the zero behind its last sub-block.
+    """
     if len(data) < _GIF_HEAD_BYTES:
         return
     at, left = _GIF_HEAD_BYTES + _colours_bytes(data[10]), _MAX_SUB_BLOCKS
     while at + 2 <= len(data) and left:
-        if data[at] == 0x2C and at + 10 <= len(data):  # a picture: its place, its colours, how its codes begin
+        if data[at] == GIF_PICTURE and at + 10 <= len(data):  # its place, its colours, how its codes begin
             begin = at + 10 + _colours_bytes(data[at + 9]) + 1
             at, left = _behind_sub_blocks(data, begin, left)
+            yield GIF_PICTURE, b"", begin, at - 1
         elif data[at] == 0x21:
             label, begin, name = data[at + 1], at + 2, b""
             if label == 0xFF and at + 2 < len(data):
@@ -116,8 +122,11 @@ def _without_lengths(sub_blocks: bytes) -> bytes:
     return b"".join(found)
 
 
-def boxes(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """The boxes at the top of a file, at most 1,000: the kind of each, and what it holds."""
+def boxes(data: bytes | memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """The boxes at the top of a file or of another box: the kind of each, and what it holds.
+
+    What stands behind the first 1,000, or is no box, comes last: of the kind b"", with all its bytes.
+    """
     view, at = memoryview(data), 0
     for _ in range(_MAX_BOXES):
         if at + 8 > len(data):
@@ -128,6 +137,8 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
             length, begin = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
         end = at + length if length else len(data)
         if end < begin:
-            return
+            break
         yield kind, view[begin:end]
         at = end
+    if at < len(data):
+        yield b"", view[at:]

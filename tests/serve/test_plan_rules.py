@@ -146,10 +146,6 @@ def test_keywords_that_only_one_file_has_are_lacking_in_the_other() -> None:
         [],
         ["sun"],
     )
-    unread = replace(PLAIN, keywords=None, captions=None)
-    words = "b.jpg or b.jpg was indexed before all of its metadata were; once it has been read again, this is decided"
-    for pair in ((unread, unread), (unread, few), (few, unread)):
-        assert doubt(*pair, Verdict.SAME, ASKED_BY_DEFAULT) == words
     assert doubt(few, many, Verdict.SAME, ASKED_BY_DEFAULT) is None
 
 
@@ -218,12 +214,12 @@ def test_places_beside_the_date_line_are_near_each_other() -> None:
     assert not places_apart(*(replace(PLAIN, place=place) for place in ("1.00012, 179.99980", "1.00012, -179.99980")))
 
 
-def test_a_place_that_is_to_be_read_again_is_waited_for() -> None:
-    unread, known = replace(PLAIN, has_place=True, place=None), replace(PLAIN, has_place=True, place=HOME)
-    words = "b.jpg or b.jpg was indexed before all of its metadata were; once it has been read again, this is decided"
-    for asked in (ASKED_BY_DEFAULT, frozenset({Doubt.CONFLICT}), frozenset({Doubt.LACKS})):
-        for pair in ((unread, unread), (unread, known), (known, unread)):
-            assert doubt(*pair, Verdict.SAME, asked) == words
+@pytest.mark.parametrize("unread", [{"captions": None}, {"keywords": None, "captions": None}, {"place": None}])
+def test_what_is_to_be_read_again_neither_goes_nor_lets_go_whatever_is_asked_about(unread: dict[str, None]) -> None:
+    """What it holds is not known before: a film, layers, a map."""
+    for pair in ((replace(PLAIN, **unread), PLAIN), (PLAIN, replace(PLAIN, **unread))):
+        assert "being read again" in str(objection(*pair, Policy(ask_when=frozenset()), paired=False))
+    assert objection(PLAIN, PLAIN, Policy(ask_when=frozenset()), paired=False) is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What a look at two pictures cannot tell of their files: what one has that the other lacks, whether they are a burst.
 
-In: a file that would go, and the one that stays for it. Out: words for a person.
+In: a file that would go, and the one that stays for it, both read as today. Out: words for a person.
 """
 
 import datetime as dt
@@ -20,7 +20,6 @@ from dupwatchd.serve.plan_policy import Doubt
 _NEARBY_METRES = 100  # two devices, or one after a minute, are no farther apart about one place
 _METRES_A_DEGREE = 111_200
 _ROUNDED_TO_DEGREES = (0.001, 0.01, 1 / 60)  # by programs that do not tell everybody where somebody lives
-_UNREAD = "unread"
 _LAST_DECIMAL = 1e-5  # of a place as it is stored
 _LEAST_CUT_CHARS = 30  # of a caption that may be the beginning of a longer one: IPTC has room for 64 bytes and more
 _SAME_EXPOSURE = 0.04  # programs round what they write again; a third of a step is 0.26
@@ -69,9 +68,9 @@ def lines_lacking(mine: str | None, theirs: str | None, *, least_cut_chars: int 
     return [line for line in mine.split("\n") if not is_known(line.casefold())]
 
 
-def _unread(*copies: Copy) -> bool:
-    """Does nobody know yet what all the metadata of one of these files are?"""
-    return any(None in (copy.captions, copy.keywords, copy.place) for copy in copies)
+def is_read(copy: Copy) -> bool:
+    """Is all known of a file that today's version tells? If an earlier one indexed it, it is read again."""
+    return None not in (copy.captions, copy.keywords, copy.place)
 
 
 def places_apart(one: Copy, other: Copy) -> bool:
@@ -149,7 +148,7 @@ def doubt(
     """
     if is_nearer:
         ask_when = set(ask_when) - {Doubt.LOSS}
-    is_told_alike = _told_of(copy) == _told_of(holder) and not _unread(copy)
+    is_told_alike = _told_of(copy) == _told_of(holder)
     is_as_good = loss_class(copy) >= loss_class(holder) and Doubt.ENLARGED not in ask_when
     if verdict is Verdict.SAME and is_told_alike and is_as_good:
         return None  # most pairs, in a tenth of the time
@@ -157,9 +156,6 @@ def doubt(
     if found is None:
         return None
     name, other = (os.fsdecode(os.path.basename(one.path)) for one in (copy, holder))
-    unread = (
-        f"{name} or {other} was indexed before all of its metadata were; once it has been read again, this is decided"
-    )
     match found:
         case Doubt.BELOW_SAME:
             return f"{name} is {'another version of' if verdict is None else verdict.value + ' beside'} {other}"
@@ -172,18 +168,13 @@ def doubt(
             return f"{name} was taken {copy.captured}, {other} {holder.captured}"
         case Doubt.CONFLICT:
             what = _conflict(copy, holder)
-            if what == _UNREAD:
-                return unread
             if what == "place":
                 return f"{name} was taken at {copy.place}, {other} at {holder.place}"
             if what == "caption":
                 return f"{name} has the caption {_first_line(copy)}, {other} {_first_line(holder)}"
             return f"{name} has the {what} {getattr(copy, what)}, {other} {getattr(holder, what)}"
         case Doubt.LACKS:
-            lacks = _lacking_metadata(copy, holder)
-            if not lacks:
-                return unread
-            return f"{other}, which stays, lacks what {name} has: {', '.join(lacks)}"
+            return f"{other}, which stays, lacks what {name} has: {', '.join(_lacking_metadata(copy, holder))}"
 
 
 _told_of = attrgetter(
@@ -192,12 +183,10 @@ _told_of = attrgetter(
 
 
 def _conflict(copy: Copy, holder: Copy) -> str:
-    """What both files have, but not the same: "camera", "rating", "place", "caption", or `_UNREAD`; "": nothing."""
+    """What both files have, but not the same: "camera", "rating", "place" or "caption"; "": nothing."""
     for what in ("camera", "rating"):
         if _differ(getattr(copy, what), getattr(holder, what)):
             return what
-    if copy.has_place and holder.has_place and None in (copy.place, holder.place):
-        return _UNREAD
     if places_apart(copy, holder):
         return "place"
     are_apart = all(
@@ -225,5 +214,5 @@ _HOLDS: dict[Doubt, Callable[[Copy, Copy, Verdict | None], bool]] = {
     Doubt.LOSS: lambda copy, holder, _: bool(copy.quality) and loss_class(copy) < loss_class(holder),
     Doubt.CAPTURE_TIMES: lambda copy, holder, _: taken_apart(copy, holder),
     Doubt.CONFLICT: lambda copy, holder, _: bool(_conflict(copy, holder)),
-    Doubt.LACKS: lambda copy, holder, _: bool(_lacking_metadata(copy, holder)) or _unread(copy, holder),
+    Doubt.LACKS: lambda copy, holder, _: bool(_lacking_metadata(copy, holder)),
 }

@@ -20,7 +20,7 @@ from dupwatchd.db.contents import ContentLook
 from dupwatchd.model import NO_PART, PartTold, Verdict
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
 from dupwatchd.serve.keep import SHOWS_LESS, SHOWS_MORE, WITH_FRAME, WITHOUT_FRAME, Direction, held_only_by, shows_less
-from dupwatchd.serve.plan_doubts import doubt, exposed_apart, of_one_burst
+from dupwatchd.serve.plan_doubts import doubt, exposed_apart, is_read, of_one_burst
 from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Pin, Policy
 
@@ -268,6 +268,8 @@ def _asked(ordered: Sequence[Copy], files: Sequence[Decision], looks: Looks, pol
 
 def objection(copy: Copy, other: Copy, policy: Policy, *, paired: bool) -> str | None:
     """Why a file does not go for another one although that is the same picture, or a version that was asked for."""
+    if not (is_read(copy) and is_read(other)):
+        return "an earlier version indexed one of them, which is being read again: then this is decided"
     if max(copy.frames, other.frames) > 1 and not equal_in_all_pixels(copy, other):
         return "a look sees one of its frames or pages only"
     if other.damaged and not copy.damaged:

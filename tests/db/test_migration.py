@@ -159,23 +159,6 @@ def test_what_looks_have_told_is_told_anew_and_what_was_decoded_is_read_again(tm
     database.close()
 
 
-def test_pairs_are_looked_at_anew_and_contents_stay_as_read(tmp_path: Path) -> None:
-    made_by_version(schema._STEPS.index(schema._look_at_pairs_anew), tmp_path)
-    connection = apsw.Connection(str(tmp_path / FILE_NAME))
-    connection.execute(
-        "UPDATE picture SET proof_digest = x'01'; UPDATE content SET captions = '', pixels = digest;"
-        "UPDATE match SET near = 1, verdict = 2, confirmed = 1, closely = 2, nearer = -1;"
-        "INSERT INTO content_look VALUES (0, x'01', x'07', 2, 1)"
-    )
-    connection.close()
-    database = open_database(str(tmp_path))
-    assert database.rows("SELECT near, verdict, confirmed, closely, nearer FROM match") == [(1, None, None, 0, None)]
-    assert verdicts.any_to_look_at(database)
-    assert database.rows("SELECT * FROM content_look") == []
-    assert database.rows("SELECT count(*) FROM content WHERE captions IS NULL OR pixels IS NULL") == [(0,)]
-    database.close()
-
-
 def test_an_older_database_and_a_new_one_have_the_same_tables(tmp_path: Path) -> None:
     (tmp_path / "new" / "blocks").mkdir(parents=True)
     new = open_database(str(tmp_path / "new"))
@@ -189,29 +172,23 @@ def test_an_older_database_and_a_new_one_have_the_same_tables(tmp_path: Path) ->
         database.close()
 
 
-def test_what_was_read_before_it_told_what_files_hold_is_read_again(tmp_path: Path) -> None:
+def test_what_was_told_before_files_told_what_they_hold_is_told_anew(tmp_path: Path) -> None:
     made_by_version(schema._STEPS.index(schema._know_what_is_held), tmp_path)
     connection = apsw.Connection(str(tmp_path / FILE_NAME))
     connection.execute(
-        "UPDATE content SET captions = ''; INSERT OR REPLACE INTO fact (name, value) VALUES ('decoders', 'today''s')"
+        "UPDATE picture SET proof_digest = x'01'; UPDATE content SET captions = '', pixels = digest;"
+        "UPDATE content SET picture_id = 0 WHERE id = 2; DELETE FROM picture_to_tell;"
+        "UPDATE match SET near = 1, verdict = 2, confirmed = 1, closely = 2, nearer = -1;"
+        "INSERT INTO content_look VALUES (0, x'01', x'07', 2, 1);"
+        "INSERT OR REPLACE INTO fact (name, value) VALUES ('decoders', 'today''s')"
     )
     connection.close()
     database = open_database(str(tmp_path))
     assert database.rows("SELECT captions, holds FROM content WHERE picture_id >= 0") == [(None, "")] * 3
     assert renewing.count_to_read_again(database) == 3
     assert database.rows("SELECT value FROM fact WHERE name = 'decoders'") == []
-    database.close()
-
-
-def test_photos_with_a_film_behind_them_are_told_apart_anew(tmp_path: Path) -> None:
-    made_by_version(schema._STEPS.index(schema._films_tell_nothing_apart), tmp_path)
-    connection = apsw.Connection(str(tmp_path / FILE_NAME))
-    connection.execute(
-        "UPDATE content SET pixels = x'07', picture_id = 0, captions = '' WHERE id < 4; DELETE FROM picture_to_tell; "
-        "UPDATE content SET holds = 'other data (1)' || char(10) || 'film (2)' WHERE id = 2"
-    )
-    connection.close()
-    database = open_database(str(tmp_path))
-    assert database.rows("SELECT id, pixels FROM content WHERE id < 4") == [(1, b"\7"), (2, None), (3, b"\7")]
-    assert database.rows("SELECT picture_id FROM picture_to_tell") == [(0,)]
+    assert database.rows("SELECT near, verdict, confirmed, closely, nearer FROM match") == [(1, None, None, 0, None)]
+    assert verdicts.any_to_look_at(database)
+    assert database.rows("SELECT * FROM content_look") == []
+    assert contents.to_tell(database) == [0]
     database.close()

@@ -452,31 +452,29 @@ def _tell_all_anew(database: "Database") -> None:
     _run_all(database, _ANEW)
 
 
-def _look_at_pairs_anew(database: "Database") -> None:
-    """Other shades before a coloured ground are told, and more enlargements; what contents hold is read as before."""
-    _run_all(database, f"{_PAIRS_ANEW}INSERT OR IGNORE INTO picture_to_tell {OF_SEVERAL_CONTENTS};\n")
-
-
 def _run_all(database: "Database", statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():
             database.rows(statement)
 
 
+_HELD = f"""
+{_PAIRS_ANEW.strip()}
+INSERT OR IGNORE INTO picture_to_tell {OF_SEVERAL_CONTENTS};
+ALTER TABLE content ADD COLUMN exposure TEXT NOT NULL DEFAULT '';
+ALTER TABLE content ADD COLUMN holds TEXT NOT NULL DEFAULT '';
+UPDATE content SET captions = NULL WHERE picture_id IS NOT NULL;
+DELETE FROM fact WHERE name = 'decoders';
+"""
+
+
 def _know_what_is_held(database: "Database") -> None:
     """Contents tell what files hold beside the picture, such as a film, and how it was exposed.
 
-    All are read again, and what was refused is tried again.
+    All are read again for that, and what was refused is tried again. Pairs are looked at again by their proofs: other
+    shades before a coloured ground are told, and more enlargements.
     """
-    database.rows("DELETE FROM fact WHERE name = 'decoders'")
-    database.rows("ALTER TABLE content ADD COLUMN exposure TEXT NOT NULL DEFAULT ''")
-    database.rows("ALTER TABLE content ADD COLUMN holds TEXT NOT NULL DEFAULT ''")
-    database.rows("UPDATE content SET captions = NULL WHERE picture_id IS NOT NULL")
-
-
-def _films_tell_nothing_apart(database: "Database") -> None:
-    """The film behind a JPEG tells its pixels from no others any more: what has one is told apart anew."""
-    database.rows("UPDATE content SET pixels = NULL WHERE pixels IS NOT NULL AND instr(holds, 'film (') > 0")
+    _run_all(database, _HELD)
 
 
 _STEPS: tuple[Callable[["Database"], None], ...] = (
@@ -495,8 +493,6 @@ _STEPS: tuple[Callable[["Database"], None], ...] = (
     _read_more,
     _tell_all_anew,
     _know_what_is_held,
-    _look_at_pairs_anew,
-    _films_tell_nothing_apart,
 )
 VERSION = len(_STEPS)
 

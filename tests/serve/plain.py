@@ -13,7 +13,8 @@ from dupwatchd.model import Facts, Verdict
 from dupwatchd.serve.clusters import Measured, Order, Question
 from dupwatchd.serve.filters import Linkage, Within
 from dupwatchd.serve.ignored import NONE_IGNORED
-from dupwatchd.serve.keep import Direction, KeepOrder, shows_less
+from dupwatchd.serve.keep import Direction, KeepOrder
+from dupwatchd.serve.lacks import shows_less
 from dupwatchd.serve.plan_policy import Doubt
 from dupwatchd.serve.spare import SameFile
 from tests.serve.made import Content, File, Made, Match, Seen

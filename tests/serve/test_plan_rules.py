@@ -11,6 +11,7 @@ from dupwatchd.db.answers import Copy
 from dupwatchd.errors import UsageError
 from dupwatchd.model import Verdict
 from dupwatchd.serve.keep import Direction, KeepOrder, Kept
+from dupwatchd.serve.lacks import shows_less
 from dupwatchd.serve.plan_doubts import (
     doubt,
     exposed_apart,
@@ -214,10 +215,19 @@ def test_places_beside_the_date_line_are_near_each_other() -> None:
     assert not places_apart(*(replace(PLAIN, place=place) for place in ("1.00012, 179.99980", "1.00012, -179.99980")))
 
 
-@pytest.mark.parametrize("unread", [{"captions": None}, {"keywords": None, "captions": None}, {"place": None}])
-def test_what_is_to_be_read_again_neither_goes_nor_lets_go_whatever_is_asked_about(unread: dict[str, None]) -> None:
+def test_a_raw_photo_lacks_the_film_that_lies_behind_a_jpeg() -> None:
+    motion = replace(PLAIN, holds="film (1a2b3c4d)")
+    for still in (PLAIN, replace(PLAIN, format="RAW")):
+        assert shows_less(still, motion) == "without what it holds beside the picture"
+        assert objection(motion, still, Policy(), paired=False) is not None
+
+
+@pytest.mark.parametrize(
+    "unread", [replace(PLAIN, captions=None), replace(PLAIN, keywords=None, captions=None), replace(PLAIN, place=None)]
+)
+def test_what_is_to_be_read_again_neither_goes_nor_lets_go_whatever_is_asked_about(unread: Copy) -> None:
     """What it holds is not known before: a film, layers, a map."""
-    for pair in ((replace(PLAIN, **unread), PLAIN), (PLAIN, replace(PLAIN, **unread))):
+    for pair in ((unread, PLAIN), (PLAIN, unread)):
         assert "being read again" in str(objection(*pair, Policy(ask_when=frozenset()), paired=False))
     assert objection(PLAIN, PLAIN, Policy(ask_when=frozenset()), paired=False) is None
 

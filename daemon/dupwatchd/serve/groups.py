@@ -21,7 +21,8 @@ from dupwatchd.serve.clusters import (
     is_asked_for,
 )
 from dupwatchd.serve.filters_parts import parts_of
-from dupwatchd.serve.keep import KeepOrder, names_held
+from dupwatchd.serve.keep import KeepOrder
+from dupwatchd.serve.lacks import names_held
 from dupwatchd.serve.plan_families import NO_FAMILIES, Families
 from dupwatchd.serve.plan_policy import Pin, Policy
 from dupwatchd.serve.results import Cluster, ClusterFile

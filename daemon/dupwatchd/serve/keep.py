@@ -11,23 +11,20 @@ contradict each other, they only say which file comes first: the first one by th
 to be nearer, and that to another, until none is or a circle closes.
 """
 
-import math
 import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.db.answers import Copy
+from dupwatchd.serve.lacks import LOWER_QUALITY as LOWER_QUALITY
+from dupwatchd.serve.lacks import names_held, pixel_steps
+from dupwatchd.serve.lacks import shows_less as shows_less
 from dupwatchd.serve.plan_rules import KeepRule, time_in_words
 
-PIXEL_STEP = 0.03  # pictures whose numbers of pixels differ by less count as equally large
 SMALL = 0.6  # of the most pixels in the cluster: what is smaller was made smaller, whatever its metadata say
-WORSE_QUALITY = 5  # steps of 100 by which the quality of one JPEG is clearly below that of another
-# Qualities of JPEGs below which the eye loses more each time. Above the first, a photo that was saved again may have a
-# higher number than its original.
-_LEAST_LOSS = (85, 70, 50)
 
 # Archives and memory cards without a clock give files a time of 1970 or of 1980; this is the third day of 1980.
 _CLOCKS_BEGIN_NS = 315_705_600 * 10**9
@@ -118,7 +115,7 @@ def _default_key(copy: Copy, most_pixels: int) -> _Key:
         # Without the camera's data a JPEG is no more likely the original than a picture that was never saved as one.
         not from_camera and format_rank != _LOSSLESS_RANK,
         format_rank,
-        -_pixel_steps(copy),
+        -pixel_steps(copy.width * copy.height),
         -copy.bits,
         not copy.transparent,
         not copy.holds,
@@ -186,7 +183,7 @@ def ranks(
     """
     import numpy as np
 
-    steps = np.array([_steps(count) for count in pixels.tolist()], np.int64)
+    steps = np.array([pixel_steps(count) for count in pixels.tolist()], np.int64)
     named = zip(formats, lossless.tolist(), strict=True)
     format_ranks = np.array([_format_rank(name, lossless=bool(saved)) for name, saved in named], np.int64)
     parts = {
@@ -396,66 +393,6 @@ class KeepOrder:
     def _first_difference(self, one: int, other: int) -> int:
         first, second = self._keys[one], self._keys[other]
         return next(place for place in range(len(first)) if first[place] != second[place])
-
-
-LOWER_QUALITY = "lower quality"
-
-
-def shows_less(copy: Copy, other: Copy) -> str | None:
-    """What a file lacks against another one that shows the same picture, as far as one can see it; None: nothing.
-
-    Where a file lies and when it was changed does not matter here.
-    """
-    lacks = (
-        ("damaged", copy.damaged > other.damaged),
-        ("fewer frames or pages", copy.frames < other.frames),
-        ("without colour", copy.has_colour < other.has_colour),
-        ("smaller", _pixel_steps(copy) < _pixel_steps(other) - 1),
-        ("fewer bits a colour", copy.bits < other.bits and other.format != "RAW"),
-        ("without transparency", copy.transparent < other.transparent),
-        ("without what it holds beside the picture", bool(held_only_by(other, copy)) and copy.format != "RAW"),
-        ("not the RAW file", (copy.format != "RAW") > (other.format != "RAW")),
-        (LOWER_QUALITY, _is_of_lower_quality(copy, other)),
-    )
-    return next((words for words, is_so in lacks if is_so), None)
-
-
-def _is_of_lower_quality(copy: Copy, other: Copy) -> bool:
-    """Was it saved with more loss? Of pictures without loss that were a JPEG before, nothing is known."""
-    if copy.quality and other.quality:
-        return copy.quality < other.quality - WORSE_QUALITY
-    return other.lossless and not other.jpeg_grid and (copy.jpeg_grid or not copy.lossless)
-
-
-def held_only_by(copy: Copy, other: Copy) -> list[str]:
-    """What a file holds beside its picture that another one does not, by name: a film, a map, layers."""
-    if not copy.holds:
-        return []
-    known = other.holds.split("\n")
-    return list(dict.fromkeys(_held_name(line) for line in copy.holds.split("\n") if line and line not in known))
-
-
-def names_held(copy: Copy) -> list[str]:
-    """What a file holds beside its picture, by name."""
-    return list(dict.fromkeys(_held_name(line) for line in copy.holds.split("\n") if line))
-
-
-def _held_name(line: str) -> str:
-    return line.partition(" (")[0]  # behind it stands what tells it from others of its name
-
-
-def loss_class(copy: Copy) -> int:
-    """How much the eye loses in a JPEG: 0 hardly anything, as in all other formats, to 3."""
-    return sum(copy.quality < least for least in _LEAST_LOSS) if copy.quality else 0
-
-
-def _pixel_steps(copy: Copy) -> int:
-    return _steps(copy.width * copy.height)
-
-
-@cache
-def _steps(pixels: int) -> int:
-    return round(math.log(pixels) / PIXEL_STEP) if pixels > 0 else -1
 
 
 def _format_rank(name: str, *, lossless: bool) -> int:

@@ -13,7 +13,7 @@ from operator import attrgetter
 
 from dupwatchd.db.answers import Copy
 from dupwatchd.model import Verdict
-from dupwatchd.serve.keep import loss_class
+from dupwatchd.serve.lacks import loss_class
 from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Doubt
 

@@ -19,7 +19,8 @@ from dupwatchd.db.answers import Copy, Look
 from dupwatchd.db.contents import ContentLook
 from dupwatchd.model import NO_PART, PartTold, Verdict
 from dupwatchd.serve.ignored import NONE_IGNORED, IgnoredPairs
-from dupwatchd.serve.keep import SHOWS_LESS, SHOWS_MORE, WITH_FRAME, WITHOUT_FRAME, Direction, held_only_by, shows_less
+from dupwatchd.serve.keep import SHOWS_LESS, SHOWS_MORE, WITH_FRAME, WITHOUT_FRAME, Direction
+from dupwatchd.serve.lacks import held_only_by, shows_less
 from dupwatchd.serve.plan_doubts import doubt, exposed_apart, is_read, of_one_burst
 from dupwatchd.serve.plan_families import RAW
 from dupwatchd.serve.plan_policy import Pin, Policy

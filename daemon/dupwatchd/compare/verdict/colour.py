@@ -22,6 +22,7 @@ _NOISE, _STRUCTURE, _VISIBLE, _AROUND_PX, _SHIFT_PX, _OWN_NOISE_FINE = 4.0, 0.35
 # Places of so much of the colour of the worst one are as colourful, and those off by less than that stayed the same.
 _AS_COLOURFUL, _STAYED, _STAYED_SHARE = 0.35, 2.0, 0.12
 _OWN_SAMPLES = 8_000  # places that tell which of two has more colours of its own
+TOLD_EXACTLY_ABOVE = 100  # of `places_of_other_colour`: at this a place is just of another colour
 _OWN_NOISE = 2.0  # levels of chroma below which nothing is read out of a difference
 
 
@@ -77,7 +78,7 @@ def colours(source: Levels, target: Levels, source_luma: Levels, target_luma: Le
 def places_of_other_colour(source: Levels, target: Levels, source_luma: Levels, target_luma: Levels) -> int:
     """Hundredths: how far the worst small place has another colour, 100 where it is just another one.
 
-    Up to 100 it may be less than that: it is told without a look at the colours around that place.
+    Up to `TOLD_EXACTLY_ABOVE` it may be less than that: it is told without a look at the colours around that place.
     Chroma (2, h, w) of two pictures on one grid, as fine as both have it; luma is (h, w). A place has another colour
     only if it stands out against the noise of this very pair, against the colours around it, and to the eye.
     """
@@ -103,13 +104,13 @@ def places_of_other_colour(source: Levels, target: Levels, source_luma: Levels, 
     structure *= np.float32(_STRUCTURE)
     np.maximum(structure, least, out=structure)
     error /= structure
-    return round(100 * float(error.max()))
+    return round(TOLD_EXACTLY_ABOVE * float(error.max()))
 
 
 def _told_at_most(error: Floats, least: np.float32) -> int | None:
     """How far the worst place can have another colour if that is too little to count, else None."""
     most = float(error.max() / least)
-    return round(100 * most) if most <= 1 else None
+    return round(TOLD_EXACTLY_ABOVE * most) if most <= 1 else None
 
 
 def _length(planes: Sequence[Floats] | Floats) -> Floats:

@@ -67,7 +67,7 @@ UNCERTAIN_SHADE = 90
 # around it, half of that, if its tones lie that many levels apart and the ground stays: a navy and a darker navy dial.
 UNCERTAIN_DRAWN_SHADE, _DRAWN_RISE = 40, 8
 # A place that stands out in colour less than a recoloured one; and a small one, see `PLACES`: of 240 copies that were
-# only made smaller or saved at quality 40 one exceeds that.
+# only made smaller or saved at quality 40 one exceeds that. It has to stay above `colour.TOLD_EXACTLY_ABOVE`.
 UNCERTAIN_ODD, UNCERTAIN_PLACES = 300, 120
 # What lies at the edges, of photos and of pages: of 160 copies of photos two exceed that, of 43 of pages none.
 UNCERTAIN_EDGE, UNCERTAIN_EDGE_TEXT = 140, 240

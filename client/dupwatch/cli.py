@@ -525,8 +525,19 @@ def _check_is_watched(client: "Client", folder: bytes) -> None:
         names = ", ".join(map(os.fsdecode, states)) or "none"
         raise WrongUsageError(f"{os.fsdecode(folder)} lies under no root of the service; its roots: {names}")
     is_online = any(_is_below(folder, root) and states[root] == "online" for root in near)
-    if client.shares_paths and is_online and not os.path.lexists(folder):
+    if client.shares_paths and is_online and _is_missing(folder):
         raise WrongUsageError(f"there is no folder {os.fsdecode(folder)}")
+
+
+def _is_missing(folder: bytes) -> bool:
+    """Return whether there is no such folder; one that may not be looked for may be there."""
+    try:
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _is_below(path: bytes, folder: bytes) -> bool:

@@ -8,7 +8,7 @@ stands in one table, `_FORMS`; Google names its own in a way of its own (see `_t
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import Enum
 from functools import cached_property
 from typing import NamedTuple
@@ -89,7 +89,7 @@ _EDITED = tuple(
 
 # An iPhone writes how IMG_1.HEIC was edited to IMG_O1.AAE, if it keeps the edited one as IMG_E1.HEIC.
 _OF_EDITED = re.compile(rb"(img_)o(\d.*)", re.DOTALL)
-# darktable writes a second version of a.cr2 to a_01.cr2.xmp.
+# darktable writes a second version of a.cr2 to a_01.cr2.xmp; where a picture a_01.cr2 lies, it is that one's.
 _OF_VERSION = re.compile(rb"(.+)_\d\d(\.[^.]+)", re.DOTALL)
 
 
@@ -109,7 +109,7 @@ _Key = tuple[object, bytes]  # equal for a picture and what belongs to it
 
 
 def companion_kind(picture: bytes, name: bytes) -> Kind | None:
-    """Return what a name is to a picture's name in the same folder, or None."""
+    """Return what a name may be to a picture's name in the same folder, or None."""
     lower = name.lower()
     kind = _kind(lower)
     if kind is None or lower == picture.lower() or set(_keys(lower)).isdisjoint(_picture_keys(picture.lower())):
@@ -133,10 +133,11 @@ class FolderNames:
 
     def __init__(self, names: Iterable[bytes]) -> None:
         self._names = frozenset(names)
+        self._lower = frozenset(name.lower() for name in self._names)
         self._companions: dict[_Key, list[bytes]] = {}
         self._found: dict[bytes, list[Companion]] = {}  # by picture: plans and answers ask several times
         for name in self._names:
-            for key in _keys(name.lower()):
+            for key in _keys(name.lower(), self._lower):
                 self._companions.setdefault(key, []).append(name)
 
     def lists(self, name: bytes) -> bool:
@@ -159,7 +160,7 @@ class FolderNames:
 
         A movie belongs to all pictures of its stem then, RAW ones, too.
         """
-        found = {name for key in _keys(companion.lower()) for name in self._pictures.get(key, ())}
+        found = {name for key in _keys(companion.lower(), self._lower) for name in self._pictures.get(key, ())}
         return sorted(found - {picture, companion})
 
     @cached_property
@@ -209,8 +210,8 @@ def _kind(lower: bytes) -> Kind | None:
     return Kind.SIDECAR if lower.endswith(_TAKEOUT) else None
 
 
-def _keys(lower: bytes) -> Iterator[_Key]:
-    """Yield the keys of a name that may be a companion; none if it cannot."""
+def _keys(lower: bytes, beside: Collection[bytes] = ()) -> Iterator[_Key]:
+    """Yield the keys of a name that may be a companion, beside these names in lower case; none if it cannot."""
     suffix = _suffix(lower)
     form = _BY_SUFFIX.get(suffix)
     if form is not None:
@@ -218,7 +219,11 @@ def _keys(lower: bytes) -> Iterator[_Key]:
         yield from (((how, suffix), of[how]) for how in form.named)
         if suffix == b".aae" and (original := _OF_EDITED.fullmatch(of[Named.BY_STEM])):
             yield (Named.BY_STEM, suffix), original[1] + original[2]
-        elif suffix == b".xmp" and (version := _OF_VERSION.fullmatch(of[Named.BY_NAME])):
+        elif (
+            suffix == b".xmp"
+            and of[Named.BY_NAME] not in beside
+            and (version := _OF_VERSION.fullmatch(of[Named.BY_NAME]))
+        ):
             yield (Named.BY_NAME, suffix), version[1] + version[2]
     elif suffix == _TAKEOUT:
         yield from _takeout_keys(lower)

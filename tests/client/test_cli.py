@@ -811,3 +811,18 @@ def test_the_client_loads_nothing_heavy(service: SmallService, environment: dict
 )  # fmt: skip
 def test_times_are_written_for_people(seconds: float, text: str) -> None:
     assert human_seconds(seconds) == text
+
+
+def test_a_folder_is_missing_only_if_the_system_says_so(tmp_path: Path) -> None:
+    """One that may not be looked for may be there."""
+    (tmp_path / "file").touch()
+    closed = tmp_path / "closed"
+    (closed / "below").mkdir(parents=True)
+    closed.chmod(0)
+    asked = (
+        "import os, sys; from dupwatch.cli import _is_missing; print(*map(_is_missing, map(os.fsencode, sys.argv[1:])))"
+    )
+    folders = [tmp_path, closed, closed / "below", tmp_path / "gone", tmp_path / "file" / "below"]
+    done = subprocess.run([*WITH_PLAIN_RIGHTS, sys.executable, "-c", asked, *folders], capture_output=True, text=True)
+    closed.chmod(0o700)
+    assert (done.stdout.split(), done.stderr) == (["False", "False", "False", "True", "True"], "")

@@ -36,9 +36,9 @@ export function bytesText(count) {
 // A text from outside as it may be shown: what would turn it round, or show nothing, and bytes that are no text, in the form
 // that the terminal has for them. Different names look different.
 export function visible(text) {
-  return text.replace(/[\p{Cc}\p{Cs}\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu, (character) => {
+  return text.replace(/[\\\p{Cc}\p{Cs}\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu, (character) => {
     const code = character.codePointAt(0);
-    if ("\n\r\t".includes(character)) return { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
+    if ("\n\r\t\\".includes(character)) return { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" }[character];
     if (code < 0x80 || (code >= 0xdc80 && code <= 0xdcff)) return `\\x${(code & 0xff).toString(16).padStart(2, "0")}`;
     return `\\u${code.toString(16).padStart(4, "0")}`;
   });

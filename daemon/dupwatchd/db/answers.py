@@ -298,7 +298,7 @@ def numbers_of_files(database: Database, picture_ids: Iterable[int]) -> Iterator
     """The files that show one of these pictures, some at a time.
 
     Of each: picture, content, bytes, folder; facts by which one is kept: damaged, frames, in colour, from a camera,
-    edited, saved as a JPEG before, saved without loss, pixels, format; first 8 bytes of the content's digest, first 8
+    edited, saved with loss before, saved without loss, pixels, format; first 8 bytes of the content's digest, first 8
     bytes of what tells the contents that hold one picture bit by bit: the digest of their coded pixels, or of all their
     bytes.
     """

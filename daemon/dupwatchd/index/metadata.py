@@ -65,33 +65,11 @@ _BIAS, _UNIQUE_ID, _FRACTION_BYTES = 0x9204, 0xA420, 8
 _EXPOSURE = {"t": 0x829A, "f": 0x829D, "iso": 0x8827, "ev": _BIAS}  # time, aperture, sensitivity, correction
 _NUMBER = re.compile(r"[\da-f]{32}")
 _TELLING = frozenset({_MAKE, _MODEL, _EXIF_IFD, _GPS_IFD})
-_WANTED = frozenset(
-    {
-        _DESCRIBED,
-        _MAKE,
-        _MODEL,
-        _SOFTWARE,
-        _RATING,
-        _PERCENT,
-        _EXIF_IFD,
-        _GPS_IFD,
-        _TAKEN,
-        _DIGITISED,
-        _COMMENT,
-        _TAKEN_FRACTION,
-        _NORTH,
-        _LATITUDE,
-        _EAST,
-        _LONGITUDE,
-        _XMP,
-        _IPTC,
-        _RESOURCES,
-        _WINDOWS_KEYWORDS,
-        _UNIQUE_ID,
-        *_EXPOSURE.values(),
-        *_WINDOWS_CAPTIONS,
-    }
-)
+_WANTED = frozenset({
+    _DESCRIBED, _MAKE, _MODEL, _SOFTWARE, _RATING, _PERCENT, _EXIF_IFD, _GPS_IFD, _TAKEN, _DIGITISED, _COMMENT,
+    _TAKEN_FRACTION, _NORTH, _LATITUDE, _EAST, _LONGITUDE, _XMP, _IPTC, _RESOURCES, _WINDOWS_KEYWORDS, _UNIQUE_ID,
+    *_EXPOSURE.values(), *_WINDOWS_CAPTIONS,
+})  # fmt: skip
 _ORDERS = {b"II": "<", b"MM": ">"}  # of bytes, by how a TIFF begins
 _SHORT, _LONG, _IFD = 3, 4, 13
 # By type: bytes, text, numbers, fractions, anything, fractions with a sign (some phones write places so).

@@ -302,7 +302,7 @@ class KeepOrder:
 
     @cached_property
     def _originals(self) -> frozenset[bytes]:
-        """The paths of files that no other one is shown to be nearer the original than, and that were no JPEG before.
+        """Paths of files that none is shown to be nearer the original than, and that were not saved with loss before.
 
         A damaged file, or one with fewer frames, is no original of a sound and whole one.
         """

@@ -96,10 +96,10 @@ class Policy:
 
 
 DEFAULT_IN_WORDS = (
-    "by default: in colour; nearest to the original; the camera's data; not edited; never saved as a JPEG in between; "
+    "by default: in colour; nearest to the original; the camera's data; not edited; not saved with loss before; "
     "RAW; not made smaller; better format; most pixels; most bits a colour; transparent; with a film or other data "
-    "beside it; taken earliest; with place, stars, keywords, caption or people; modified earliest; most bytes; a "
-    "sidecar; shortest path"
+    "beside it; taken earliest; with place, stars, keywords, caption or people; a time of its last change; modified "
+    "earliest; most bytes; a sidecar; shortest path"
 )
 
 

@@ -44,6 +44,19 @@ def test_a_turned_copy_of_fine_cloth_is_the_same_at_once(tmp_path: Path, pool: C
     assert database.value("SELECT nearer FROM match") is not None
 
 
+def test_a_closer_look_that_was_left_undone_is_done_though_nothing_has_changed(
+    tmp_path: Path, pool: CountingPool
+) -> None:
+    """As after a kill while it was looked closely."""
+    cloth = altered.textured(1)
+    photos = folder_with(tmp_path / "photos", cloth=cloth, turned=turned_copy(cloth))
+    with BlindPool(1, 32, DecodeLimits()) as blind:
+        database, _ = updated(photos, tmp_path / "state", blind)
+    database.close()
+    database, _ = updated(photos, tmp_path / "state", pool)
+    assert database.rows("SELECT verdict, confirmed FROM match") == [(Verdict.SAME.code, 1)]
+
+
 def test_a_retouched_photo_stays_what_it_was_called_by_its_proof(tmp_path: Path, pool: CountingPool) -> None:
     picture = altered.photo(3)
     spotted = picture.copy()

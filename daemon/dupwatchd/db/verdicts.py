@@ -53,8 +53,9 @@ def to_look_at_among(database: Database, keys: Iterable[MatchKey]) -> list[PairT
 
 
 def any_to_look_at(database: Database) -> bool:
-    """Whether any match can be looked at now, by proofs or closely."""
-    return bool(database.rows(f"{_TO_LOOK_AT} LIMIT 1"))
+    """Whether any match can be looked at now, by proofs, or closely because these cannot tell."""
+    wanted = f"SELECT 1 FROM match WHERE closely = {CloserLook.AT_ONCE.value} LIMIT 1"
+    return bool(database.rows(f"{_TO_LOOK_AT} LIMIT 1") or database.rows(wanted))
 
 
 def count_not_looked_at(database: Database) -> int:

@@ -41,7 +41,7 @@ from dupwatchd.model import (
 )
 from dupwatchd.pixels.proof import wants_a_closer_look
 from dupwatchd.serve.clusters import ITSELF, LiveChecks, Measured, Question, as_turned, found_file
-from dupwatchd.serve.keep import LOWER_QUALITY, shows_less
+from dupwatchd.serve.lacks import LOWER_QUALITY, shows_less
 from dupwatchd.serve.plan_doubts import exposed_apart, of_one_burst
 from dupwatchd.serve.request_queue import OpenRequest, RequestError
 from dupwatchd.serve.results import FoundCopy

@@ -19,9 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dupwatchd.db.answers import Copy
-from dupwatchd.serve.lacks import LOWER_QUALITY as LOWER_QUALITY
 from dupwatchd.serve.lacks import names_held, pixel_steps
-from dupwatchd.serve.lacks import shows_less as shows_less
 from dupwatchd.serve.plan_rules import KeepRule, time_in_words
 
 SMALL = 0.6  # of the most pixels in the cluster: what is smaller was made smaller, whatever its metadata say

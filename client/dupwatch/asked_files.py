@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 STDIN = b"-"
 _INODE_BITS = (1 << 32) - 1
-# Of these kinds the same files may be seen under another device as well: layers, shares, and programs that show others.
-_SHOWING_OTHERS = frozenset({
-    "overlay", "aufs", "unionfs", "nfs", "nfs4", "cifs", "smb2", "smb3", "9p", "virtiofs", "ceph", "afs", "fuse",
+# File systems whose devices are theirs alone. Of all others the same files may be seen under another device as well:
+# layers, shares, snapshots, programs that show others. So may those of a device that no mount has, as layers on several
+# file systems and parts of a btrfs have them.
+_OF_ONE_DEVICE = frozenset({
+    "ext2", "ext3", "ext4", "xfs", "f2fs", "jfs", "reiserfs", "vfat", "exfat", "ntfs", "ntfs3", "fuseblk", "hfsplus",
+    "udf", "iso9660", "tmpfs", "ramfs",
 })  # fmt: skip
 _WANTED = IMAGE_SUFFIXES | RAW_SUFFIXES  # below folders; of files that are named one by one any suffix will do
 
@@ -68,13 +71,12 @@ class Asked:
     """The files that are asked for together."""
 
     def __init__(self, files: Iterable[AskedFile]) -> None:
-        kinds = kinds_by_device()
-        self._layered = {device for device, kind in kinds.items() if kind.partition(".")[0] in _SHOWING_OTHERS}
+        self._plain = {device for device, kind in kinds_by_device().items() if kind in _OF_ONE_DEVICE}
         numbers = [one for file in files if (one := _numbers(file.path)) is not None]
         self._certain = {one.certain for one in numbers}
-        self._likely: dict[_Likely, bool] = {}  # whether one of them is seen through another file system
+        self._likely: dict[_Likely, bool] = {}  # whether one of them may be seen through another file system
         for one in numbers:
-            self._likely[one.likely] = self._likely.get(one.likely, False) or one.certain.device in self._layered
+            self._likely[one.likely] = self._likely.get(one.likely, False) or one.certain.device not in self._plain
 
     def mark_in(self, found: dict[str, Any]) -> None:
         """Mark those copies of an answer to `find` that are among the files asked for; they are not as good any more.
@@ -95,12 +97,12 @@ class Asked:
                 copy |= {"asked_for": True, "itself": is_own, "unsure": not is_certain, "as_good": False}
 
     def _may_be_asked_for(self, numbers: _Numbers) -> bool:
-        """Is it one of them by its number, size and time, and is one of the two seen through another file system?
+        """Is it one of them by its number, size and time, and may one of the two be seen through another file system?
 
         Disks that were filled alike give equal numbers to what are two files.
         """
-        is_layered = self._likely.get(numbers.likely)
-        return is_layered is not None and (is_layered or numbers.certain.device in self._layered)
+        may_be_seen_twice = self._likely.get(numbers.likely)
+        return may_be_seen_twice is not None and (may_be_seen_twice or numbers.certain.device not in self._plain)
 
 
 def find_marked(client: "Client", path: bytes, question: Question, asked: Asked) -> dict[str, Any]:

@@ -308,17 +308,21 @@ def test_a_folder_that_is_not_there_is_no_mistake_while_its_disk_is_away(
     assert b"not complete: offline" in done.stderr
 
 
+@pytest.mark.parametrize("is_on_one_file_system", [True, False])
 def test_a_file_seen_through_an_overlay_is_no_copy_of_itself(
-    dupwatch: Dupwatch, service: SmallService, tmp_path: Path
+    dupwatch: Dupwatch, service: SmallService, tmp_path: Path, *, is_on_one_file_system: bool
 ) -> None:
-    for name in ("lower", "upper", "work", "seen"):
+    """Of layers on several file systems the device of a file is none that is mounted."""
+    for name in ("lower", "over", "seen"):
         (tmp_path / name).mkdir()
     (tmp_path / "lower/photo.jpg").write_bytes(KNOWN)
-    layers = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
-    mounted = ["mount", "-t", "overlay", "overlay", "-o", layers, str(tmp_path / "seen")]
-    if subprocess.run(mounted, capture_output=True, check=False).returncode:
-        pytest.skip("mounting an overlay is not allowed here")
+    layers = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/over/upper,workdir={tmp_path}/over/work"
     try:
+        if not is_on_one_file_system:
+            _mount("-t", "tmpfs", "tmpfs", tmp_path / "over")
+        for name in ("upper", "work"):
+            (tmp_path / "over" / name).mkdir()
+        _mount("-t", "overlay", "overlay", "-o", layers, tmp_path / "seen")
         service.known_as = [os.fsencode(tmp_path / "lower/photo.jpg")]
         done = dupwatch("find", tmp_path / "seen")
         assert done.returncode == 1
@@ -326,7 +330,13 @@ def test_a_file_seen_through_an_overlay_is_no_copy_of_itself(
         shutil.copy2(tmp_path / "lower/photo.jpg", tmp_path / "copy.jpg")  # of one name, size and time
         assert dupwatch("find", tmp_path / "copy.jpg").returncode == 0
     finally:
-        subprocess.run(["umount", "-l", tmp_path / "seen"], check=True)
+        for name in ("seen", "over"):
+            subprocess.run(["umount", "-l", tmp_path / name], capture_output=True, check=False)
+
+
+def _mount(*arguments: str | Path) -> None:
+    if subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
 
 
 def test_disks_that_were_filled_alike_hold_copies(dupwatch: Dupwatch, service: SmallService, tmp_path: Path) -> None:
@@ -335,8 +345,7 @@ def test_disks_that_were_filled_alike_hold_copies(dupwatch: Dupwatch, service: S
     try:
         for disk in disks:
             disk.mkdir()
-            if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], capture_output=True, check=False).returncode:
-                pytest.skip("mounting a tmpfs is not allowed here")
+            _mount("-t", "tmpfs", "tmpfs", disk)
             (disk / "photo.jpg").write_bytes(KNOWN)
             os.utime(disk / "photo.jpg", (1_000_000_000, 1_000_000_000))
         assert len({(disk / "photo.jpg").stat().st_ino for disk in disks}) == 1

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -44,6 +45,24 @@ def in_xmp(name: bytes, before: bytes = b"", value: bytes = b"aGVsbG8=") -> byte
         head = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + struct.pack(">II", len(whole), at)
         parts.append((0xE1, head + whole[at : at + 65_020]))
     return with_segments(*reversed(parts))
+
+
+def in_png(*chunks: tuple[bytes, bytes]) -> bytes:
+    data = encoded(PHOTO, "PNG")
+    built = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ]
+    return data[:-12] + b"".join(built) + data[-12:]
+
+
+def in_webp(kind: bytes, body: bytes) -> bytes:
+    data = encoded(PHOTO, "WEBP", lossless=True) + kind + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+    return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+
+
+def in_gif(name: bytes, count: int) -> bytes:
+    extension = b"\x21\xff\x0b" + name + (b"\xff" + b"f" * 255) * count + b"\0"
+    return encoded(PHOTO, "GIF")[:-1] + extension + b";"
 
 
 def told(data: bytes) -> str:
@@ -91,6 +110,16 @@ def told(data: bytes) -> str:
         (in_xmp(b"GDepth", b" " * 65_000), ["map of depth"]),
         (with_segments((0xE1, b"http://ns.adobe.com/xap/1.0/\0<GAudio:Data>aGVsbG8=</GAudio:Data>")), ["sound"]),
         (with_segments(*[(0xE5, b"")] * 2000), ["other data"]),
+        (in_png(*[(b"mkBS", b"layer" * 2000)] * 2), ["other data"]),
+        (in_png((b"mkBS", b"note"), (b"eXIf", bytes(50_000))), []),
+        (in_webp(b"FILM", FILM), ["other data"]),
+        (in_webp(b"FILM", b"note"), []),
+        (in_webp(b"XMP ", b" " * 50_001), []),
+        (in_gif(b"MYFILM  1.0", 99), ["other data"]),
+        (in_gif(b"MYFILM  1.0", 9), []),
+        (in_gif(b"ICCRGBG1012", 99), []),
+        *[(encoded(PHOTO, "TIFF", tiffinfo={60000: FILM}, big_tiff=big), ["other data"]) for big in (False, True)],
+        (encoded(PHOTO, "TIFF", tiffinfo={60000: b"note" * 99, 34377: FILM, 34675: FILM}), []),
     ],
 )
 def test_what_a_file_holds_beside_its_picture_is_named(data: bytes, names: list[str]) -> None:

@@ -18,8 +18,8 @@ from PIL.Image import Image
 
 from dupwatchd.index.heif_items import held_by_items
 from dupwatchd.index.jpeg_segments import EOI, SOS, Head, first_end_marker, held_behind
-from dupwatchd.index.metadata_blocks import METADATA_UUIDS, PSD_HEAD_BYTES, boxes
-from dupwatchd.index.picture_ends import end_of_bmp, end_of_gif, end_of_jpeg2000, end_of_tiff
+from dupwatchd.index.metadata_blocks import METADATA_UUIDS, PSD_HEAD_BYTES, boxes, gif_blocks
+from dupwatchd.index.picture_ends import end_of_bmp, end_of_gif, end_of_jpeg2000, end_of_tiff, private_of_tiff
 from dupwatchd.index.png_chunks import SIGNATURE
 from dupwatchd.index.texts import lines
 
@@ -62,6 +62,20 @@ _KNOWN = {
 _BARE_JPEG2000 = b"\xff\x4f"  # codes that stand in no box
 _UUID_BYTES = 16
 _LAYERS_TAG = 37724  # of a TIFF of Photoshop's
+# Chunks of a PNG and of a WebP, extensions of a GIF and private tags of a TIFF for its picture and metadata.
+_PNG_CHUNKS = frozenset(
+    b"tRNS iCCP tEXt zTXt iTXt eXIf acTL fcTL fdAT caBX gAMA cHRM sRGB sBIT bKGD hIST pHYs sPLT tIME cICP mDCv cLLi "
+    b"oFFs pCAL sCAL sTER vpAg iDOT".split()
+)
+_WEBP_CHUNKS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "})
+_GIF_LABELS = frozenset({0x2C, 0xFE, 0xF9, 0x01})  # pictures, comments, how a picture is shown, texts
+_GIF_APPLICATIONS = frozenset({b"NETSCAPE2.0", b"ANIMEXTS1.0", b"XMP DataXMP", b"ICCRGBG1012"})
+_TIFF_TAGS = frozenset({
+    33432, 33723, 34377, 34665, 34675, 34853, _LAYERS_TAG, 50341, 59932,  # rights, IPTC, Photoshop, EXIF, ICC, ...
+    33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113,  # where on earth it lies
+    33434, 33437, 34850, 34852, *range(34855, 34870), *range(36864, 37521), *range(40091, 40096), *range(40960, 42241),
+    *range(50706, 52553),  # of DNG; the row above is of EXIF and of Windows
+})  # fmt: skip
 
 
 def held_beside(image: Image | None, head: Head | None, data: bytes) -> str:
@@ -109,6 +123,12 @@ def _of_bytes(held: bytes) -> Iterator[str]:
         yield _told(_FILM if _FILM_BEGIN.search(held) else _OTHER_PICTURE, held)
     elif len(held) > _MOST_NOTES_BYTES:
         yield _told(_FILM if _FILM_BEGIN.search(held) else _DATA, held)
+
+
+def _of_unknown(parts: list[bytes]) -> Iterator[str]:
+    """What parts within a file are that are neither of a picture nor of known metadata."""
+    if sum(map(len, parts)) > _MOST_NOTES_BYTES:
+        yield _told(_DATA, b"".join(parts))
 
 
 def _behind_jpeg(data: bytes, head: Head) -> Iterator[str]:
@@ -160,8 +180,7 @@ def _in_segments(data: bytes, head: Head) -> Iterator[str]:
         elif 0xE0 <= marker <= 0xEF and not data.startswith(_METADATA.get(marker, ()), at + 4):
             others.append(data[at:end])
         at = end
-    if sum(map(len, others)) > _MOST_NOTES_BYTES:
-        yield _told(_DATA, b"".join(others))
+    yield from _of_unknown(others)
     for one in (*xmp, _joined(more_xmp)):
         yield from (_told(_OF_XMP[found[1]], found[2]) for found in _IN_XMP.finditer(one))
 
@@ -224,6 +243,8 @@ def _of_jxl(_: Image, data: bytes) -> Iterator[str]:
 
 
 def _of_gif(_: Image, data: bytes) -> Iterator[str]:
+    blocks = [one for one in gif_blocks(data) if one[0] not in _GIF_LABELS and one[1] not in _GIF_APPLICATIONS]
+    yield from _of_unknown([name + data[begin:end] for _, name, begin, end in blocks])
     yield from _of_bytes(data[end_of_gif(data) :])
 
 
@@ -232,16 +253,28 @@ def _of_bmp(_: Image, data: bytes) -> Iterator[str]:
 
 
 def _of_png(_: Image, data: bytes) -> Iterator[str]:
-    at = len(SIGNATURE)
+    others, at = [], len(SIGNATURE)
     while at + 8 <= len(data):
-        kind, at = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind[:1].islower() and kind not in _PNG_CHUNKS:
+            others.append(data[at:end])
+        at = end
         if kind == b"IEND":
             break
+    yield from _of_unknown(others)
     yield from _of_bytes(data[at:])
 
 
 def _of_webp(_: Image, data: bytes) -> Iterator[str]:
-    yield from _of_bytes(data[8 + int.from_bytes(data[4:8], "little") :])
+    others, at, behind = [], 12, 8 + int.from_bytes(data[4:8], "little")
+    while at + 8 <= min(behind, len(data)):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        end = at + 8 + size + size % 2
+        if data[at : at + 4] not in _WEBP_CHUNKS:
+            others.append(data[at : min(end, behind)])
+        at = end
+    yield from _of_unknown(others)
+    yield from _of_bytes(data[behind:])
 
 
 def _of_psd(_: Image, data: bytes) -> Iterator[str]:
@@ -260,6 +293,7 @@ def _of_tiff(image: Image, data: bytes) -> Iterator[str]:
     if _LAYERS_TAG in tags:
         layers = tags[_LAYERS_TAG]
         yield _told(_LAYERS, layers if isinstance(layers, bytes) else data)
+    yield from _of_unknown([private_of_tiff(data, _TIFF_TAGS)])
     yield from _of_bytes(data[end_of_tiff(data) :])
 
 

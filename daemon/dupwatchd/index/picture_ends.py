@@ -1,10 +1,11 @@
 """The bytes of a file go in, where that ends which its format needs comes out: what stands behind is something else.
 
-For TIFF, GIF, BMP and JPEG 2000. Where the file does not say it, that is its end, so that nothing stands behind.
+For TIFF, GIF, BMP and JPEG 2000. Where the file does not say it, that is its end, so that nothing stands behind. Of a
+TIFF, whose parts lie anywhere, what is in private tags comes out as well.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 from dupwatchd.index.metadata_blocks import gif_blocks
@@ -17,6 +18,7 @@ _DIRECTORIES = frozenset({330, 34665, 34853, 40965})  # tags that say where othe
 _PIECES = ((273, 279), (324, 325), (513, 514))  # tags that say where pixels begin, and how long they are
 _OF_MANY = _DIRECTORIES.union(*_PIECES)
 _BIG_TIFF = 43
+_FIRST_PRIVATE = 32768
 
 _CORE_HEADER_BYTES, _NEWEST_HEADER_BYTES = 12, 124  # of BMP
 _PLAIN = frozenset({0, 3, 6})  # ways of packing in which each row has its full length
@@ -29,38 +31,44 @@ def end_of_tiff(data: bytes) -> int:
 
     Raises ValueError or struct.error for a broken one.
     """
-    order, is_big = ("<" if data[:1] == b"I" else ">"), _BIG_TIFF in data[2:4]
-    form = _Form(f"{order}Q", f"{order}Q", f"{order}HHQ8s", 8) if is_big else _Form(
-        f"{order}H", f"{order}I", f"{order}HHI4s", 4
-    )  # fmt: skip
-    end, left = 0, _MAX_NUMBERS
-    seen: set[int] = set()
-    begins = [struct.unpack_from(form.offset, data, 8 if is_big else 4)[0]]
-    while begins:
-        at = begins.pop()
-        if at in seen or not 0 < at < len(data):
-            continue
-        seen.add(at)
-        (count,) = struct.unpack_from(form.entries, data, at)
-        first = at + struct.calcsize(form.entries)
-        behind = first + count * struct.calcsize(form.entry)
-        tags = dict(_tags(data, data[first:behind], form))
-        left -= 1 + count + sum(tags[one].length for one in _OF_MANY & tags.keys())
-        if left < 0:
-            raise ValueError("too many directories, tags or pieces")
-        begins += struct.unpack_from(form.offset, data, behind) if behind + form.value_bytes <= len(data) else ()
-        begins += [one for tag in _DIRECTORIES & tags.keys() for one in tags[tag].numbers(data, order)]
-        end = max(end, behind + form.value_bytes, *(tag.end for tag in tags.values()), _pixels_end(data, tags, order))
+    end, form = 0, _form(data)
+    for behind, entries in _directories(data, form):
+        tags = dict(entries)
+        end = max(end, behind, *(tag.end for tag in tags.values()), _pixels_end(data, tags, form.order))
     return min(end, len(data))
 
 
-class _Form(NamedTuple):
-    """How a directory is written, for `struct`."""
+def private_of_tiff(data: bytes, known: Container[int]) -> bytes:
+    """Private tags that are not ``known``, of all directories, each with its value if that lies outside of these.
 
+    Raises ValueError or struct.error for a broken one, and if its tags share their bytes.
+    """
+    found, size = [], 0
+    for _, entries in _directories(data, _form(data)):
+        for number, tag in entries:
+            if number >= _FIRST_PRIVATE and number not in known and not tag.within:
+                size += tag.size
+                if size > len(data):
+                    raise ValueError("tags share their bytes")
+                found.append(struct.pack(">H", number) + data[tag.at : tag.end])
+    return b"".join(found)
+
+
+class _Form(NamedTuple):
+    """How directories are written, for `struct`."""
+
+    order: str
     entries: str  # how many there are
     offset: str
     entry: str
     value_bytes: int  # of what has room within an entry, and of where the next directory begins
+
+
+def _form(data: bytes) -> _Form:
+    order = "<" if data[:1] == b"I" else ">"
+    if _BIG_TIFF in data[2:4]:
+        return _Form(order, f"{order}Q", f"{order}Q", f"{order}HHQ8s", 8)
+    return _Form(order, f"{order}H", f"{order}I", f"{order}HHI4s", 4)
 
 
 class _Tag(NamedTuple):
@@ -93,6 +101,29 @@ def _tags(data: bytes, entries: bytes, form: _Form) -> Iterator[tuple[int, _Tag]
             (at,) = struct.unpack(form.offset, value)
             if at + count * unit <= len(data):
                 yield tag, _Tag(at, count * unit, unit, b"")
+
+
+def _directories(data: bytes, form: _Form) -> Iterator[tuple[int, list[tuple[int, _Tag]]]]:
+    """Of each: where it ends, and its tags."""
+    left = _MAX_NUMBERS
+    seen: set[int] = set()
+    begins = [struct.unpack_from(form.offset, data, form.value_bytes)[0]]
+    while begins:
+        at = begins.pop()
+        if at in seen or not 0 < at < len(data):
+            continue
+        seen.add(at)
+        (count,) = struct.unpack_from(form.entries, data, at)
+        first = at + struct.calcsize(form.entries)
+        behind = first + count * struct.calcsize(form.entry)
+        entries = list(_tags(data, data[first:behind], form))
+        tags = dict(entries)
+        left -= 1 + count + sum(tags[one].length for one in _OF_MANY & tags.keys())
+        if left < 0:
+            raise ValueError("too many directories, tags or pieces")
+        begins += struct.unpack_from(form.offset, data, behind) if behind + form.value_bytes <= len(data) else ()
+        begins += [one for tag in _DIRECTORIES & tags.keys() for one in tags[tag].numbers(data, form.order)]
+        yield behind + form.value_bytes, entries
 
 
 def _pixels_end(data: bytes, tags: dict[int, _Tag], order: str) -> int:

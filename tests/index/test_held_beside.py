@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dupwatchd.index.decode import decode
+from dupwatchd.index.heif_items import held_by_items
 from dupwatchd.index.held_beside import held_beside
 from dupwatchd.index.limits import DecodeLimits
 from tests.conftest import encoded, photo_like
@@ -174,6 +175,34 @@ def test_a_map_that_is_not_found_is_that_of_the_same_file_only() -> None:
     first, other = (held_beside(opened, None, data) for data in (broken, broken + b"note"))
     assert first.startswith("map of depth (")
     assert first != other
+
+
+def listing(*parts: bytes, kind: bytes = b"grid") -> bytes:
+    """A file of boxes with two items, of which one is the picture and the other one lies in its first byte."""
+    entries = b"".join(box(b"infe", struct.pack(">IHH4s", 2 << 24, one, 0, kind)) for one in (1, 2))
+    lies = struct.pack(">IBBH", 0, 0x44, 0, 1) + struct.pack(">HHHII", 2, 0, 1, 0, 1)
+    lists = [box(b"pitm", bytes(5) + b"\1"), box(b"iinf", bytes(5) + b"\2" + entries), box(b"iloc", lies)]
+    return box(b"meta", bytes(4) + b"".join([*lists, *parts]))
+
+
+@pytest.mark.parametrize("kind", [b"pitm", b"iinf", b"iloc"])
+def test_two_lists_of_items_say_nothing_for_certain(kind: bytes) -> None:
+    whole = listing()
+    assert held_by_items(whole)
+    begin = whole.index(kind) - 4
+    again = whole[begin : begin + int.from_bytes(whole[begin : begin + 4], "big")]
+    with pytest.raises(ValueError, match="two lists"):
+        held_by_items(listing(again))
+
+
+def test_places_of_items_that_take_no_bytes_are_not_counted_for_long() -> None:
+    lies = struct.pack(">IBBH", 1 << 24, 0, 0, 40) + b"".join(
+        struct.pack(">4H", one, 0, 0, 65_535) for one in range(40)
+    )
+    whole = listing()
+    begin = whole.index(b"iloc") - 4
+    with pytest.raises(ValueError, match="too many"):
+        held_by_items(whole[:begin].replace(whole[:4], b"\0\0\0\0", 1) + box(b"iloc", lies))
 
 
 def test_a_file_without_layers_holds_none() -> None:

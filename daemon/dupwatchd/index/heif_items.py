@@ -15,16 +15,22 @@ from dupwatchd.index.metadata_blocks import boxes
 _METADATA = frozenset({b"Exif", b"mime", b"uri "})
 _IN_FILE, _IN_DATA_BOX = 0, 1  # where an item lies
 
+_ONCE = frozenset({b"iinf", b"iloc", b"iref", b"pitm", b"idat"})
+_MAX_EXTENTS = 100_000  # of all items; they may take no byte of the list, so that its length bounds nothing
+
 _Extents = list[tuple[int, int, int]]  # where each lies, at which byte there, and its length
 
 
 def held_by_items(data: bytes) -> bytes:
     """What the same items give in every file.
 
-    Raises ValueError, KeyError or IndexError if there are none or the file does not say where they lie.
+    Raises ValueError, KeyError or IndexError if there are none or the file does not say for certain where they lie.
     """
     meta = next(body for kind, body in boxes(data) if kind == b"meta")
-    parts = dict(boxes(meta[4:]))
+    listed = list(boxes(meta[4:]))
+    parts = dict(listed)
+    if sum(kind in _ONCE for kind, _ in listed) != len(_ONCE & parts.keys()):
+        raise ValueError("two lists, of which others may read the other one")
     kinds, refers = _kinds(parts[b"iinf"]), _references(parts.get(b"iref", memoryview(b"\0\0\0\0")))
     (primary,) = _numbers(parts[b"pitm"][4:], 4 if parts[b"pitm"][0] else 2, 1)
     left_out = _with_parts([primary, *refers[b"thmb"]], refers[b"dimg"])
@@ -92,13 +98,18 @@ def _extents(body: memoryview) -> dict[int, _Extents]:
         return int.from_bytes(body[at - wide : at], "big")
 
     found: dict[int, _Extents] = {}
+    left = _MAX_EXTENTS
     for _ in range(number(4 if version > 1 else 2)):
         item = number(4 if version > 1 else 2)
         where = number(2) & 15 if version else _IN_FILE
         number(2)  # of the file that holds it, which is this one
         base = number(base_bytes)
         extents: _Extents = []
-        for _ in range(number(2)):
+        count = number(2)
+        left -= count
+        if left < 0:
+            raise ValueError("too many extents")
+        for _ in range(count):
             number(index_bytes if version else 0)
             extents.append((where, base + number(offset_bytes), number(length_bytes)))
         found[item] = extents

@@ -136,7 +136,7 @@ class Facts:
     bits: int = 8  # a colour of a pixel has in the file
     transparent: bool = False  # something behind the picture could be seen
     exposure: str = ""  # "t=0.01 f=2.8 iso=100 ev=-1 id=…", as far as it is told; the last is the camera's number of it
-    holds: str = ""  # what the file holds beside it, one a line: "film (1a2b3c4d)", see `index.held_beside`
+    holds: str = ""  # what the file holds beside it, one a line: "film (1a2b3c4d5e6f7081)", see `index.held_beside`
 
 
 @dataclass(frozen=True, slots=True)

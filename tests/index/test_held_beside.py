@@ -1,6 +1,7 @@
 """What a file holds beside its picture: films, maps, sound, other pictures, layers; and what is no more than notes."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -166,6 +167,7 @@ def layered(kind: str, layers: bytes) -> bytes:
 def test_two_of_a_kind_are_told_apart_and_one_is_itself(name: str, first: bytes, again: bytes, other: bytes) -> None:
     assert held(first) == held(again) == held(other) == [name]
     assert told(first) == told(again) != told(other)
+    assert re.fullmatch(rf"{name} \([0-9a-f]{{16}}\)", told(first))  # fewer could be met by trying
 
 
 def test_a_map_that_is_not_found_is_that_of_the_same_file_only() -> None:

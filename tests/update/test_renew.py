@@ -233,7 +233,7 @@ def test_metadata_are_read_again_for_an_index_made_before_them(folder: Path, tmp
 
 
 FILM = b"\0\0\0\x18ftypmp42" + b"film" * 9999
-HELD = f"film ({blake3(FILM.lstrip(bytes(1))).hexdigest(length=4)})"
+HELD = f"film ({blake3(FILM.lstrip(bytes(1))).hexdigest(length=8)})"
 
 
 class PoolOfToday(PhotoPool):

@@ -25,6 +25,7 @@ from dupwatchd.index.texts import lines
 
 _FILM, _MAP, _DEPTH, _SOUND = "film", "map of brightness", "map of depth", "sound"
 _OTHER_PICTURE, _MATTE, _LAYERS, _DATA = "other picture", "matte", "layers", "other data"
+_DIGEST_BYTES = 8  # by which a file goes: nobody finds two of one digest by trying a few billion
 _MAX_NAME_CHARS = 40
 _MOST_NOTES_BYTES = 16 << 10  # what is shorter is no more than notes
 _JPEG_BEGIN = b"\xff\xd8\xff"
@@ -79,7 +80,7 @@ _TIFF_TAGS = frozenset({
 
 
 def held_beside(image: Image | None, head: Head | None, data: bytes) -> str:
-    """What a file holds beside its picture, one a line: "film (1a2b3c4d)"; "" if that is nothing.
+    """What a file holds beside its picture, one a line: "film (1a2b3c4d5e6f7081)"; "" if that is nothing.
 
     ``head``: of a JPEG; ``image``: what Pillow opened, of other formats. Raises MemoryError.
     """
@@ -113,7 +114,7 @@ def is_film_told(behind: bytes, head: Head, data: bytes) -> bool:
 
 
 def _told(name: str, held: bytes) -> str:
-    return f"{name} ({blake3(held).hexdigest(length=4)})"
+    return f"{name} ({blake3(held).hexdigest(length=_DIGEST_BYTES)})"
 
 
 def _of_bytes(held: bytes) -> Iterator[str]:

@@ -67,6 +67,15 @@ def in_gif(name: bytes, count: int) -> bytes:
     return encoded(PHOTO, "GIF")[:-1] + extension + b";"
 
 
+def in_bmp(colours: bytes, profile: bytes, profile_bytes: int) -> bytes:
+    """A BMP of the newest kind with a profile behind its rows, said to be so long."""
+    plain = encoded(PHOTO, "BMP")
+    rows = plain[54:]
+    head = plain[:10] + struct.pack("<II", 14 + 124, 124) + plain[18:54]
+    more = bytes(16) + colours + bytes(52) + struct.pack("<III", 124 + len(rows), profile_bytes, 0)
+    return head + more + rows + profile
+
+
 def told(data: bytes) -> str:
     return decode(data, 32, DecodeLimits(), b"").facts.holds
 
@@ -109,6 +118,10 @@ def told(data: bytes) -> str:
         (encoded(PHOTO, "TIFF", big_tiff=True) + FILM, ["film"]),
         (encoded(PHOTO, "TIFF", save_all=True, append_images=[Image.fromarray(OTHER)]) + FILM, ["film"]),
         (encoded(PHOTO, "JPEG2000", no_jp2=True) + FILM, ["film"]),
+        (encoded(PHOTO, "JPEG2000") + box(b"jp2c", b"\xff\x4f" + b"codes" * 9999), ["other data"]),
+        (in_bmp(b"DEBM", b"profile" * 9999, 7 * 9999), []),
+        (in_bmp(b"BGRs", FILM, len(FILM)), ["film"]),
+        (in_bmp(b"DEBM", FILM, 1 << 31), ["film"]),
         (in_xmp(b"GDepth", b" " * 65_000), ["map of depth"]),
         (with_segments((0xE1, b"http://ns.adobe.com/xap/1.0/\0<GAudio:Data>aGVsbG8=</GAudio:Data>")), ["sound"]),
         (with_segments(*[(0xE5, b"")] * 2000), ["other data"]),
@@ -219,6 +232,28 @@ def test_what_breaks_while_it_is_looked_through_holds_something_and_nothing_foun
     assert 37724 in opened.tag_v2
     lines = held_beside(opened, None, tiff[:9]).split("\n")
     assert [line.partition(" (")[0] for line in lines] == ["layers", "other data"]
+
+
+def test_a_list_of_pictures_that_calls_a_film_a_preview_hides_nothing() -> None:
+    whole = views([PHOTO, photo_like(2, 640, 480)], 0x010001)
+    begin = whole.rindex(b"\xff\xd8\xff")
+    assert held(whole) == []
+    for start in (b"", whole[begin : begin + 99]):
+        film = (start + FILM)[: len(whole) - begin]
+        assert len(film) > 20_000
+        assert held(whole[:begin] + film.ljust(len(whole) - begin)) == ["film"]
+
+
+@pytest.mark.parametrize(
+    ("behind", "name"), [(FILM, "film ("), (JPEG, "other picture ("), (b"\xff\xd8\xff" + b"codes" * 9999, "")]
+)
+def test_codes_of_jpeg_xl_in_no_box_hide_no_film_and_no_jpeg(behind: bytes, name: str) -> None:
+    """Their decoder is an extra: what has opened them only tells their format here."""
+    opened = Image.fromarray(PHOTO)
+    opened.format = "JXL"
+    line = held_beside(opened, None, b"\xff\x0a" + b"codes" * 99 + behind)
+    assert line.startswith(name)
+    assert bool(line) == bool(name)
 
 
 def test_a_list_of_pictures_that_is_broken_hides_none_of_them() -> None:

@@ -30,6 +30,8 @@ _MAX_NAME_CHARS = 40
 _MOST_NOTES_BYTES = 16 << 10  # what is shorter is no more than notes
 _JPEG_BEGIN = b"\xff\xd8\xff"
 _FILM_BEGIN = re.compile(rb"[\x10-\x40]ftyp")  # a short box that says of which kind it is
+# With as much of a JPEG's first segment that no codes look like it.
+_BEGIN = re.compile(_FILM_BEGIN.pattern + rb"|\xff\xd8\xff(?:\xe0..JFIF|\xe1..Exif|\xdb\0[\x43\x84])", re.DOTALL)
 _VIEWS, _PREVIEW, _LIST = 0xB002, "Large Thumbnail", b"MPF\0"
 # Pictures, sound and depth that Android put into XMP, in base 64.
 _IN_XMP = re.compile(rb"""\b(GDepth|GImage|GAudio):Data\s*(?:=\s*["']|>)([^"'<]+)""")
@@ -60,6 +62,7 @@ _KNOWN = {
     "JPEG2000": _OF_ALL | {b"jP  ", b"jP2 ", b"rreq", b"jp2h", b"jp2c", b"jp2i", b"uinf", b"res ", b"asoc", b"lbl "},
     "JXL": _OF_ALL | {b"JXL ", b"jxll", b"jxli", b"jxlc", b"jxlp", b"jbrd", b"Exif", b"brob", b"jhgm"},
 }
+_ONLY_FIRST = frozenset({b"jp2c"})  # boxes of which one is the picture, and more of them are other pictures
 _BARE_JPEG2000 = b"\xff\x4f"  # codes that stand in no box
 _UUID_BYTES = 16
 _LAYERS_TAG = 37724  # of a TIFF of Photoshop's
@@ -154,9 +157,11 @@ def _without_previews(data: bytes, end: int, begin: int) -> bytes:
     kept, at = [], end + len(EOI)
     for one in sorted(listed[1:], key=lambda one: one["DataOffset"]):
         first = begin + one["DataOffset"]
-        if one["Attribute"]["MPType"].startswith(_PREVIEW) and at <= first <= len(data):
+        behind = first + one["Size"]
+        is_preview = one["Attribute"]["MPType"].startswith(_PREVIEW) and data.startswith(_JPEG_BEGIN, first)
+        if is_preview and at <= first and not _FILM_BEGIN.search(data, first, behind):
             kept.append(data[at:first])
-            at = first + one["Size"]
+            at = behind
     return b"".join([*kept, data[at:]]).lstrip(b"\0")
 
 
@@ -216,11 +221,15 @@ def _items(data: bytes) -> bytes:
 def _other_boxes(data: bytes, known: frozenset[bytes]) -> bytes:
     """The boxes that belong to no picture, and all from where a second file begins."""
     others: list[bytes] = []
+    seen: set[bytes] = set()
     is_begun = is_other_file = False
     for kind, held in boxes(data):
         is_other_file |= is_begun and kind == b"ftyp"
         is_begun |= kind == b"ftyp"
-        is_known = kind in known and (kind != b"uuid" or held[:_UUID_BYTES].tobytes() in METADATA_UUIDS)
+        is_known = kind in known - (_ONLY_FIRST & seen) and (
+            kind != b"uuid" or held[:_UUID_BYTES].tobytes() in METADATA_UUIDS
+        )
+        seen.add(kind)
         if is_other_file or not is_known:
             begin = struct.pack(">I4s", (8 + len(held)) & 0xFFFFFFFF, kind) if kind else b""
             others.append(begin + held.tobytes())
@@ -237,7 +246,9 @@ def _of_jpeg2000(_: Image, data: bytes) -> Iterator[str]:
 
 
 def _of_jxl(_: Image, data: bytes) -> Iterator[str]:
-    if data.startswith(b"\xff"):  # codes that stand in no box
+    if data.startswith(b"\xff"):  # codes that stand in no box, and say nowhere where they end
+        begun = _BEGIN.search(data)
+        yield from _of_bytes(data[begun.start() :] if begun else b"")
         return
     yield from (_told(_MAP, held.tobytes()) for kind, held in boxes(data) if kind == b"jhgm")
     yield from _of_bytes(_other_boxes(data, _KNOWN["JXL"]))

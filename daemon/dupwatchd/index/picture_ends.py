@@ -21,6 +21,7 @@ _BIG_TIFF = 43
 _FIRST_PRIVATE = 32768
 
 _CORE_HEADER_BYTES, _NEWEST_HEADER_BYTES = 12, 124  # of BMP
+_COLOURS_AT, _WITH_PROFILE = 14 + 56, (b"DEBM", b"KNIL")  # "MBED" and "LINK", from the last letter to the first
 _PLAIN = frozenset({0, 3, 6})  # ways of packing in which each row has its full length
 
 _START_OF_TILE, _END_OF_CODES = b"\xff\x90", b"\xff\xd9"
@@ -157,7 +158,9 @@ def end_of_bmp(data: bytes) -> int:
     end = pixels_at + (width * bits + 31) // 32 * 4 * abs(height)
     if header_bytes >= _NEWEST_HEADER_BYTES:
         profile_at, profile_bytes = struct.unpack_from("<II", data, 14 + 112)
-        end = max(end, 14 + profile_at + profile_bytes)
+        behind = 14 + profile_at + profile_bytes
+        if data[_COLOURS_AT : _COLOURS_AT + 4] in _WITH_PROFILE and behind <= len(data):  # else they mean nothing
+            end = max(end, behind)
     return int(end)
 
 

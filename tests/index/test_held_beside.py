@@ -15,6 +15,7 @@ from dupwatchd.index.decode import decode
 from dupwatchd.index.heif_items import held_by_items
 from dupwatchd.index.held_beside import held_beside
 from dupwatchd.index.limits import DecodeLimits
+from dupwatchd.index.picture_ends import private_of_tiff
 from tests.conftest import encoded, photo_like
 from tests.index.files import views
 
@@ -232,6 +233,12 @@ def test_what_breaks_while_it_is_looked_through_holds_something_and_nothing_foun
     assert 37724 in opened.tag_v2
     lines = held_beside(opened, None, tiff[:9]).split("\n")
     assert [line.partition(" (")[0] for line in lines] == ["layers", "other data"]
+
+
+def test_tags_of_a_tiff_that_share_their_bytes_take_no_more_than_the_file() -> None:
+    data = struct.pack("<2sHIH", b"II", 42, 8, 60_000) + struct.pack("<HHII", 60_000, 1, 700_000, 0) * 60_000 + bytes(9)
+    with pytest.raises(ValueError, match="share"):
+        private_of_tiff(data, ())
 
 
 def test_a_list_of_pictures_that_calls_a_film_a_preview_hides_nothing() -> None:

@@ -129,10 +129,10 @@ def _of_bytes(held: bytes) -> Iterator[str]:
         yield _told(_FILM if _FILM_BEGIN.search(held) else _DATA, held)
 
 
-def _of_unknown(parts: list[bytes]) -> Iterator[str]:
-    """What parts within a file are that are neither of a picture nor of known metadata."""
-    if sum(map(len, parts)) > _MOST_NOTES_BYTES:
-        yield _told(_DATA, b"".join(parts))
+def _of_unknown(held: bytes) -> Iterator[str]:
+    """What the parts within a file are that are neither of a picture nor of known metadata."""
+    if len(held) > _MOST_NOTES_BYTES:
+        yield _told(_DATA, held)
 
 
 def _behind_jpeg(data: bytes, head: Head) -> Iterator[str]:
@@ -186,7 +186,7 @@ def _in_segments(data: bytes, head: Head) -> Iterator[str]:
         elif 0xE0 <= marker <= 0xEF and not data.startswith(_METADATA.get(marker, ()), at + 4):
             others.append(data[at:end])
         at = end
-    yield from _of_unknown(others)
+    yield from _of_unknown(b"".join(others))
     for one in (*xmp, _joined(more_xmp)):
         yield from (_told(_OF_XMP[found[1]], found[2]) for found in _IN_XMP.finditer(one))
 
@@ -256,7 +256,7 @@ def _of_jxl(_: Image, data: bytes) -> Iterator[str]:
 
 def _of_gif(_: Image, data: bytes) -> Iterator[str]:
     blocks = [one for one in gif_blocks(data) if one[0] not in _GIF_LABELS and one[1] not in _GIF_APPLICATIONS]
-    yield from _of_unknown([name + data[begin:end] for _, name, begin, end in blocks])
+    yield from _of_unknown(b"".join(name + data[begin:end] for _, name, begin, end in blocks))
     yield from _of_bytes(data[end_of_gif(data) :])
 
 
@@ -265,27 +265,27 @@ def _of_bmp(_: Image, data: bytes) -> Iterator[str]:
 
 
 def _of_png(_: Image, data: bytes) -> Iterator[str]:
-    others, at = [], len(SIGNATURE)
+    others, at = bytearray(), len(SIGNATURE)
     while at + 8 <= len(data):
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
         if kind[:1].islower() and kind not in _PNG_CHUNKS:
-            others.append(data[at:end])
+            others += data[at:end]
         at = end
         if kind == b"IEND":
             break
-    yield from _of_unknown(others)
+    yield from _of_unknown(bytes(others))
     yield from _of_bytes(data[at:])
 
 
 def _of_webp(_: Image, data: bytes) -> Iterator[str]:
-    others, at, behind = [], 12, 8 + int.from_bytes(data[4:8], "little")
+    others, at, behind = bytearray(), 12, 8 + int.from_bytes(data[4:8], "little")
     while at + 8 <= min(behind, len(data)):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         end = at + 8 + size + size % 2
         if data[at : at + 4] not in _WEBP_CHUNKS:
-            others.append(data[at : min(end, behind)])
+            others += data[at : min(end, behind)]
         at = end
-    yield from _of_unknown(others)
+    yield from _of_unknown(bytes(others))
     yield from _of_bytes(data[behind:])
 
 
@@ -305,7 +305,7 @@ def _of_tiff(image: Image, data: bytes) -> Iterator[str]:
     if _LAYERS_TAG in tags:
         layers = tags[_LAYERS_TAG]
         yield _told(_LAYERS, layers if isinstance(layers, bytes) else data)
-    yield from _of_unknown([private_of_tiff(data, _TIFF_TAGS)])
+    yield from _of_unknown(private_of_tiff(data, _TIFF_TAGS))
     yield from _of_bytes(data[end_of_tiff(data) :])
 
 

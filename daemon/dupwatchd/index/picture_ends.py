@@ -11,6 +11,7 @@ from typing import NamedTuple
 from dupwatchd.index.metadata_blocks import gif_blocks
 
 _MAX_NUMBERS = 1_000_000  # directories, tags, and pieces of pixels of a TIFF; slides have some 100,000
+_MAX_TAGS = 65_535  # of one directory: as many as there are numbers for
 _UNIT_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8, 129: 1,
 }  # fmt: skip
@@ -115,6 +116,8 @@ def _directories(data: bytes, form: _Form) -> Iterator[tuple[int, list[tuple[int
             continue
         seen.add(at)
         (count,) = struct.unpack_from(form.entries, data, at)
+        if count > _MAX_TAGS:
+            raise ValueError("too many tags")
         first = at + struct.calcsize(form.entries)
         behind = first + count * struct.calcsize(form.entry)
         entries = list(_tags(data, data[first:behind], form))

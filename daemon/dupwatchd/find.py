@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 # Contents whose pixels are read for one question, with those of the picture that was sent, for each of two reasons: to
 # tell whether a file of its picture holds all of it, and whether one that lost more has its pixels all the same.
 _MOST_READ = 4
-_CLOSE_PX = 1600  # of a look at the photos themselves, as before one of them may go
 _MOST_LOOKED_AT = 3  # copies that are looked at so for one question, the nearest ones
 _NOT_CERTAIN = Told(Verdict.SAME, None)
 _ASKED = -1  # stands for the picture that was sent, among the ids of those that are known
@@ -181,7 +180,7 @@ class Finder:
     def _detail(self, request: OpenRequest, copy: Copy) -> Detail | None:
         """The photo in a file, to be looked at closely; None if it cannot be read."""
         expected = copy.content_digest
-        looked = self._decoding.run(request, lambda pool: pool.detail(copy.path, _CLOSE_PX, expected))
+        looked = self._decoding.run(request, lambda pool: pool.detail(copy.path, search.CLOSE_PX, expected))
         return looked if isinstance(looked, Detail) else None
 
     def _near(self, reader: Database, thumbnail: Thumbnail, question: Question) -> list[int]:

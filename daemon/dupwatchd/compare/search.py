@@ -2,8 +2,8 @@
 
 This is the door of the package: the program makes its search with `open_search`, tries a function of the user's with
 `load_custom`, takes the values of single pairs from `best_values`, and has matches looked at again by `look_again`,
-`look_closely`, `nearer_the_original` and `may_be_worse`. What shares a part is found by `keypoints_of` and
-`open_part_search`, and looked at by `look_for_part`. Beside it, `measures.exact`, `measures.descriptors`, `forest`,
+`look_closely`, `nearer_the_original`, `may_be_worse` and `lost_detail`. What shares a part is found by `keypoints_of`
+and `open_part_search`, and looked at by `look_for_part`. Beside it, `measures.exact`, `measures.descriptors`, `forest`,
 `parts.nearest` and `origin` are public.
 """
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # OpenCV takes a tenth of a second to load: it is there once 
     from dupwatchd.pixels.proof import Proof
 
 __all__ = [
+    "CLOSE_PX",
     "CustomMeasure",
     "Search",
     "are_keypoints",
@@ -45,6 +46,7 @@ __all__ = [
     "look_again",
     "look_closely",
     "look_for_part",
+    "lost_detail",
     "may_be_worse",
     "nearer_the_original",
     "open_part_search",
@@ -55,6 +57,7 @@ __all__ = [
     "votes_for_part",
 ]
 
+CLOSE_PX = 1600  # the longest side of photos that `look_closely` is given
 _PICTURES_AT_ONCE = 8192
 _PAIRS_AT_ONCE = 2048
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from dupwatchd.pixels.keypoints import Keypoints
     from dupwatchd.pixels.proof import Proof
 
-CLOSE_PX = 1600
 _PAIRS_AT_ONCE = 256  # with their proofs some 40 MB
 # So many pairs that may soon be near no more are looked at at once, as those of a new frame in a crowd; more of them
 # wait until everything has come in. Of 1,250 frames three looks in ten were at pairs that others then replaced.
@@ -336,7 +335,7 @@ class Looking:
             key = (picture_id, file.content_digest)
             if key in self._recent:
                 return self._recent[key]
-            detail = self._read_detail(file.path, CLOSE_PX, file.content_digest)
+            detail = self._read_detail(file.path, search.CLOSE_PX, file.content_digest)
             if isinstance(detail, Detail):
                 photo = _Photo(file, detail)
                 self._keep(key, photo)

@@ -28,7 +28,6 @@ from dupwatchd.index.messages import AllPixels, Detail, Looked, NotDecoded, Pixe
 from dupwatchd.model import BYTE_BITS, KIND_BYTES, Verdict
 
 LOOKED_BESIDE = 4  # contents, each of which all others are looked at beside
-_CLOSE_PX = 1600
 _FILES_TRIED = 3
 _KEPT = LOOKED_BESIDE + 1  # photos of 1,600 px, up to 8 MB each
 
@@ -122,7 +121,7 @@ class TellingApart:
     def _photo(self, equal: Iterator[SoundContent]) -> NDArray[np.uint8] | None:
         for content in equal:
             for path in contents.files_of(self._database, content.content_id, _FILES_TRIED):
-                detail = self._read_detail(path, _CLOSE_PX, content.digest)
+                detail = self._read_detail(path, search.CLOSE_PX, content.digest)
                 if isinstance(detail, Detail):
                     return detail.rgb
         return None
